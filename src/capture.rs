@@ -1,0 +1,61 @@
+//! What a source hands over: bytes, and what is known about them.
+use std::{fmt, io::BufRead};
+
+/// Bytes of a socket table, not yet read.
+///
+/// They are a stream, not a buffer: a table of a million sockets passes through
+/// the memory of one.
+pub struct Capture {
+    /// How the bytes are to be read.
+    pub format: Format,
+    /// Where they come from, as an administrator would name it:
+    /// `/proc/self/net/tcp`, `standard input`.
+    pub origin: String,
+    /// The byte order of the machine that wrote them; `None` where only the
+    /// bytes themselves can tell.
+    pub byte_order: Option<ByteOrder>,
+    /// The bytes.
+    pub bytes: Box<dyn BufRead + Send>,
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture")
+            .field("format", &self.format)
+            .field("origin", &self.origin)
+            .field("byte_order", &self.byte_order)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the bytes of a capture are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Answers of the kernel's sock_diag, netlink message after message.
+    InetDiag,
+    /// Text that some tool or `/proc` wrote; its dialect is in the text.
+    Listing,
+}
+
+/// Which end of a number comes first in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The least significant byte, as on x86 and most ARM.
+    Little,
+    /// The most significant byte, as on s390x.
+    Big,
+}
+
+impl ByteOrder {
+    /// This machine's.
+    pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
+}
+
+impl fmt::Display for ByteOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Little => "little-endian",
+            Self::Big => "big-endian",
+        })
+    }
+}

@@ -1,0 +1,284 @@
+//! Decides which connections count, and remembers why the others do not.
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use cidr::{Family, IpCidr, IpInet};
+
+use crate::connection::Connection;
+
+/// What is not counted unless it is asked for: the host itself, and the
+/// private range that topip.py left out.
+pub const DEFAULT_EXCLUDES: [&str; 3] = ["127.0.0.0/8", "::1", "192.168.0.0/16"];
+
+/// Which connections count.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    family: Option<IpFamily>,
+    excludes: Vec<Network>,
+    left_out: LeftOut,
+}
+
+/// Which connections did not count, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many were of the other address family.
+    pub other_family: u64,
+    /// The excluded networks, and how many connections each took out; those
+    /// that took none are not named.
+    pub excluded: Vec<(Network, u64)>,
+}
+
+impl LeftOut {
+    /// How many connections the excluded networks took out together.
+    #[must_use]
+    pub fn n_excluded(&self) -> u64 {
+        self.excluded.iter().map(|&(_, n)| n).sum()
+    }
+}
+
+/// IPv4 or IPv6; an IPv4-mapped address is IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Filter {
+    /// Lets through what is of `family` (`None`: either) and in none of the
+    /// networks `excludes`.
+    #[must_use]
+    pub fn new(family: Option<IpFamily>, excludes: Vec<Network>) -> Self {
+        let left_out = LeftOut {
+            other_family: 0,
+            excluded: excludes.iter().map(|&network| (network, 0)).collect(),
+        };
+        Self { family, excludes, left_out }
+    }
+
+    /// The networks that do not count.
+    #[must_use]
+    pub fn excludes(&self) -> &[Network] {
+        &self.excludes
+    }
+
+    /// Whether `connection` counts. A socket with nobody at the other end does
+    /// not, and is not remembered: it is no connection.
+    pub fn counts(&mut self, connection: &Connection) -> bool {
+        if !connection.is_connected() {
+            return false;
+        }
+        let peer = connection.peer.ip().to_canonical();
+        if self.family.is_some_and(|family| peer.is_ipv4() != (family == IpFamily::V4)) {
+            self.left_out.other_family += 1;
+            return false;
+        }
+        // Of a cut address only the leading bits are known: a network takes it
+        // out where it would whatever the rest is.
+        let known = connection.peer_cut.unwrap_or(u8::MAX);
+        let excluded = self
+            .excludes
+            .iter()
+            .position(|network| network.0.network_length() <= known && network.0.contains(&peer));
+        match excluded {
+            None => true,
+            Some(index) => {
+                self.left_out.excluded[index].1 += 1;
+                false
+            }
+        }
+    }
+
+    /// Which connections did not count so far.
+    #[must_use]
+    pub fn left_out(mut self) -> LeftOut {
+        self.left_out.excluded.retain(|&(_, n)| n > 0);
+        self.left_out
+    }
+}
+
+/// An address or a network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpCidr);
+
+/// Why a text is no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// Not of the form.
+    #[error("not an address or network; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
+    Form,
+    /// More bits than the family has, or than an IPv4-mapped one leaves.
+    #[error("a network of {family} has at most {most} bits")]
+    Length {
+        /// IPv4 or IPv6.
+        family: &'static str,
+        /// 32 or 128.
+        most: u8,
+    },
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    /// Takes an address as a network of one, host bits as they come
+    /// (`10.1.2.3/8` is `10.0.0.0/8`), and `::ffff:192.0.2.0/120` as
+    /// `192.0.2.0/24`, since mapped addresses count as IPv4.
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, length) = match text.split_once('/') {
+            None => (text, None),
+            Some((address, length)) => (address, Some(length)),
+        };
+        let address: IpAddr = address.parse().map_err(|_| NetworkError::Form)?;
+        let (family, most) = match address {
+            IpAddr::V4(_) => ("IPv4", Family::Ipv4.len()),
+            IpAddr::V6(_) => ("IPv6", Family::Ipv6.len()),
+        };
+        let length = match length {
+            None => most,
+            Some(digits) if is_number(digits) => digits
+                .parse()
+                .ok()
+                .filter(|&length| length <= most)
+                .ok_or(NetworkError::Length { family, most })?,
+            Some(_) => return Err(NetworkError::Form),
+        };
+        let canonical = address.to_canonical();
+        let inet = match (address, canonical) {
+            (IpAddr::V6(_), IpAddr::V4(_)) if length >= 96 => IpInet::new(canonical, length - 96),
+            _ => IpInet::new(address, length),
+        };
+        let inet = inet.map_err(|_| NetworkError::Length { family, most })?;
+        Ok(Self(inet.network()))
+    }
+}
+
+fn is_number(digits: &str) -> bool {
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+impl fmt::Display for Network {
+    /// An address without its length where it stands for itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.first_address())?;
+        if self.0.is_host_address() {
+            return Ok(());
+        }
+        write!(f, "/{}", self.0.network_length())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use crate::connection::TcpState;
+
+    use super::*;
+
+    #[track_caller]
+    fn network(text: &str, expected: &str) {
+        let found = match text.parse::<Network>() {
+            Ok(network) => network.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(found, expected, "{text:?}");
+    }
+
+    #[test]
+    fn networks() {
+        network("10.0.0.0/8", "10.0.0.0/8");
+        network("10.1.2.3/8", "10.0.0.0/8");
+        network("192.0.2.7", "192.0.2.7");
+        network("192.0.2.7/32", "192.0.2.7");
+        network("0.0.0.0/0", "0.0.0.0/0");
+        network("2001:DB8::/32", "2001:db8::/32");
+        network("::1", "::1");
+        network("::ffff:192.0.2.9/120", "192.0.2.0/24");
+        network("::ffff:192.0.2.9", "192.0.2.9");
+    }
+
+    #[test]
+    fn what_is_no_network() {
+        let form = NetworkError::Form.to_string();
+        for text in [
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.0.0/8",
+            "010.0.0.0/8",
+            "web1",
+            "fe80::1%eth0",
+            " ::1",
+            "10.0.0.0/+8",
+        ] {
+            network(text, &form);
+        }
+        network("10.0.0.0/33", "a network of IPv4 has at most 32 bits");
+        network("10.0.0.0/999999999999", "a network of IPv4 has at most 32 bits");
+        network("::/129", "a network of IPv6 has at most 128 bits");
+    }
+
+    fn filter(family: Option<IpFamily>, excludes: &[&str]) -> Filter {
+        Filter::new(family, excludes.iter().map(|text| text.parse().expect("a network")).collect())
+    }
+
+    fn connection(peer: &str) -> Connection {
+        Connection {
+            local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 443),
+            peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
+            tcp_state: Some(TcpState::Established),
+            peer_cut: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(mut filter: Filter, peers: &[&str], expected: &str) {
+        let counted: Vec<_> =
+            peers.iter().copied().filter(|peer| filter.counts(&connection(peer))).collect();
+        let left_out = filter.left_out();
+        let excluded: Vec<_> =
+            left_out.excluded.iter().map(|(network, n)| format!("{network}: {n}")).collect();
+        let found =
+            format!("{} | {} | {}", counted.join(" "), excluded.join(" "), left_out.other_family);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn excluded_networks_are_counted_each() {
+        check(
+            filter(None, &DEFAULT_EXCLUDES),
+            &[
+                "127.0.0.9",
+                "::1",
+                "192.168.7.7",
+                "::ffff:192.168.0.1",
+                "10.192.168.1",
+                "203.0.113.7",
+            ],
+            "10.192.168.1 203.0.113.7 | 127.0.0.0/8: 1 ::1: 1 192.168.0.0/16: 2 | 0",
+        );
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4() {
+        let peers = ["203.0.113.7", "::ffff:203.0.113.7", "2001:db8::7"];
+        check(filter(Some(IpFamily::V4), &[]), &peers, "203.0.113.7 ::ffff:203.0.113.7 |  | 1");
+        check(filter(Some(IpFamily::V6), &[]), &peers, "2001:db8::7 |  | 2");
+    }
+
+    #[test]
+    fn a_cut_address_is_excluded_only_where_it_surely_is() {
+        let cut = Connection { peer_cut: Some(32), ..connection("2001:db8::1234") };
+        assert!(!filter(None, &["2001:db8::/32"]).counts(&cut));
+        assert!(filter(None, &["2001:db8::/64"]).counts(&cut));
+        assert!(!filter(Some(IpFamily::V4), &[]).counts(&cut));
+    }
+
+    #[test]
+    fn listeners_are_no_connections() {
+        check(filter(None, &["0.0.0.0/0"]), &["0.0.0.0", "::"], " |  | 0");
+        let listen = Connection { tcp_state: Some(TcpState::Listen), ..connection("203.0.113.7") };
+        assert!(!filter(None, &[]).counts(&listen));
+    }
+}

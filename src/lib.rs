@@ -1,0 +1,24 @@
+//! Counts a server's TCP connections per remote address and judges the count.
+//!
+//! The modules are the stages of one river, named after what leaves them:
+//!
+//! ```text
+//! source ─▶ capture ─▶ parse ─▶ connection* ─▶ filter ─▶ tally ─▶ summary ─▶ sample
+//! (world)                                                                     │
+//!                                         history ◀── state_file (world)      │
+//!                                            └───────────────┬────────────────┘
+//!                                                      rule: judge ─▶ verdict ─▶ report ─▶ deliver (world)
+//! ```
+//!
+//! ARCHITECTURE.md has the floors that they stand on and what holds between them.
+
+pub mod capture;
+pub mod connection;
+pub mod parse;
+pub mod filter;
+pub mod tally;
+pub mod summary;
+pub mod history;
+pub mod range;
+pub mod verdict;
+pub mod rule;

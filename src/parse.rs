@@ -1,0 +1,213 @@
+//! Captures to connections.
+//!
+//! A parser is given bytes and never knows where they come from. It hands each
+//! connection on as soon as it has it, so that a table of any size passes
+//! through little memory.
+use std::io;
+
+use crate::{
+    capture::{ByteOrder, Capture, Format},
+    connection::Connection,
+};
+
+mod bsd;
+mod endpoint;
+pub mod inet_diag;
+mod line;
+mod listing;
+mod netstat;
+mod proc_net;
+mod recognise;
+mod solaris;
+mod ss;
+mod state_name;
+mod windows;
+
+/// What reading a capture came to, beside the connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The kinds of listing that were found, in their order, each once.
+    pub dialects: Vec<Dialect>,
+    /// In which byte order addresses were read, where the listing's own was
+    /// neither told nor to be seen in it.
+    pub assumed: Option<ByteOrder>,
+    /// Rows that are known and no TCP connections: UDP, Unix sockets.
+    pub other: u64,
+    /// Rows that should be connections and could not be read.
+    pub unreadable: u64,
+    /// The first of them.
+    pub first_unreadable: Option<Unreadable>,
+    /// Connections that count, and whose address the tool may have cut off.
+    pub cut: u64,
+    /// The line of the first of them.
+    pub first_cut: Option<u64>,
+}
+
+/// A kind of listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The kernel's sock_diag.
+    InetDiag,
+    /// `/proc/net/tcp` and `/proc/net/tcp6` of Linux.
+    ProcNet,
+    /// `netstat` of net-tools or BusyBox, in any language.
+    Netstat,
+    /// `ss` of iproute2.
+    Ss,
+    /// `netstat` of FreeBSD, macOS, OpenBSD, NetBSD or AIX.
+    Bsd,
+    /// `netstat` of Solaris or illumos.
+    Solaris,
+    /// `netstat` of Windows.
+    Windows,
+}
+
+impl Dialect {
+    /// What an administrator calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InetDiag => "sock_diag",
+            Self::ProcNet => "/proc/net/tcp",
+            Self::Netstat => "netstat",
+            Self::Ss => "ss",
+            Self::Bsd => "BSD netstat",
+            Self::Solaris => "Solaris netstat",
+            Self::Windows => "Windows netstat",
+        }
+    }
+}
+
+/// A row that should be a connection and could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}: {text}")]
+pub struct Unreadable {
+    /// Counted from 1.
+    pub line: u64,
+    /// The part of it that is wrong, as it stands there; at most
+    /// [`Unreadable::QUOTED`] bytes.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl Unreadable {
+    /// How much of a row is quoted.
+    pub const QUOTED: usize = 60;
+
+    fn new(line: u64, (problem, text): (Problem, &[u8])) -> Self {
+        let text = String::from_utf8_lossy(&text[..text.len().min(Self::QUOTED)]).into_owned();
+        Self { line, text, problem }
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It ends too early.
+    #[error("it ends too early")]
+    MissingField,
+    /// A word where a TCP state should be.
+    #[error("unknown TCP state")]
+    TcpState,
+    /// A word where an address should be.
+    #[error("not an address and port")]
+    Endpoint,
+    /// Something where a number should be.
+    #[error("not a number")]
+    Number,
+    /// None of the rows that its listing has.
+    #[error("not a row of a socket table")]
+    Row,
+    /// So long that it is none.
+    #[error("a line of more than 64 KiB")]
+    TooLong,
+}
+
+/// Why a capture could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The bytes stopped coming: the source's fault, not the format's.
+    #[error("cannot read {origin}")]
+    Read {
+        /// Where they came from.
+        origin: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is nothing in it.
+    #[error("{origin} is empty")]
+    Empty {
+        /// Where the bytes came from.
+        origin: String,
+    },
+    /// There is something in it, but no listing.
+    #[error("{origin} is no listing of sockets; it begins: {first}")]
+    NoListing {
+        /// Where the bytes came from.
+        origin: String,
+        /// Its first line that is not empty, as far as it is quoted.
+        first: String,
+    },
+    /// Text of two bytes a letter, as PowerShell saves it.
+    #[error("{origin} is text in UTF-16")]
+    Utf16 {
+        /// Where the bytes came from.
+        origin: String,
+    },
+    /// The kernel answered with an error in place of a dump, or at its end.
+    #[error("the kernel refused a dump by sock_diag")]
+    Refused(#[source] io::Error),
+    /// The kernel says that the sockets changed too much while it dumped them.
+    #[error("the kernel's dump by sock_diag was interrupted")]
+    Interrupted,
+    /// The kernel stopped without an end.
+    #[error("the kernel's dump by sock_diag has no end")]
+    Endless,
+    /// A message that is not what the kernel's headers say it should be.
+    #[error("message {number} of the kernel's dump is not understood: {problem}")]
+    Message {
+        /// Counted from 1.
+        number: u64,
+        /// What is wrong with it.
+        problem: inet_diag::MessageProblem,
+    },
+}
+
+impl ParseError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Empty { .. } => {
+                "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
+            }
+            Self::NoListing { .. } => {
+                "Known are the listings of netstat and ss, and /proc/net/tcp; see topip(7)."
+            }
+            Self::Utf16 { .. } => {
+                "PowerShell's > writes that; save it with: netstat -n | Out-File -Encoding utf8 FILE"
+            }
+            _ => return None,
+        };
+        Some(advice.to_owned())
+    }
+}
+
+/// Reads `capture` and gives each of its connections to `counts`, which says
+/// whether it counts. Listening sockets are among them.
+///
+/// # Errors
+///
+/// Where the bytes stop coming or are no listing. A single row that cannot be
+/// read is no error; it is in the [`Reading`].
+pub fn read(
+    capture: Capture,
+    counts: &mut impl FnMut(&Connection) -> bool,
+) -> Result<Reading, ParseError> {
+    let Capture { format, origin, byte_order, bytes } = capture;
+    match format {
+        Format::InetDiag => inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts),
+        Format::Listing => listing::read(bytes, &origin, byte_order, counts),
+    }
+}

@@ -1,0 +1,200 @@
+//! Rows of `/proc/net/tcp` and `/proc/net/tcp6`: `0: 0100007F:0016 00000000:0000 0A …`.
+//!
+//! proc(5) gives the columns. The byte order of the addresses is in no manual;
+//! it follows from the `%08X` of a `__be32` in the kernel's `tcp_ipv4.c` and
+//! `tcp_ipv6.c`: each word of 32 bits is printed as the machine reads it.
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::{
+    capture::ByteOrder,
+    connection::{Connection, TcpState},
+};
+
+use super::{
+    Problem,
+    listing::{Faulty, Row, fields},
+};
+
+/// Reads a row of a machine of that byte order.
+pub(super) fn row(line: &[u8], byte_order: ByteOrder) -> Result<Row, Faulty<'_>> {
+    let mut fields = fields(line);
+    let mut next = || fields.next().ok_or((Problem::MissingField, line));
+    let number = next()?;
+    if number.last() != Some(&b':') {
+        return Err((Problem::Row, line));
+    }
+    let (local, peer, state) = (next()?, next()?, next()?);
+    // A row that was cut in its middle may still have all that is read of it.
+    // What follows the state is asked for, so that a cut state shows.
+    next()?;
+    let tcp_state = hex(state)
+        .filter(|_| state.len() == 2)
+        .and_then(|number| TcpState::from_number(u8::try_from(number).ok()?))
+        .ok_or((Problem::TcpState, state))?;
+    Ok(Row::Connection(Connection {
+        local: endpoint(local, byte_order).ok_or((Problem::Endpoint, local))?,
+        peer: endpoint(peer, byte_order).ok_or((Problem::Endpoint, peer))?,
+        tcp_state: Some(tcp_state),
+        peer_cut: None,
+    }))
+}
+
+fn endpoint(word: &[u8], byte_order: ByteOrder) -> Option<SocketAddr> {
+    let at = word.len().checked_sub(5)?;
+    let (address, port) = (&word[..at], word[at..].strip_prefix(b":")?);
+    let port = u16::try_from(hex(port)?).ok()?;
+    Some(SocketAddr::new(self::address(address, byte_order)?, port))
+}
+
+fn address(digits: &[u8], byte_order: ByteOrder) -> Option<IpAddr> {
+    let word = |digits: &[u8]| -> Option<[u8; 4]> {
+        let word = hex(digits)?;
+        Some(match byte_order {
+            ByteOrder::Little => word.to_le_bytes(),
+            ByteOrder::Big => word.to_be_bytes(),
+        })
+    };
+    match digits.len() {
+        8 => Some(Ipv4Addr::from(word(digits)?).into()),
+        32 => {
+            let mut octets = [0; 16];
+            for (four, digits) in octets.chunks_exact_mut(4).zip(digits.chunks_exact(8)) {
+                four.copy_from_slice(&word(digits)?);
+            }
+            Some(Ipv6Addr::from(octets).into())
+        }
+        _ => None,
+    }
+}
+
+/// Reads up to eight hexadecimal digits.
+fn hex(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+}
+
+/// The byte order of the machine that wrote these rows, where they show it:
+/// read in the wrong order, most addresses are no addresses that a connection
+/// can have.
+pub(super) fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
+    let score = |byte_order| -> i64 {
+        rows.split(|&byte| byte == b'\n')
+            .filter_map(|line| match row(line, byte_order) {
+                Ok(Row::Connection(connection)) => Some(connection),
+                _ => None,
+            })
+            .flat_map(|connection| [connection.local.ip(), connection.peer.ip()])
+            .map(plausibility)
+            .sum()
+    };
+    let (little, big) = (score(ByteOrder::Little), score(ByteOrder::Big));
+    match little.cmp(&big) {
+        std::cmp::Ordering::Greater => Some(ByteOrder::Little),
+        std::cmp::Ordering::Less => Some(ByteOrder::Big),
+        std::cmp::Ordering::Equal => None,
+    }
+}
+
+/// How much speaks for a machine having a connection from or to `address`, or
+/// against.
+///
+/// Nobody has a connection with a multicast address, so one of them settles the
+/// matter; so does loopback. But 10/8 is little: many a public address ends in
+/// 10.
+fn plausibility(address: IpAddr) -> i64 {
+    const SETTLED: i64 = 1000;
+    match address.to_canonical() {
+        it if it.is_unspecified() => 0,
+        it if it.is_loopback() => SETTLED,
+        // 0/8 is nobody's, 224/3 is multicast and reserved.
+        IpAddr::V4(it) if matches!(it.octets()[0], 0 | 224..) => -SETTLED,
+        IpAddr::V4(it) if it.octets()[0] == 10 => 1,
+        IpAddr::V4(it) if it.is_private() => 100,
+        IpAddr::V4(_) => 0,
+        // 2000::/3 is what has been given out.
+        IpAddr::V6(it) if it.octets()[0] >> 5 == 1 => 100,
+        IpAddr::V6(it) if it.is_unicast_link_local() || it.is_unique_local() => 100,
+        IpAddr::V6(_) => -SETTLED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: &str) {
+        let found = match row(line.as_bytes(), ByteOrder::Little) {
+            Ok(Row::Connection(it)) => {
+                format!("{:?} {} {}", it.tcp_state.expect("it tells"), it.local, it.peer)
+            }
+            Ok(_) => "no connection".to_owned(),
+            Err((problem, text)) => format!("{problem}: {}", String::from_utf8_lossy(text)),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn rows() {
+        check("0: 0100007F:0016 0200000A:D431 01 0", "Established 127.0.0.1:22 10.0.0.2:54321");
+        check("0: 0100007F:0016 00000000:0000 0A 0", "Listen 127.0.0.1:22 0.0.0.0:0");
+        check(
+            "  12: B80D0120000000000000000010000000:0050 B80D0120000000000000000007000000:C350 06 0",
+            "TimeWait [2001:db8::10]:80 [2001:db8::7]:50000",
+        );
+        check(
+            "0: 0000000000000000FFFF00000100007F:0050 0000000000000000FFFF0000076000CB:C350 03 0",
+            "SynRecv [::ffff:127.0.0.1]:80 [::ffff:203.0.96.7]:50000",
+        );
+        check("0: 0100007F:0016 0200000A:D431 0C 0", "SynRecv 127.0.0.1:22 10.0.0.2:54321");
+    }
+
+    #[test]
+    fn rows_that_are_none() {
+        check("0: 0100007F:0016", "it ends too early: 0: 0100007F:0016");
+        check(
+            "0: 0100007F:0016 0200000A:D431 01",
+            "it ends too early: 0: 0100007F:0016 0200000A:D431 01",
+        );
+        check("0: 0100007F:0016 0200000A:D431 0D 0", "unknown TCP state: 0D");
+        check("0: 0100007F:0016 0200000A:D431 1 0", "unknown TCP state: 1");
+        check("0: 0100007F 0200000A:D431 01 0", "not an address and port: 0100007F");
+        check("0: 100007F:0016 0200000A:D431 01 0", "not an address and port: 100007F:0016");
+        check("0: 0100007G:0016 0200000A:D431 01 0", "not an address and port: 0100007G:0016");
+        check("0: 0100007F:0016 é:D431 01 0", "not an address and port: é:D431");
+        check(
+            "0 0100007F:0016 0200000A:D431 01 0",
+            "not a row of a socket table: 0 0100007F:0016 0200000A:D431 01 0",
+        );
+    }
+
+    #[test]
+    fn the_byte_order_shows_in_the_addresses() {
+        let order = |rows: &str| byte_order(rows.as_bytes());
+        assert_eq!(order("0: 0100007F:0016 0100007F:D431 01 0"), Some(ByteOrder::Little));
+        assert_eq!(order("0: 7F000001:0016 7F000001:D431 01 0"), Some(ByteOrder::Big));
+        assert_eq!(order("0: 0101A8C0:0016 077100CB:D431 01 0"), Some(ByteOrder::Little));
+        assert_eq!(order("0: C0A80101:0016 CB007107:D431 01 0"), Some(ByteOrder::Big));
+        assert_eq!(
+            order(
+                "0: 0000000000000000FFFF00000A0200C0:0050 0000000000000000FFFF0000077100CB:C350 03 0"
+            ),
+            Some(ByteOrder::Little)
+        );
+        assert_eq!(
+            order(
+                "0: 20010DB8000000000000000000000010:0050 20010DB8000000000000000000000007:C350 03 0"
+            ),
+            Some(ByteOrder::Big)
+        );
+        // Read backwards, 192.0.2.10 is private; what else is there outweighs it.
+        assert_eq!(
+            order("0: 0A0200C0:0016 077100CB:D431 01 0\n0: 0100007F:0016 0100007F:D431 01 0"),
+            Some(ByteOrder::Little)
+        );
+        // Listeners and headings say nothing.
+        assert_eq!(order("0: 00000000:0016 00000000:0000 0A 0\nsl\n"), None);
+    }
+}

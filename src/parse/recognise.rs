@@ -1,0 +1,149 @@
+//! What kind of listing a line belongs to, told from its text.
+//!
+//! Headings are translated, and columns come and go, so as little as possible
+//! is asked of them. Rows are asked where headings were left out.
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
+/// Which table the lines that follow belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// The columns of netstat on Linux, the BSDs, macOS, AIX and Windows, whose
+    /// rows all begin with a protocol.
+    Protocol,
+    Ss,
+    ProcNet,
+    Solaris,
+    /// Known, and without TCP connections.
+    Elsewhere,
+}
+
+/// The table that `line` is the heading of.
+pub(super) fn heading(line: &[u8]) -> Option<Table> {
+    // In this order: Windows and net-tools put "Proto" before the Unix sockets
+    // too, whose columns say what they are.
+    static HEADINGS: LazyLock<[(Regex, Table); 7]> = LazyLock::new(|| {
+        [
+            // /proc/net/udp and raw have the columns of tcp, and one more.
+            (r"(?-u)^\s*sl\s+local_address\s.*\sdrops\s*$", Table::Elsewhere),
+            (r"(?-u)^\s*sl\s+local_address\s", Table::ProcNet),
+            (r"(?-u)Local Address:Port\s+Peer Address:Port", Table::Ss),
+            (
+                r"(?-u)^TCP(: IPv[46])?\s*$|\bSwind\s+Send-Q\s+Rwind\s+Recv-Q\s+State\b",
+                Table::Solaris,
+            ),
+            (r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$", Table::Elsewhere),
+            (r"(?-u)^\s*Proto\s", Table::Protocol),
+            (
+                r"(?i-u)\b(unix|kernel|multipath|bluetooth|vsock|routing|interface|ipx)\b",
+                Table::Elsewhere,
+            ),
+        ]
+        .map(|(pattern, table)| (Regex::new(pattern).expect("the pattern is a literal"), table))
+    });
+    HEADINGS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
+}
+
+/// Whether `line` may be a heading at all: a connection has ports, so that a
+/// line without a digit is none. Of the headings, some of Solaris and NetBSD
+/// have one.
+pub(super) fn may_be_heading(line: &[u8]) -> bool {
+    !line.iter().any(u8::is_ascii_digit)
+        || line.ends_with(b": IPv4")
+        || line.ends_with(b": IPv6")
+        || line.starts_with(b"Active ")
+}
+
+/// The table that `line` is a row of, where no heading was there to tell.
+pub(super) fn row(line: &[u8]) -> Option<Table> {
+    static ROWS: LazyLock<[(Regex, Table); 4]> = LazyLock::new(|| {
+        [
+            (r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} ", Table::ProcNet),
+            // The word after the addresses tells netstat from ss with a Netid.
+            (
+                r"(?-u)^(\s*TCP\s+\S+:|(tcp[0-9]*\s+[0-9]+\s+[0-9]+\s+\S+\s+\S+\s+[^\s:(]+(\s|$)))",
+                Table::Protocol,
+            ),
+            (
+                r"(?-u)^(tcp\s+)?([A-Z][A-Z0-9-]+\s+)?[0-9]+\s+[0-9]+\s+\S+:\S+\s+\S+:\S+(\s|$)",
+                Table::Ss,
+            ),
+            (r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]", Table::Solaris),
+        ]
+        .map(|(pattern, table)| (Regex::new(pattern).expect("the pattern is a literal"), table))
+    });
+    ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, as_heading: Option<Table>, as_row: Option<Table>) {
+        let line = line.as_bytes();
+        let found = if may_be_heading(line) { heading(line) } else { None };
+        assert_eq!((found, row(line)), (as_heading, as_row));
+    }
+
+    #[test]
+    fn headings() {
+        let heading = |line, table| check(line, Some(table), None);
+        heading(
+            "Proto Recv-Q Send-Q Local Address           Foreign Address         State      ",
+            Table::Protocol,
+        );
+        heading(
+            "Proto Přích-F Odch-F Místní Adresa          Vzdálená Adresa         Stav     ",
+            Table::Protocol,
+        );
+        heading("  Proto  Local Address          Foreign Address        State", Table::Protocol);
+        heading(
+            "State      Recv-Q Send-Q Local Address:Port  Peer Address:Port Process",
+            Table::Ss,
+        );
+        heading("Recv-Q Send-Q Local Address:Port Peer Address:Port", Table::Ss);
+        heading("TCP: IPv6", Table::Solaris);
+        heading("UDP: IPv4", Table::Elsewhere);
+        heading("SCTP:", Table::Elsewhere);
+        heading("Aktive Sockets in der UNIX-Domäne (ohne Server)", Table::Elsewhere);
+        heading("Active LOCAL (UNIX) domain sockets", Table::Elsewhere);
+        heading(
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
+            Table::ProcNet,
+        );
+        heading(
+            "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops",
+            Table::Elsewhere,
+        );
+    }
+
+    #[test]
+    fn rows() {
+        let row = |line, table| check(line, None, Some(table));
+        row("tcp        0      0 192.0.2.1:22  203.0.113.7:50000 ESTABLISHED", Table::Protocol);
+        row("tcp4       0      0 192.0.2.1.22  203.0.113.7.50000 ESTABLISHED", Table::Protocol);
+        row("  TCP    192.0.2.10:3389        203.0.113.7:51514      ESTABLISHED", Table::Protocol);
+        row("ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        row("0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        row("tcp ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000 users:((\"sshd\",pid=1,fd=3))", Table::Ss);
+        row("   0: 0100007F:0016 00000000:0000 0A 00000000:00000000", Table::ProcNet);
+        row("192.0.2.10.22  203.0.113.7.51514  64128 0 128872 0 ESTABLISHED", Table::Solaris);
+    }
+
+    #[test]
+    fn neither() {
+        for line in [
+            "",
+            "Last login: Sun Nov 22 18:28:19 2026 from 192.0.2.1",
+            "Active Internet connections (w/o servers)",
+            "-bash: netstat: command not found",
+            "udp 0 0 192.0.2.1:53 0.0.0.0:*",
+        ] {
+            check(line, None, None);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Judges a sample by what is asked for and by what came before it.
+use std::time::Duration;
+
+use crate::{
+    history::{History, Sample},
+    range::Range,
+    verdict::{Basis, FirstSample, Limit, Reason, Status, Verdict},
+};
+
+mod stddev;
+
+pub use stddev::least_addresses;
+
+/// What a sample is held against.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// How the limit is found.
+    pub trigger: Trigger,
+    /// The least that the limit may be, in connections.
+    pub floor: f64,
+    /// In how many samples on end an address must be on top for the trigger to
+    /// be critical; 1 or more.
+    pub consecutive: u32,
+    /// How old the previous sample may be; `None`: as old as it likes.
+    pub max_age: Option<Duration>,
+    /// What the top count should be in, or be a warning.
+    pub warning: Option<Range>,
+    /// What the top count should be in, or be critical.
+    pub critical: Option<Range>,
+}
+
+/// How the limit is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trigger {
+    /// So many times the standard deviation.
+    Stddev(f64),
+}
+
+/// Judges `sample`.
+///
+/// The trigger is a warning at once, and critical where the same address has
+/// been on top in [`Rule::consecutive`] samples on end; its count in the
+/// earlier ones does not matter. The ranges hold at once.
+#[must_use]
+pub fn judge(sample: &Sample, history: &History, rule: &Rule) -> Verdict {
+    let limit = limit(sample, rule);
+    let (row, first) = row(sample, history, rule.max_age);
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+    let max = sample.summary.max as f64;
+
+    let over = max > limit.connections;
+    let trigger = match over {
+        false => Status::Ok,
+        true if row >= rule.consecutive => Status::Critical,
+        true => Status::Warning,
+    };
+    let critical = rule.critical.and_then(|range| range.alert(max));
+    let warning = rule.warning.and_then(|range| range.alert(max));
+    let mut reasons: Vec<_> = [
+        over.then_some((trigger, Reason::Trigger)),
+        critical.map(|alert| (Status::Critical, Reason::Critical(alert))),
+        warning.map(|alert| (Status::Warning, Reason::Warning(alert))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    // Stable: among equals the trigger is named before the ranges.
+    reasons.sort_by_key(|&(status, _)| std::cmp::Reverse(status));
+    Verdict {
+        status: reasons.first().map_or(Status::Ok, |&(status, _)| status),
+        limit,
+        row,
+        first,
+        reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
+    }
+}
+
+/// The rule's limit, not below its floor.
+fn limit(sample: &Sample, rule: &Rule) -> Limit {
+    let (connections, basis) = match rule.trigger {
+        Trigger::Stddev(times) => {
+            let stddev = sample.summary.stddev;
+            (times * stddev, Basis::Stddev { times, stddev })
+        }
+    };
+    // What is shown is what is judged: "28 connections, over 28" helps nobody.
+    let connections = (connections * 100.0).round() / 100.0;
+    if connections >= rule.floor && connections > 0.0 {
+        Limit { connections, basis }
+    } else {
+        Limit { connections: rule.floor, basis: Basis::Floor }
+    }
+}
+
+/// In how many samples on end the top address has been on top, and why the
+/// previous sample does not count, where it does not.
+fn row(
+    sample: &Sample,
+    history: &History,
+    max_age: Option<Duration>,
+) -> (u32, Option<FirstSample>) {
+    let alone = u32::from(sample.top_address().is_some());
+    let Some(previous) = &history.previous else {
+        return (alone, Some(FirstSample::NoHistory));
+    };
+    let Some(age) = sample.when.checked_sub(previous.when) else {
+        let ahead = previous.when - sample.when;
+        return (alone, Some(FirstSample::InFuture { ahead }));
+    };
+    if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
+        return (alone, Some(FirstSample::TooOld { age }));
+    }
+    if sample.top_address().is_some() && sample.top_address() == previous.top_address {
+        (previous.row.saturating_add(1), None)
+    } else {
+        (alone, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{history::Previous, summary::Summary, tally::Peer};
+
+    use super::*;
+
+    /// A sample with these counts: the first belongs to 192.0.2.`top`.
+    fn sample(when: u64, top: u8, counts: &[u64]) -> Sample {
+        let peer = |&connections: &u64| Peer {
+            address: [192, 0, 2, top].into(),
+            connections,
+            ports: Vec::new(),
+            states: Vec::new(),
+        };
+        Sample {
+            when,
+            top: counts.first().map(peer).into_iter().collect(),
+            summary: Summary::of(counts, None),
+            addresses: counts.len() as u64,
+            connections: counts.iter().sum(),
+        }
+    }
+
+    fn rule() -> Rule {
+        Rule {
+            trigger: Trigger::Stddev(5.0),
+            floor: 10.0,
+            consecutive: 2,
+            max_age: Some(Duration::from_secs(3600)),
+            warning: None,
+            critical: None,
+        }
+    }
+
+    /// Judges one sample after the other, each with what was kept of the last.
+    #[track_caller]
+    fn check(rule: &Rule, samples: &[Sample], expected: &str) {
+        let mut history = History::default();
+        let mut found = Vec::new();
+        for sample in samples {
+            let verdict = judge(sample, &history, rule);
+            found.push(format!("{} {}", verdict.status, verdict.row));
+            history.previous = Some(Previous::of(sample, verdict.row));
+        }
+        assert_eq!(found.join(", "), expected);
+    }
+
+    /// Fifty addresses, one far above the others.
+    fn flood(top: u64) -> Vec<u64> {
+        let mut counts = vec![1; 50];
+        counts[0] = top;
+        counts
+    }
+
+    #[test]
+    fn the_same_address_twice_is_critical() {
+        check(
+            &rule(),
+            &[sample(0, 1, &flood(300)), sample(60, 1, &flood(300)), sample(120, 1, &flood(300))],
+            "WARNING 1, CRITICAL 2, CRITICAL 3",
+        );
+    }
+
+    #[test]
+    fn the_count_of_the_earlier_sample_does_not_matter() {
+        check(
+            &rule(),
+            &[sample(0, 1, &flood(300)), sample(60, 1, &flood(301)), sample(60, 1, &flood(17))],
+            "WARNING 1, CRITICAL 2, CRITICAL 3",
+        );
+        check(&rule(), &[sample(0, 1, &[3, 2]), sample(1, 1, &flood(300))], "OK 1, CRITICAL 2");
+    }
+
+    #[test]
+    fn another_address_on_top_starts_anew() {
+        check(
+            &rule(),
+            &[sample(0, 1, &flood(300)), sample(60, 2, &flood(300)), sample(120, 2, &flood(300))],
+            "WARNING 1, WARNING 1, CRITICAL 2",
+        );
+    }
+
+    #[test]
+    fn a_quiet_sample_breaks_the_row() {
+        check(
+            &rule(),
+            &[sample(0, 1, &flood(300)), sample(60, 1, &[]), sample(120, 1, &flood(300))],
+            "WARNING 1, OK 0, WARNING 1",
+        );
+    }
+
+    #[test]
+    fn an_old_or_future_sample_is_none() {
+        let twice = |first, second| [sample(first, 1, &flood(300)), sample(second, 1, &flood(300))];
+        check(&rule(), &twice(0, 3600), "WARNING 1, CRITICAL 2");
+        check(&rule(), &twice(0, 3601), "WARNING 1, WARNING 1");
+        check(&rule(), &twice(100, 99), "WARNING 1, WARNING 1");
+        check(&rule(), &twice(99, 99), "WARNING 1, CRITICAL 2");
+        let ageless = Rule { max_age: None, ..rule() };
+        check(&ageless, &twice(0, 1_000_000_000), "WARNING 1, CRITICAL 2");
+        check(&ageless, &twice(100, 99), "WARNING 1, WARNING 1");
+    }
+
+    #[test]
+    fn consecutive_says_how_many() {
+        let samples: Vec<_> = (0..4).map(|n| sample(n, 1, &flood(300))).collect();
+        let of = |consecutive| Rule { consecutive, ..rule() };
+        check(&of(1), &samples[..2], "CRITICAL 1, CRITICAL 2");
+        check(&of(4), &samples, "WARNING 1, WARNING 2, WARNING 3, CRITICAL 4");
+    }
+
+    #[test]
+    fn the_limit_is_over_not_at() {
+        // The floor: nine connections each, no deviation.
+        check(&rule(), &[sample(0, 1, &[10, 10]), sample(0, 2, &[11, 11])], "OK 1, WARNING 1");
+        let bare = Rule { floor: 0.0, ..rule() };
+        check(&bare, &[sample(0, 1, &[1, 1, 1, 1]), sample(0, 2, &[])], "WARNING 1, OK 0");
+    }
+
+    #[test]
+    fn ranges_hold_at_once_and_the_worse_outcome_wins() {
+        let ranged = |warning: &str, critical: &str| Rule {
+            warning: Some(warning.parse().expect("a range")),
+            critical: Some(critical.parse().expect("a range")),
+            ..rule()
+        };
+        check(&ranged("5", "8"), &[sample(0, 1, &[8, 1])], "WARNING 1");
+        check(&ranged("5", "8"), &[sample(0, 1, &[9, 1])], "CRITICAL 1");
+        check(&ranged("500", "800"), &[sample(0, 1, &flood(300))], "WARNING 1");
+        // Too few is worth a threshold too.
+        check(&ranged("1:", "0:"), &[sample(0, 1, &[])], "WARNING 0");
+        let verdict = judge(&sample(0, 1, &flood(300)), &History::default(), &ranged("5", "8"));
+        assert_eq!(verdict.status, Status::Critical);
+        assert!(matches!(
+            verdict.reasons[..],
+            [Reason::Critical(_), Reason::Trigger, Reason::Warning(_)]
+        ));
+    }
+
+    #[test]
+    fn the_limit_that_is_shown_is_the_one_that_is_judged() {
+        let verdict = judge(
+            &sample(0, 1, &[9, 8, 6, 5]),
+            &History::default(),
+            &Rule { floor: 0.0, ..rule() },
+        );
+        assert_eq!(verdict.limit.connections, 7.91);
+    }
+}

@@ -1,0 +1,342 @@
+//! Counts connections by the address at their other end.
+//!
+//! Nothing is hashed. Whoever holds one IPv6 /64 chooses among 2^64 addresses,
+//! and could choose those that collide. Keys are collected, sorted, and merged
+//! into runs instead; memory grows with the distinct (address, local port,
+//! state) that were seen, not with the connections, and what was seen of each
+//! address comes out exact.
+use std::{
+    cmp::Reverse,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use crate::connection::{Connection, TcpState};
+
+/// How many connections each peer has, and by which ports and in which states.
+#[derive(Debug, Default)]
+pub struct Tally {
+    v4: Runs<u64>,
+    v6: Runs<[u8; KEY6]>,
+}
+
+/// A peer and its connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; never an IPv4-mapped one.
+    pub address: IpAddr,
+    /// How many connections it has.
+    pub connections: u64,
+    /// The ports of this host that they go to, the busiest first.
+    pub ports: Vec<(u16, u64)>,
+    /// Their states, the commonest first; `None` where the table did not tell.
+    pub states: Vec<(Option<TcpState>, u64)>,
+}
+
+/// Address, port and state of an IPv6 peer in one comparable key.
+const KEY6: usize = 16 + 2 + 1;
+
+impl Tally {
+    /// Counts one connection.
+    pub fn add(&mut self, connection: &Connection) {
+        let port = connection.local.port();
+        let state = connection.tcp_state.map_or(0, TcpState::number);
+        // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1. It is
+        // the same machine, and counting it twice would hide half an attack.
+        match connection.peer.ip().to_canonical() {
+            IpAddr::V4(address) => self.v4.add(key4(address, port, state)),
+            IpAddr::V6(address) => self.v6.add(key6(address, port, state)),
+        }
+    }
+
+    /// Ends the counting.
+    #[must_use]
+    pub fn finish(mut self) -> Counted {
+        self.v4.merge();
+        self.v6.merge();
+        Counted { v4: self.v4.counted, v6: self.v6.counted }
+    }
+}
+
+/// A tally that is complete.
+#[derive(Debug, Default)]
+pub struct Counted {
+    v4: Vec<(u64, u32)>,
+    v6: Vec<([u8; KEY6], u32)>,
+}
+
+impl Counted {
+    /// The counts of all peers, highest first.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u64> {
+        let mut counts: Vec<_> = self.peers().map(|(_, connections)| connections).collect();
+        counts.sort_unstable_by_key(|&connections| Reverse(connections));
+        counts
+    }
+
+    /// The `n` peers with the most connections, the busiest first.
+    ///
+    /// Equal counts are ordered by address, IPv4 before IPv6: a report that
+    /// changes its order from run to run looks like news.
+    #[must_use]
+    pub fn top(&self, n: usize) -> Vec<Peer> {
+        let mut peers: Vec<_> = self.peers().collect();
+        let order = |&(address, connections): &(IpAddr, u64)| (Reverse(connections), address);
+        if n < peers.len() {
+            // n may be 0, and then there is nothing to select.
+            if n > 0 {
+                peers.select_nth_unstable_by_key(n - 1, order);
+            }
+            peers.truncate(n);
+        }
+        peers.sort_unstable_by_key(order);
+        peers.into_iter().map(|(address, connections)| self.peer(address, connections)).collect()
+    }
+
+    /// Every peer with its count, in the order of their addresses.
+    fn peers(&self) -> impl Iterator<Item = (IpAddr, u64)> {
+        let v4 = self.v4.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32).map(|run| {
+            let connections = run.iter().map(|&(_, n)| u64::from(n)).sum();
+            (IpAddr::V4(address4(run[0].0)), connections)
+        });
+        let v6 = self.v6.chunk_by(|a, b| a.0[..16] == b.0[..16]).map(|run| {
+            let connections = run.iter().map(|&(_, n)| u64::from(n)).sum();
+            (IpAddr::V6(address6(run[0].0)), connections)
+        });
+        v4.chain(v6)
+    }
+
+    /// What was seen of one address.
+    fn peer(&self, address: IpAddr, connections: u64) -> Peer {
+        let seen: Vec<(u16, u8, u64)> = match address {
+            IpAddr::V4(address) => {
+                let (from, to) = (key4(address, 0, 0), key4(address, u16::MAX, u8::MAX));
+                let start = self.v4.partition_point(|&(key, _)| key < from);
+                let end = self.v4.partition_point(|&(key, _)| key <= to);
+                let split = |&(key, n): &(u64, u32)| {
+                    let [.., high, low, state, _] = key.to_be_bytes();
+                    (u16::from_be_bytes([high, low]), state, u64::from(n))
+                };
+                self.v4[start..end].iter().map(split).collect()
+            }
+            IpAddr::V6(address) => {
+                let (from, to) = (key6(address, 0, 0), key6(address, u16::MAX, u8::MAX));
+                let start = self.v6.partition_point(|&(key, _)| key < from);
+                let end = self.v6.partition_point(|&(key, _)| key <= to);
+                let split = |&([.., high, low, state], n): &([u8; KEY6], u32)| {
+                    (u16::from_be_bytes([high, low]), state, u64::from(n))
+                };
+                self.v6[start..end].iter().map(split).collect()
+            }
+        };
+        Peer {
+            address,
+            connections,
+            ports: by_count(seen.iter().map(|&(port, _, n)| (port, n))),
+            states: by_count(seen.iter().map(|&(_, state, n)| (state, n)))
+                .into_iter()
+                .map(|(state, n)| (TcpState::from_number(state), n))
+                .collect(),
+        }
+    }
+}
+
+/// Adds up equal keys; the highest sum first, then the lower key.
+fn by_count<K: Ord + Copy>(counts: impl Iterator<Item = (K, u64)>) -> Vec<(K, u64)> {
+    let mut counts: Vec<_> = counts.collect();
+    counts.sort_unstable_by_key(|&(key, _)| key);
+    let mut sums: Vec<(K, u64)> = counts
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|run| (run[0].0, run.iter().map(|&(_, n)| n).sum()))
+        .collect();
+    sums.sort_by_key(|&(_, n)| Reverse(n));
+    sums
+}
+
+/// Address, port, state and a zero byte, so that keys sort by address first.
+fn key4(address: Ipv4Addr, port: u16, state: u8) -> u64 {
+    u64::from(address.to_bits()) << 32 | u64::from(port) << 16 | u64::from(state) << 8
+}
+
+fn address4(key: u64) -> Ipv4Addr {
+    let [a, b, c, d, ..] = key.to_be_bytes();
+    Ipv4Addr::new(a, b, c, d)
+}
+
+fn key6(address: Ipv6Addr, port: u16, state: u8) -> [u8; KEY6] {
+    let mut key = [0; KEY6];
+    key[..16].copy_from_slice(&address.octets());
+    key[16..18].copy_from_slice(&port.to_be_bytes());
+    key[18] = state;
+    key
+}
+
+fn address6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..]: [u8; KEY6]) -> Ipv6Addr {
+    Ipv6Addr::from([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+}
+
+/// Keys and how often each was added.
+#[derive(Debug)]
+struct Runs<K> {
+    /// In order, each key once.
+    counted: Vec<(K, u32)>,
+    /// As they came.
+    pending: Vec<K>,
+}
+
+// Derived, it would ask for K: Default.
+impl<K> Default for Runs<K> {
+    fn default() -> Self {
+        Self { counted: Vec::new(), pending: Vec::new() }
+    }
+}
+
+/// How many keys are sorted at a time: few enough to stay in a processor's
+/// cache, enough to make the merging cheap.
+const PENDING: usize = 32 * 1024;
+
+impl<K: Ord + Copy> Runs<K> {
+    fn add(&mut self, key: K) {
+        self.pending.push(key);
+        // A quarter of what is there: merging costs a walk over all of it, so
+        // that the walks together stay linear in what was added.
+        if self.pending.len() >= PENDING.max(self.counted.len() / 4) {
+            self.merge();
+        }
+    }
+
+    /// Sorts what is pending and adds it to what is counted.
+    fn merge(&mut self) {
+        self.pending.sort_unstable();
+        let (old_len, new_keys) = (self.counted.len(), self.new_keys());
+        let Some(&filler) = self.pending.first() else {
+            return;
+        };
+        self.counted.resize(old_len + new_keys, (filler, 0));
+        // From the back, so that the old entries move up in the same memory.
+        let (mut from, mut to) = (old_len, old_len + new_keys);
+        for run in self.pending.chunk_by(|a, b| a == b).rev() {
+            let key = run[0];
+            while from > 0 && self.counted[from - 1].0 > key {
+                (from, to) = (from - 1, to - 1);
+                self.counted[to] = self.counted[from];
+            }
+            let n = u32::try_from(run.len()).unwrap_or(u32::MAX);
+            to -= 1;
+            if from > 0 && self.counted[from - 1].0 == key {
+                from -= 1;
+                let old = self.counted[from].1;
+                self.counted[to] = (key, old.saturating_add(n));
+            } else {
+                self.counted[to] = (key, n);
+            }
+        }
+        self.pending.clear();
+    }
+
+    /// How many pending keys are not among the counted ones; both are in order.
+    fn new_keys(&self) -> usize {
+        let mut counted = self.counted.iter().map(|&(key, _)| key).peekable();
+        self.pending
+            .chunk_by(|a, b| a == b)
+            .filter(|run| {
+                while counted.next_if(|&key| key < run[0]).is_some() {}
+                counted.next_if_eq(&run[0]).is_none()
+            })
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, net::SocketAddr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn connection(peer: &str, port: u16, tcp_state: Option<TcpState>) -> Connection {
+        Connection {
+            local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
+            peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
+            tcp_state,
+            peer_cut: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(peers: &[&str], n: usize, expected: &str) {
+        let mut tally = Tally::default();
+        for peer in peers {
+            tally.add(&connection(peer, 443, None));
+        }
+        let found: Vec<_> = tally
+            .finish()
+            .top(n)
+            .iter()
+            .map(|peer| format!("{} {}", peer.address, peer.connections))
+            .collect();
+        assert_eq!(found.join(", "), expected);
+    }
+
+    #[test]
+    fn the_busiest_comes_first() {
+        check(&[], 3, "");
+        check(&["192.0.2.1"], 0, "");
+        check(&["192.0.2.1", "192.0.2.2", "192.0.2.2"], 3, "192.0.2.2 2, 192.0.2.1 1");
+        check(&["192.0.2.1", "192.0.2.2", "192.0.2.2"], 1, "192.0.2.2 2");
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_lower_address() {
+        check(
+            &["2001:db8::1", "198.51.100.9", "198.51.100.10", "2001:db8::"],
+            4,
+            "198.51.100.9 1, 198.51.100.10 1, 2001:db8:: 1, 2001:db8::1 1",
+        );
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_one() {
+        check(&["::ffff:192.0.2.1", "192.0.2.1", "::ffff:c000:201"], 9, "192.0.2.1 3");
+    }
+
+    #[test]
+    fn evidence_is_by_port_and_state() {
+        let mut tally = Tally::default();
+        for peer in ["192.0.2.1", "2001:db8::1"] {
+            for (port, state) in [
+                (80, Some(TcpState::Established)),
+                (443, Some(TcpState::Established)),
+                (443, Some(TcpState::TimeWait)),
+                (443, Some(TcpState::TimeWait)),
+                (65535, None),
+            ] {
+                tally.add(&connection(peer, port, state));
+            }
+        }
+        for peer in tally.finish().top(9) {
+            assert_eq!(peer.connections, 5);
+            assert_eq!(peer.ports, [(443, 3), (80, 1), (65535, 1)]);
+            assert_eq!(
+                peer.states,
+                [(Some(TcpState::Established), 2), (Some(TcpState::TimeWait), 2), (None, 1)]
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_counts_as_a_map_does(addresses in prop::collection::vec(0..50u32, 0..2000)) {
+            let mut runs = Runs::default();
+            let mut map = BTreeMap::new();
+            for chunk in addresses.chunks(97) {
+                for &address in chunk {
+                    runs.add(address);
+                    *map.entry(address).or_insert(0) += 1;
+                }
+                runs.merge();
+            }
+            prop_assert_eq!(runs.counted, map.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
