@@ -1,2 +1,8 @@
-//! x
-fn main() {}
+//! `topip_log`, the log for cron, systemd and people.
+use std::process::ExitCode;
+
+use topip::applet::{self, Applet};
+
+fn main() -> ExitCode {
+    applet::main(Applet::Log)
+}

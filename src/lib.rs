@@ -14,6 +14,7 @@
 
 pub mod capture;
 pub mod connection;
+pub mod source;
 pub mod parse;
 pub mod filter;
 pub mod tally;
@@ -22,3 +23,9 @@ pub mod history;
 pub mod range;
 pub mod verdict;
 pub mod rule;
+pub mod report;
+pub mod exclude_file;
+pub mod state_file;
+pub mod deliver;
+pub mod run;
+pub mod applet;

@@ -43,6 +43,21 @@ pub struct Reading {
     pub first_cut: Option<u64>,
 }
 
+impl Reading {
+    /// Adds what reading another capture of the same source came to.
+    pub fn add(&mut self, other: Self) {
+        let new: Vec<_> =
+            other.dialects.into_iter().filter(|it| !self.dialects.contains(it)).collect();
+        self.dialects.extend(new);
+        self.assumed = self.assumed.or(other.assumed);
+        self.other += other.other;
+        self.unreadable += other.unreadable;
+        self.first_unreadable = self.first_unreadable.take().or(other.first_unreadable);
+        self.cut += other.cut;
+        self.first_cut = self.first_cut.or(other.first_cut);
+    }
+}
+
 /// A kind of listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {

@@ -1,6 +1,8 @@
 //! What the judging of a sample comes to.
 use std::{fmt, str::FromStr};
 
+use nagiosplugin::ServiceState;
+
 use crate::range::Alert;
 
 /// The outcome that Nagios knows.
@@ -24,32 +26,28 @@ impl Status {
     /// Every status, in the order in which they win.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Warning, Self::Critical];
 
-    /// The word of the plugin guidelines.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Unknown => "UNKNOWN",
-            Self::Warning => "WARNING",
-            Self::Critical => "CRITICAL",
-        }
-    }
-
     /// The exit code of the plugin guidelines, 0 to 3.
     #[must_use]
     pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Warning => 1,
-            Self::Critical => 2,
-            Self::Unknown => 3,
+        u8::try_from(ServiceState::from(self).exit_code()).expect("it is one of 0 to 3")
+    }
+}
+
+impl From<Status> for ServiceState {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Ok => Self::Ok,
+            Status::Unknown => Self::Unknown,
+            Status::Warning => Self::Warning,
+            Status::Critical => Self::Critical,
         }
     }
 }
 
 impl fmt::Display for Status {
+    /// The word of the plugin guidelines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        ServiceState::from(*self).fmt(f)
     }
 }
 
@@ -66,7 +64,8 @@ impl FromStr for Status {
         Self::ALL
             .into_iter()
             .find(|status| {
-                text.eq_ignore_ascii_case(status.word()) || text == status.exit_code().to_string()
+                text.eq_ignore_ascii_case(&status.to_string())
+                    || text == status.exit_code().to_string()
             })
             .ok_or(StatusError)
     }
@@ -151,6 +150,12 @@ mod tests {
         assert_eq!(sorted, Status::ALL);
         assert_eq!(Status::Unknown.max(Status::Ok), Status::Unknown);
         assert_eq!(Status::Unknown.max(Status::Warning), Status::Warning);
+    }
+
+    #[test]
+    fn codes_and_words_are_those_of_the_guidelines() {
+        let found = Status::ALL.map(|status| format!("{} {status}", status.exit_code()));
+        assert_eq!(found, ["0 OK", "3 UNKNOWN", "1 WARNING", "2 CRITICAL"]);
     }
 
     #[test]

@@ -1,0 +1,181 @@
+//! What a program of the suite is called, given and told, and which one it is.
+//!
+//! A package may ship one executable and links to it: the name that it is
+//! called by decides, whatever it was built as.
+use std::{
+    any::Any,
+    ffi::{OsStr, OsString},
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    process::ExitCode,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{deliver, report, verdict::Status};
+
+mod args;
+mod check;
+mod duration;
+
+pub use args::{command, manual_options};
+
+/// The programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applet {
+    /// `check_topip`, for Nagios and Icinga.
+    Check,
+    /// `munin_topip`, for Munin.
+    Munin,
+    /// `topip_log`, for cron and people.
+    Log,
+}
+
+impl Applet {
+    /// The program that is meant by `name`; `None` where it could be any, as
+    /// after somebody renamed it.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        let is_munin_link = name.starts_with("munin_")
+            || name == "topip"
+            || name.starts_with("topip_")
+            || (name.starts_with("ssh_") && name.ends_with("_topip"));
+        match name {
+            _ if name.starts_with("check_") => Some(Self::Check),
+            _ if name.starts_with("topip_log") => Some(Self::Log),
+            _ if is_munin_link => Some(Self::Munin),
+            _ => None,
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check_topip",
+            Self::Munin => "munin_topip",
+            Self::Log => "topip_log",
+        }
+    }
+}
+
+/// All that a program is given from outside.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The name that it is called by, without folders.
+    pub name: String,
+    /// The arguments after that.
+    pub args: Vec<OsString>,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// When it began, in seconds since 1970-01-01 UTC.
+    pub now: u64,
+    /// The same moment, by a clock that nobody sets.
+    pub started: Instant,
+}
+
+impl Invocation {
+    /// This process's own.
+    #[expect(clippy::disallowed_methods, reason = "this is where they become values")]
+    fn of_this_process() -> Self {
+        let mut args = std::env::args_os();
+        let name = args.next().unwrap_or_default();
+        let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Before 1970 a clock is so wrong that 0 is as good.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let env = std::env::vars_os().collect();
+        Self { name, args: args.collect(), env, now, started: Instant::now() }
+    }
+
+    /// A variable of the environment, where it is set to anything.
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        let (_, value) = self.env.iter().find(|(key, _)| key == name)?;
+        Some(&**value).filter(|value| !value.is_empty())
+    }
+}
+
+/// What a program answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    /// For standard output.
+    output: String,
+    /// For standard error.
+    complaint: String,
+    /// 0 to 3.
+    exit_code: u8,
+}
+
+impl Answer {
+    /// The answer of a check that came to no verdict.
+    fn failure(status: Status, problem: &str, more: &[String]) -> Self {
+        Self {
+            output: report::failure(status, problem, more),
+            complaint: String::new(),
+            exit_code: status.exit_code(),
+        }
+    }
+}
+
+/// Runs this process as the program that its name says, or as `built_as`.
+#[must_use]
+pub fn main(built_as: Applet) -> ExitCode {
+    let invocation = Invocation::of_this_process();
+    // What a panic has to say goes into the answer, not to standard error.
+    panic::set_hook(Box::new(|_| {}));
+    let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(built_as, invocation)))
+        .unwrap_or_else(|panic| internal_error(&*panic));
+    deliver(&answer)
+}
+
+fn answer(built_as: Applet, invocation: Invocation) -> Answer {
+    match Applet::by_name(&invocation.name).unwrap_or(built_as) {
+        Applet::Check => check::answer(invocation),
+        applet @ (Applet::Munin | Applet::Log) => Answer {
+            output: String::new(),
+            complaint: format!("{}: not built yet; check_topip is\n", applet.name()),
+            exit_code: 2,
+        },
+    }
+}
+
+/// A panic is a mistake in topip, and no verdict.
+fn internal_error(panic: &(dyn Any + Send)) -> Answer {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given");
+    let more = ["This is a mistake in topip. Please report it with the command line.".to_owned()];
+    Answer::failure(Status::Unknown, &format!("internal error: {text}"), &more)
+}
+
+/// An answer that cannot be given is no OK.
+fn deliver(answer: &Answer) -> ExitCode {
+    let delivered = deliver::to_standard_output(&answer.output)
+        .and_then(|()| deliver::to_standard_error(&answer.complaint));
+    match delivered {
+        Ok(()) => ExitCode::from(answer.exit_code),
+        Err(_) => ExitCode::from(Status::Unknown.exit_code()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides() {
+        let by_name = |name| Applet::by_name(name).map(Applet::name);
+        for name in ["check_topip", "check_topip_web", "check_x"] {
+            assert_eq!(by_name(name), Some("check_topip"));
+        }
+        for name in ["topip_log", "topip_log.old", "topip_log_web"] {
+            assert_eq!(by_name(name), Some("topip_log"));
+        }
+        for name in ["munin_topip", "topip", "topip_", "topip_web1", "ssh_web1.example_topip"] {
+            assert_eq!(by_name(name), Some("munin_topip"));
+        }
+        for name in ["", "foo", "ssh_web1", "topip.old", "mycheck"] {
+            assert_eq!(by_name(name), None);
+        }
+    }
+}

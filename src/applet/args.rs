@@ -1,0 +1,250 @@
+//! The options of the check, and what they mean.
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+
+use crate::{filter::Network, range::Range, verdict::Status};
+
+use super::duration::duration;
+
+/// The least that a limit may be: a browser opens fewer than this at once.
+const FLOOR: &str = "10";
+
+const AFTER_HELP: &str = "\
+Examples:
+  check_topip                          judge this host's connections
+  check_topip -v -n 10                 ... and show the top ten addresses
+  check_topip -w 200 -c 500            with thresholds that do not depend on the others
+  netstat -ntW | check_topip --input - judge a listing
+
+Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
+
+/// Which remote address holds this host's TCP connections, and is it too many?
+#[derive(Debug, Parser)]
+#[command(
+    name = "check_topip",
+    version,
+    after_help = AFTER_HELP,
+    args_override_self = true,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    max_term_width = 80
+)]
+pub(super) struct CheckArgs {
+    /// Read a saved listing instead of looking at this host; - is standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "What is looked at",
+        conflicts_with = "source"
+    )]
+    pub(super) input: Option<PathBuf>,
+    /// How to look at this host
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "HOW",
+        help_heading = "What is looked at"
+    )]
+    pub(super) source: How,
+    /// Count IPv4 only; IPv4-mapped addresses are IPv4
+    #[arg(short = '4', help_heading = "What is looked at", conflicts_with = "six")]
+    pub(super) four: bool,
+    /// Count IPv6 only
+    #[arg(short = '6', help_heading = "What is looked at")]
+    pub(super) six: bool,
+    /// Accepted and without effect: IPv4-mapped addresses always count as IPv4
+    #[arg(long, help_heading = "What is looked at")]
+    ipv6: bool,
+    /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
+    #[arg(
+        short = 'x',
+        long,
+        value_name = "NET,...",
+        value_delimiter = ',',
+        help_heading = "What is looked at"
+    )]
+    pub(super) exclude: Vec<Network>,
+    /// Do not count the networks in this file, one a line, # for comments
+    #[arg(long, value_name = "FILE", help_heading = "What is looked at")]
+    pub(super) exclude_file: Vec<PathBuf>,
+    /// Count 127.0.0.0/8, ::1 and 192.168.0.0/16 too
+    #[arg(long, help_heading = "What is looked at")]
+    pub(super) no_default_excludes: bool,
+
+    /// Judge the N addresses with the most connections; 0 and 1 are all [default: all]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) top: Option<usize>,
+    /// Warn above so many standard deviations
+    #[arg(
+        long,
+        alias = "stdev",
+        value_name = "N",
+        default_value = "5",
+        value_parser = times,
+        allow_hyphen_values = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) stddev: f64,
+    /// ... but never at or below so many connections; 0 for the bare rule
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = FLOOR,
+        value_parser = connections,
+        allow_hyphen_values = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) floor: f64,
+    /// Critical once an address has been on top in so many samples on end
+    #[arg(
+        long,
+        value_name = "K",
+        default_value = "2",
+        value_parser = samples,
+        allow_negative_numbers = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) consecutive: u32,
+    /// An earlier sample that is older does not count; 0: however old
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = duration,
+        allow_hyphen_values = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) max_age: Duration,
+    /// Warn at once where the top count is outside this range
+    #[arg(
+        short,
+        long,
+        value_name = "RANGE",
+        allow_hyphen_values = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) warning: Option<Range>,
+    /// Critical at once where the top count is outside this range
+    #[arg(
+        short,
+        long,
+        value_name = "RANGE",
+        allow_hyphen_values = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) critical: Option<Range>,
+    /// Keep the sample here [default: a file of its own in /var/lib/topip]
+    #[arg(long, value_name = "FILE", help_heading = "How it is judged")]
+    pub(super) state_file: Option<PathBuf>,
+
+    /// Give up after so long, with this status
+    #[arg(
+        short,
+        long,
+        value_name = "SECONDS[:STATUS]",
+        default_value = "10:unknown",
+        allow_hyphen_values = true,
+        help_heading = "How it is told"
+    )]
+    pub(super) timeout: Timeout,
+    /// Show the addresses; -vv: how it was done; -vvv: all
+    #[arg(short, long, action = ArgAction::Count, help_heading = "How it is told")]
+    pub(super) verbose: u8,
+    /// Print the version; exit code 3
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "How it is told")]
+    version: (),
+    /// Print this help; exit code 3
+    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    help: (),
+}
+
+/// Ways to look at this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum How {
+    /// By netlink, and by /proc where that is not to be had.
+    #[default]
+    #[value(help = None)]
+    Auto,
+    /// By netlink alone.
+    #[value(help = None)]
+    Netlink,
+    /// By /proc alone.
+    #[value(help = None)]
+    Proc,
+}
+
+/// How long a run may take, and what it comes to if it takes longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timeout {
+    pub(super) after: Duration,
+    pub(super) status: Status,
+}
+
+impl std::str::FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (after, status) = match text.split_once(':') {
+            None => (text, Status::Unknown),
+            Some((after, status)) => (
+                after,
+                status.parse().map_err(|error: crate::verdict::StatusError| error.to_string())?,
+            ),
+        };
+        match duration(after)? {
+            Duration::ZERO => Err("a check needs at least 1 second".to_owned()),
+            after => Ok(Self { after, status }),
+        }
+    }
+}
+
+fn times(text: &str) -> Result<f64, String> {
+    decimal(text)
+        .filter(|&times| times > 0.0)
+        .ok_or_else(|| "not a number above 0, such as 5 or 2.5".to_owned())
+}
+
+fn connections(text: &str) -> Result<f64, String> {
+    decimal(text).ok_or_else(|| "not a number of connections, 0 or more".to_owned())
+}
+
+/// A decimal of at most 15 digits, without a sign: a float would take `inf`,
+/// `nan` and `1e3` too.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain)
+}
+
+fn samples(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|&samples| samples > 0)
+        .ok_or_else(|| "not a number of samples, 1 or more".to_owned())
+}
+
+/// The options as clap has them.
+#[must_use]
+pub fn command() -> clap::Command {
+    CheckArgs::command()
+}
+
+/// Every option as a manual writes it, `-w` and `--warning` alike.
+#[must_use]
+pub fn manual_options() -> Vec<String> {
+    let command = command();
+    let flags = command.get_arguments().flat_map(|arg| {
+        let short = arg.get_short().map(|letter| format!("-{letter}"));
+        let longs = arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default());
+        let longs: Vec<_> = longs.map(|word| format!("--{word}")).collect();
+        short.into_iter().chain(longs)
+    });
+    flags.collect()
+}

@@ -1,0 +1,120 @@
+//! The answer as the plugin guidelines and Nagios want it: a status line with
+//! performance data, and more lines below.
+use nagiosplugin::{CheckResult, PerfData, Resource, ToPerfString};
+
+use crate::{range::Range, verdict::Status};
+
+use super::{Report, Trouble, Verbosity, clean, sentence};
+
+/// How long the text of the status line may be, so that it and the perfdata
+/// stay below the 1024 bytes of an old NRPE.
+const LONGEST_TEXT: usize = 600;
+/// How many addresses are listed unless all are asked for.
+pub const LISTED: usize = 10;
+
+/// The answer, with a line end.
+#[must_use]
+pub fn nagios(report: &Report, verbosity: Verbosity) -> String {
+    let status = report.status();
+    let verdict = sentence::verdict(&report.sample, &report.left_out, &report.verdict);
+    let text = match report.troubles.first() {
+        Some(trouble) if status == Status::Unknown => {
+            // The rest of the verdict is worth less than room for the trouble.
+            let room = LONGEST_TEXT - verdict.len() - 2;
+            format!("{}; {verdict}", clean::beginning(&clean::line(&trouble.problem), room))
+        }
+        _ => verdict,
+    };
+    let mut lines = vec![format!("TOPIP {status} - {text} | {}", perfdata(report))];
+    lines.extend(long_output(report, verbosity).iter().map(|line| clean::line(line)));
+    lines.join("\n") + "\n"
+}
+
+/// The answer of a run that came to no verdict, with a line end.
+#[must_use]
+pub fn failure(status: Status, problem: &str, more: &[String]) -> String {
+    let problem = clean::beginning(&clean::line(problem), LONGEST_TEXT);
+    let mut lines = vec![format!("TOPIP {status} - {problem}")];
+    lines.extend(more.iter().map(|line| clean::line(line)));
+    lines.join("\n") + "\n"
+}
+
+fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Trouble { problem, advice } in &report.troubles {
+        lines.push(format!("{}.", upper_first(problem)));
+        lines.extend(advice.clone());
+    }
+    lines.extend(report.notes.iter().cloned());
+    let asked = verbosity >= Verbosity::Addresses;
+    if asked || sentence::wants_explaining(report.status()) {
+        let listed = match verbosity {
+            Verbosity::Everything => report.sample.top.len(),
+            _ => report.sample.top.len().min(report.judged.unwrap_or(LISTED)),
+        };
+        if listed > 0 {
+            lines.push(sentence::heading(&report.sample, listed));
+        }
+        lines.extend(report.sample.top.iter().take(listed).map(sentence::peer));
+    }
+    if asked {
+        lines.extend(sentence::explanation(report));
+    }
+    if verbosity >= Verbosity::Details {
+        lines.extend(report.details.iter().cloned());
+    }
+    lines
+}
+
+fn upper_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A number or threshold of perfdata. The crate would write a float with all
+/// its digits, and knows no ranges.
+enum Perf {
+    Number(f64),
+    Count(u64),
+    Range(Range),
+}
+
+impl ToPerfString for Perf {
+    fn to_perf_string(&self) -> String {
+        match self {
+            Self::Number(number) => sentence::decimal(*number),
+            Self::Count(count) => count.to_string(),
+            Self::Range(range) => range.to_string(),
+        }
+    }
+}
+
+/// `max=12;28.1;;0 avg=…`, in an order that stays.
+fn perfdata(report: &Report) -> String {
+    let (sample, rule) = (&report.sample, &report.rule);
+    let summary = &sample.summary;
+    let limit = Perf::Number(report.verdict.limit.connections);
+    let warning = rule.warning.map_or(limit, Perf::Range);
+    let max = PerfData::new("max", Perf::Count(summary.max))
+        .with_thresholds(Some(warning), rule.critical.map(Perf::Range));
+    let rest = [
+        ("avg", Perf::Number(summary.avg)),
+        ("stddev", Perf::Number(summary.stddev)),
+        ("med", Perf::Count(summary.med)),
+        ("min", Perf::Count(summary.min)),
+        ("addresses", Perf::Count(sample.addresses)),
+        ("connections", Perf::Count(sample.connections)),
+    ];
+    let rest = rest.map(|(label, value)| PerfData::new(label, value));
+    let mut resource = Resource::new("TOPIP").with_fixed_state(report.status().into());
+    for metric in std::iter::once(max).chain(rest) {
+        let metric = metric.with_minimum(Perf::Count(0));
+        resource.push_result(CheckResult::new().with_perf_data(metric));
+    }
+    // The crate writes the status in a form of its own before the bar, quotes
+    // labels that need none, and keeps empty fields at the end.
+    let (_, line) = resource.nagios_result();
+    let (_, perfdata) = line.split_once('|').expect("the crate puts a bar before perfdata");
+    let metrics: Vec<_> = perfdata.split(' ').map(|metric| metric.replace('\'', "")).collect();
+    metrics.iter().map(|metric| metric.trim_end_matches(';')).collect::<Vec<_>>().join(" ")
+}

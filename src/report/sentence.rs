@@ -1,0 +1,168 @@
+//! The sentences that every form of report is made of.
+use std::fmt::Write;
+
+use crate::{
+    connection::TcpState,
+    filter::LeftOut,
+    history::Sample,
+    range::Alert,
+    rule::{self, Trigger},
+    tally::Peer,
+    verdict::{Basis, FirstSample, Limit, Reason, Status, Verdict},
+};
+
+use super::Report;
+
+/// A number as plain decimals, to hundredths, without zeros at its end.
+pub(super) fn decimal(number: f64) -> String {
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// `1 connection`, `2 connections`.
+pub(super) fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// Who has how many connections, and what that is held against.
+pub(super) fn verdict(sample: &Sample, left_out: &LeftOut, verdict: &Verdict) -> String {
+    let subject = match sample.top.first() {
+        Some(peer) => {
+            format!("{} has {}", peer.address, count(peer.connections, "connection", "connections"))
+        }
+        None => format!("no connections worth looking at{}", n_left_out(left_out)),
+    };
+    match verdict.reasons.first() {
+        Some(Reason::Trigger) => {
+            format!("{subject}, over {}{}", limit(&verdict.limit), in_a_row(verdict))
+        }
+        Some(Reason::Warning(alert)) => format!("{subject}, {} (--warning)", outside(*alert)),
+        Some(Reason::Critical(alert)) => format!("{subject}, {} (--critical)", outside(*alert)),
+        None if sample.top.is_empty() => subject,
+        None => format!("{subject}, limit {}", decimal(verdict.limit.connections)),
+    }
+}
+
+fn n_left_out(left_out: &LeftOut) -> String {
+    let excluded = left_out.n_excluded();
+    let other = left_out.other_family;
+    match (excluded, other) {
+        (0, 0) => String::new(),
+        (_, 0) => format!(" ({excluded} excluded)"),
+        (0, _) => format!(" ({other} of the other address family)"),
+        _ => format!(" ({excluded} excluded, {other} of the other address family)"),
+    }
+}
+
+/// `28.1 (5 x stddev 5.62)`
+fn limit(limit: &Limit) -> String {
+    let basis = match limit.basis {
+        Basis::Stddev { times, stddev } => {
+            format!("{} x stddev {}", decimal(times), decimal(stddev))
+        }
+        Basis::Floor => "floor".to_owned(),
+    };
+    format!("{} ({basis})", decimal(limit.connections))
+}
+
+fn in_a_row(verdict: &Verdict) -> String {
+    match verdict.row {
+        0 | 1 => String::new(),
+        row => format!(" in {row} samples"),
+    }
+}
+
+fn outside(alert: Alert) -> String {
+    match alert {
+        Alert::Over(end) => format!("over {}", decimal(end)),
+        Alert::Under(start) => format!("under {}", decimal(start)),
+        Alert::Inside(start, end) => match (start.is_finite(), end.is_finite()) {
+            (true, true) => format!("between {} and {}", decimal(start), decimal(end)),
+            (true, false) => format!("{} or more", decimal(start)),
+            (false, _) => format!("{} or less", decimal(end)),
+        },
+    }
+}
+
+/// An address and what is known of its connections.
+pub(super) fn peer(peer: &Peer) -> String {
+    const PORTS: usize = 5;
+    let mut text =
+        format!("{} {}", peer.address, count(peer.connections, "connection", "connections"));
+    let ports = peer.ports.iter().take(PORTS).map(|(port, n)| format!("{port} ({n})"));
+    let more = peer.ports.len().saturating_sub(PORTS);
+    let more = (more > 0).then(|| format!("{more} more"));
+    let ports: Vec<_> = ports.chain(more).collect();
+    let word = if peer.ports.len() == 1 { "port" } else { "ports" };
+    let _ = write!(text, " to {word} {}", ports.join(", "));
+    let states: Vec<_> = peer
+        .states
+        .iter()
+        .map(|(state, n)| format!("{} ({n})", state.map_or("state not told", TcpState::name)))
+        .collect();
+    let _ = write!(text, "; {}", states.join(", "));
+    text
+}
+
+/// How many addresses are on the list, and of how many.
+pub(super) fn heading(sample: &Sample, listed: usize) -> String {
+    let all = format!(
+        "{} from {}",
+        count(sample.connections, "connection", "connections"),
+        count(sample.addresses, "address", "addresses"),
+    );
+    match (sample.addresses as usize).saturating_sub(listed) {
+        0 => format!("{all}:"),
+        _ => format!("{all}, the top {listed}:"),
+    }
+}
+
+/// How the limit came about, and where the rule is blind.
+pub(super) fn explanation(report: &Report) -> Vec<String> {
+    let Report { sample, rule, verdict, .. } = report;
+    let Trigger::Stddev(times) = rule.trigger;
+    let summary = &sample.summary;
+    let judged = match report.judged {
+        Some(_) => format!("the top {}", count(summary.addresses, "address", "addresses")),
+        None => count(summary.addresses, "address", "addresses"),
+    };
+    let mut lines = vec![format!(
+        "Rule stddev: {judged} with {} to {}, median {}, average {}, stddev {}; limit {}.",
+        count(summary.min, "connection", "connections"),
+        summary.max,
+        summary.med,
+        decimal(summary.avg),
+        decimal(summary.stddev),
+        limit(&verdict.limit),
+    )];
+    let least = rule::least_addresses(times);
+    if (1..least).contains(&summary.addresses) {
+        lines.push(format!(
+            "{} standard deviations are out of reach for a lone offender among {}: \
+             this rule needs {least} addresses. Consider --warning and --critical.",
+            decimal(times),
+            count(summary.addresses, "address", "addresses"),
+        ));
+    }
+    if let Some(first) = verdict.first {
+        lines.push(first_sample(first));
+    }
+    lines
+}
+
+fn first_sample(first: FirstSample) -> String {
+    match first {
+        FirstSample::NoHistory => "There is no earlier sample.".to_owned(),
+        FirstSample::TooOld { age } => {
+            format!("The earlier sample is {age} s old, over --max-age, and does not count.")
+        }
+        FirstSample::InFuture { ahead } => {
+            format!("The earlier sample is of {ahead} s in the future, and does not count.")
+        }
+    }
+}
+
+/// Whether an explanation of the status is due without being asked for.
+pub(super) fn wants_explaining(status: Status) -> bool {
+    status > Status::Unknown
+}

@@ -1,0 +1,200 @@
+//! One run of the check: the order of its stages.
+use std::{path::PathBuf, time::Instant};
+
+use crate::{
+    exclude_file::{self, ExcludeFileError},
+    filter::{Filter, IpFamily, LeftOut, Network},
+    history::{History, Previous, Sample},
+    parse::ParseError,
+    report::{self, Report, Trouble},
+    rule::{self, Rule},
+    source::{Source, SourceError},
+    state_file::{Damage, Loaded, Place, StateFile},
+    summary::Summary,
+    tally::Counted,
+};
+
+mod look;
+mod progress;
+
+use look::{Looked, look};
+pub use progress::{Progress, Stage};
+
+/// What a run is asked for.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Ways to the same sockets, the best first; the next one is taken where
+    /// one gives nothing.
+    pub sources: Vec<Source>,
+    /// What stands in the state file for what is looked at.
+    pub servers: Vec<String>,
+    /// The address family that counts; `None`: both.
+    pub family: Option<IpFamily>,
+    /// What does not count.
+    pub excludes: Vec<Network>,
+    /// Files with more of that.
+    pub exclude_files: Vec<PathBuf>,
+    /// How many of the top addresses are judged; `None`: all.
+    pub judged: Option<usize>,
+    /// How many of them may be named.
+    pub listed: usize,
+    /// How they are judged.
+    pub rule: Rule,
+    /// Where the state file is.
+    pub state: Place,
+    /// Until when a lock may be waited for.
+    pub deadline: Instant,
+}
+
+/// Why a run came to no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A list of networks cannot be used.
+    #[error(transparent)]
+    ExcludeFile(#[from] ExcludeFileError),
+    /// A source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A source broke off, or gave what cannot be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// None of several ways gave anything.
+    #[error("cannot look at the sockets of this machine: {}", chain(last))]
+    NoWay {
+        /// What came of the last way.
+        last: Box<Error>,
+        /// What came of those before it, in words.
+        before: Vec<String>,
+    },
+}
+
+impl Error {
+    /// What else there is to say: other ways that were tried, what to do.
+    #[must_use]
+    pub fn more(&self) -> Vec<String> {
+        match self {
+            Self::ExcludeFile(_) => Vec::new(),
+            Self::Source(error) => error.advice().into_iter().collect(),
+            Self::Parse(error) => error.advice().into_iter().collect(),
+            Self::NoWay { last, before } => [before.clone(), last.more()].concat(),
+        }
+    }
+}
+
+/// An error and its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Samples, judges and remembers.
+///
+/// `now` gives seconds since 1970-01-01 UTC. It is asked once the state file is
+/// locked, so that runs that overlap are in the order of their locks.
+///
+/// # Errors
+///
+/// Where there is no sample to judge. What goes wrong beside that is in the
+/// report.
+pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result<Report, Error> {
+    progress.enter(Stage::Excludes);
+    let mut excludes = check.excludes;
+    for path in &check.exclude_files {
+        excludes.extend(exclude_file::read(path)?);
+    }
+    progress.enter(Stage::Sampling);
+    let filter = Filter::new(check.family, excludes);
+    let Looked { counted, left_out, reading, mut details } = look(&check.sources, &filter)?;
+    let mut troubles: Vec<_> =
+        [report::unreadable(&reading), report::cut(&reading)].into_iter().flatten().collect();
+    let mut notes = Vec::new();
+
+    progress.enter(Stage::Locking);
+    let state_file = StateFile::open(&check.state, check.servers, check.deadline);
+    progress.enter(Stage::Remembering);
+    let (state_file, history) = match state_file.and_then(|file| Ok((file.load()?, file))) {
+        Ok((Loaded { history, damage }, file)) => {
+            notes.extend(damage.as_ref().map(damaged));
+            details.push(format!("State file: {}", file.path().display()));
+            (Some(file), history)
+        }
+        Err(error) => {
+            let advice = Some(error.advice());
+            troubles.push(Trouble { problem: chain(&error), advice });
+            (None, History::default())
+        }
+    };
+    let sample = sample(&counted, now(), check.judged, check.listed);
+    let verdict = rule::judge(&sample, &history, &check.rule);
+    if let Some(file) = state_file
+        && let Err(error) = file.save(&Previous::of(&sample, verdict.row))
+    {
+        let advice = Some(error.advice());
+        troubles.push(Trouble { problem: chain(&error), advice });
+    }
+    progress.enter(Stage::Reporting);
+    details.extend(history.previous.as_ref().map(|previous| earlier(previous, sample.when)));
+    details.extend(what_was_left_out(&left_out));
+    Ok(Report {
+        sample,
+        left_out,
+        rule: check.rule,
+        judged: check.judged,
+        verdict,
+        troubles,
+        notes,
+        details,
+    })
+}
+
+fn sample(counted: &Counted, when: u64, judged: Option<usize>, listed: usize) -> Sample {
+    let counts = counted.counts();
+    Sample {
+        when,
+        top: counted.top(listed),
+        summary: Summary::of(&counts, judged),
+        addresses: counts.len() as u64,
+        connections: counts.iter().sum(),
+    }
+}
+
+fn damaged(Damage { problem, kept_as }: &Damage) -> String {
+    match kept_as {
+        Ok(path) => format!(
+            "The state file was damaged ({problem}) and is kept as {}; this is a first sample.",
+            path.display()
+        ),
+        Err(error) => {
+            format!("The state file is damaged ({problem}), and cannot be put aside: {error}")
+        }
+    }
+}
+
+fn earlier(previous: &Previous, now: u64) -> String {
+    let who = previous.top_address.map_or_else(
+        || "nobody".to_owned(),
+        |address| format!("{address} with {} connections", previous.connections),
+    );
+    match now.checked_sub(previous.when) {
+        Some(age) => format!("Earlier sample, {age} s ago: {who}, on top {} times", previous.row),
+        None => format!("Earlier sample, in the future: {who}"),
+    }
+}
+
+fn what_was_left_out(left_out: &LeftOut) -> Vec<String> {
+    let mut lines: Vec<_> = left_out
+        .excluded
+        .iter()
+        .map(|(network, n)| format!("Excluded {network}: {n} connections"))
+        .collect();
+    if left_out.other_family > 0 {
+        lines.push(format!("Of the other address family: {} connections", left_out.other_family));
+    }
+    lines
+}

@@ -1,0 +1,94 @@
+//! Takes a sample by the first way that gives one.
+use rustix::io::Errno;
+
+use crate::{
+    filter::{Filter, LeftOut},
+    parse::{self, ParseError, Reading},
+    report,
+    source::{Source, SourceError},
+    tally::{Counted, Tally},
+};
+
+use super::{Error, chain};
+
+/// What came of looking.
+pub(super) struct Looked {
+    pub(super) counted: Counted,
+    pub(super) left_out: LeftOut,
+    pub(super) reading: Reading,
+    /// By which way it was looked, and what came of those before it.
+    pub(super) details: Vec<String>,
+}
+
+/// How often a dump that the kernel interrupted is asked for again.
+const ATTEMPTS: u32 = 3;
+
+/// Takes the first source that gives something.
+pub(super) fn look(sources: &[Source], filter: &Filter) -> Result<Looked, Error> {
+    let mut before = Vec::new();
+    let mut last = None;
+    for source in sources {
+        for attempt in 1..=ATTEMPTS {
+            match look_at(source, filter) {
+                Ok(mut looked) => {
+                    looked.details = before;
+                    looked.details.push(report::looked_at(&source.to_string(), &looked.reading));
+                    return Ok(looked);
+                }
+                Err(error) => {
+                    before.push(format!("Not by {source}: {}", chain(&error)));
+                    let again = is_passing(&error) && attempt < ATTEMPTS;
+                    last = Some(error);
+                    if !again {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    let last = last.expect("there is a source");
+    // The last one is told by itself.
+    before.pop();
+    if sources.len() == 1 && before.is_empty() {
+        return Err(last);
+    }
+    Err(Error::NoWay { last: Box::new(last), before })
+}
+
+/// Whether the same source may give more the next time.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Parse(ParseError::Interrupted | ParseError::Endless) => true,
+        // No memory for a buffer: the kernel's words for it are these two.
+        Error::Parse(ParseError::Read { source, .. } | ParseError::Refused(source))
+        | Error::Source(SourceError::Netlink { source, .. } | SourceError::Refused(source)) => {
+            matches!(
+                source.raw_os_error().map(Errno::from_raw_os_error),
+                Some(Errno::NOBUFS | Errno::NOMEM)
+            )
+        }
+        _ => false,
+    }
+}
+
+fn look_at(source: &Source, filter: &Filter) -> Result<Looked, Error> {
+    let mut filter = filter.clone();
+    let mut tally = Tally::default();
+    let mut whole = Reading::default();
+    for capture in source.open()? {
+        let reading = parse::read(capture, &mut |connection| {
+            let counts = filter.counts(connection);
+            if counts {
+                tally.add(connection);
+            }
+            counts
+        })?;
+        whole.add(reading);
+    }
+    Ok(Looked {
+        counted: tally.finish(),
+        left_out: filter.left_out(),
+        reading: whole,
+        details: Vec::new(),
+    })
+}

@@ -1,0 +1,54 @@
+//! How far a run has come.
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How far a run has come, for whoever waits for it.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU8);
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Reading lists of networks.
+    Excludes,
+    /// Reading a socket table.
+    Sampling,
+    /// Waiting for a state file that another run has.
+    Locking,
+    /// Reading or writing the state file.
+    Remembering,
+    /// All is done but the telling.
+    Reporting,
+}
+
+impl Progress {
+    pub(super) fn enter(&self, stage: Stage) {
+        self.0.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// What the run is doing now.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        const STAGES: [Stage; 5] = [
+            Stage::Excludes,
+            Stage::Sampling,
+            Stage::Locking,
+            Stage::Remembering,
+            Stage::Reporting,
+        ];
+        STAGES[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+}
+
+impl Stage {
+    /// `while …`
+    #[must_use]
+    pub fn doing(self) -> &'static str {
+        match self {
+            Self::Excludes => "reading the list of networks",
+            Self::Sampling => "reading the socket table",
+            Self::Locking => "waiting for the state file",
+            Self::Remembering => "using the state file",
+            Self::Reporting => "writing the answer",
+        }
+    }
+}

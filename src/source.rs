@@ -1,0 +1,100 @@
+//! Places that socket tables come from: this machine's kernel, or a file.
+use std::{fmt, io, path::PathBuf};
+
+use crate::capture::Capture;
+
+mod input;
+mod netlink;
+mod proc;
+
+/// Where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This machine, by sock_diag.
+    Netlink,
+    /// This machine, by `/proc`.
+    Proc,
+    /// A saved listing.
+    File(PathBuf),
+    /// A saved listing on standard input.
+    StandardInput,
+}
+
+impl Source {
+    /// Opens the source. The captures belong together: what they hold is to be
+    /// added up.
+    ///
+    /// # Errors
+    ///
+    /// Where there is nothing to be read. A source that breaks off later shows
+    /// in the reading.
+    pub fn open(&self) -> Result<Vec<Capture>, SourceError> {
+        match self {
+            Self::Netlink => netlink::open(),
+            Self::Proc => proc::open(),
+            Self::File(path) => Ok(vec![input::file(path)?]),
+            Self::StandardInput => Ok(vec![input::standard()]),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Netlink => f.write_str("netlink (sock_diag)"),
+            Self::Proc => f.write_str(proc::TCP),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::StandardInput => f.write_str("standard input"),
+        }
+    }
+}
+
+/// Why a source gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The kernel's door to its sockets is shut: no module, a sandbox, a policy.
+    #[error("cannot {step} netlink")]
+    Netlink {
+        /// What was tried with it: `open`, `ask`, `read from`.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The kernel took the question and has no answer.
+    #[error("the kernel refused a dump by sock_diag")]
+    Refused(#[source] io::Error),
+    /// A file that cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder where a file was asked for.
+    #[error("cannot read {}: it is a folder", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+impl SourceError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Netlink { .. } | Self::Refused(_) => {
+                "Load the kernel's module tcp_diag, or use --source proc.".to_owned()
+            }
+            Self::Open { path, .. } if path.starts_with("/proc") => {
+                "Is /proc mounted, and may this user read it?".to_owned()
+            }
+            Self::Open { path, .. } => {
+                format!("As the user that runs the check: head -1 {}", path.display())
+            }
+            Self::Folder { .. } => "Name a file, or - for standard input.".to_owned(),
+        };
+        Some(advice)
+    }
+}

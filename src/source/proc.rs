@@ -1,0 +1,36 @@
+//! This machine's sockets by `/proc`, for where netlink is not to be had.
+#![expect(clippy::disallowed_types, reason = "this is where /proc is opened")]
+use std::{
+    fs::File,
+    io::{self, BufReader},
+};
+
+use crate::capture::{ByteOrder, Capture, Format};
+
+use super::SourceError;
+
+/// Not `/proc/net`: where a service may see its own processes only
+/// (`ProcSubset=pid`), that is not there, and this is.
+pub(super) const TCP: &str = "/proc/self/net/tcp";
+const TCP6: &str = "/proc/self/net/tcp6";
+
+/// Opens both tables. IPv6 may be switched off; IPv4 cannot be.
+pub(super) fn open() -> Result<Vec<Capture>, SourceError> {
+    let mut captures = vec![open_one(TCP)?];
+    match open_one(TCP6) {
+        Err(SourceError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        tcp6 => captures.push(tcp6?),
+    }
+    Ok(captures)
+}
+
+fn open_one(path: &str) -> Result<Capture, SourceError> {
+    let file =
+        File::open(path).map_err(|source| SourceError::Open { path: path.into(), source })?;
+    Ok(Capture {
+        format: Format::Listing,
+        origin: path.to_owned(),
+        byte_order: Some(ByteOrder::NATIVE),
+        bytes: Box::new(BufReader::new(file)),
+    })
+}

@@ -1,0 +1,388 @@
+//! What is remembered from one run to the next: one file for each check.
+//!
+//! It is locked from the reading to the writing, so that runs that overlap
+//! follow one another; written anew beside itself, synced and renamed, so that
+//! it is always the old one or the new one; and links are not followed. The
+//! lock is a file of its own, because a renamed file is another one.
+#![expect(clippy::disallowed_types, reason = "this is where the state file is opened")]
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io::{self, Read, Write},
+    net::IpAddr,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ron::extensions::Extensions;
+use rustix::{
+    fs::{Access, Mode, OFlags, access},
+    process::geteuid,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::history::{History, Previous};
+
+/// The version of the file's format that is written here. A newer one is
+/// refused; an older one would be read.
+const VERSION: u32 = 1;
+/// A state file has a few hundred bytes.
+const LONGEST: u64 = 1024 * 1024;
+/// How often a lock that somebody else has is tried.
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Where the state file is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Just there.
+    File(PathBuf),
+    /// In a folder of this user's own, below the first of these that can be
+    /// written to; below the last one, if none can.
+    Below {
+        /// Such as `/var/lib/topip`.
+        roots: Vec<PathBuf>,
+        /// The file's name.
+        name: String,
+    },
+}
+
+/// The content, as it stands in the file; see topip-state(5).
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    version: u32,
+    program: String,
+    when: u64,
+    servers: Vec<String>,
+    maxip: Option<IpAddr>,
+    connections: u64,
+    row: u32,
+}
+
+/// A state file that this run has to itself.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    servers: Vec<String>,
+    _lock: File,
+}
+
+/// What was read from a state file.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The sample on record, if any.
+    pub history: History,
+    /// Where the file was damaged: what is wrong with it, and where it is kept.
+    pub damage: Option<Damage>,
+}
+
+/// A state file that could not be understood.
+#[derive(Debug)]
+pub struct Damage {
+    /// What is wrong with it.
+    pub problem: String,
+    /// Where it is now, or why it is still there.
+    pub kept_as: Result<PathBuf, io::Error>,
+}
+
+/// Why the state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFileError {
+    /// There is no folder to put it in.
+    #[error("there is no folder for the state file")]
+    NoFolder,
+    /// The folder cannot be made.
+    #[error("cannot make the folder {}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file or folder is where somebody else can put what he likes.
+    #[error("cannot trust {}: {problem}", path.display())]
+    Untrusted {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// It cannot be opened, read, written or renamed.
+    #[error("cannot {action} the state file {}", path.display())]
+    File {
+        /// Which of these.
+        action: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another run has it, and does not let go.
+    #[error("the state file {} is held by another run", path.display())]
+    Held {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A newer topip wrote it.
+    #[error("the state file {} is of version {version}, and this topip knows {VERSION}", path.display())]
+    Newer {
+        /// Its path.
+        path: PathBuf,
+        /// The version that it says it has.
+        version: u32,
+    },
+    /// Another check writes to the same file.
+    #[error("the state file {} is that of a check of {servers}", path.display())]
+    Foreign {
+        /// Its path.
+        path: PathBuf,
+        /// What that check looks at.
+        servers: String,
+    },
+}
+
+impl StateFileError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let advice = match self {
+            Self::NoFolder | Self::Folder { .. } => {
+                "Make /var/lib/topip writable for the user that runs the check, or use --state-file."
+            }
+            Self::Untrusted { .. } => {
+                "Run the check as one user, or give each its own --state-file."
+            }
+            Self::File { path, .. } => {
+                return format!(
+                    "As the user that runs the check: touch {}; df {0}",
+                    path.with_added_extension("new").display()
+                );
+            }
+            Self::Held { .. } => {
+                "Is a check stopped or slow? Two checks on end should not overlap."
+            }
+            Self::Newer { path, .. } => {
+                return format!("Install the newer topip again, or remove {}", path.display());
+            }
+            Self::Foreign { .. } => "Give each check its own --state-file.",
+        };
+        advice.to_owned()
+    }
+}
+
+impl StateFile {
+    /// Finds and locks the state file of a check that looks at `servers`, and
+    /// waits for that until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be had; the check then goes on without.
+    pub fn open(
+        place: &Place,
+        servers: Vec<String>,
+        deadline: Instant,
+    ) -> Result<Self, StateFileError> {
+        let path = place.path()?;
+        let failed = |source| StateFileError::File { action: "lock", path: path.clone(), source };
+        let lock_path = path.with_added_extension("lock");
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let lock = open(&lock_path, flags).map_err(failed)?;
+        trust(&lock, &lock_path)?;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path, servers, _lock: lock }),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                    return Err(StateFileError::Held { path });
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+            }
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads what is on record.
+    ///
+    /// A file that cannot be understood is put aside and is no record.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, or must not be written over.
+    pub fn load(&self) -> Result<Loaded, StateFileError> {
+        let failed =
+            |source| StateFileError::File { action: "read", path: self.path.clone(), source };
+        let file = match open(&self.path, OFlags::RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
+            file => file.map_err(failed)?,
+        };
+        trust(&file, &self.path)?;
+        let mut bytes = Vec::new();
+        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let state = match self.understand(&bytes)? {
+            Ok(state) => state,
+            Err(problem) => {
+                let damage = Damage { problem, kept_as: self.put_aside() };
+                return Ok(Loaded { damage: Some(damage), ..Loaded::default() });
+            }
+        };
+        if state.servers != self.servers {
+            let servers = state.servers.join(",");
+            return Err(StateFileError::Foreign { path: self.path.clone(), servers });
+        }
+        let previous = Previous {
+            when: state.when,
+            top_address: state.maxip,
+            connections: state.connections,
+            row: state.row,
+        };
+        Ok(Loaded { history: History { previous: Some(previous) }, damage: None })
+    }
+
+    /// The state in `bytes`, or what is wrong with them.
+    fn understand(&self, bytes: &[u8]) -> Result<Result<State, String>, StateFileError> {
+        #[derive(Deserialize)]
+        struct Peek {
+            version: u32,
+        }
+        if bytes.is_empty() {
+            return Ok(Err("it is empty".to_owned()));
+        }
+        if bytes.len() as u64 > LONGEST {
+            return Ok(Err("it is longer than 1 MiB".to_owned()));
+        }
+        // People edit such files, and write 2 where RON asks for Some(2).
+        let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
+        // A later version may have fields of other forms: look at it first.
+        match options.from_bytes::<Peek>(bytes) {
+            Ok(Peek { version }) if version > VERSION => {
+                Err(StateFileError::Newer { path: self.path.clone(), version })
+            }
+            Ok(_) => Ok(options.from_bytes(bytes).map_err(|error| error.to_string())),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    fn put_aside(&self) -> Result<PathBuf, io::Error> {
+        let aside = self.path.with_added_extension("bad");
+        fs::rename(&self.path, &aside)?;
+        Ok(aside)
+    }
+
+    /// Puts `previous` on record in place of what was there.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written; then the old record stands.
+    pub fn save(&self, previous: &Previous) -> Result<(), StateFileError> {
+        let state = State {
+            version: VERSION,
+            program: concat!("topip ", env!("CARGO_PKG_VERSION")).to_owned(),
+            when: previous.when,
+            servers: self.servers.clone(),
+            maxip: previous.top_address,
+            connections: previous.connections,
+            row: previous.row,
+        };
+        let text = ron::ser::to_string_pretty(&state, ron::ser::PrettyConfig::default())
+            .expect("numbers, words and addresses can be written");
+        self.replace(&format!("{text}\n")).map_err(|source| StateFileError::File {
+            action: "write",
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let folder = parent(&self.path);
+        let name = self.path.file_name().unwrap_or_default();
+        // One name, not a random one: what a killed run left behind is what the
+        // next one writes over. The lock sees to it that nobody is at it now.
+        let new = self.path.with_added_extension("new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = tempfile::Builder::new()
+            .prefix(name)
+            .suffix(".new")
+            .rand_bytes(0)
+            .tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        rustix::fs::fchmod(file.as_file(), Mode::from_raw_mode(0o640))?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path)?;
+        // The rename is in the folder, which has to reach the disk as well.
+        open(folder, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+    }
+}
+
+impl Place {
+    /// The file's path; makes the folders above it where they are ours to make.
+    fn path(&self) -> Result<PathBuf, StateFileError> {
+        let (roots, name) = match self {
+            Self::File(path) => return Ok(path.clone()),
+            Self::Below { roots, name } => (roots, name),
+        };
+        let writable = |root: &&PathBuf| access(*root, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        let root = roots.iter().find(writable).or(roots.last()).ok_or(StateFileError::NoFolder)?;
+        let folder = root.join(geteuid().as_raw().to_string());
+        let failed = |source| StateFileError::Folder { path: folder.clone(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        let opened = open(&folder, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+        trust_owner(&opened, &folder)?;
+        Ok(folder.join(name))
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Opens without following a link at the end of `path`, and without waiting
+/// for the other end of a pipe.
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| {
+        match errno {
+            // The system's words for it are "too many levels".
+            rustix::io::Errno::LOOP => io::Error::other("it is a symbolic link"),
+            errno => errno.into(),
+        }
+    })?;
+    Ok(File::from(file))
+}
+
+/// Refuses what is no file, or what somebody else could have written.
+fn trust(file: &File, path: &Path) -> Result<(), StateFileError> {
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    if !is_file {
+        let problem = "it is not a regular file";
+        return Err(StateFileError::Untrusted { path: path.to_owned(), problem });
+    }
+    trust_owner(file, path)
+}
+
+fn trust_owner(file: &File, path: &Path) -> Result<(), StateFileError> {
+    let untrusted = |problem| StateFileError::Untrusted { path: path.to_owned(), problem };
+    let metadata = file.metadata().map_err(|source| StateFileError::File {
+        action: "look at",
+        path: path.to_owned(),
+        source,
+    })?;
+    if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
+        return Err(untrusted("it belongs to another user"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(untrusted("others may write to it"));
+    }
+    Ok(())
+}
