@@ -36,7 +36,7 @@ pub enum RangeError {
     #[error("its start is above its end; write the lower number first")]
     Order,
     /// The shell put a home folder where a `~` was.
-    #[error("the shell has put a folder in place of the ~; quote the range: '~:30'")]
+    #[error("the shell has put a folder in place of the ~; put the range in quotes")]
     Tilde,
 }
 
@@ -206,7 +206,7 @@ mod tests {
         check(
             "/root:30",
             &[],
-            "the shell has put a folder in place of the ~; quote the range: '~:30'",
+            "the shell has put a folder in place of the ~; put the range in quotes",
         );
     }
 

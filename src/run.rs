@@ -178,11 +178,14 @@ fn damaged(Damage { problem, kept_as }: &Damage) -> String {
 
 fn earlier(previous: &Previous, now: u64) -> String {
     let who = previous.top_address.map_or_else(
-        || "nobody".to_owned(),
-        |address| format!("{address} with {} connections", previous.connections),
+        || "no connections".to_owned(),
+        |address| {
+            let Previous { connections, row, .. } = previous;
+            format!("{address} on top with {connections}, samples on end: {row}")
+        },
     );
     match now.checked_sub(previous.when) {
-        Some(age) => format!("Earlier sample, {age} s ago: {who}, on top {} times", previous.row),
+        Some(age) => format!("Earlier sample, {age} s ago: {who}"),
         None => format!("Earlier sample, in the future: {who}"),
     }
 }

@@ -14,7 +14,7 @@ const AFTER_HELP: &str = "\
 Examples:
   check_topip                          judge this host's connections
   check_topip -v -n 10                 ... and show the top ten addresses
-  check_topip -w 200 -c 500            with thresholds that do not depend on the others
+  check_topip -w 200 -c 500            ... by fixed thresholds as well
   netstat -ntW | check_topip --input - judge a listing
 
 Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
@@ -28,7 +28,7 @@ Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
     args_override_self = true,
     disable_help_flag = true,
     disable_version_flag = true,
-    max_term_width = 80
+    term_width = 80
 )]
 pub(super) struct CheckArgs {
     /// Read a saved listing instead of looking at this host; - is standard input
@@ -78,7 +78,8 @@ pub(super) struct CheckArgs {
         short = 'n',
         long,
         value_name = "N",
-        allow_negative_numbers = true,
+        value_parser = addresses,
+        allow_hyphen_values = true,
         help_heading = "How it is judged"
     )]
     pub(super) top: Option<usize>,
@@ -109,7 +110,7 @@ pub(super) struct CheckArgs {
         value_name = "K",
         default_value = "2",
         value_parser = samples,
-        allow_negative_numbers = true,
+        allow_hyphen_values = true,
         help_heading = "How it is judged"
     )]
     pub(super) consecutive: u32,
@@ -204,6 +205,10 @@ impl std::str::FromStr for Timeout {
             after => Ok(Self { after, status }),
         }
     }
+}
+
+fn addresses(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "not a number of addresses, 0 or more".to_owned())
 }
 
 fn times(text: &str) -> Result<f64, String> {

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, error::ErrorKind};
+use clap::{
+    Parser,
+    error::{ContextKind, ErrorKind},
+};
 
 use crate::{
     filter::{DEFAULT_EXCLUDES, IpFamily, Network},
@@ -48,16 +51,44 @@ pub(super) fn answer(invocation: Invocation) -> Answer {
 ///
 /// The guidelines want 3 for all of them: clap's own 2 would be CRITICAL.
 fn usage(error: &clap::Error) -> Answer {
-    let text = error.render().to_string();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let exit_code = Status::Unknown.exit_code();
-        return Answer { output: text, complaint: String::new(), exit_code };
+        return Answer {
+            output: error.render().to_string(),
+            complaint: String::new(),
+            exit_code: Status::Unknown.exit_code(),
+        };
     }
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or("the command line is not understood");
-    let problem = first.trim_start_matches("error: ").replace(['\'', '"'], "");
-    let more: Vec<_> = lines.map(|line| line.replace(['<', '>', '\''], "")).collect();
-    Answer::failure(Status::Unknown, &problem, &more)
+    let more = ["See check_topip --help, or check_topip(1).".to_owned()];
+    Answer::failure(Status::Unknown, &misuse(error), &more)
+}
+
+/// What is wrong with a command line, in one sentence.
+fn misuse(error: &clap::Error) -> String {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let option = context(ContextKind::InvalidArg).unwrap_or_default();
+    // "--warning <RANGE>"
+    let option = option.split_whitespace().next().unwrap_or_default();
+    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    match (error.kind(), std::error::Error::source(error)) {
+        (ErrorKind::ValueValidation, Some(reason)) => {
+            let value = if value.is_empty() { "(empty)".to_owned() } else { value };
+            format!("cannot read {option} {value}: {reason}")
+        }
+        (ErrorKind::InvalidValue, _) if value.is_empty() => format!("{option} needs a value"),
+        (ErrorKind::InvalidValue, _) => {
+            let known = context(ContextKind::ValidValue).unwrap_or_default();
+            format!("cannot read {option} {value}: not one of {known}")
+        }
+        (ErrorKind::UnknownArgument, _) if option.starts_with('-') => {
+            format!("there is no option {option}")
+        }
+        (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
+        _ => {
+            let text = error.render().to_string();
+            let line = text.lines().next().unwrap_or("the command line is not understood");
+            line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
+        }
+    }
 }
 
 /// Runs on a thread of its own and waits for it, for as long as it is given:

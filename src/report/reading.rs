@@ -9,8 +9,10 @@ pub fn looked_at(source: &str, reading: &Reading) -> String {
     let dialects: Vec<_> =
         reading.dialects.iter().map(|dialect: &Dialect| dialect.name()).collect();
     let mut text = format!("Looked at: {source}");
-    match dialects[..] {
+    match reading.dialects[..] {
         [] => text += ", which has headings only",
+        // The kernel's own words need no interpreter.
+        [Dialect::InetDiag] => {}
         _ => text = format!("{text}, read as {}", dialects.join(", ")),
     }
     if let Some(byte_order) = reading.assumed {

@@ -126,15 +126,18 @@ pub(super) fn explanation(report: &Report) -> Vec<String> {
         Some(_) => format!("the top {}", count(summary.addresses, "address", "addresses")),
         None => count(summary.addresses, "address", "addresses"),
     };
-    let mut lines = vec![format!(
-        "Rule stddev: {judged} with {} to {}, median {}, average {}, stddev {}; limit {}.",
-        count(summary.min, "connection", "connections"),
-        summary.max,
-        summary.med,
-        decimal(summary.avg),
-        decimal(summary.stddev),
-        limit(&verdict.limit),
-    )];
+    let mut lines = Vec::new();
+    if summary.addresses > 0 {
+        lines.push(format!(
+            "Rule stddev: {judged} with {} to {}, median {}, average {}, stddev {}; limit {}.",
+            count(summary.min, "connection", "connections"),
+            summary.max,
+            summary.med,
+            decimal(summary.avg),
+            decimal(summary.stddev),
+            limit(&verdict.limit),
+        ));
+    }
     let least = rule::least_addresses(times);
     if (1..least).contains(&summary.addresses) {
         lines.push(format!(
