@@ -1,10 +1,15 @@
-//! The tests that see topip from outside: on captured input, and against the
-//! real programs that it works with.
+//! The tests that see topip from outside, in three rooms: on captured input,
+//! against the real programs and kernel that it works with, and on the house
+//! itself.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_types,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "a test may fail, and is the world"
 )]
 
-mod captures;
+mod captured;
+mod house;
+mod peers;
+mod support;

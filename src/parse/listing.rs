@@ -43,6 +43,7 @@ pub(super) fn read(
         counts,
         byte_order,
         seen_order: byte_order,
+        wants_byte_order: false,
         table: None,
         columns: Columns::default(),
         suspects: Suspects::default(),
@@ -52,7 +53,6 @@ pub(super) fn read(
     let unreadable = |source| ParseError::Read { origin: origin.to_owned(), source };
     loop {
         let number = lines.number + 1;
-        let table = listing.table;
         match lines.next_line().map_err(unreadable)? {
             None => break,
             // Byte order marks.
@@ -65,7 +65,7 @@ pub(super) fn read(
             Some(Line::TooLong(line)) => listing.too_long(number, line),
             Some(Line::Whole(line)) => listing.line(number, line.trim_ascii_end()),
         }
-        if listing.table != table && listing.table == Some(Table::ProcNet) {
+        if std::mem::take(&mut listing.wants_byte_order) {
             listing.find_byte_order(lines.ahead().map_err(unreadable)?);
         }
     }
@@ -84,6 +84,8 @@ struct Listing<'c, C> {
     byte_order: Option<ByteOrder>,
     /// As it was told, or else as the latest rows showed it.
     seen_order: Option<ByteOrder>,
+    /// Whether the rows that come next are to be asked for it.
+    wants_byte_order: bool,
     /// Of the latest heading, or of the latest row that came without.
     table: Option<Table>,
     columns: Columns,
@@ -135,7 +137,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         match recognise::row(line) {
             Some(table) if self.table != Some(table) => {
                 self.begin(table);
-                if table == Table::ProcNet && self.byte_order.is_none() {
+                if std::mem::take(&mut self.wants_byte_order) {
                     self.find_byte_order(line);
                 }
                 self.row(table, line)
@@ -207,6 +209,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     fn begin(&mut self, table: Table) {
         self.end_table();
         self.table = Some(table);
+        self.wants_byte_order = table == Table::ProcNet && self.byte_order.is_none();
     }
 
     /// A table that had a row wider than it could have been cut was not cut.
@@ -221,9 +224,6 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
 
     /// Finds the byte order in the rows that come next, where it was not told.
     fn find_byte_order(&mut self, rows: &[u8]) {
-        if self.byte_order.is_some() {
-            return;
-        }
         self.seen_order = proc_net::byte_order(rows).or(self.seen_order);
         self.reading.assumed = match self.seen_order {
             Some(_) => None,

@@ -75,13 +75,13 @@ fn hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
 }
 
-/// The byte order of the machine that wrote these rows, where they show it:
-/// read in the wrong order, most addresses are no addresses that a connection
-/// can have.
+/// The byte order of the machine that wrote the rows that a text begins with,
+/// where they show it: read in the wrong order, most addresses are no addresses
+/// that a connection can have.
 pub(super) fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
     let score = |byte_order| -> i64 {
         rows.split(|&byte| byte == b'\n')
-            .filter_map(|line| match row(line, byte_order) {
+            .map_while(|line| match row(line, byte_order) {
                 Ok(Row::Connection(connection)) => Some(connection),
                 _ => None,
             })

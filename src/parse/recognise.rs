@@ -46,13 +46,14 @@ pub(super) fn heading(line: &[u8]) -> Option<Table> {
 }
 
 /// Whether `line` may be a heading at all: a connection has ports, so that a
-/// line without a digit is none. Of the headings, some of Solaris and NetBSD
-/// have one.
+/// line without a digit is none. Some headings of Solaris, NetBSD and macOS have
+/// one all the same.
 pub(super) fn may_be_heading(line: &[u8]) -> bool {
     !line.iter().any(u8::is_ascii_digit)
         || line.ends_with(b": IPv4")
         || line.ends_with(b": IPv6")
         || line.starts_with(b"Active ")
+        || line.starts_with(b"Proto ")
 }
 
 /// The table that `line` is a row of, where no heading was there to tell.

@@ -1,0 +1,7 @@
+//! On captured input: nothing here depends on the machine that runs it.
+
+mod bad_input;
+mod captures;
+mod dialects;
+mod golden;
+mod state;

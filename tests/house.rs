@@ -1,0 +1,4 @@
+//! The house itself: its floors, and whether its papers agree.
+
+mod floors;
+mod papers;

@@ -1,0 +1,84 @@
+//! The papers agree with the program and with one another.
+use std::{fs, path::Path, process::Command};
+
+use topip::applet;
+
+use crate::support::{HOME, Room, run, skip};
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(HOME).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn every_option_is_in_the_help_and_in_the_manual() {
+    let manual = read("man/check_topip.1");
+    let help = Room::new().check(&["--help"]).stdout;
+    let options = applet::manual_options();
+    assert!(options.len() > 20, "{options:?}");
+    for option in options {
+        // mdoc writes the first hyphen itself.
+        let flag = format!("Fl {}", option.strip_prefix('-').unwrap());
+        let ends = |text: &str, word: &str| {
+            text.match_indices(word).any(|(at, _)| {
+                let next = text[at + word.len()..].chars().next();
+                next.is_none_or(|next| !next.is_alphanumeric() && next != '-')
+            })
+        };
+        assert!(ends(&manual, &flag), "{option} is not in the manual");
+        // Spelled so in topip.py's help only.
+        if option != "--stdev" {
+            assert!(ends(&help, &option), "{option} is not in the help");
+        }
+    }
+}
+
+#[test]
+fn the_manual_has_no_option_that_is_not_there() {
+    let options = applet::manual_options();
+    for line in read("man/check_topip.1").lines().filter(|line| line.starts_with(".It Fl")) {
+        for word in line.split("Fl ").skip(1) {
+            let option = format!("-{}", word.split_whitespace().next().unwrap());
+            assert!(options.contains(&option), "{option}, in: {line}");
+        }
+    }
+}
+
+#[test]
+fn help_fits_a_terminal() {
+    for line in Room::new().check(&["--help"]).stdout.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn the_manuals_are_clean() {
+    for page in ["check_topip.1", "topip.7", "topip-state.5"] {
+        let path = Path::new(HOME).join("man").join(page);
+        let mut lint = Command::new("mandoc");
+        lint.args(["-Tlint", "-Wwarning"]).arg(&path);
+        if lint.output().is_err() {
+            return skip("mandoc");
+        }
+        let ran = run(&mut lint);
+        assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(0)), "{page}");
+    }
+}
+
+#[test]
+fn the_changelog_knows_this_version() {
+    let version = format!("## {} ", env!("CARGO_PKG_VERSION"));
+    assert!(read("CHANGELOG.md").contains(&version), "{version}");
+}
+
+#[test]
+fn architecture_stays_short_and_gives_each_dependency_a_reason() {
+    let architecture = read("ARCHITECTURE.md");
+    assert!(architecture.lines().count() < 150);
+    let manifest = read("Cargo.toml");
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    for line in dependencies.lines().filter(|line| line.contains(" = ")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(architecture.contains(&format!("| `{name}` |")), "{name} has no reason");
+    }
+}

@@ -1,0 +1,4 @@
+//! Against the real thing: the kernel's sockets, and the tools that list them.
+
+mod kernel;
+mod sandbox;

@@ -1,0 +1,127 @@
+//! Runs the programs under test, and says what they did.
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// The folder of this package.
+pub const HOME: &str = env!("CARGO_MANIFEST_DIR");
+/// The program under test.
+pub const CHECK: &str = env!("CARGO_BIN_EXE_check_topip");
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: Option<i32>,
+    pub took: Duration,
+}
+
+impl Ran {
+    /// The status line without its perfdata.
+    pub fn line(&self) -> &str {
+        let line = self.stdout.lines().next().unwrap_or_default();
+        line.split(" | ").next().unwrap()
+    }
+
+    /// The exit code and the status line, in one text to compare.
+    pub fn answer(&self) -> String {
+        let code = self.code.map_or("killed".to_owned(), |code| code.to_string());
+        format!("{code} {}", self.line())
+    }
+}
+
+/// A folder in which a check has its state, and nothing else.
+pub struct Room {
+    folder: TempDir,
+}
+
+impl Room {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The check, with a bare environment and this folder as its own.
+    pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(CHECK);
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("MP_STATE_PATH", self.folder.path())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn check(&self, args: &[impl AsRef<OsStr>]) -> Ran {
+        run(&mut self.command(args))
+    }
+
+    /// The check on a listing.
+    pub fn judge(&self, listing: impl AsRef<[u8]>, args: &[&str]) -> Ran {
+        let path = self.write("listing", listing);
+        self.check(&[&["--input", path.to_str().unwrap()][..], args].concat())
+    }
+}
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Ran {
+    let started = Instant::now();
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("an answer is UTF-8");
+    Ran {
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+        code: output.status.code(),
+        took: started.elapsed(),
+    }
+}
+
+/// A listing of net-tools in which each address has so many connections.
+pub fn listing(counts: &[(&str, usize)]) -> String {
+    let mut text = "Active Internet connections (w/o servers)\n\
+                    Proto Recv-Q Send-Q Local Address           Foreign Address         State\n"
+        .to_owned();
+    for (address, n) in counts {
+        for port in 0..*n {
+            text += &format!("tcp 0 0 192.0.2.10:443 {address}:{} ESTABLISHED\n", 40000 + port);
+        }
+    }
+    text
+}
+
+/// The `n` addresses 198.51.100.1 and up, with a connection each, and more.
+pub fn crowd(n: usize, more: &[(&str, usize)]) -> String {
+    let addresses: Vec<_> = (1..=n).map(|host| format!("198.51.100.{host}")).collect();
+    let ones = addresses.iter().map(|address| (address.as_str(), 1));
+    listing(&ones.chain(more.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Whether a test may be left out for want of `what`; says so aloud. Under
+/// `CI` nothing is left out.
+pub fn skip(what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI must have it: {what}");
+    eprintln!("SKIPPED, for want of {what}");
+}
+
+/// A file below the tests.
+pub fn file(name: &str) -> PathBuf {
+    Path::new(HOME).join("tests").join(name)
+}
