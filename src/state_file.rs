@@ -298,28 +298,32 @@ impl StateFile {
         })
     }
 
+    /// Writes `text` to a new file, and puts that in the old one's place.
     fn replace(&self, text: &str) -> io::Result<()> {
-        let folder = parent(&self.path);
-        let name = self.path.file_name().unwrap_or_default();
         // One name, not a random one: what a killed run left behind is what the
-        // next one writes over. The lock sees to it that nobody is at it now.
+        // next one clears away. The lock sees to it that nobody is at it now.
         let new = self.path.with_added_extension("new");
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = tempfile::Builder::new()
-            .prefix(name)
-            .suffix(".new")
-            .rand_bytes(0)
-            .tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        rustix::fs::fchmod(file.as_file(), Mode::from_raw_mode(0o640))?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path)?;
+        let written = write_whole(&new, text).and_then(|()| fs::rename(&new, &self.path));
+        if written.is_err() {
+            // Nothing can be done about it, and the error that counts is known.
+            let _ = fs::remove_file(&new);
+        }
+        written?;
         // The rename is in the folder, which has to reach the disk as well.
-        open(folder, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+        open(parent(&self.path), OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
     }
+}
+
+/// Makes a file of mode 0640, whatever the umask is, and sees it to the disk.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 impl Place {

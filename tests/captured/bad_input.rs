@@ -1,1 +1,291 @@
-//! placeholder
+//! Input that is wrong gets an answer: what is wrong, with what, and an exit
+//! code that Nagios knows.
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::support::{CHECK, Room, crowd, listing, run};
+
+#[track_caller]
+fn misuse(args: &[&str], expected: &str) {
+    let ran = Room::new().check(args);
+    assert_eq!(ran.answer(), format!("3 TOPIP UNKNOWN - {expected}"));
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn ranges() {
+    const FORM: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
+    misuse(&["-w", "abc"], &format!("cannot read --warning abc: {FORM}"));
+    misuse(&["-w", ""], &format!("cannot read --warning (empty): {FORM}"));
+    misuse(&["-c", "nan"], &format!("cannot read --critical nan: {FORM}"));
+    misuse(&["-w", "$(x)|`y`;z"], &format!("cannot read --warning ?(x)??y?;z: {FORM}"));
+    misuse(
+        &["-w", "5:1"],
+        "cannot read --warning 5:1: its start is above its end; write the lower number first",
+    );
+    misuse(
+        &["-w", "/root:30"],
+        "cannot read --warning /root:30: the shell has put a folder in place of the ~; \
+         put the range in quotes",
+    );
+}
+
+#[test]
+fn numbers() {
+    misuse(&["-n", "-3"], "cannot read --top -3: not a number of addresses, 0 or more");
+    for value in ["0", "-1", "nan", "inf", "1e3", "", "0.0"] {
+        let shown = if value.is_empty() { "(empty)" } else { value };
+        misuse(
+            &["--stddev", value],
+            &format!("cannot read --stddev {shown}: not a number above 0, such as 5 or 2.5"),
+        );
+    }
+    misuse(&["--floor", "-1"], "cannot read --floor -1: not a number of connections, 0 or more");
+    misuse(
+        &["--consecutive", "0"],
+        "cannot read --consecutive 0: not a number of samples, 1 or more",
+    );
+    misuse(
+        &["--max-age", "5x"],
+        "cannot read --max-age 5x: not a span of time; write 90, 90s, 10m, 2h or 7d",
+    );
+    misuse(&["-t", "0"], "cannot read --timeout 0: a check needs at least 1 second");
+    misuse(
+        &["-t", "5:maybe"],
+        "cannot read --timeout 5:maybe: not a status; write ok, warning, critical or unknown, \
+         or its number 0 to 3",
+    );
+}
+
+#[test]
+fn options() {
+    misuse(&["--nope"], "there is no option --nope");
+    misuse(&["-l"], "there is no option -l");
+    misuse(&["-H", "web1"], "there is no option -H");
+    misuse(&["--rule", "lognormal"], "there is no option --rule");
+    misuse(&["web1"], "unexpected argument web1");
+    misuse(&["--stddev"], "--stddev needs a value");
+    misuse(&["--source", "ss"], "cannot read --source ss: not one of auto, netlink, proc");
+    misuse(&["-4", "-6"], "the argument -4 cannot be used with -6");
+    misuse(
+        &["-x", "10.0.0.0/33"],
+        "cannot read --exclude 10.0.0.0/33: a network of IPv4 has at most 32 bits",
+    );
+    misuse(
+        &["-x", "192.0.2.0/24,web1"],
+        "cannot read --exclude web1: not an address or network; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
+    );
+}
+
+#[test]
+fn help_and_version_exit_with_3() {
+    for option in ["-h", "--help", "-V", "--version"] {
+        let ran = Room::new().check(&[option]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(3), ""));
+        assert!(ran.stdout.contains("check_topip"));
+    }
+}
+
+#[test]
+fn the_old_spellings_are_taken() {
+    let room = Room::new();
+    let flood = crowd(30, &[("203.0.113.7", 152)]);
+    for args in
+        [&["--stddev=5", "--ipv6"][..], &["--stdev=5"], &["--stdev", "5"], &["-n", "10", "-n", "0"]]
+    {
+        assert_eq!(
+            room.judge(&flood, args).line().split(' ').nth(3),
+            Some("203.0.113.7"),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn files_that_are_no_listings() {
+    let room = Room::new();
+    room.write("empty", "");
+    room.write("blank", "\n\r\n\n");
+    room.write("junk", (0..=255u8).cycle().take(100_000).collect::<Vec<_>>());
+    room.write("words", "bash: netstat: command not found\nsecond\n");
+    room.write("utf-16", b"\xFF\xFEA\0c\0t\0i\0v\0e\0");
+    let check = |name: &str, expected: &str| {
+        let ran = room.check(&["--input", name]);
+        assert_eq!(ran.answer(), format!("3 TOPIP UNKNOWN - {expected}"));
+        assert!(ran.stdout.lines().count() > 1, "no advice: {}", ran.stdout);
+    };
+    check("missing", "cannot open missing: No such file or directory (os error 2)");
+    check(".", "cannot read .: it is a folder");
+    check("empty", "empty is empty");
+    check("blank", "blank is empty");
+    check("words", "words is no listing of sockets; it begins: bash: netstat: command not found");
+    check("junk", "junk is no listing of sockets; it begins: ?????????");
+    check("utf-16", "utf-16 is text in UTF-16");
+}
+
+#[test]
+fn lists_of_networks() {
+    let room = Room::new();
+    room.write("bad", "192.0.2.0/24 # office\n\nweb1 <script>|x\n");
+    room.write("good", "# proxies\n203.0.113.0/24\n");
+    let some = listing(&[("203.0.113.7", 12), ("198.51.100.7", 3)]);
+    let check =
+        |args: &[&str], expected: &str| assert_eq!(room.judge(&some, args).answer(), expected);
+    check(&["--exclude-file", "good"], "0 TOPIP OK - 198.51.100.7 has 3 connections, limit 10");
+    check(
+        &["--exclude-file", "bad"],
+        "3 TOPIP UNKNOWN - cannot read line 3 of bad: web1 ?script??x: not an address or network; \
+         write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
+    );
+    check(
+        &["--exclude-file", "missing"],
+        "3 TOPIP UNKNOWN - cannot read missing: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn a_hundred_megabytes_without_a_line_end_need_no_memory() {
+    let room = Room::new();
+    let path = room.path("endless");
+    let mut file = File::create(&path).unwrap();
+    let heading = listing(&[("203.0.113.7", 2)]);
+    file.write_all(heading.as_bytes()).unwrap();
+    for _ in 0..100 {
+        file.write_all(&vec![b'7'; 1_000_000]).unwrap();
+    }
+    drop(file);
+    let mut command = Command::new("sh");
+    // 64 MiB of addresses, of which the program and its libraries take some.
+    command
+        .args(["-c", "ulimit -v 65536; exec \"$0\" --input endless --state-file state", CHECK])
+        .current_dir(room.path("."));
+    let ran = run(&mut command);
+    assert!(
+        ran.answer().starts_with(
+            "3 TOPIP UNKNOWN - cannot read 1 row, line 5: a line of more than 64 KiB: 777"
+        ),
+        "{}",
+        ran.answer()
+    );
+    assert!(
+        ran.answer().ends_with("; 203.0.113.7 has 2 connections, limit 10"),
+        "{}",
+        ran.answer()
+    );
+}
+
+#[test]
+fn a_listing_that_never_ends_is_given_up_in_time() {
+    let room = Room::new();
+    for (input, args) in [("/dev/zero", ["-t", "1"]), ("-", ["-t", "1:critical"])] {
+        let mut command = room.command(&[&["--input", input][..], &args].concat());
+        // A pipe that nobody writes to, and nobody closes.
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take();
+        let started = std::time::Instant::now();
+        let output = child.wait_with_output().unwrap();
+        let took = started.elapsed();
+        drop(stdin);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (status, code) = if input == "-" { ("CRITICAL", 2) } else { ("UNKNOWN", 3) };
+        assert_eq!(
+            text,
+            format!("TOPIP {status} - no answer within 1 s, while reading the socket table\n")
+        );
+        assert_eq!(output.status.code(), Some(code));
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+    }
+}
+
+#[test]
+fn standard_input_is_read_to_its_end() {
+    let room = Room::new();
+    let mut child = room
+        .command(&["--input", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = thread::spawn(move || {
+        // Letter by letter, so that every read is short.
+        for byte in listing(&[("203.0.113.7", 2)]).bytes() {
+            stdin.write_all(&[byte]).unwrap();
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("TOPIP OK - 203.0.113.7 has 2 connections, limit 10 | max=2;10;;0 "),
+        "{text}"
+    );
+}
+
+#[test]
+fn nobody_to_answer_to() {
+    let room = Room::new();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = room.command(&["-V"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(3), "a full disk");
+
+    room.write("listing", listing(&[("203.0.113.7", 2)]));
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = room.command(&["--input", "listing"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(3), "an answer that nobody got is no OK");
+
+    let sh = |script: &str| {
+        let script = format!("exec \"$0\" --input listing --state-file state {script}");
+        Command::new("sh")
+            .args(["-c", &script, CHECK])
+            .current_dir(room.path("."))
+            .status()
+            .unwrap()
+    };
+    assert_eq!(sh(">&-").code(), Some(0), "closed");
+    assert_eq!(sh("<&- 2>&-").code(), Some(0), "the others closed");
+
+    let mut child = room.command(&["--input", "listing"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "a reader that went away");
+}
+
+#[test]
+fn a_renamed_plugin_still_checks() {
+    let room = Room::new();
+    room.write("listing", listing(&[("203.0.113.7", 2)]));
+    for name in ["check_topip", "check_topip_web", "mycheck", "/usr/lib/check_topip.old", ""] {
+        let mut command = room.command(&["--input", "listing"]);
+        let ran = run(command.arg0(name));
+        assert_eq!(ran.answer(), "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10", "{name}");
+    }
+    for (name, applet) in
+        [("munin_topip", "munin_topip"), ("topip_web1", "munin_topip"), ("topip_log", "topip_log")]
+    {
+        let ran = run(room.command(&[] as &[&str]).arg0(name));
+        assert_eq!(ran.stderr, format!("{applet}: not built yet; check_topip is\n"));
+        assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(2)));
+    }
+}
+
+#[test]
+fn the_answer_stays_short() {
+    let room = Room::new();
+    let name = "x".repeat(200) + "/";
+    let ran = room.check(&["--input", &name.repeat(20)]);
+    assert!(ran.stdout.lines().next().unwrap().len() < 1000, "{}", ran.stdout);
+    let long = format!(
+        "{}{}\n",
+        listing(&[("2001:db8:1111:2222:3333:4444:5555:6666", 2)]),
+        "tcp 0 0 ".to_owned() + &"9".repeat(5000)
+    );
+    let ran = room.judge(long, &[]);
+    assert!(ran.stdout.lines().next().unwrap().len() < 1000, "{}", ran.stdout);
+    assert!(fs::exists(room.path("listing")).unwrap());
+}

@@ -1,1 +1,127 @@
-//! placeholder
+//! Whole answers, as an administrator sees them. `SNAPSHOTS=overwrite cargo test`
+//! writes them anew.
+use std::fs;
+
+use snapbox::{Assert, Data};
+
+use crate::support::{Room, crowd, file, listing};
+
+use super::captures::listings;
+
+/// Runs one check after the other, on the listings and with the options given,
+/// and compares what was seen with the golden file of that name.
+#[track_caller]
+fn check(name: &str, runs: &[(&str, &str)]) {
+    let room = Room::new();
+    let mut seen = String::new();
+    for (listing, args) in runs {
+        room.write("listing", listing);
+        seen += &format!("$ check_topip --input listing --state-file state {args}\n");
+        let args: Vec<_> = "--input listing --state-file state"
+            .split(' ')
+            .chain(args.split_whitespace())
+            .collect();
+        let ran = room.check(&args);
+        assert_eq!(ran.stderr, "");
+        seen += &ran.stdout;
+        seen += &format!("[{}]\n", ran.code.unwrap());
+    }
+    // A second may pass between two runs.
+    let seen = seen.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
+    let golden = file("golden").join(format!("{name}.txt"));
+    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+}
+
+#[test]
+fn the_rising_of_an_alarm() {
+    let quiet = crowd(30, &[("203.0.113.7", 3)]);
+    let flood = crowd(30, &[("203.0.113.7", 152)]);
+    let other = crowd(30, &[("203.0.113.8", 152)]);
+    check(
+        "alarm",
+        &[(&quiet, ""), (&other, ""), (&flood, ""), (&flood, ""), (&flood, "-v"), (&quiet, "")],
+    );
+}
+
+#[test]
+fn nothing_to_look_at() {
+    let lan = listing(&[("192.168.0.7", 100), ("127.0.0.1", 19), ("192.168.7.7", 1)]);
+    check(
+        "nothing",
+        &[(&listing(&[]), ""), (&lan, ""), (&lan, "-vv"), (&lan, "--no-default-excludes")],
+    );
+}
+
+#[test]
+fn thresholds_of_the_guidelines() {
+    let some = crowd(3, &[("203.0.113.7", 60)]);
+    check(
+        "thresholds",
+        &[
+            (&some, "-w 50 -c 100"),
+            (&some, "-w 50 -c 55"),
+            (&some, "-w @50:60"),
+            (&some, "-w 100:"),
+            (&some, "-c ~:40"),
+            (&some, "-w 500 -c 1000"),
+            (&listing(&[]), "-w 1:"),
+        ],
+    );
+}
+
+#[test]
+fn how_it_explains_itself() {
+    let ten = crowd(9, &[("203.0.113.7", 500), ("::ffff:203.0.113.7", 2)]);
+    check(
+        "explained",
+        &[(&ten, "-v"), (&ten, "-vv -n 3"), (&ten, "-vvv --stddev 2 --consecutive 3")],
+    );
+}
+
+#[test]
+fn families_and_networks() {
+    let both = listing(&[("203.0.113.7", 12), ("::ffff:203.0.113.8", 4), ("2001:db8::7", 15)]);
+    check(
+        "selection",
+        &[
+            (&both, ""),
+            (&both, "-4 -vv"),
+            (&both, "-6 -vv"),
+            (&both, "-x 203.0.113.0/29,2001:db8::/32 -vv"),
+        ],
+    );
+}
+
+#[test]
+fn rows_that_cannot_be_read() {
+    let some = crowd(30, &[("203.0.113.7", 12)]);
+    let bad = format!("{some}tcp 0 0 192.0.2.10:443 203.0.113.300:1 ESTABLISHED\ntcp 0 0\n");
+    let names = format!("{some}tcp 0 0 web1:https client.example:51514 ESTABLISHED\n");
+    let half = some.trim_end().trim_end_matches("LISHED");
+    let flood = format!("{}tcp 0 x y z\n", crowd(30, &[("203.0.113.7", 152)]));
+    check("unreadable", &[(&bad, ""), (&names, ""), (half, ""), (&flood, "")]);
+}
+
+#[test]
+fn addresses_that_may_be_cut_off() {
+    let cut = fs::read_to_string(file("captures/linux/netstat-nt.txt")).unwrap();
+    check(
+        "cut",
+        &[(&cut, ""), (&cut, "-4"), (&cut, "-x 2001:db8::/32"), (&cut, "-x 2001:db8::/64")],
+    );
+}
+
+/// One answer for each listing, whole.
+#[test]
+fn every_listing_has_its_answer() {
+    let mut seen = String::new();
+    for path in listings() {
+        let room = Room::new();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let ran = room.judge(bytes, &["--no-default-excludes", "-v", "-n", "3"]);
+        seen += &format!("== {name}\n{}[{}]\n", ran.stdout, ran.code.unwrap());
+    }
+    let golden = file("golden").join("listings.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+}

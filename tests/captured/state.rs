@@ -1,1 +1,322 @@
-//! placeholder
+//! What is remembered from one run to the next, and what becomes of it when
+//! the state file is not what it should be.
+use std::{
+    fs::{self, File},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::support::{Ran, Room, crowd, listing, run, skip};
+
+const WARNING: &str =
+    "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27)";
+const CRITICAL: &str = "2 TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27) in 2 samples";
+
+fn flood() -> String {
+    crowd(31, &[("203.0.113.7", 152)])
+}
+
+fn check(room: &Room, args: &[&str]) -> Ran {
+    room.judge(flood(), &[&["--state-file", "state"], args].concat())
+}
+
+/// A state file of so many seconds ago.
+fn state(age: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let when = now.checked_add_signed(-age).unwrap();
+    format!(
+        "(version: 1, program: \"topip\", when: {when}, servers: [\"input\"], \
+         maxip: Some(\"203.0.113.7\"), connections: 17, row: 1)\n"
+    )
+}
+
+fn leftovers(room: &Room) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(room.path("."))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "listing")
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_same_address_twice_is_critical() {
+    let room = Room::new();
+    assert_eq!(check(&room, &[]).answer(), WARNING);
+    assert_eq!(check(&room, &[]).answer(), CRITICAL);
+    assert_eq!(leftovers(&room), ["state", "state.lock"]);
+}
+
+#[test]
+fn another_address_on_top_or_none_breaks_the_row() {
+    let room = Room::new();
+    let other = crowd(31, &[("203.0.113.8", 152)]);
+    for between in [other, listing(&[]), listing(&[("127.0.0.1", 300)])] {
+        check(&room, &[]);
+        room.judge(between, &["--state-file", "state"]);
+        assert_eq!(check(&room, &[]).answer(), WARNING);
+    }
+}
+
+#[test]
+fn counts_do_not_matter_to_the_row() {
+    let room = Room::new();
+    let quiet = listing(&[("203.0.113.7", 2), ("198.51.100.7", 1)]);
+    assert_eq!(room.judge(quiet, &["--state-file", "state"]).code, Some(0));
+    assert_eq!(check(&room, &[]).answer(), CRITICAL);
+}
+
+#[test]
+fn an_old_or_future_sample_is_none() {
+    let room = Room::new();
+    for (age, args, expected, word) in [
+        (60, &["-v"][..], CRITICAL, ""),
+        (3500, &["-v"], CRITICAL, ""),
+        (3700, &["-v"], WARNING, "s old, over --max-age, and does not count."),
+        (3700, &["--max-age", "2h", "-v"], CRITICAL, ""),
+        (1_000_000, &["--max-age", "0", "-v"], CRITICAL, ""),
+        (-100, &["-v"], WARNING, "s in the future, and does not count."),
+        (-100, &["--max-age", "0", "-v"], WARNING, "s in the future, and does not count."),
+    ] {
+        room.write("state", state(age));
+        let ran = check(&room, args);
+        assert_eq!(ran.answer(), expected, "{age}");
+        assert!(ran.stdout.contains(word), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_damaged_state_is_kept_aside_and_counts_as_none() {
+    let whole = state(60);
+    for (damaged, problem) in [
+        ("", "it is empty"),
+        (&whole[..whole.len() / 2], "1:"),
+        ("\0\0\0\0", "1:1"),
+        ("(version: 1, when: -5)", "1:"),
+        ("(version: 1, maxip: Some(\"web1|x\"))", "1:"),
+        ("hello", "1:1"),
+    ] {
+        let room = Room::new();
+        room.write("state", damaged);
+        let ran = check(&room, &[]);
+        assert_eq!(ran.answer(), WARNING);
+        let note = ran.stdout.lines().nth(1).unwrap();
+        assert!(note.starts_with(&format!("The state file was damaged ({problem}")), "{note}");
+        assert!(note.ends_with("is kept as state.bad; this is a first sample."), "{note}");
+        assert_eq!(fs::read_to_string(room.path("state.bad")).unwrap(), damaged);
+        assert_eq!(check(&room, &[]).answer(), CRITICAL);
+    }
+}
+
+#[test]
+fn what_a_state_file_may_not_be() {
+    #[track_caller]
+    fn unknown(room: &Room, problem: &str) {
+        // The verdict stands: what was seen beats what could not be kept.
+        let ran = check(room, &[]);
+        assert_eq!(ran.answer(), WARNING);
+        let line = ran.stdout.lines().nth(1).unwrap();
+        assert_eq!(line, problem);
+        let quiet = room.judge(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
+        let problem = problem[..1].to_lowercase() + problem[1..].trim_end_matches('.');
+        assert_eq!(
+            quiet.answer(),
+            format!("3 TOPIP UNKNOWN - {problem}; 203.0.113.7 has 2 connections, limit 10")
+        );
+    }
+
+    let room = Room::new();
+    let newer = room.write("state", "(version: 2, samples: {\"192.0.2.1\": [1]})");
+    unknown(&room, "The state file state is of version 2, and this topip knows 1.");
+    assert!(fs::read_to_string(newer).unwrap().contains("version: 2"), "it was written over");
+
+    let room = Room::new();
+    room.write("state", state(60).replace("input", "web1"));
+    unknown(&room, "The state file state is that of a check of web1.");
+
+    let room = Room::new();
+    fs::create_dir(room.path("state")).unwrap();
+    unknown(&room, "Cannot trust state: it is not a regular file.");
+
+    let room = Room::new();
+    room.write("elsewhere", state(60));
+    symlink("elsewhere", room.path("state")).unwrap();
+    unknown(&room, "Cannot read the state file state: it is a symbolic link.");
+    assert_eq!(fs::read_to_string(room.path("elsewhere")).unwrap(), state(60));
+
+    let room = Room::new();
+    symlink("elsewhere", room.path("state.lock")).unwrap();
+    unknown(&room, "Cannot lock the state file state: it is a symbolic link.");
+    assert!(!room.path("elsewhere").exists());
+
+    let room = Room::new();
+    let state = room.write("state", state(60));
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o666)).unwrap();
+    unknown(&room, "Cannot trust state: others may write to it.");
+}
+
+#[test]
+fn a_folder_that_is_not_there() {
+    let room = Room::new();
+    let ran = room.judge(flood(), &["--state-file", "missing/state"]);
+    assert_eq!(ran.answer(), WARNING);
+    assert_eq!(
+        ran.stdout.lines().nth(1).unwrap(),
+        "Cannot lock the state file missing/state: No such file or directory (os error 2)."
+    );
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let room = Room::new();
+    let disk = room.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let disk = disk.to_str().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8k,mode=700", "topip-test", disk])
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return skip("the right to mount a small disk");
+    }
+    check_on(&room, WARNING);
+    let before = fs::read_to_string(room.path("disk/state")).unwrap();
+    // Takes what room is left.
+    let _ = fs::write(room.path("disk/filler"), vec![0; 8192]);
+    let ran = room.judge(flood(), &["--state-file", "disk/state"]);
+    let after = fs::read_to_string(room.path("disk/state")).unwrap();
+    let files = fs::read_dir(room.path("disk")).unwrap().count();
+    let unmounted = std::process::Command::new("umount").arg(disk).status().unwrap();
+    assert!(unmounted.success());
+    assert_eq!(ran.answer(), CRITICAL);
+    assert!(
+        ran.stdout.contains(
+            "\nCannot write the state file disk/state: No space left on device (os error 28).\n"
+        ),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(after, before);
+    assert_eq!(files, 3, "state, its lock and the filler");
+}
+
+#[track_caller]
+fn check_on(room: &Room, expected: &str) {
+    assert_eq!(room.judge(flood(), &["--state-file", "disk/state"]).answer(), expected);
+}
+
+#[test]
+fn a_run_that_holds_the_state_is_waited_for_and_then_left() {
+    let room = Room::new();
+    let lock = File::create(room.path("state.lock")).unwrap();
+    fs::set_permissions(room.path("state.lock"), fs::Permissions::from_mode(0o640)).unwrap();
+    lock.lock().unwrap();
+    let ran = check(&room, &["-t", "1"]);
+    assert_eq!(ran.answer(), WARNING);
+    assert_eq!(ran.stdout.lines().nth(1).unwrap(), "The state file state is held by another run.");
+    assert!(ran.took.as_millis() < 1500, "{:?}", ran.took);
+    drop(lock);
+    assert_eq!(check(&room, &["-t", "1"]).answer(), WARNING);
+}
+
+#[test]
+fn runs_that_overlap_lose_nothing() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let args = ["--input", "listing", "--state-file", "state", "--consecutive", "1000000"];
+    let runs: Vec<_> = (0..50)
+        .map(|_| room.command(&args).stdout(std::process::Stdio::null()).spawn().unwrap())
+        .collect();
+    for mut run in runs {
+        assert_eq!(run.wait().unwrap().code(), Some(1));
+    }
+    // Each of them has seen the one before: the row is as long as they are many.
+    assert!(fs::read_to_string(room.path("state")).unwrap().contains("row: 50"));
+    assert_eq!(leftovers(&room), ["state", "state.lock"]);
+}
+
+#[test]
+fn what_a_killed_run_left_behind_does_no_harm() {
+    let room = Room::new();
+    room.write("state.new", "half of a sta");
+    assert_eq!(check(&room, &[]).answer(), WARNING);
+    assert_eq!(leftovers(&room), ["state", "state.lock"]);
+}
+
+#[test]
+fn the_files_are_for_their_user_only() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let mut command = std::process::Command::new("sh");
+    let script = "umask 0; exec \"$0\" --input listing";
+    command
+        .args(["-c", script, crate::support::CHECK])
+        .current_dir(room.path("."))
+        .env("MP_STATE_PATH", room.path("var"));
+    assert_eq!(run(&mut command).code, Some(1));
+    let user = fs::metadata(room.path("listing")).unwrap().uid();
+    let folder = room.path("var").join(user.to_string());
+    let mode = |path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!(mode(folder.clone()), 0o700);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(mode(entry.path()), 0o640);
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names[0].starts_with("check_topip-input-") && names[0].ends_with(".ron"), "{names:?}");
+}
+
+#[test]
+fn each_selection_has_its_own_state() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let files = || {
+        fs::read_dir(room.path("var")).map_or(0, |user| {
+            user.flat_map(|user| fs::read_dir(user.unwrap().path()).unwrap()).count()
+        })
+    };
+    let check = |args: &[&str]| {
+        let mut command = room.command(&[&["--input", "listing"], args].concat());
+        run(command.env("MP_STATE_PATH", room.path("var")))
+    };
+    check(&[]);
+    assert_eq!(files(), 2);
+    // How it is judged and told makes no other sample.
+    check(&["-v", "-w", "3", "-n", "5", "--stddev", "3", "-t", "5"]);
+    assert_eq!(files(), 2);
+    check(&["-4"]);
+    check(&["-x", "192.0.2.0/24"]);
+    check(&["--no-default-excludes"]);
+    assert_eq!(files(), 8);
+}
+
+#[test]
+fn where_the_state_goes() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let state = |variables: &[(&str, &str)]| {
+        let mut command = room.command(&["--input", "listing", "-vv"]);
+        command.env_clear();
+        for (name, folder) in variables {
+            command.env(name, room.path(folder));
+        }
+        let ran = run(&mut command);
+        let line = ran.stdout.lines().find(|line| line.contains("tate file: ")).map(str::to_owned);
+        line.unwrap_or_else(|| ran.stdout.lines().nth(1).unwrap().to_owned())
+    };
+    let below = |line: String, folder: &str| {
+        let start = format!("State file: {}/", room.path(folder).display());
+        assert!(line.starts_with(&start), "{line} {start}");
+    };
+    let both = [("MP_STATE_PATH", "first"), ("NAGIOS_PLUGIN_STATE_DIRECTORY", "second")];
+    below(state(&both), "first");
+    below(state(&both[1..]), "second");
+    // A packaged topip has a folder for all; without it, the user's home.
+    if fs::metadata("/var/lib/topip").is_err() {
+        below(state(&[("HOME", "home"), ("XDG_STATE_HOME", "xdg")]), "xdg/topip");
+        below(state(&[("HOME", "home")]), "home/.local/state/topip");
+    }
+}
