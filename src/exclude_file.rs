@@ -42,6 +42,21 @@ pub enum ExcludeFileError {
     },
 }
 
+impl ExcludeFileError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            Self::Read { path, .. } => {
+                format!("As the user that runs the check: head -1 {}", path.display())
+            }
+            Self::TooLong { .. } | Self::Line { .. } => {
+                "Write one address or network a line, and comments behind a #.".to_owned()
+            }
+        }
+    }
+}
+
 /// Reads the networks in a file: one a line, `#` begins a comment.
 ///
 /// # Errors

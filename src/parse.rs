@@ -201,7 +201,7 @@ impl ParseError {
                 "Known are the listings of netstat and ss, and /proc/net/tcp; see topip(7)."
             }
             Self::Utf16 { .. } => {
-                "PowerShell's > writes that; save it with: netstat -n | Out-File -Encoding utf8 FILE"
+                "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."
             }
             _ => return None,
         };

@@ -73,7 +73,7 @@ impl Error {
     #[must_use]
     pub fn more(&self) -> Vec<String> {
         match self {
-            Self::ExcludeFile(_) => Vec::new(),
+            Self::ExcludeFile(error) => vec![error.advice()],
             Self::Source(error) => error.advice().into_iter().collect(),
             Self::Parse(error) => error.advice().into_iter().collect(),
             Self::NoWay { last, before } => [before.clone(), last.more()].concat(),
@@ -191,13 +191,10 @@ fn earlier(previous: &Previous, now: u64) -> String {
 }
 
 fn what_was_left_out(left_out: &LeftOut) -> Vec<String> {
-    let mut lines: Vec<_> = left_out
-        .excluded
-        .iter()
-        .map(|(network, n)| format!("Excluded {network}: {n} connections"))
-        .collect();
+    let mut lines: Vec<_> =
+        left_out.excluded.iter().map(|(network, n)| format!("Excluded {network}: {n}")).collect();
     if left_out.other_family > 0 {
-        lines.push(format!("Of the other address family: {} connections", left_out.other_family));
+        lines.push(format!("Excluded, of the other address family: {}", left_out.other_family));
     }
     lines
 }

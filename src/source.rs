@@ -85,7 +85,7 @@ impl SourceError {
     pub fn advice(&self) -> Option<String> {
         let advice = match self {
             Self::Netlink { .. } | Self::Refused(_) => {
-                "Load the kernel's module tcp_diag, or use --source proc.".to_owned()
+                "Load the kernel module tcp_diag, or use --source proc.".to_owned()
             }
             Self::Open { path, .. } if path.starts_with("/proc") => {
                 "Is /proc mounted, and may this user read it?".to_owned()

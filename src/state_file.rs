@@ -153,11 +153,12 @@ impl StateFileError {
             Self::Untrusted { .. } => {
                 "Run the check as one user, or give each its own --state-file."
             }
+            Self::File { action: "write" | "lock", path, .. } => {
+                let new = path.with_added_extension("new");
+                return format!("As the user that runs the check: touch {}", new.display());
+            }
             Self::File { path, .. } => {
-                return format!(
-                    "As the user that runs the check: touch {}; df {0}",
-                    path.with_added_extension("new").display()
-                );
+                return format!("Remove {}, or use another --state-file.", path.display());
             }
             Self::Held { .. } => {
                 "Is a check stopped or slow? Two checks on end should not overlap."

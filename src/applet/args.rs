@@ -13,7 +13,7 @@ const FLOOR: &str = "10";
 const AFTER_HELP: &str = "\
 Examples:
   check_topip                          judge this host's connections
-  check_topip -v -n 10                 ... and show the top ten addresses
+  check_topip -v                       ... and show the top addresses
   check_topip -w 200 -c 500            ... by fixed thresholds as well
   netstat -ntW | check_topip --input - judge a listing
 

@@ -19,6 +19,7 @@ use clap::{
 
 use crate::{
     filter::{DEFAULT_EXCLUDES, IpFamily, Network},
+    range::Range,
     report::{self, LISTED, Verbosity},
     rule::{Rule, Trigger},
     run::{self, Check, Progress, Stage},
@@ -214,16 +215,29 @@ fn place(args: &CheckArgs, invocation: &Invocation, server: &str) -> Place {
     Place::Below { roots, name }
 }
 
-/// What makes a sample another one: two checks that differ in it must not take
-/// the one's sample for the other's.
+/// What makes a check another one: what it looks at, and how it judges that.
+/// Two services that share a sample would each find the other's a moment ago,
+/// and call that twice on end.
 fn selection(args: &CheckArgs) -> String {
     let input = args.input.as_ref().map(|path| path.display().to_string());
     let mut excludes: Vec<_> = args.exclude.iter().map(ToString::to_string).collect();
     excludes.sort();
-    format!(
+    let looks_at = format!(
         "{input:?} {} {} {excludes:?} {:?} {}",
         args.four, args.six, args.exclude_file, args.no_default_excludes
-    )
+    );
+    let range = |range: Option<Range>| range.map(|range| range.to_string());
+    let judges = format!(
+        "{:?} {} {} {} {:?} {:?} {:?}",
+        args.top.filter(|&top| top > 1),
+        args.stddev,
+        args.floor,
+        args.consecutive,
+        args.max_age,
+        range(args.warning),
+        range(args.critical)
+    );
+    format!("{looks_at} {judges}")
 }
 
 /// FNV-1a with 64 bits (draft-eastlake-fnv): the same in every version and on

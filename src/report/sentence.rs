@@ -94,7 +94,7 @@ pub(super) fn peer(peer: &Peer) -> String {
     let more = (more > 0).then(|| format!("{more} more"));
     let ports: Vec<_> = ports.chain(more).collect();
     let word = if peer.ports.len() == 1 { "port" } else { "ports" };
-    let _ = write!(text, " to {word} {}", ports.join(", "));
+    let _ = write!(text, " on {word} {}", ports.join(", "));
     let states: Vec<_> = peer
         .states
         .iter()

@@ -24,7 +24,7 @@ fn ranges() {
     misuse(&["-w", "abc"], &format!("cannot read --warning abc: {FORM}"));
     misuse(&["-w", ""], &format!("cannot read --warning (empty): {FORM}"));
     misuse(&["-c", "nan"], &format!("cannot read --critical nan: {FORM}"));
-    misuse(&["-w", "$(x)|`y`;z"], &format!("cannot read --warning ?(x)??y?;z: {FORM}"));
+    misuse(&["-w", "$(x)|`y`;z"], &format!("cannot read --warning ?(x)?y;z: {FORM}"));
     misuse(
         &["-w", "5:1"],
         "cannot read --warning 5:1: its start is above its end; write the lower number first",

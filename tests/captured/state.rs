@@ -284,13 +284,14 @@ fn each_selection_has_its_own_state() {
     };
     check(&[]);
     assert_eq!(files(), 2);
-    // How it is judged and told makes no other sample.
-    check(&["-v", "-w", "3", "-n", "5", "--stddev", "3", "-t", "5"]);
+    // How it is told makes no other check.
+    check(&["-v", "-t", "5", "--ipv6", "-n", "0"]);
     assert_eq!(files(), 2);
     check(&["-4"]);
     check(&["-x", "192.0.2.0/24"]);
     check(&["--no-default-excludes"]);
-    assert_eq!(files(), 8);
+    check(&["-w", "50"]);
+    assert_eq!(files(), 10);
 }
 
 #[test]
