@@ -153,3 +153,37 @@ impl Read for Dump {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parse;
+
+    use super::*;
+
+    /// DCCP's handler is in no kernel of today. A dump of its sockets succeeds,
+    /// without one, as a dump of TCP's does where tcp_diag is missing.
+    #[test]
+    fn a_missing_module_is_refused_by_the_real_kernel() {
+        const IPPROTO_DCCP: u8 = 33;
+        let mut request = one_family(AF_INET);
+        request[1] = IPPROTO_DCCP;
+        match dump(SOCK_DIAG_BY_FAMILY, &request) {
+            Err(SourceError::Refused(error)) => assert_eq!(error.raw_os_error(), Some(2)),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("a dump of what is not there"),
+        }
+    }
+
+    #[test]
+    fn both_questions_are_answered_to_the_end() {
+        let questions = [
+            (TCPDIAG_GETSOCK, both_families()),
+            (SOCK_DIAG_BY_FAMILY, one_family(AF_INET)),
+            (SOCK_DIAG_BY_FAMILY, one_family(AF_INET6)),
+        ];
+        for (message_type, request) in questions {
+            let dump = dump(message_type, &request).expect("this kernel knows it");
+            parse::read(capture(dump), &mut |_| true).expect("it has an end");
+        }
+    }
+}

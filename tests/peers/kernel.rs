@@ -95,7 +95,8 @@ impl World {
         let v4: SocketAddr = "192.0.2.10:443".parse().unwrap();
         let v6: SocketAddr = "[2001:db8::10]:8080".parse().unwrap();
         let both: SocketAddr = "192.0.2.10:80".parse().unwrap();
-        let kinds: [(TcpListener, SocketAddr, fn(u8) -> IpAddr); 3] = [
+        type AddressOf = fn(u8) -> IpAddr;
+        let kinds: [(TcpListener, SocketAddr, AddressOf); 3] = [
             (TcpListener::bind(v4).unwrap(), v4, |host| Ipv4Addr::new(203, 0, 113, host).into()),
             (TcpListener::bind(v6).unwrap(), v6, |host| {
                 Ipv6Addr::new(0x2001, 0xdb8, 1, host.into(), 0x1234, 0x5678, 0x9abc, 1).into()
