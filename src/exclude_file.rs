@@ -15,7 +15,7 @@ const LONGEST: u64 = 4 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ExcludeFileError {
     /// It cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read the list of networks {}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum ExcludeFileError {
         source: io::Error,
     },
     /// It is longer than anybody could mean.
-    #[error("cannot read {}: it is longer than 4 MiB", path.display())]
+    #[error("cannot read the list of networks {}: it is longer than 4 MiB", path.display())]
     TooLong {
         /// Which.
         path: PathBuf,
@@ -48,7 +48,7 @@ impl ExcludeFileError {
     pub fn advice(&self) -> String {
         match self {
             Self::Read { path, .. } => {
-                format!("As the user that runs the check: head -1 {}", path.display())
+                format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
             Self::TooLong { .. } | Self::Line { .. } => {
                 "Write one address or network a line, and comments behind a #.".to_owned()

@@ -124,6 +124,7 @@ impl FromStr for Network {
     /// (`10.1.2.3/8` is `10.0.0.0/8`), and `::ffff:192.0.2.0/120` as
     /// `192.0.2.0/24`, since mapped addresses count as IPv4.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let text = text.trim();
         let (address, length) = match text.split_once('/') {
             None => (text, None),
             Some((address, length)) => (address, Some(length)),
@@ -209,7 +210,7 @@ mod tests {
             "010.0.0.0/8",
             "web1",
             "fe80::1%eth0",
-            " ::1",
+            ":: 1",
             "10.0.0.0/+8",
         ] {
             network(text, &form);

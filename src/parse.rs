@@ -157,7 +157,7 @@ pub enum ParseError {
         origin: String,
     },
     /// There is something in it, but no listing.
-    #[error("{origin} is no listing of sockets; it begins: {first}")]
+    #[error("{origin} is no listing of TCP sockets; it begins: {first}")]
     NoListing {
         /// Where the bytes came from.
         origin: String,

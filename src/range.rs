@@ -33,7 +33,7 @@ pub enum RangeError {
     #[error("not a range; write [@][start:]end, such as 50 or 10:50")]
     Form,
     /// The two ends are in the wrong order.
-    #[error("its start is above its end; write the lower number first")]
+    #[error("its start, 0 where none is given, is above its end")]
     Order,
     /// The shell put a home folder where a `~` was.
     #[error("the shell has put a folder in place of the ~; put the range in quotes")]
@@ -62,7 +62,9 @@ impl Range {
 impl FromStr for Range {
     type Err = RangeError;
 
+    /// Blanks around it are no mistake: they come from templates.
     fn from_str(text: &str) -> Result<Self, RangeError> {
+        let text = text.trim();
         let (inside, bounds) = match text.strip_prefix('@') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -184,8 +186,7 @@ mod tests {
             "50;",
             "1:2:3",
             "1,5",
-            " 5",
-            "5 ",
+            "5 0",
             "+5",
             "--5",
             "5%",
@@ -202,7 +203,7 @@ mod tests {
                 check(text, &[], FORM);
             }
         }
-        check("5:1", &[], "its start is above its end; write the lower number first");
+        check("5:1", &[], "its start, 0 where none is given, is above its end");
         check(
             "/root:30",
             &[],

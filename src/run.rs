@@ -120,7 +120,11 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     progress.enter(Stage::Remembering);
     let (state_file, history) = match state_file.and_then(|file| Ok((file.load()?, file))) {
         Ok((Loaded { history, damage }, file)) => {
-            notes.extend(damage.as_ref().map(damaged));
+            match damage.as_ref().map(damaged) {
+                Some(Ok(note)) => notes.push(note),
+                Some(Err(trouble)) => troubles.push(trouble),
+                None => {}
+            }
             details.push(format!("State file: {}", file.path().display()));
             (Some(file), history)
         }
@@ -164,15 +168,21 @@ fn sample(counted: &Counted, when: u64, judged: Option<usize>, listed: usize) ->
     }
 }
 
-fn damaged(Damage { problem, kept_as }: &Damage) -> String {
+/// A state file that was put aside is over and done with. One that is still
+/// there is a trouble, as long as it is.
+fn damaged(Damage { path, problem, kept_as }: &Damage) -> Result<String, Trouble> {
     match kept_as {
-        Ok(path) => format!(
+        Ok(aside) => Ok(format!(
             "The state file was damaged ({problem}) and is kept as {}; this is a first sample.",
-            path.display()
-        ),
-        Err(error) => {
-            format!("The state file is damaged ({problem}), and cannot be put aside: {error}")
-        }
+            aside.display()
+        )),
+        Err(error) => Err(Trouble {
+            problem: format!(
+                "the state file {} is damaged ({problem}) and cannot be put aside: {error}",
+                path.display()
+            ),
+            advice: Some(format!("Remove {}.bad", path.display())),
+        }),
     }
 }
 

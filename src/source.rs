@@ -42,7 +42,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Netlink => f.write_str("netlink (sock_diag)"),
-            Self::Proc => f.write_str(proc::TCP),
+            Self::Proc => write!(f, "{} and tcp6", proc::TCP),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::StandardInput => f.write_str("standard input"),
         }
@@ -91,7 +91,7 @@ impl SourceError {
                 "Is /proc mounted, and may this user read it?".to_owned()
             }
             Self::Open { path, .. } => {
-                format!("As the user that runs the check: head -1 {}", path.display())
+                format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
             Self::Folder { .. } => "Name a file, or - for standard input.".to_owned(),
         };

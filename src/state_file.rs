@@ -6,10 +6,10 @@
 //! lock is a file of its own, because a renamed file is another one.
 #![expect(clippy::disallowed_types, reason = "this is where the state file is opened")]
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read, Write},
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -17,12 +17,19 @@ use std::{
 
 use ron::extensions::Extensions;
 use rustix::{
-    fs::{Access, Mode, OFlags, access},
+    fs::{Mode, OFlags},
     process::geteuid,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::history::{History, Previous};
+
+mod error;
+mod place;
+
+pub use error::StateFileError;
+use error::{NOT_A_FILE, OPEN};
+pub use place::Place;
 
 /// The version of the file's format that is written here. A newer one is
 /// refused; an older one would be read.
@@ -31,21 +38,6 @@ const VERSION: u32 = 1;
 const LONGEST: u64 = 1024 * 1024;
 /// How often a lock that somebody else has is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Where the state file is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Just there.
-    File(PathBuf),
-    /// In a folder of this user's own, below the first of these that can be
-    /// written to; below the last one, if none can.
-    Below {
-        /// Such as `/var/lib/topip`.
-        roots: Vec<PathBuf>,
-        /// The file's name.
-        name: String,
-    },
-}
 
 /// The content, as it stands in the file; see topip-state(5).
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,96 +72,12 @@ pub struct Loaded {
 /// A state file that could not be understood.
 #[derive(Debug)]
 pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
     /// What is wrong with it.
     pub problem: String,
     /// Where it is now, or why it is still there.
     pub kept_as: Result<PathBuf, io::Error>,
-}
-
-/// Why the state file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateFileError {
-    /// There is no folder to put it in.
-    #[error("there is no folder for the state file")]
-    NoFolder,
-    /// The folder cannot be made.
-    #[error("cannot make the folder {}", path.display())]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file or folder is where somebody else can put what he likes.
-    #[error("cannot trust {}: {problem}", path.display())]
-    Untrusted {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        problem: &'static str,
-    },
-    /// It cannot be opened, read, written or renamed.
-    #[error("cannot {action} the state file {}", path.display())]
-    File {
-        /// Which of these.
-        action: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another run has it, and does not let go.
-    #[error("the state file {} is held by another run", path.display())]
-    Held {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// A newer topip wrote it.
-    #[error("the state file {} is of version {version}, and this topip knows {VERSION}", path.display())]
-    Newer {
-        /// Its path.
-        path: PathBuf,
-        /// The version that it says it has.
-        version: u32,
-    },
-    /// Another check writes to the same file.
-    #[error("the state file {} is that of a check of {servers}", path.display())]
-    Foreign {
-        /// Its path.
-        path: PathBuf,
-        /// What that check looks at.
-        servers: String,
-    },
-}
-
-impl StateFileError {
-    /// What to do about it.
-    #[must_use]
-    pub fn advice(&self) -> String {
-        let advice = match self {
-            Self::NoFolder | Self::Folder { .. } => {
-                "Make /var/lib/topip writable for the user that runs the check, or use --state-file."
-            }
-            Self::Untrusted { .. } => {
-                "Run the check as one user, or give each its own --state-file."
-            }
-            Self::File { action: "write" | "lock", path, .. } => {
-                let new = path.with_added_extension("new");
-                return format!("As the user that runs the check: touch {}", new.display());
-            }
-            Self::File { path, .. } => {
-                return format!("Remove {}, or use another --state-file.", path.display());
-            }
-            Self::Held { .. } => {
-                "Is a check stopped or slow? Two checks on end should not overlap."
-            }
-            Self::Newer { path, .. } => {
-                return format!("Install the newer topip again, or remove {}", path.display());
-            }
-            Self::Foreign { .. } => "Give each check its own --state-file.",
-        };
-        advice.to_owned()
-    }
 }
 
 impl StateFile {
@@ -228,12 +136,15 @@ impl StateFile {
         let state = match self.understand(&bytes)? {
             Ok(state) => state,
             Err(problem) => {
-                let damage = Damage { problem, kept_as: self.put_aside() };
+                let damage = Damage { path: self.path.clone(), problem, kept_as: self.put_aside() };
                 return Ok(Loaded { damage: Some(damage), ..Loaded::default() });
             }
         };
         if state.servers != self.servers {
-            let servers = state.servers.join(",");
+            let servers = match state.servers[..] {
+                [] => "nothing that it names".to_owned(),
+                _ => state.servers.join(","),
+            };
             return Err(StateFileError::Foreign { path: self.path.clone(), servers });
         }
         let previous = Previous {
@@ -247,7 +158,9 @@ impl StateFile {
 
     /// The state in `bytes`, or what is wrong with them.
     fn understand(&self, bytes: &[u8]) -> Result<Result<State, String>, StateFileError> {
+        // It is named in messages of the library.
         #[derive(Deserialize)]
+        #[serde(rename = "State")]
         struct Peek {
             version: u32,
         }
@@ -327,24 +240,6 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-impl Place {
-    /// The file's path; makes the folders above it where they are ours to make.
-    fn path(&self) -> Result<PathBuf, StateFileError> {
-        let (roots, name) = match self {
-            Self::File(path) => return Ok(path.clone()),
-            Self::Below { roots, name } => (roots, name),
-        };
-        let writable = |root: &&PathBuf| access(*root, Access::WRITE_OK | Access::EXEC_OK).is_ok();
-        let root = roots.iter().find(writable).or(roots.last()).ok_or(StateFileError::NoFolder)?;
-        let folder = root.join(geteuid().as_raw().to_string());
-        let failed = |source| StateFileError::Folder { path: folder.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
-        let opened = open(&folder, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
-        trust_owner(&opened, &folder)?;
-        Ok(folder.join(name))
-    }
-}
-
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -370,8 +265,7 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
 fn trust(file: &File, path: &Path) -> Result<(), StateFileError> {
     let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
     if !is_file {
-        let problem = "it is not a regular file";
-        return Err(StateFileError::Untrusted { path: path.to_owned(), problem });
+        return Err(StateFileError::Untrusted { path: path.to_owned(), problem: NOT_A_FILE });
     }
     trust_owner(file, path)
 }
@@ -387,7 +281,7 @@ fn trust_owner(file: &File, path: &Path) -> Result<(), StateFileError> {
         return Err(untrusted("it belongs to another user"));
     }
     if metadata.mode() & 0o022 != 0 {
-        return Err(untrusted("others may write to it"));
+        return Err(untrusted(OPEN));
     }
     Ok(())
 }

@@ -99,6 +99,7 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
     let progress = Arc::new(Progress::default());
     let (sender, answers) = mpsc::channel();
     let started = invocation.started;
+    let input = args.input.clone();
     let worker = {
         let progress = Arc::clone(&progress);
         move || {
@@ -120,9 +121,14 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
         answer => answer,
     };
     answer.unwrap_or_else(|_| {
-        let doing = progress.stage().doing();
+        let doing = match (progress.stage(), input) {
+            (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),
+            (stage, _) => stage.doing().to_owned(),
+        };
         let problem = format!("no answer within {} s, while {doing}", after.as_secs());
-        Answer::failure(status, &problem, &[])
+        let more =
+            ["Give it more time with --timeout, below what the monitoring allows.".to_owned()];
+        Answer::failure(status, &problem, &more)
     })
 }
 
@@ -201,18 +207,20 @@ fn place(args: &CheckArgs, invocation: &Invocation, server: &str) -> Place {
         return Place::File(path.clone());
     }
     let folder = |name: &str| invocation.variable(name).map(PathBuf::from);
+    // A relative one would depend on where the check happens to be run.
+    let absolute = |name: &str| folder(name).filter(|folder| folder.is_absolute());
     let asked_for = folder("MP_STATE_PATH").or_else(|| folder("NAGIOS_PLUGIN_STATE_DIRECTORY"));
-    let home = || folder("HOME").map(|home| home.join(".local/state"));
-    let roots = match asked_for {
-        Some(folder) => vec![folder],
+    let home = || absolute("HOME").map(|home| home.join(".local/state"));
+    let (shared, own) = match asked_for {
+        Some(folder) => (None, Some(folder)),
         None => {
-            let own = folder("XDG_STATE_HOME").or_else(home).map(|state| state.join("topip"));
-            std::iter::once(PathBuf::from("/var/lib/topip")).chain(own).collect()
+            let own = absolute("XDG_STATE_HOME").or_else(home).map(|state| state.join("topip"));
+            (Some(PathBuf::from("/var/lib/topip")), own)
         }
     };
     let applet = Applet::Check.name();
     let name = format!("{applet}-{server}-{:016x}.ron", fnv1a(&selection(args)));
-    Place::Below { roots, name }
+    Place::Below { shared, own, name }
 }
 
 /// What makes a check another one: what it looks at, and how it judges that.

@@ -7,6 +7,8 @@ use memchr::memchr;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Whole(&'a [u8]),
+    /// The last one, without an end: more of it may be missing.
+    Unended(&'a [u8]),
     /// Longer than [`LineReader::LONGEST`]; its beginning.
     TooLong(&'a [u8]),
 }
@@ -48,7 +50,7 @@ impl<R: BufRead> LineReader<R> {
                     return Ok(None);
                 }
                 self.number += 1;
-                return Ok(Some(Line::Whole(without_return(&self.buffer[rest]))));
+                return Ok(Some(Line::Unended(without_return(&self.buffer[rest]))));
             }
             if self.end - self.start == self.buffer.len() {
                 self.skip_line()?;
@@ -124,6 +126,7 @@ mod tests {
         while let Some(line) = lines.next_line().expect("memory does not fail") {
             found.push(match line {
                 Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+                Line::Unended(line) => format!("{}...", String::from_utf8_lossy(line)),
                 Line::TooLong(line) => format!("too long: {}", line.len()),
             });
         }
@@ -136,7 +139,7 @@ mod tests {
         check(b"", &[]);
         check(b"\n", &[""]);
         check(b"one\ntwo\r\nthree\n", &["one", "two", "three"]);
-        check(b"no end", &["no end"]);
+        check(b"no end", &["no end..."]);
         check(b"\r\n\n", &["", ""]);
     }
 
@@ -144,7 +147,7 @@ mod tests {
     fn a_line_without_an_end_takes_no_memory() {
         let long = vec![b'x'; 200_000];
         check(&long, &["too long: 65536"]);
-        check(&[&long, "\nnext".as_bytes()].concat(), &["too long: 65536", "next"]);
+        check(&[&long, "\nnext".as_bytes()].concat(), &["too long: 65536", "next..."]);
         let just = vec![b'x'; 65535];
         let text = String::from_utf8(just.clone()).expect("ASCII");
         check(&[&just, "\n".as_bytes()].concat(), &[&text]);

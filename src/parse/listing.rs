@@ -45,9 +45,11 @@ pub(super) fn read(
         seen_order: byte_order,
         wants_byte_order: false,
         table: None,
+        found_one: false,
         columns: Columns::default(),
+        ss_columns: ss::Columns::default(),
         suspects: Suspects::default(),
-        before: None,
+        first: None,
         reading: Reading::default(),
     };
     let unreadable = |source| ParseError::Read { origin: origin.to_owned(), source };
@@ -56,24 +58,30 @@ pub(super) fn read(
         match lines.next_line().map_err(unreadable)? {
             None => break,
             // Byte order marks.
-            Some(Line::Whole([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])) if number == 1 => {
+            Some(
+                Line::Whole([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])
+                | Line::Unended([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]),
+            ) if number == 1 => {
                 return Err(ParseError::Utf16 { origin: origin.to_owned() });
             }
             Some(Line::Whole([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
                 listing.line(number, line.trim_ascii_end());
             }
             Some(Line::TooLong(line)) => listing.too_long(number, line),
-            Some(Line::Whole(line)) => listing.line(number, line.trim_ascii_end()),
+            Some(Line::Whole(line)) => {
+                listing.line(number, line.trim_ascii_end());
+            }
+            Some(Line::Unended(line)) => listing.unended(number, line.trim_ascii_end()),
         }
         if std::mem::take(&mut listing.wants_byte_order) {
             listing.find_byte_order(lines.ahead().map_err(unreadable)?);
         }
     }
     listing.end_table();
-    match (listing.table, listing.before) {
-        (Some(_), _) => Ok(listing.reading),
-        (None, Some(first)) => Err(ParseError::NoListing { origin: origin.to_owned(), first }),
-        (None, None) => Err(ParseError::Empty { origin: origin.to_owned() }),
+    match (listing.found_one, listing.first) {
+        (true, _) => Ok(listing.reading),
+        (false, Some(first)) => Err(ParseError::NoListing { origin: origin.to_owned(), first }),
+        (false, None) => Err(ParseError::Empty { origin: origin.to_owned() }),
     }
 }
 
@@ -88,10 +96,13 @@ struct Listing<'c, C> {
     wants_byte_order: bool,
     /// Of the latest heading, or of the latest row that came without.
     table: Option<Table>,
+    /// Whether any table could have held TCP connections.
+    found_one: bool,
     columns: Columns,
+    ss_columns: ss::Columns,
     suspects: Suspects,
-    /// The first line before any table.
-    before: Option<String>,
+    /// The first line that is not empty.
+    first: Option<String>,
     reading: Reading,
 }
 
@@ -103,39 +114,70 @@ struct Suspects {
     first: Option<u64>,
 }
 
+/// A row, and the dialect that it is in.
+type Read<'a> = Result<(Row, Option<Dialect>), Faulty<'a>>;
+
 impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
-    fn line(&mut self, number: u64, line: &[u8]) {
+    /// Reads a line; says whether it was a row.
+    fn line(&mut self, number: u64, line: &[u8]) -> bool {
         if line.is_empty() {
-            return;
+            return false;
         }
+        self.note_first(line);
         if recognise::may_be_heading(line) {
             match recognise::heading(line) {
-                Some(table) => self.begin(table),
-                // "Active Internet connections", underlines, names of programs.
-                None => self.note_before(line),
+                Some(table) => self.heading(table, line),
+                None if self.table.is_some() && recognise::begins_row(line) => {
+                    self.give_up(number, (Problem::MissingField, line));
+                }
+                // "Active Internet connections", in any language that has one.
+                None if self.table == Some(Table::Elsewhere) && names_internet(line) => {
+                    self.table = None;
+                }
+                // Underlines, names of programs.
+                None => {}
             }
-            return;
+            return false;
         }
         let row = match self.table {
-            Some(table) => self.row(table, line),
-            None => Err((Problem::Row, line)),
+            None | Some(Table::Elsewhere) => self.headless(line, (Problem::Row, line)),
+            Some(table) => self.row(table, line).or_else(|faulty| self.headless(line, faulty)),
         };
-        match row.or_else(|faulty| self.headless(line, faulty)) {
-            Ok((row, dialect)) => self.take(number, &row, dialect),
-            Err(faulty) if self.table.is_some() => self.give_up(number, faulty),
-            // A shell's banner, say.
-            Err(_) => self.note_before(line),
+        match (row, self.table) {
+            (Ok((row, dialect)), _) => self.take(number, &row, dialect),
+            // A shell's banner, say, before the listing.
+            (Err(_), None) => return false,
+            (Err(_), Some(Table::Elsewhere)) => self.reading.other += 1,
+            (Err(faulty), Some(_)) => self.give_up(number, faulty),
+        }
+        true
+    }
+
+    /// The last line, where its end is missing. What was read of a row stands;
+    /// but a heading that breaks off says that rows are missing.
+    fn unended(&mut self, number: u64, line: &[u8]) {
+        if !line.is_empty() && !self.line(number, line) && self.table.is_some() {
+            self.give_up(number, (Problem::MissingField, line));
+        }
+    }
+
+    fn heading(&mut self, table: Table, line: &[u8]) {
+        // The columns below "Active UNIX domain sockets" begin as those of TCP.
+        let is_of_title = table == Table::Protocol
+            && self.table == Some(Table::Elsewhere)
+            && !recognise::has_addresses(line);
+        if !is_of_title {
+            self.begin(table);
+        }
+        if table == Table::Ss {
+            self.ss_columns = ss::Columns::of_heading(line);
         }
     }
 
     /// A row of a table that begins without a heading.
-    fn headless<'a>(
-        &mut self,
-        line: &'a [u8],
-        faulty: Faulty<'a>,
-    ) -> Result<(Row, Option<Dialect>), Faulty<'a>> {
+    fn headless<'a>(&mut self, line: &'a [u8], faulty: Faulty<'a>) -> Read<'a> {
         match recognise::row(line) {
-            Some(table) if self.table != Some(table) => {
+            Some(table) if self.may_go_on_as(table, line) => {
                 self.begin(table);
                 if std::mem::take(&mut self.wants_byte_order) {
                     self.find_byte_order(line);
@@ -146,14 +188,21 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         }
     }
 
-    fn row<'a>(
-        &mut self,
-        table: Table,
-        line: &'a [u8],
-    ) -> Result<(Row, Option<Dialect>), Faulty<'a>> {
+    fn may_go_on_as(&self, table: Table, line: &[u8]) -> bool {
+        match self.table {
+            None => true,
+            // /proc/net/udp has rows like those of tcp.
+            Some(Table::Elsewhere) => table != Table::ProcNet,
+            // A row of netstat that lacks its end looks like one of ss.
+            Some(Table::Protocol) if line.starts_with(b"tcp") => false,
+            Some(other) => other != table,
+        }
+    }
+
+    fn row<'a>(&mut self, table: Table, line: &'a [u8]) -> Read<'a> {
         Ok(match table {
             Table::Elsewhere => (Row::Other, None),
-            Table::Ss => (ss::row(line)?, Some(Dialect::Ss)),
+            Table::Ss => (self.ss_columns.row(line)?, Some(Dialect::Ss)),
             Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
             Table::ProcNet => {
                 let order = self.seen_order.unwrap_or(ByteOrder::NATIVE);
@@ -192,23 +241,25 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     }
 
     fn too_long(&mut self, number: u64, line: &[u8]) {
-        match self.table {
-            Some(_) => self.give_up(number, (Problem::TooLong, line)),
-            None => self.note_before(line),
+        self.note_first(line);
+        if self.table.is_some() {
+            self.give_up(number, (Problem::TooLong, line));
         }
     }
 
-    fn note_before(&mut self, line: &[u8]) {
-        if self.table.is_none() && self.before.is_none() {
+    fn note_first(&mut self, line: &[u8]) {
+        if self.first.is_none() {
             let line = line.trim_ascii();
             let quoted = &line[..line.len().min(Unreadable::QUOTED)];
-            self.before = Some(String::from_utf8_lossy(quoted).into_owned());
+            self.first = Some(String::from_utf8_lossy(quoted).into_owned());
         }
     }
 
     fn begin(&mut self, table: Table) {
         self.end_table();
         self.table = Some(table);
+        self.found_one |= table != Table::Elsewhere;
+        self.ss_columns = ss::Columns::default();
         self.wants_byte_order = table == Table::ProcNet && self.byte_order.is_none();
     }
 
@@ -230,6 +281,12 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             None => Some(ByteOrder::NATIVE),
         };
     }
+}
+
+fn names_internet(line: &[u8]) -> bool {
+    ["nternet", "インターネット"]
+        .into_iter()
+        .any(|word| line.windows(word.len()).any(|it| it == word.as_bytes()))
 }
 
 /// Windows alone writes its protocols in capitals.

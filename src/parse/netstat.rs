@@ -69,7 +69,10 @@ impl Columns {
             endpoint::decimal(queue).ok_or((Problem::Number, queue))?;
         }
         let (local, peer, word) = (next()?, next()?, next()?);
-        let tcp_state = state_name::tcp_state(word).ok_or((Problem::TcpState, word))?;
+        // ss alone writes ESTAB; here it is ESTABLISHED, cut off.
+        let tcp_state = state_name::tcp_state(word)
+            .filter(|_| word != b"ESTAB")
+            .ok_or((Problem::TcpState, word))?;
         let is_dotted = endpoint::has_dot(peer) || endpoint::has_dot(local);
         // BusyBox, which cuts nothing, calls its IPv6 rows "tcp".
         let ((local, _), (peer, peer_cut)) = if is_dotted {

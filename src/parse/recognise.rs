@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
+use super::state_name;
+
 /// Which table the lines that follow belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
@@ -54,6 +56,23 @@ pub(super) fn may_be_heading(line: &[u8]) -> bool {
         || line.ends_with(b": IPv6")
         || line.starts_with(b"Active ")
         || line.starts_with(b"Proto ")
+}
+
+/// Whether the columns of a heading are those of connections. In a language that
+/// translates them, they follow their title, and need not be asked.
+pub(super) fn has_addresses(line: &[u8]) -> bool {
+    static ADDRESSES: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?-u)\bLocal Address\s+Foreign Address\b").expect("a literal")
+    });
+    ADDRESSES.is_match(line)
+}
+
+/// Whether a line that has no digit begins as a row does: then it is cut off.
+pub(super) fn begins_row(line: &[u8]) -> bool {
+    let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty());
+    word.is_some_and(|word| {
+        matches!(word, b"tcp" | b"TCP") || state_name::tcp_state(word).is_some()
+    })
 }
 
 /// The table that `line` is a row of, where no heading was there to tell.

@@ -14,42 +14,57 @@ use super::{
 
 /// The families of ss(8) that are not TCP; `raw` and `icmp6` among them have
 /// ports of a kind.
-const OTHER: [&[u8]; 20] = [
+const OTHER: [&[u8]; 21] = [
     b"udp", b"raw", b"icmp6", b"ip", b"ipv6", b"u_str", b"u_dgr", b"u_seq", b"nl", b"p_raw",
     b"p_dgr", b"sctp", b"dccp", b"mptcp", b"v_str", b"v_dgr", b"ti_rd", b"ti_sq", b"ti_st",
-    b"ti_dg",
+    b"ti_dg", b"xdp",
 ];
 
-/// Reads a row, or a line that goes on from one.
-pub(super) fn row(line: &[u8]) -> Result<Row, Faulty<'_>> {
-    // With -i, -m or -e a second line may follow, which begins with a blank.
-    if line.first().is_some_and(u8::is_ascii_whitespace) {
-        return Ok(Row::Continuation);
+/// Which columns a listing has, as far as its heading tells.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    state: Option<bool>,
+}
+
+impl Columns {
+    /// The columns that a heading names.
+    pub(super) fn of_heading(line: &[u8]) -> Self {
+        Self { state: Some(fields(line).any(|word| word == b"State")) }
     }
-    let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((Problem::MissingField, line));
-    let mut word = next()?;
-    if OTHER.contains(&word) || word == b"xdp" || word.starts_with(b"???") {
-        return Ok(Row::Other);
+
+    /// Reads a row, or a line that goes on from one.
+    pub(super) fn row<'a>(&self, line: &'a [u8]) -> Result<Row, Faulty<'a>> {
+        // With -i, -m or -e a second line may follow, which begins with a blank.
+        if line.first().is_some_and(u8::is_ascii_whitespace) {
+            return Ok(Row::Continuation);
+        }
+        let mut fields = fields(line);
+        let mut next = || fields.next().ok_or((Problem::MissingField, line));
+        let mut word = next()?;
+        if OTHER.contains(&word) || word.starts_with(b"???") {
+            return Ok(Row::Other);
+        }
+        if word == b"tcp" {
+            word = next()?;
+        }
+        // Without a heading, the row tells.
+        let has_state = self.state.unwrap_or(!word[0].is_ascii_digit());
+        let tcp_state = if has_state {
+            let state = state_name::tcp_state(word).ok_or((Problem::TcpState, word))?;
+            word = next()?;
+            Some(state)
+        } else {
+            None
+        };
+        for queue in [word, next()?] {
+            decimal(queue).ok_or((Problem::Number, queue))?;
+        }
+        let (local, peer) = (next()?, next()?);
+        Ok(Row::Connection(Connection {
+            local: colon(local).map_err(|problem| (problem, local))?,
+            peer: colon(peer).map_err(|problem| (problem, peer))?,
+            tcp_state,
+            peer_cut: None,
+        }))
     }
-    if word == b"tcp" {
-        word = next()?;
-    }
-    let tcp_state = if word[0].is_ascii_digit() {
-        None
-    } else {
-        let state = state_name::tcp_state(word).ok_or((Problem::TcpState, word))?;
-        word = next()?;
-        Some(state)
-    };
-    for queue in [word, next()?] {
-        decimal(queue).ok_or((Problem::Number, queue))?;
-    }
-    let (local, peer) = (next()?, next()?);
-    Ok(Row::Connection(Connection {
-        local: colon(local).map_err(|problem| (problem, local))?,
-        peer: colon(peer).map_err(|problem| (problem, peer))?,
-        tcp_state,
-        peer_cut: None,
-    }))
 }

@@ -46,6 +46,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.extend(advice.clone());
     }
     lines.extend(report.notes.iter().cloned());
+    lines.extend(sentence::blind_side(report));
     let asked = verbosity >= Verbosity::Addresses;
     if asked || sentence::wants_explaining(report.status()) {
         let listed = match verbosity {

@@ -1,7 +1,7 @@
 //! What there is to say about how a listing was read.
 use crate::parse::{Dialect, Problem, Reading};
 
-use super::Trouble;
+use super::{Trouble, sentence};
 
 /// What was looked at, and as what it was read.
 #[must_use]
@@ -19,7 +19,8 @@ pub fn looked_at(source: &str, reading: &Reading) -> String {
         text = format!("{text}; its addresses show no byte order, and were taken for {byte_order}");
     }
     if reading.other > 0 {
-        text = format!("{text}; {} rows of other sockets", reading.other);
+        let rows = sentence::count(reading.other, "row", "rows");
+        text = format!("{text}; {rows} of other sockets");
     }
     text
 }

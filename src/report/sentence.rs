@@ -117,10 +117,9 @@ pub(super) fn heading(sample: &Sample, listed: usize) -> String {
     }
 }
 
-/// How the limit came about, and where the rule is blind.
+/// How the limit came about.
 pub(super) fn explanation(report: &Report) -> Vec<String> {
-    let Report { sample, rule, verdict, .. } = report;
-    let Trigger::Stddev(times) = rule.trigger;
+    let Report { sample, verdict, .. } = report;
     let summary = &sample.summary;
     let judged = match report.judged {
         Some(_) => format!("the top {}", count(summary.addresses, "address", "addresses")),
@@ -138,19 +137,30 @@ pub(super) fn explanation(report: &Report) -> Vec<String> {
             limit(&verdict.limit),
         ));
     }
-    let least = rule::least_addresses(times);
-    if (1..least).contains(&summary.addresses) {
-        lines.push(format!(
-            "{} standard deviations are out of reach for a lone offender among {}: \
-             this rule needs {least} addresses. Consider --warning and --critical.",
-            decimal(times),
-            count(summary.addresses, "address", "addresses"),
-        ));
-    }
     if let Some(first) = verdict.first {
         lines.push(first_sample(first));
     }
     lines
+}
+
+/// Where the rule is blind to what it should see: a top address that is above
+/// the floor, and could not be over the limit whatever it did.
+pub(super) fn blind_side(report: &Report) -> Option<String> {
+    let Report { sample, rule, verdict, .. } = report;
+    let Trigger::Stddev(times) = rule.trigger;
+    let summary = &sample.summary;
+    let least = rule::least_addresses(times);
+    let is_over = verdict.reasons.contains(&Reason::Trigger);
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+    let is_worth_it = summary.max as f64 > rule.floor;
+    (summary.addresses < least && !is_over && is_worth_it).then(|| {
+        format!(
+            "{} standard deviations are out of reach for a lone offender among {}: \
+             this rule needs {least}. Consider --warning and --critical.",
+            decimal(times),
+            count(summary.addresses, "address", "addresses"),
+        )
+    })
 }
 
 fn first_sample(first: FirstSample) -> String {
@@ -160,7 +170,7 @@ fn first_sample(first: FirstSample) -> String {
             format!("The earlier sample is {age} s old, over --max-age, and does not count.")
         }
         FirstSample::InFuture { ahead } => {
-            format!("The earlier sample is of {ahead} s in the future, and does not count.")
+            format!("The earlier sample lies {ahead} s in the future, and does not count.")
         }
     }
 }

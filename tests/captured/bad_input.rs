@@ -27,7 +27,7 @@ fn ranges() {
     misuse(&["-w", "$(x)|`y`;z"], &format!("cannot read --warning ?(x)?y;z: {FORM}"));
     misuse(
         &["-w", "5:1"],
-        "cannot read --warning 5:1: its start is above its end; write the lower number first",
+        "cannot read --warning 5:1: its start, 0 where none is given, is above its end",
     );
     misuse(
         &["-w", "/root:30"],
@@ -124,9 +124,79 @@ fn files_that_are_no_listings() {
     check(".", "cannot read .: it is a folder");
     check("empty", "empty is empty");
     check("blank", "blank is empty");
-    check("words", "words is no listing of sockets; it begins: bash: netstat: command not found");
-    check("junk", "junk is no listing of sockets; it begins: ?????????");
+    check(
+        "words",
+        "words is no listing of TCP sockets; it begins: bash: netstat: command not found",
+    );
+    check("junk", "junk is no listing of TCP sockets; it begins: ?????????");
     check("utf-16", "utf-16 is text in UTF-16");
+}
+
+/// Text about sockets, and tables of other sockets, are no TCP listing: an
+/// empty one would be OK.
+#[test]
+fn what_looks_like_a_listing_and_is_none() {
+    let manual = std::fs::read_to_string(crate::support::file("../man/topip.7")).unwrap();
+    for text in [
+        "Kernel IP routing table\nDestination Gateway Genmask Flags\n0.0.0.0 192.0.2.1 0.0.0.0 UG\n",
+        "Kernel Interface table\nIface MTU RX-OK RX-ERR\nlo 65536 0 0\n",
+        "Active UNIX domain sockets (w/o servers)\nProto RefCnt Flags Type State I-Node Path\n\
+         unix  2 [ ] DGRAM 1 /run/x\n",
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout \
+         inode ref pointer drops\n  3: 0100007F:0035 00000000:0000 07 0\n",
+        "Usage: ss [ OPTIONS ]\n   -x, --unix  display only Unix domain sockets\n   -4, --ipv4 x\n",
+        &manual,
+    ] {
+        let ran = Room::new().judge(text, &[]);
+        assert!(ran.answer().contains(" is no listing of TCP sockets; "), "{}", ran.stdout);
+        assert_eq!(ran.code, Some(3));
+    }
+}
+
+#[test]
+fn a_listing_that_breaks_off_is_noticed() {
+    let whole = crowd(3, &[("2001:db8::1234:5678:9abc:1", 2)]);
+    let rows = whole.lines().count() - 2;
+    let heading = whole.find("tcp").unwrap();
+    for length in "Active Internet connections (w/o servers)\nProto ".len()..whole.len() - 1 {
+        let ran = Room::new().judge(&whole[..length], &["--no-default-excludes"]);
+        let rest = &whole[..length];
+        // Between two rows nothing can be told; all but the line end is all.
+        let is_whole = rest.ends_with('\n') || (length > heading && rest.ends_with("ESTABLISHED"));
+        assert_eq!(ran.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", ran.stdout);
+    }
+    assert!(rows > 3);
+    let ss = "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n\
+              ESTAB 0 0 192.0.2.10:443 203.0.113.7:50000\nESTAB 0 0 [::1]:80 [2001:db8::1]:5\n";
+    let begins = ss.find('\n').unwrap() + 1;
+    for length in begins..ss.len() - 1 {
+        let rest = &ss[..length];
+        let ran = Room::new().judge(rest, &[]);
+        // Some digits of a port that is not looked at may be missing.
+        let peer = rest.lines().last().unwrap().split_whitespace().nth(4);
+        let is_whole_peer = peer.is_some_and(|peer| {
+            let digits = peer.strip_prefix("203.0.113.7:").or(peer.strip_prefix("[2001:db8::1]:"));
+            digits.is_some_and(|digits| !digits.is_empty())
+        });
+        let is_whole = rest.ends_with('\n') || is_whole_peer;
+        assert_eq!(ran.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_row_without_what_the_others_have_is_noticed() {
+    for listing in [
+        "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\ntcp 0 0 192.0.2.10:443 203.0.113.7:2\n",
+        "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n0 0 192.0.2.10:443 203.0.113.7:2\n",
+        "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\ntcp\n",
+    ] {
+        let ran = Room::new().judge(listing, &[]);
+        assert!(
+            ran.answer().starts_with("3 TOPIP UNKNOWN - cannot read 1 row, line 2: "),
+            "{}",
+            ran.stdout
+        );
+    }
 }
 
 #[test]
@@ -145,7 +215,7 @@ fn lists_of_networks() {
     );
     check(
         &["--exclude-file", "missing"],
-        "3 TOPIP UNKNOWN - cannot read missing: No such file or directory (os error 2)",
+        "3 TOPIP UNKNOWN - cannot read the list of networks missing: No such file or directory (os error 2)",
     );
 }
 
@@ -196,7 +266,10 @@ fn a_listing_that_never_ends_is_given_up_in_time() {
         let (status, code) = if input == "-" { ("CRITICAL", 2) } else { ("UNKNOWN", 3) };
         assert_eq!(
             text,
-            format!("TOPIP {status} - no answer within 1 s, while reading the socket table\n")
+            format!(
+                "TOPIP {status} - no answer within 1 s, while reading {input}\n\
+                 Give it more time with --timeout, below what the monitoring allows.\n"
+            )
         );
         assert_eq!(output.status.code(), Some(code));
         assert!(took < Duration::from_millis(1500), "{took:?}");

@@ -157,6 +157,19 @@ fn what_a_state_file_may_not_be() {
 }
 
 #[test]
+fn a_damaged_state_that_stays_is_unknown() {
+    let room = Room::new();
+    room.write("state", "hello");
+    fs::create_dir(room.path("state.bad")).unwrap();
+    let ran = room.judge(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
+    assert_eq!(
+        ran.answer(),
+        "3 TOPIP UNKNOWN - the state file state is damaged (1:1-1:6: Expected struct State but found hello) \
+         and cannot be put aside: Is a directory (os error 21); 203.0.113.7 has 2 connections, limit 10"
+    );
+}
+
+#[test]
 fn a_folder_that_is_not_there() {
     let room = Room::new();
     let ran = room.judge(flood(), &["--state-file", "missing/state"]);

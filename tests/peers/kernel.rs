@@ -206,7 +206,7 @@ fn every_way_of_looking_gives_the_same_tally() {
         let proc = by("proc");
         assert_eq!(addresses(&proc), seen);
         assert!(
-            proc.contains("\nLooked at: /proc/self/net/tcp, read as /proc/net/tcp\n"),
+            proc.contains("\nLooked at: /proc/self/net/tcp and tcp6, read as /proc/net/tcp\n"),
             "{proc}"
         );
         for tool in [
