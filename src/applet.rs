@@ -8,7 +8,9 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
     process::ExitCode,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{deliver, report, verdict::Status};
@@ -67,8 +69,8 @@ pub struct Invocation {
     pub args: Vec<OsString>,
     /// The environment.
     pub env: Vec<(OsString, OsString)>,
-    /// When it began, in seconds since 1970-01-01 UTC.
-    pub now: u64,
+    /// When it began, since 1970-01-01 UTC.
+    pub now: Duration,
     /// The same moment, by a clock that nobody sets.
     pub started: Instant,
 }
@@ -81,7 +83,7 @@ impl Invocation {
         let name = args.next().unwrap_or_default();
         let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Before 1970 a clock is so wrong that 0 is as good.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let env = std::env::vars_os().collect();
         Self { name, args: args.collect(), env, now, started: Instant::now() }
     }
@@ -102,6 +104,8 @@ struct Answer {
     complaint: String,
     /// 0 to 3.
     exit_code: u8,
+    /// Until when somebody may be waited for to take it.
+    until: Option<Instant>,
 }
 
 impl Answer {
@@ -111,6 +115,7 @@ impl Answer {
             output: report::failure(status, problem, more),
             complaint: String::new(),
             exit_code: status.exit_code(),
+            until: None,
         }
     }
 }
@@ -123,7 +128,7 @@ pub fn main(built_as: Applet) -> ExitCode {
     panic::set_hook(Box::new(|_| {}));
     let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(built_as, invocation)))
         .unwrap_or_else(|panic| internal_error(&*panic));
-    deliver(&answer)
+    deliver(answer)
 }
 
 fn answer(built_as: Applet, invocation: Invocation) -> Answer {
@@ -133,6 +138,7 @@ fn answer(built_as: Applet, invocation: Invocation) -> Answer {
             output: String::new(),
             complaint: format!("{}: not built yet; check_topip is\n", applet.name()),
             exit_code: 2,
+            until: None,
         },
     }
 }
@@ -148,14 +154,30 @@ fn internal_error(panic: &(dyn Any + Send)) -> Answer {
     Answer::failure(Status::Unknown, &format!("internal error: {text}"), &more)
 }
 
-/// An answer that cannot be given is no OK.
-fn deliver(answer: &Answer) -> ExitCode {
-    let delivered = deliver::to_standard_output(&answer.output)
-        .and_then(|()| deliver::to_standard_error(&answer.complaint));
-    match delivered {
-        Ok(()) => ExitCode::from(answer.exit_code),
-        Err(_) => ExitCode::from(Status::Unknown.exit_code()),
-    }
+/// An answer that cannot be given is no OK; nor is one that nobody takes.
+///
+/// A pipe that is full is waited for on another thread, which ends with the
+/// process.
+fn deliver(answer: Answer) -> ExitCode {
+    let Answer { output, complaint, exit_code, until } = answer;
+    let write = move || {
+        deliver::to_standard_output(&output)
+            .and_then(|()| deliver::to_standard_error(&complaint))
+            .is_ok()
+    };
+    let is_delivered = match until {
+        None => write(),
+        Some(until) => {
+            let (sender, delivered) = mpsc::channel();
+            // Nobody listens any more: the time was up.
+            let writer = thread::Builder::new().spawn(move || {
+                let _ = sender.send(write());
+            });
+            let left = until.saturating_duration_since(Instant::now());
+            writer.is_ok() && delivered.recv_timeout(left).unwrap_or(false)
+        }
+    };
+    ExitCode::from(if is_delivered { exit_code } else { Status::Unknown.exit_code() })
 }
 
 #[cfg(test)]

@@ -22,7 +22,9 @@ impl Connection {
     /// Whether there is somebody at the other end; if not, it listens or waits.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.tcp_state != Some(TcpState::Listen) && !self.peer.ip().is_unspecified()
+        // Of an address that was cut, nothing but zeros may be certain.
+        let is_somebody = self.peer_cut.is_some() || !self.peer.ip().is_unspecified();
+        self.tcp_state != Some(TcpState::Listen) && is_somebody
     }
 }
 

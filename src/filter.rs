@@ -13,8 +13,12 @@ pub const DEFAULT_EXCLUDES: [&str; 3] = ["127.0.0.0/8", "::1", "192.168.0.0/16"]
 #[derive(Clone, Debug)]
 pub struct Filter {
     family: Option<IpFamily>,
+    /// In order, none within another, so that one look finds the only one that
+    /// an address can be in.
     excludes: Vec<Network>,
-    left_out: LeftOut,
+    /// How many connections each of them took out.
+    excluded: Vec<u64>,
+    other_family: u64,
 }
 
 /// Which connections did not count, and why.
@@ -48,18 +52,12 @@ impl Filter {
     /// Lets through what is of `family` (`None`: either) and in none of the
     /// networks `excludes`.
     #[must_use]
-    pub fn new(family: Option<IpFamily>, excludes: Vec<Network>) -> Self {
-        let left_out = LeftOut {
-            other_family: 0,
-            excluded: excludes.iter().map(|&network| (network, 0)).collect(),
-        };
-        Self { family, excludes, left_out }
-    }
-
-    /// The networks that do not count.
-    #[must_use]
-    pub fn excludes(&self) -> &[Network] {
-        &self.excludes
+    pub fn new(family: Option<IpFamily>, mut excludes: Vec<Network>) -> Self {
+        // A network comes before those within it.
+        excludes.sort_by_key(|network| (network.0.first_address(), network.0.network_length()));
+        excludes.dedup_by(|inner, outer| outer.0.contains(&inner.0.first_address()));
+        let excluded = vec![0; excludes.len()];
+        Self { family, excludes, excluded, other_family: 0 }
     }
 
     /// Whether `connection` counts. A socket with nobody at the other end does
@@ -70,30 +68,35 @@ impl Filter {
         }
         let peer = connection.peer.ip().to_canonical();
         if self.family.is_some_and(|family| peer.is_ipv4() != (family == IpFamily::V4)) {
-            self.left_out.other_family += 1;
+            self.other_family += 1;
             return false;
         }
         // Of a cut address only the leading bits are known: a network takes it
         // out where it would whatever the rest is.
         let known = connection.peer_cut.unwrap_or(u8::MAX);
-        let excluded = self
-            .excludes
-            .iter()
-            .position(|network| network.0.network_length() <= known && network.0.contains(&peer));
-        match excluded {
-            None => true,
-            Some(index) => {
-                self.left_out.excluded[index].1 += 1;
+        match self.network_of(peer) {
+            Some(index) if self.excludes[index].0.network_length() <= known => {
+                self.excluded[index] += 1;
                 false
             }
+            _ => true,
         }
+    }
+
+    fn network_of(&self, peer: IpAddr) -> Option<usize> {
+        let behind = self.excludes.partition_point(|network| network.0.first_address() <= peer);
+        let index = behind.checked_sub(1)?;
+        self.excludes[index].0.contains(&peer).then_some(index)
     }
 
     /// Which connections did not count so far.
     #[must_use]
-    pub fn left_out(mut self) -> LeftOut {
-        self.left_out.excluded.retain(|&(_, n)| n > 0);
-        self.left_out
+    pub fn left_out(self) -> LeftOut {
+        let excluded = self.excludes.into_iter().zip(self.excluded);
+        LeftOut {
+            other_family: self.other_family,
+            excluded: excluded.filter(|&(_, n)| n > 0).collect(),
+        }
     }
 }
 
@@ -257,7 +260,27 @@ mod tests {
                 "10.192.168.1",
                 "203.0.113.7",
             ],
-            "10.192.168.1 203.0.113.7 | 127.0.0.0/8: 1 ::1: 1 192.168.0.0/16: 2 | 0",
+            "10.192.168.1 203.0.113.7 | 127.0.0.0/8: 1 192.168.0.0/16: 2 ::1: 1 | 0",
+        );
+    }
+
+    #[test]
+    fn networks_within_one_another_are_one() {
+        check(
+            filter(
+                None,
+                &["203.0.113.7", "203.0.113.0/24", "203.0.113.0/25", "::/0", "10.0.0.0/8"],
+            ),
+            &[
+                "203.0.113.200",
+                "203.0.113.7",
+                "203.0.112.255",
+                "203.0.114.0",
+                "2001:db8::1",
+                "9.255.255.255",
+                "11.0.0.0",
+            ],
+            "203.0.112.255 203.0.114.0 9.255.255.255 11.0.0.0 | 203.0.113.0/24: 2 ::/0: 1 | 0",
         );
     }
 

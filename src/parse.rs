@@ -28,8 +28,8 @@ mod windows;
 pub struct Reading {
     /// The kinds of listing that were found, in their order, each once.
     pub dialects: Vec<Dialect>,
-    /// In which byte order addresses were read, where the listing's own was
-    /// neither told nor to be seen in it.
+    /// In which byte order addresses were read that count, where the listing's own
+    /// was neither told nor to be seen in it.
     pub assumed: Option<ByteOrder>,
     /// Rows that are known and no TCP connections: UDP, Unix sockets.
     pub other: u64,
@@ -95,8 +95,10 @@ impl Dialect {
 
 /// A row that should be a connection and could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}: {text}")]
+#[error("line {line}{}: {problem}: {text}", of(origin))]
 pub struct Unreadable {
+    /// The file that it is in, where that is not the one that was named.
+    pub origin: Option<String>,
     /// Counted from 1.
     pub line: u64,
     /// The part of it that is wrong, as it stands there; at most
@@ -106,13 +108,17 @@ pub struct Unreadable {
     pub problem: Problem,
 }
 
+fn of(origin: &Option<String>) -> String {
+    origin.as_ref().map_or_else(String::new, |origin| format!(" of {origin}"))
+}
+
 impl Unreadable {
     /// How much of a row is quoted.
     pub const QUOTED: usize = 60;
 
     fn new(line: u64, (problem, text): (Problem, &[u8])) -> Self {
         let text = String::from_utf8_lossy(&text[..text.len().min(Self::QUOTED)]).into_owned();
-        Self { line, text, problem }
+        Self { origin: None, line, text, problem }
     }
 }
 
@@ -223,6 +229,14 @@ pub fn read(
     let Capture { format, origin, byte_order, bytes } = capture;
     match format {
         Format::InetDiag => inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts),
-        Format::Listing => listing::read(bytes, &origin, byte_order, counts),
+        Format::Listing => {
+            let mut reading = listing::read(bytes, &origin, byte_order, counts)?;
+            if origin.starts_with("/proc/self/")
+                && let Some(unreadable) = &mut reading.first_unreadable
+            {
+                unreadable.origin = Some(origin);
+            }
+            Ok(reading)
+        }
     }
 }

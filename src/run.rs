@@ -112,7 +112,10 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     let filter = Filter::new(check.family, excludes);
     let Looked { counted, left_out, reading, mut details } = look(&check.sources, &filter)?;
     let mut troubles: Vec<_> =
-        [report::unreadable(&reading), report::cut(&reading)].into_iter().flatten().collect();
+        [report::unreadable(&reading), report::cut(&reading), report::assumed(&reading)]
+            .into_iter()
+            .flatten()
+            .collect();
     let mut notes = Vec::new();
 
     progress.enter(Stage::Locking);
@@ -120,13 +123,18 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     progress.enter(Stage::Remembering);
     let (state_file, history) = match state_file.and_then(|file| Ok((file.load()?, file))) {
         Ok((Loaded { history, damage }, file)) => {
-            match damage.as_ref().map(damaged) {
-                Some(Ok(note)) => notes.push(note),
-                Some(Err(trouble)) => troubles.push(trouble),
-                None => {}
-            }
             details.push(format!("State file: {}", file.path().display()));
-            (Some(file), history)
+            match damage.as_ref().map(damaged) {
+                // What cannot be put aside is not written over.
+                Some(Err(trouble)) => {
+                    troubles.push(trouble);
+                    (None, history)
+                }
+                note => {
+                    notes.extend(note.and_then(Result::ok));
+                    (Some(file), history)
+                }
+            }
         }
         Err(error) => {
             let advice = Some(error.advice());
@@ -136,7 +144,10 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     };
     let sample = sample(&counted, now(), check.judged, check.listed);
     let verdict = rule::judge(&sample, &history, &check.rule);
+    // Who saw nothing because he could not see does not know who was on top.
+    let is_blind = sample.connections == 0 && reading.unreadable > 0;
     if let Some(file) = state_file
+        && !is_blind
         && let Err(error) = file.save(&Previous::of(&sample, verdict.row))
     {
         let advice = Some(error.advice());

@@ -97,6 +97,7 @@ impl StateFile {
         let lock_path = path.with_added_extension("lock");
         let flags = OFlags::RDWR | OFlags::CREATE;
         let lock = open(&lock_path, flags).map_err(failed)?;
+        private(&lock).map_err(failed)?;
         trust(&lock, &lock_path)?;
         loop {
             match lock.try_lock() {
@@ -214,6 +215,9 @@ impl StateFile {
 
     /// Writes `text` to a new file, and puts that in the old one's place.
     fn replace(&self, text: &str) -> io::Result<()> {
+        // The rename is in the folder, which has to reach the disk as well. Where
+        // it cannot be opened, it will without being asked to.
+        let folder = File::open(parent(&self.path));
         // One name, not a random one: what a killed run left behind is what the
         // next one clears away. The lock sees to it that nobody is at it now.
         let new = self.path.with_added_extension("new");
@@ -227,8 +231,10 @@ impl StateFile {
             let _ = fs::remove_file(&new);
         }
         written?;
-        // The rename is in the folder, which has to reach the disk as well.
-        open(parent(&self.path), OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+        if let Ok(folder) = folder {
+            let _ = folder.sync_all();
+        }
+        Ok(())
     }
 }
 
@@ -259,6 +265,16 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
         }
     })?;
     Ok(File::from(file))
+}
+
+/// Gives a lock that this run has just made the mode that it should have,
+/// whatever the umask is: the next run has to open it.
+fn private(lock: &File) -> io::Result<()> {
+    let metadata = lock.metadata()?;
+    if metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o777 != 0o640 {
+        rustix::fs::fchmod(lock, Mode::from_raw_mode(0o640))?;
+    }
+    Ok(())
 }
 
 /// Refuses what is no file, or what somebody else could have written.

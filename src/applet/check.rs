@@ -57,6 +57,7 @@ fn usage(error: &clap::Error) -> Answer {
             output: error.render().to_string(),
             complaint: String::new(),
             exit_code: Status::Unknown.exit_code(),
+            until: None,
         };
     }
     let more = ["See check_topip --help, or check_topip(1).".to_owned()];
@@ -120,7 +121,7 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
         }
         answer => answer,
     };
-    answer.unwrap_or_else(|_| {
+    let answer = answer.unwrap_or_else(|_| {
         let doing = match (progress.stage(), input) {
             (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),
             (stage, _) => stage.doing().to_owned(),
@@ -129,18 +130,22 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
         let more =
             ["Give it more time with --timeout, below what the monitoring allows.".to_owned()];
         Answer::failure(status, &problem, &more)
-    })
+    });
+    Answer { until: Some(started + after + GRACE), ..answer }
 }
 
 fn run(args: CheckArgs, invocation: &Invocation, progress: &Progress) -> Answer {
     let verbosity = Verbosity::from_count(args.verbose);
     let check = check(args, invocation);
-    let now = || invocation.now + invocation.started.elapsed().as_secs();
+    // Cut to seconds once: the sum of two that are cut may be a second early,
+    // and the sample of a run just before would lie in the future.
+    let now = || (invocation.now + invocation.started.elapsed()).as_secs();
     match run::check(check, now, progress) {
         Ok(report) => Answer {
             output: report::nagios(&report, verbosity),
             complaint: String::new(),
             exit_code: report.status().exit_code(),
+            until: None,
         },
         Err(error) => Answer::failure(Status::Unknown, &run::chain(&error), &error.more()),
     }

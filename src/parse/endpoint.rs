@@ -51,10 +51,10 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
 /// Reads an address, in brackets or not, with a scope or without; `*` is the
 /// unspecified one.
 pub(super) fn address(text: &[u8]) -> Result<IpAddr, Problem> {
+    let text = without_scope(text);
     if text == b"*" {
         return Ok(Ipv4Addr::UNSPECIFIED.into());
     }
-    let text = without_scope(text);
     let inner = match text.strip_prefix(b"[") {
         Some(rest) => without_scope(rest.strip_suffix(b"]").ok_or(Problem::Endpoint)?),
         None => text,
@@ -125,6 +125,7 @@ mod tests {
         check("0.0.0.0:*", "0.0.0.0:0");
         check("[::]:*", "[::]:0");
         check("127.0.0.53%lo:53", "127.0.0.53:53");
+        check("*%lo:8080", "0.0.0.0:8080");
         check("fe80::1%eth0:22", "[fe80::1]:22");
         check("[fe80::1]%eth0:22", "[fe80::1]:22");
         check("[fe80::1%4]:445", "[fe80::1]:445");

@@ -331,6 +331,8 @@ mod tests {
             &[message(TCPDIAG_GETSOCK, 2 | NLM_F_DUMP_INTR, &row)],
             "the kernel's dump by sock_diag was interrupted",
         );
+        let done = message(NLMSG_DONE, 2 | NLM_F_DUMP_INTR, &0i32.to_ne_bytes());
+        check(&[done], "the kernel's dump by sock_diag was interrupted");
         check(&[], "the kernel's dump by sock_diag has no end");
         check(
             &[message(TCPDIAG_GETSOCK, 2, &row)],

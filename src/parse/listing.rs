@@ -42,8 +42,8 @@ pub(super) fn read(
     let mut listing = Listing {
         counts,
         byte_order,
-        seen_order: byte_order,
-        wants_byte_order: false,
+        is_told: byte_order.is_some(),
+        wants_rows: None,
         table: None,
         found_one: false,
         columns: Columns::default(),
@@ -73,8 +73,15 @@ pub(super) fn read(
             }
             Some(Line::Unended(line)) => listing.unended(number, line.trim_ascii_end()),
         }
-        if std::mem::take(&mut listing.wants_byte_order) {
-            listing.find_byte_order(lines.ahead().map_err(unreadable)?);
+        match listing.wants_rows.take() {
+            None => {}
+            Some(None) => listing.find_byte_order(lines.ahead().map_err(unreadable)?),
+            // The row that showed the table is one of those that are asked.
+            Some(Some(row)) => {
+                let ahead = lines.ahead().map_err(unreadable)?;
+                listing.find_byte_order(&[&row[..], b"\n", ahead].concat());
+                listing.line(number, &row);
+            }
         }
     }
     listing.end_table();
@@ -88,12 +95,12 @@ pub(super) fn read(
 /// Where the reading of a text stands.
 struct Listing<'c, C> {
     counts: &'c mut C,
-    /// As it was told.
+    /// As it was told, or else as the rows of the latest table showed it.
     byte_order: Option<ByteOrder>,
-    /// As it was told, or else as the latest rows showed it.
-    seen_order: Option<ByteOrder>,
-    /// Whether the rows that come next are to be asked for it.
-    wants_byte_order: bool,
+    is_told: bool,
+    /// Set where the rows that come next are to be asked for it, with the row
+    /// that is to be read then.
+    wants_rows: Option<Option<Vec<u8>>>,
     /// Of the latest heading, or of the latest row that came without.
     table: Option<Table>,
     /// Whether any table could have held TCP connections.
@@ -128,7 +135,13 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             match recognise::heading(line) {
                 Some(table) => self.heading(table, line),
                 None if self.table.is_some() && recognise::begins_row(line) => {
-                    self.give_up(number, (Problem::MissingField, line));
+                    let is_whole = fields(line).count() > 3;
+                    let problem = if is_whole { Problem::Endpoint } else { Problem::MissingField };
+                    self.give_up(number, (problem, line));
+                }
+                // A tool that complains where its listing should go on.
+                None if self.table.is_some() && line.windows(2).any(|it| it == b": ") => {
+                    self.give_up(number, (Problem::Row, line));
                 }
                 // "Active Internet connections", in any language that has one.
                 None if self.table == Some(Table::Elsewhere) && names_internet(line) => {
@@ -145,7 +158,8 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         };
         match (row, self.table) {
             (Ok((row, dialect)), _) => self.take(number, &row, dialect),
-            // A shell's banner, say, before the listing.
+            // Broken rows may come first; a shell's banner is not of the listing.
+            (Err(faulty), None) if recognise::begins_row(line) => self.give_up(number, faulty),
             (Err(_), None) => return false,
             (Err(_), Some(Table::Elsewhere)) => self.reading.other += 1,
             (Err(faulty), Some(_)) => self.give_up(number, faulty),
@@ -179,8 +193,9 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         match recognise::row(line) {
             Some(table) if self.may_go_on_as(table, line) => {
                 self.begin(table);
-                if std::mem::take(&mut self.wants_byte_order) {
-                    self.find_byte_order(line);
+                if let Some(row) = &mut self.wants_rows {
+                    *row = Some(line.to_vec());
+                    return Ok((Row::Continuation, None));
                 }
                 self.row(table, line)
             }
@@ -194,7 +209,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             // /proc/net/udp has rows like those of tcp.
             Some(Table::Elsewhere) => table != Table::ProcNet,
             // A row of netstat that lacks its end looks like one of ss.
-            Some(Table::Protocol) if line.starts_with(b"tcp") => false,
+            Some(Table::Protocol) if line.trim_ascii_start().starts_with(b"tcp") => false,
             Some(other) => other != table,
         }
     }
@@ -205,7 +220,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Table::Ss => (self.ss_columns.row(line)?, Some(Dialect::Ss)),
             Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
             Table::ProcNet => {
-                let order = self.seen_order.unwrap_or(ByteOrder::NATIVE);
+                let order = self.byte_order.unwrap_or(ByteOrder::NATIVE);
                 (proc_net::row(line, order)?, Some(Dialect::ProcNet))
             }
             Table::Protocol if is_windows(line) => (windows::row(line)?, Some(Dialect::Windows)),
@@ -222,6 +237,9 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Row::Other => self.reading.other += 1,
             Row::Connection(connection) => {
                 let counts = (self.counts)(connection);
+                if counts && dialect == Some(Dialect::ProcNet) && self.byte_order.is_none() {
+                    self.reading.assumed = Some(ByteOrder::NATIVE);
+                }
                 if counts && connection.peer_cut.is_some() {
                     self.suspects.n += 1;
                     self.suspects.first.get_or_insert(number);
@@ -260,7 +278,9 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         self.table = Some(table);
         self.found_one |= table != Table::Elsewhere;
         self.ss_columns = ss::Columns::default();
-        self.wants_byte_order = table == Table::ProcNet && self.byte_order.is_none();
+        if table == Table::ProcNet && !self.is_told {
+            self.wants_rows = Some(None);
+        }
     }
 
     /// A table that had a row wider than it could have been cut was not cut.
@@ -274,12 +294,14 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     }
 
     /// Finds the byte order in the rows that come next, where it was not told.
-    fn find_byte_order(&mut self, rows: &[u8]) {
-        self.seen_order = proc_net::byte_order(rows).or(self.seen_order);
-        self.reading.assumed = match self.seen_order {
-            Some(_) => None,
-            None => Some(ByteOrder::NATIVE),
-        };
+    /// Those of `tcp` may leave it open, and those of `tcp6` behind them tell.
+    fn find_byte_order(&mut self, text: &[u8]) {
+        self.byte_order = proc_net::byte_order(text).or_else(|| {
+            let heading = memchr::memmem::find(text, b"sl  local_address")?;
+            let rows = &text[heading..];
+            let begin = memchr::memchr(b'\n', rows)? + 1;
+            proc_net::byte_order(&rows[begin..])
+        });
     }
 }
 

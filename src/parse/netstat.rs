@@ -74,24 +74,20 @@ impl Columns {
             .filter(|_| word != b"ESTAB")
             .ok_or((Problem::TcpState, word))?;
         let is_dotted = endpoint::has_dot(peer) || endpoint::has_dot(local);
-        // BusyBox, which cuts nothing, calls its IPv6 rows "tcp".
         let ((local, _), (peer, peer_cut)) = if is_dotted {
             (self.dot.endpoint(local)?, self.dot.endpoint(peer)?)
         } else {
-            let is_v6 = protocol.ends_with(b"6");
-            (self.colon_endpoint(local, is_v6)?, self.colon_endpoint(peer, is_v6)?)
+            (self.colon_endpoint(local)?, self.colon_endpoint(peer)?)
         };
         let dialect = if is_dotted { Dialect::Bsd } else { Dialect::Netstat };
         let connection = Connection { local, peer, tcp_state: Some(tcp_state), peer_cut };
         Ok((Row::Connection(connection), dialect))
     }
 
-    fn colon_endpoint<'a>(
-        &mut self,
-        word: &'a [u8],
-        is_v6: bool,
-    ) -> Result<bsd::Endpoint, Faulty<'a>> {
-        let fills = is_v6 && self.colon.fills(word);
+    /// The protocol is not asked for the family: BusyBox and old versions of
+    /// net-tools call IPv6 "tcp" too.
+    fn colon_endpoint<'a>(&mut self, word: &'a [u8]) -> Result<bsd::Endpoint, Faulty<'a>> {
+        let fills = self.colon.fills(word);
         let address = word.rsplitn(2, |&byte| byte == b':').nth(1).unwrap_or(word);
         // An IPv4-mapped address is printed as IPv4, which is never so long.
         let may_be_cut = fills && !self.colon.wide && address.contains(&b':');

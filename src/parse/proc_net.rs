@@ -3,7 +3,11 @@
 //! proc(5) gives the columns. The byte order of the addresses is in no manual;
 //! it follows from the `%08X` of a `__be32` in the kernel's `tcp_ipv4.c` and
 //! `tcp_ipv6.c`: each word of 32 bits is printed as the machine reads it.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use crate::{
     capture::ByteOrder,
@@ -76,43 +80,43 @@ fn hex(digits: &[u8]) -> Option<u32> {
 }
 
 /// The byte order of the machine that wrote the rows that a text begins with,
-/// where they show it: read in the wrong order, most addresses are no addresses
-/// that a connection can have.
+/// where they show it: read in the wrong order, a machine's own addresses are
+/// none that it can have. Peers are not asked: they choose theirs.
 pub(super) fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
     let score = |byte_order| -> i64 {
-        rows.split(|&byte| byte == b'\n')
+        let own: BTreeSet<_> = rows
+            .split(|&byte| byte == b'\n')
             .map_while(|line| match row(line, byte_order) {
-                Ok(Row::Connection(connection)) => Some(connection),
+                Ok(Row::Connection(connection)) => Some(connection.local.ip().to_canonical()),
                 _ => None,
             })
-            .flat_map(|connection| [connection.local.ip(), connection.peer.ip()])
-            .map(plausibility)
-            .sum()
+            .collect();
+        own.into_iter().map(plausibility).sum()
     };
     let (little, big) = (score(ByteOrder::Little), score(ByteOrder::Big));
     match little.cmp(&big) {
-        std::cmp::Ordering::Greater => Some(ByteOrder::Little),
-        std::cmp::Ordering::Less => Some(ByteOrder::Big),
-        std::cmp::Ordering::Equal => None,
+        Ordering::Greater => Some(ByteOrder::Little),
+        Ordering::Less => Some(ByteOrder::Big),
+        Ordering::Equal => None,
     }
 }
 
-/// How much speaks for a machine having a connection from or to `address`, or
-/// against.
+/// How much speaks for a machine having `address`, or against.
 ///
-/// Nobody has a connection with a multicast address, so one of them settles the
-/// matter; so does loopback. But 10/8 is little: many a public address ends in
-/// 10.
+/// Nobody has a multicast address as his own, so one of them settles the matter.
+/// 10/8 says nothing: many a public address ends in 10.
 fn plausibility(address: IpAddr) -> i64 {
     const SETTLED: i64 = 1000;
-    match address.to_canonical() {
+    match address {
         it if it.is_unspecified() => 0,
+        IpAddr::V4(it) => match it.octets() {
+            [127, 0, 0, _] => SETTLED,
+            // 0/8 is nobody's, 224/3 is multicast and reserved.
+            [0 | 224.., ..] => -SETTLED,
+            [192, 168, ..] | [172, 16..32, ..] => 100,
+            _ => 0,
+        },
         it if it.is_loopback() => SETTLED,
-        // 0/8 is nobody's, 224/3 is multicast and reserved.
-        IpAddr::V4(it) if matches!(it.octets()[0], 0 | 224..) => -SETTLED,
-        IpAddr::V4(it) if it.octets()[0] == 10 => 1,
-        IpAddr::V4(it) if it.is_private() => 100,
-        IpAddr::V4(_) => 0,
         // 2000::/3 is what has been given out.
         IpAddr::V6(it) if it.octets()[0] >> 5 == 1 => 100,
         IpAddr::V6(it) if it.is_unicast_link_local() || it.is_unique_local() => 100,
@@ -189,11 +193,13 @@ mod tests {
             ),
             Some(ByteOrder::Big)
         );
-        // Read backwards, 192.0.2.10 is private; what else is there outweighs it.
+        // A peer that ends in 127 is loopback when read backwards; it has no say.
         assert_eq!(
-            order("0: 0A0200C0:0016 077100CB:D431 01 0\n0: 0100007F:0016 0100007F:D431 01 0"),
+            order("0: 0A0200C0:0016 7F7100CB:D431 01 0\n0: 0100007F:0016 00000000:0000 0A 0"),
             Some(ByteOrder::Little)
         );
+        // Read backwards, 192.0.2.10 is 10.2.0.192, which is as good.
+        assert_eq!(order("0: 0A0200C0:0016 7F7100CB:D431 01 0"), None);
         // Listeners and headings say nothing.
         assert_eq!(order("0: 00000000:0016 00000000:0000 0A 0\nsl\n"), None);
     }

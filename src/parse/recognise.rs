@@ -25,7 +25,7 @@ pub(super) enum Table {
 pub(super) fn heading(line: &[u8]) -> Option<Table> {
     // In this order: Windows and net-tools put "Proto" before the Unix sockets
     // too, whose columns say what they are.
-    static HEADINGS: LazyLock<[(Regex, Table); 7]> = LazyLock::new(|| {
+    static HEADINGS: LazyLock<[(Regex, Table); 9]> = LazyLock::new(|| {
         [
             // /proc/net/udp and raw have the columns of tcp, and one more.
             (r"(?-u)^\s*sl\s+local_address\s.*\sdrops\s*$", Table::Elsewhere),
@@ -37,10 +37,16 @@ pub(super) fn heading(line: &[u8]) -> Option<Table> {
             ),
             (r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$", Table::Elsewhere),
             (r"(?-u)^\s*Proto\s", Table::Protocol),
+            // In the languages of net-tools, which all write UNIX so.
             (
-                r"(?i-u)\b(unix|kernel|multipath|bluetooth|vsock|routing|interface|ipx)\b",
+                r"(?-u)^(Active|Aktiv|Aktiiv|Sockets|Domain sockets|\xE7\xA8\xBC).*UNIX",
                 Table::Elsewhere,
             ),
+            (
+                r"(?-u)^Active .*(kernel|Multipath|VSock|Bluetooth|SCTP|IPX|AX\.25|X\.25)",
+                Table::Elsewhere,
+            ),
+            (r"(?-u)^(Registered kernel|Kernel (IP|IPv6|Interface)\b)", Table::Elsewhere),
         ]
         .map(|(pattern, table)| (Regex::new(pattern).expect("the pattern is a literal"), table))
     });
@@ -67,7 +73,8 @@ pub(super) fn has_addresses(line: &[u8]) -> bool {
     ADDRESSES.is_match(line)
 }
 
-/// Whether a line that has no digit begins as a row does: then it is cut off.
+/// Whether a line begins as a row does. If it is none, it is cut off or has
+/// names where numbers should be.
 pub(super) fn begins_row(line: &[u8]) -> bool {
     let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty());
     word.is_some_and(|word| {
@@ -93,6 +100,7 @@ pub(super) fn row(line: &[u8]) -> Option<Table> {
         ]
         .map(|(pattern, table)| (Regex::new(pattern).expect("the pattern is a literal"), table))
     });
+    let line = line.trim_ascii_start();
     ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
 }
 
@@ -158,6 +166,9 @@ mod tests {
     fn neither() {
         for line in [
             "",
+            "Welcome to this Unix server",
+            "netstat: cannot open kernel socket table: Permission denied",
+            " [kernel.exe]",
             "Last login: Sun Nov 22 18:28:19 2026 from 192.0.2.1",
             "Active Internet connections (w/o servers)",
             "-bash: netstat: command not found",

@@ -9,6 +9,7 @@ use super::{
     Problem,
     endpoint::{colon, decimal},
     listing::{Faulty, Row, fields},
+    recognise::{self, Table},
     state_name,
 };
 
@@ -35,8 +36,13 @@ impl Columns {
     /// Reads a row, or a line that goes on from one.
     pub(super) fn row<'a>(&self, line: &'a [u8]) -> Result<Row, Faulty<'a>> {
         // With -i, -m or -e a second line may follow, which begins with a blank.
+        // So does a listing that somebody indented, and one of another kind.
         if line.first().is_some_and(u8::is_ascii_whitespace) {
-            return Ok(Row::Continuation);
+            match recognise::row(line.trim_ascii_start()) {
+                None => return Ok(Row::Continuation),
+                Some(Table::Ss) => {}
+                Some(_) => return Err((Problem::Row, line)),
+            }
         }
         let mut fields = fields(line);
         let mut next = || fields.next().ok_or((Problem::MissingField, line));

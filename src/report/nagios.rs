@@ -9,6 +9,8 @@ use super::{Report, Trouble, Verbosity, clean, sentence};
 /// How long the text of the status line may be, so that it and the perfdata
 /// stay below the 1024 bytes of an old NRPE.
 const LONGEST_TEXT: usize = 600;
+/// How long any other line may be.
+const LONGEST_LINE: usize = 1000;
 /// How many addresses are listed unless all are asked for.
 pub const LISTED: usize = 10;
 
@@ -26,7 +28,7 @@ pub fn nagios(report: &Report, verbosity: Verbosity) -> String {
         _ => verdict,
     };
     let mut lines = vec![format!("TOPIP {status} - {text} | {}", perfdata(report))];
-    lines.extend(long_output(report, verbosity).iter().map(|line| clean::line(line)));
+    lines.extend(long_output(report, verbosity).iter().map(|line| tidy(line)));
     lines.join("\n") + "\n"
 }
 
@@ -35,8 +37,12 @@ pub fn nagios(report: &Report, verbosity: Verbosity) -> String {
 pub fn failure(status: Status, problem: &str, more: &[String]) -> String {
     let problem = clean::beginning(&clean::line(problem), LONGEST_TEXT);
     let mut lines = vec![format!("TOPIP {status} - {problem}")];
-    lines.extend(more.iter().map(|line| clean::line(line)));
+    lines.extend(more.iter().map(|line| tidy(line)));
     lines.join("\n") + "\n"
+}
+
+fn tidy(line: &str) -> String {
+    clean::beginning(&clean::line(line), LONGEST_LINE)
 }
 
 fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {

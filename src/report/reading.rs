@@ -15,9 +15,6 @@ pub fn looked_at(source: &str, reading: &Reading) -> String {
         [Dialect::InetDiag] => {}
         _ => text = format!("{text}, read as {}", dialects.join(", ")),
     }
-    if let Some(byte_order) = reading.assumed {
-        text = format!("{text}; its addresses show no byte order, and were taken for {byte_order}");
-    }
     if reading.other > 0 {
         let rows = sentence::count(reading.other, "row", "rows");
         text = format!("{text}; {rows} of other sockets");
@@ -56,4 +53,16 @@ pub fn cut(reading: &Reading) -> Option<Trouble> {
     };
     let advice = Some(format!("List wide, with netstat {flag}: a cut address can be another one."));
     Some(Trouble { problem: rows, advice })
+}
+
+/// The trouble with addresses that could be read backwards.
+#[must_use]
+pub fn assumed(reading: &Reading) -> Option<Trouble> {
+    let byte_order = reading.assumed?;
+    Some(Trouble {
+        problem: format!(
+            "the addresses of /proc show no byte order, and were taken for {byte_order}"
+        ),
+        advice: Some("List the sockets of that machine with ss -tan instead.".to_owned()),
+    })
 }

@@ -79,7 +79,8 @@ fn outside(alert: Alert) -> String {
         Alert::Inside(start, end) => match (start.is_finite(), end.is_finite()) {
             (true, true) => format!("between {} and {}", decimal(start), decimal(end)),
             (true, false) => format!("{} or more", decimal(start)),
-            (false, _) => format!("{} or less", decimal(end)),
+            (false, true) => format!("{} or less", decimal(end)),
+            (false, false) => "any number".to_owned(),
         },
     }
 }
@@ -177,5 +178,5 @@ fn first_sample(first: FirstSample) -> String {
 
 /// Whether an explanation of the status is due without being asked for.
 pub(super) fn wants_explaining(status: Status) -> bool {
-    status > Status::Unknown
+    status != Status::Ok
 }

@@ -144,6 +144,8 @@ fn what_looks_like_a_listing_and_is_none() {
          unix  2 [ ] DGRAM 1 /run/x\n",
         "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout \
          inode ref pointer drops\n  3: 0100007F:0035 00000000:0000 07 0\n",
+        "netstat: cannot open kernel socket table: Permission denied\n",
+        "Welcome to this Unix server\n",
         "Usage: ss [ OPTIONS ]\n   -x, --unix  display only Unix domain sockets\n   -4, --ipv4 x\n",
         &manual,
     ] {
@@ -189,6 +191,9 @@ fn a_row_without_what_the_others_have_is_noticed() {
         "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\ntcp 0 0 192.0.2.10:443 203.0.113.7:2\n",
         "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n0 0 192.0.2.10:443 203.0.113.7:2\n",
         "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\ntcp\n",
+        "ESTAB 0 0 192.0.2.10:443 203.0.113.7:1\nbash: netstat: command not found\n",
+        "Proto Local Foreign State\n  TCP    mypc:https    client:https    ESTABLISHED\n",
+        "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\n  TCP 1.2.3.4:443\n",
     ] {
         let ran = Room::new().judge(listing, &[]);
         assert!(
@@ -197,6 +202,92 @@ fn a_row_without_what_the_others_have_is_noticed() {
             ran.stdout
         );
     }
+}
+
+#[test]
+fn listings_without_headings_are_read_all_the_same() {
+    let check = |listing: &str, expected: &str| {
+        let ran = Room::new().judge(listing, &[]);
+        assert_eq!(ran.answer(), expected, "{listing}");
+    };
+    let two = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10";
+    let ss = "ESTAB 0 0 192.0.2.10:443 203.0.113.7:1\n";
+    check(&format!("Authorized users of this interface only\n{ss}{ss}"), two);
+    check(&format!("  {ss}  {ss}"), two);
+    check(&format!("{ss}\t cubic wscale:7,7 rto:204\n{ss}"), two);
+    check(&format!("{ss}  TCP    192.0.2.10:443    203.0.113.7:2   ESTABLISHED\n"), two);
+    let proc = "   0: 0A0200C0:01BB 077100CB:C350 01 00000000:00000000\n   1: 0100007F:0019 00000000:0000 0A 0:0\n";
+    check(&format!("{ss}{proc}"), two);
+    check(
+        &format!("Active UNIX domain sockets (w/o servers)\nunix 2 [ ] DGRAM 1 /run/x\n{ss}{ss}"),
+        two,
+    );
+    // Rows that are broken are no banner.
+    check(
+        &format!("ESTAB 0 0 192.0.2.10:443\n{ss}{ss}"),
+        "3 TOPIP UNKNOWN - cannot read 1 row, line 1: not a row of a socket table: \
+         ESTAB 0 0 192.0.2.10:443; 203.0.113.7 has 2 connections, limit 10",
+    );
+    check(&format!("Last login: Sun Nov 22 18:28:19 2026 from 192.0.2.1\n{ss}{ss}"), two);
+    // A listener that is bound to a device.
+    check(&format!("LISTEN 0 5 *%lo:8080 *:*\n{ss}{ss}"), two);
+}
+
+/// What is cut off may be all but zeros: somebody is there all the same.
+#[test]
+fn an_address_that_is_cut_is_no_listener() {
+    for row in [
+        "tcp6 0 0 192.0.2.10:443 ::aaaa:bbbb:cccc::39381 ESTABLISHED",
+        "tcp6 0 0 192.0.2.10:443 ::ffff:203.0.113.:50000 ESTABLISHED",
+        "tcp6 0 0 192.0.2.10.443 ::ffff:203.0.113.50000 ESTABLISHED",
+        "tcp 0 0 2001:db8::1:443 2001:db8::1234:56:50000 ESTABLISHED",
+    ] {
+        let ran = Room::new().judge(format!("Proto Recv-Q Send-Q\n{row}\n"), &[]);
+        assert!(
+            ran.answer().starts_with("3 TOPIP UNKNOWN - the address in line 2 may be cut off; "),
+            "{row}: {}",
+            ran.stdout
+        );
+        assert!(ran.stdout.contains(" connections=1;;;0\n"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_peer_has_no_say_in_the_byte_order() {
+    let heading = "  sl  local_address rem_address   st tx_queue\n";
+    let flood = "   1: 0A0200C0:01BB 7F7100CB:C350 01 0:0\n".repeat(200);
+    let ran = Room::new().judge(format!("{heading}{flood}"), &[]);
+    let told = "the addresses of /proc show no byte order, and were taken for little-endian";
+    assert!(ran.stdout.to_lowercase().contains(told), "{}", ran.stdout);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    let own = "   0: 0100007F:0019 00000000:0000 0A 0:0\n";
+    let ran = Room::new().judge(format!("{heading}{flood}{own}"), &[]);
+    assert!(
+        ran.line().starts_with("TOPIP WARNING - 203.0.113.127 has 200 connections"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!ran.stdout.contains("byte order"), "{}", ran.stdout);
+    // Without a heading, the second row tells of the first.
+    let big =
+        "   0: C000020A:01BB CB007107:C350 01 0:0\n   1: 7F000001:0019 7F000001:C350 01 0:0\n";
+    let ran = Room::new().judge(big, &[]);
+    assert_eq!(ran.answer(), "0 TOPIP OK - 203.0.113.7 has 1 connection, limit 10");
+}
+
+#[test]
+fn a_long_list_of_networks_takes_no_time() {
+    let room = Room::new();
+    let networks: String = (0..200_000u32)
+        .map(|n| format!("10.{}.{}.{}/32\n", n >> 16, n >> 8 & 255, n & 255))
+        .collect();
+    room.write("networks", networks);
+    let row = "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\n";
+    let ran = room.judge(row.repeat(300_000), &["--exclude-file", "networks", "-t", "60"]);
+    assert_eq!(
+        ran.line().split(',').next(),
+        Some("TOPIP WARNING - 203.0.113.7 has 300000 connections")
+    );
 }
 
 #[test]
@@ -327,6 +418,24 @@ fn nobody_to_answer_to() {
     let mut child = room.command(&["--input", "listing"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0), "a reader that went away");
+}
+
+/// A pipe that nobody reads holds 64 KiB, and an answer may be longer.
+#[test]
+fn an_answer_that_nobody_takes_is_given_up_in_time() {
+    let room = Room::new();
+    let addresses: Vec<_> = (0..3000).map(|n| format!("198.51.{}.{}", n / 250, n % 250)).collect();
+    let counts: Vec<_> = addresses.iter().map(|address| (address.as_str(), 1)).collect();
+    room.write("listing", listing(&counts));
+    let started = std::time::Instant::now();
+    let mut child = room
+        .command(&["--input", "listing", "-vvv", "-t", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(1700), "{took:?}");
 }
 
 #[test]

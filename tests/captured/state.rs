@@ -169,6 +169,39 @@ fn a_damaged_state_that_stays_is_unknown() {
     );
 }
 
+/// To see nothing because of what could not be read is not to see nobody.
+#[test]
+fn a_blind_sample_is_not_remembered() {
+    let room = Room::new();
+    assert_eq!(check(&room, &[]).answer(), WARNING);
+    let blind = flood().replace("ESTABLISHED", "ESTABL");
+    let ran = room.judge(blind, &["--state-file", "state"]);
+    assert!(ran.line().starts_with("TOPIP UNKNOWN - cannot read 183 rows"), "{}", ran.stdout);
+    assert_eq!(check(&room, &[]).answer(), CRITICAL);
+}
+
+#[test]
+fn a_folder_by_a_link_is_a_folder() {
+    let room = Room::new();
+    fs::create_dir(room.path("folder")).unwrap();
+    symlink("folder", room.path("link")).unwrap();
+    let ran = room.judge(flood(), &["--state-file", "link/state"]);
+    assert_eq!(ran.answer(), WARNING);
+    assert!(!ran.stdout.contains("annot"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_umask_does_not_shut_out_the_next_run() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let mut command = std::process::Command::new("sh");
+    let script = "umask 777; exec \"$0\" --input listing --state-file state";
+    run(command.args(["-c", script, crate::support::CHECK]).current_dir(room.path(".")));
+    for name in ["state", "state.lock"] {
+        assert_eq!(fs::metadata(room.path(name)).unwrap().mode() & 0o777, 0o640, "{name}");
+    }
+}
+
 #[test]
 fn a_folder_that_is_not_there() {
     let room = Room::new();

@@ -92,6 +92,10 @@ fn imports_point_down() {
             }
         }
     }
+    for path in sources(&src) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("super::super"), "{}: from crate:: it can be seen", path.display());
+    }
     assert!(n_imports > 40, "only {n_imports} imports were seen");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
