@@ -5,6 +5,7 @@
 use std::{
     any::Any,
     ffi::{OsStr, OsString},
+    io::IsTerminal,
     panic::{self, AssertUnwindSafe},
     path::Path,
     process::ExitCode,
@@ -18,6 +19,8 @@ use crate::{deliver, report, verdict::Status};
 mod args;
 mod check;
 mod duration;
+mod server;
+mod target;
 
 pub use args::{command, manual_options};
 
@@ -73,6 +76,8 @@ pub struct Invocation {
     pub now: Duration,
     /// The same moment, by a clock that nobody sets.
     pub started: Instant,
+    /// Whether a person is at the other end of standard input.
+    pub has_terminal: bool,
 }
 
 impl Invocation {
@@ -85,7 +90,8 @@ impl Invocation {
         // Before 1970 a clock is so wrong that 0 is as good.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let env = std::env::vars_os().collect();
-        Self { name, args: args.collect(), env, now, started: Instant::now() }
+        let has_terminal = std::io::stdin().is_terminal();
+        Self { name, args: args.collect(), env, now, started: Instant::now(), has_terminal }
     }
 
     /// A variable of the environment, where it is set to anything.

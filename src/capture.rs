@@ -1,5 +1,5 @@
 //! What a source hands over: bytes, and what is known about them.
-use std::{fmt, io::BufRead};
+use std::{fmt, io::BufRead, net::SocketAddr};
 
 /// Bytes of a socket table, not yet read.
 ///
@@ -14,6 +14,11 @@ pub struct Capture {
     /// The byte order of the machine that wrote them; `None` where only the
     /// bytes themselves can tell.
     pub byte_order: Option<ByteOrder>,
+    /// The connection that they come by, where it is in the table itself: it is
+    /// of the looking, not of what is looked at.
+    pub own: Option<OwnConnection>,
+    /// How they were come by, for whoever asks; one sentence each.
+    pub how: Vec<String>,
     /// The bytes.
     pub bytes: Box<dyn BufRead + Send>,
 }
@@ -26,6 +31,15 @@ impl fmt::Debug for Capture {
             .field("byte_order", &self.byte_order)
             .finish_non_exhaustive()
     }
+}
+
+/// A connection, by its two ends; IPv4 as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnConnection {
+    /// The looked-at host's end.
+    pub local: SocketAddr,
+    /// The looker's end.
+    pub peer: SocketAddr,
 }
 
 /// How the bytes of a capture are to be read.

@@ -32,6 +32,17 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// Adds what did not count elsewhere, under the same filter.
+    pub fn add(&mut self, other: Self) {
+        self.other_family += other.other_family;
+        for (network, n) in other.excluded {
+            match self.excluded.iter_mut().find(|(it, _)| *it == network) {
+                Some((_, sum)) => *sum += n,
+                None => self.excluded.push((network, n)),
+            }
+        }
+    }
+
     /// How many connections the excluded networks took out together.
     #[must_use]
     pub fn n_excluded(&self) -> u64 {

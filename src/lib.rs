@@ -12,6 +12,7 @@
 //!
 //! ARCHITECTURE.md has the floors that they stand on and what holds between them.
 
+pub mod secret;
 pub mod capture;
 pub mod connection;
 pub mod source;
@@ -25,6 +26,9 @@ pub mod verdict;
 pub mod rule;
 pub mod report;
 pub mod exclude_file;
+pub mod secret_file;
+pub mod account;
+pub mod command_line;
 pub mod state_file;
 pub mod deliver;
 pub mod run;

@@ -180,13 +180,13 @@ pub enum ParseError {
     #[error("the kernel refused a dump by sock_diag")]
     Refused(#[source] io::Error),
     /// The kernel says that the sockets changed too much while it dumped them.
-    #[error("the kernel's dump by sock_diag was interrupted")]
+    #[error("the kernel dump by sock_diag was interrupted")]
     Interrupted,
     /// The kernel stopped without an end.
-    #[error("the kernel's dump by sock_diag has no end")]
+    #[error("the kernel dump by sock_diag has no end")]
     Endless,
     /// A message that is not what the kernel's headers say it should be.
-    #[error("message {number} of the kernel's dump is not understood: {problem}")]
+    #[error("message {number} of the kernel dump is not understood: {problem}")]
     Message {
         /// Counted from 1.
         number: u64,
@@ -226,7 +226,7 @@ pub fn read(
     capture: Capture,
     counts: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<Reading, ParseError> {
-    let Capture { format, origin, byte_order, bytes } = capture;
+    let Capture { format, origin, byte_order, bytes, .. } = capture;
     match format {
         Format::InetDiag => inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts),
         Format::Listing => {

@@ -33,6 +33,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// How it was done.
     pub details: Vec<String>,
+    /// How many connections each server has, where several were looked at.
+    pub shares: Vec<(String, u64)>,
 }
 
 impl Report {

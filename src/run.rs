@@ -8,7 +8,7 @@ use crate::{
     parse::ParseError,
     report::{self, Report, Trouble},
     rule::{self, Rule},
-    source::{Source, SourceError},
+    source::SourceError,
     state_file::{Damage, Loaded, Place, StateFile},
     summary::Summary,
     tally::Counted,
@@ -16,18 +16,17 @@ use crate::{
 
 mod look;
 mod progress;
+mod targets;
 
-use look::{Looked, look};
 pub use progress::{Progress, Stage};
+pub use targets::Target;
+use targets::{Sum, look_at_all};
 
 /// What a run is asked for.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// Ways to the same sockets, the best first; the next one is taken where
-    /// one gives nothing.
-    pub sources: Vec<Source>,
-    /// What stands in the state file for what is looked at.
-    pub servers: Vec<String>,
+    /// What is looked at; the counts add up.
+    pub targets: Vec<Target>,
     /// The address family that counts; `None`: both.
     pub family: Option<IpFamily>,
     /// What does not count.
@@ -58,6 +57,27 @@ pub enum Error {
     /// A source broke off, or gave what cannot be read.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// A target did not answer in time.
+    #[error("{name} gave no answer in {seconds} s{}", while_doing(doing))]
+    NoAnswer {
+        /// Which.
+        name: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// What it was at.
+        doing: String,
+    },
+    /// A target could not be looked at beside the others.
+    #[error("cannot start a thread for {name}")]
+    Thread {
+        /// Which.
+        name: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// None of several targets gave anything.
+    #[error("none of {} servers gave anything: {}", .0.len(), .0.first().map_or_else(String::new, |first| chain(first)))]
+    NoTarget(Vec<Error>),
     /// None of several ways gave anything.
     #[error("cannot look at the sockets of this machine: {}", chain(last))]
     NoWay {
@@ -77,8 +97,23 @@ impl Error {
             Self::Source(error) => error.advice().into_iter().collect(),
             Self::Parse(error) => error.advice().into_iter().collect(),
             Self::NoWay { last, before } => [before.clone(), last.more()].concat(),
+            Self::NoAnswer { .. } => {
+                vec![
+                    "Give it more time with --timeout, below what the monitoring allows."
+                        .to_owned(),
+                ]
+            }
+            Self::Thread { .. } => vec!["Ask for fewer servers at once.".to_owned()],
+            Self::NoTarget(errors) => errors
+                .iter()
+                .flat_map(|error| [vec![format!("{}.", chain(error))], error.more()].concat())
+                .collect(),
         }
     }
+}
+
+fn while_doing(doing: &str) -> String {
+    if doing.is_empty() { String::new() } else { format!(" (while {doing})") }
 }
 
 /// An error and its causes on one line.
@@ -110,16 +145,21 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     }
     progress.enter(Stage::Sampling);
     let filter = Filter::new(check.family, excludes);
-    let Looked { counted, left_out, reading, mut details } = look(&check.sources, &filter)?;
-    let mut troubles: Vec<_> =
+    let servers = check.targets.iter().map(|target| target.name.clone()).collect();
+    let Sum { tally, left_out, reading, mut details, shares, mut troubles } =
+        look_at_all(check.targets, &filter, check.deadline)?;
+    let counted = tally.finish();
+    troubles.extend(
         [report::unreadable(&reading), report::cut(&reading), report::assumed(&reading)]
             .into_iter()
-            .flatten()
-            .collect();
+            .flatten(),
+    );
+    // Who saw nothing because he could not see does not know who was on top.
+    let could_not_see = !troubles.is_empty();
     let mut notes = Vec::new();
 
     progress.enter(Stage::Locking);
-    let state_file = StateFile::open(&check.state, check.servers, check.deadline);
+    let state_file = StateFile::open(&check.state, servers, check.deadline);
     progress.enter(Stage::Remembering);
     let (state_file, history) = match state_file.and_then(|file| Ok((file.load()?, file))) {
         Ok((Loaded { history, damage }, file)) => {
@@ -144,8 +184,7 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     };
     let sample = sample(&counted, now(), check.judged, check.listed);
     let verdict = rule::judge(&sample, &history, &check.rule);
-    // Who saw nothing because he could not see does not know who was on top.
-    let is_blind = sample.connections == 0 && reading.unreadable > 0;
+    let is_blind = sample.connections == 0 && could_not_see;
     if let Some(file) = state_file
         && !is_blind
         && let Err(error) = file.save(&Previous::of(&sample, verdict.row))
@@ -165,6 +204,7 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
         troubles,
         notes,
         details,
+        shares,
     })
 }
 

@@ -1,11 +1,18 @@
 //! Places that socket tables come from: this machine's kernel, or a file.
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::capture::Capture;
 
 mod input;
 mod netlink;
 mod proc;
+mod ssh;
+
+pub use ssh::{Credentials, HostKeyPolicy, Server, SshError};
 
 /// Where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +25,24 @@ pub enum Source {
     File(PathBuf),
     /// A saved listing on standard input.
     StandardInput,
+    /// Another machine, by SSH.
+    Ssh(Box<Server>),
+}
+
+/// What a source is doing just now, for whoever waits for it.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Mutex<String>>);
+
+impl Watch {
+    fn set(&self, doing: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doing.into();
+    }
+
+    /// `logging in`, `running ss`; empty before the beginning.
+    #[must_use]
+    pub fn doing(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Source {
@@ -28,12 +53,13 @@ impl Source {
     ///
     /// Where there is nothing to be read. A source that breaks off later shows
     /// in the reading.
-    pub fn open(&self) -> Result<Vec<Capture>, SourceError> {
+    pub fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
         match self {
             Self::Netlink => netlink::open(),
             Self::Proc => proc::open(),
             Self::File(path) => Ok(vec![input::file(path)?]),
             Self::StandardInput => Ok(vec![input::standard()]),
+            Self::Ssh(server) => server.open(watch),
         }
     }
 }
@@ -45,7 +71,27 @@ impl fmt::Display for Source {
             Self::Proc => write!(f, "{} and tcp6", proc::TCP),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::StandardInput => f.write_str("standard input"),
+            Self::Ssh(server) => f.write_str(&server.name()),
         }
+    }
+}
+
+/// Why a server gives nothing, and what to do about it there.
+#[derive(Debug)]
+pub struct SshFailure {
+    error: SshError,
+    advice: String,
+}
+
+impl fmt::Display for SshFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for SshFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
     }
 }
 
@@ -71,6 +117,9 @@ pub enum SourceError {
         /// What the system said.
         source: io::Error,
     },
+    /// A server that gives nothing.
+    #[error(transparent)]
+    Ssh(#[from] SshFailure),
     /// A folder where a file was asked for.
     #[error("cannot read {}: it is a folder", path.display())]
     Folder {
@@ -93,6 +142,7 @@ impl SourceError {
             Self::Open { path, .. } => {
                 format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
+            Self::Ssh(failure) => failure.advice.clone(),
             Self::Folder { .. } => "Name a file, or - for standard input.".to_owned(),
         };
         Some(advice)

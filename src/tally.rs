@@ -48,6 +48,18 @@ impl Tally {
         }
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add_all(&mut self, other: Self) {
+        self.v4.add_all(other.v4);
+        self.v6.add_all(other.v6);
+    }
+
+    /// How many connections were counted.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.v4.sum() + self.v6.sum()
+    }
+
     /// Ends the counting.
     #[must_use]
     pub fn finish(mut self) -> Counted {
@@ -204,6 +216,26 @@ impl<K: Ord + Copy> Runs<K> {
         }
     }
 
+    fn add_all(&mut self, mut other: Self) {
+        other.merge();
+        self.merge();
+        self.counted.append(&mut other.counted);
+        // Two sorted runs are merged in one walk.
+        self.counted.sort_by_key(|&(key, _)| key);
+        self.counted.dedup_by(|next, first| {
+            let same = next.0 == first.0;
+            if same {
+                first.1 = first.1.saturating_add(next.1);
+            }
+            same
+        });
+    }
+
+    fn sum(&self) -> u64 {
+        let counted: u64 = self.counted.iter().map(|&(_, n)| u64::from(n)).sum();
+        counted + self.pending.len() as u64
+    }
+
     /// Sorts what is pending and adds it to what is counted.
     fn merge(&mut self) {
         self.pending.sort_unstable();
@@ -325,6 +357,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn two_tallies_add_up(
+            one in prop::collection::vec(0..50u32, 0..200),
+            two in prop::collection::vec(0..50u32, 0..200),
+        ) {
+            let of = |keys: &[u32]| {
+                let mut runs = Runs::default();
+                keys.iter().for_each(|&key| runs.add(key));
+                runs
+            };
+            let mut sum = of(&one);
+            sum.add_all(of(&two));
+            let mut both = of(&[&one[..], &two].concat());
+            prop_assert_eq!(sum.sum(), both.sum());
+            both.merge();
+            prop_assert_eq!(sum.counted, both.counted);
+        }
+
         #[test]
         fn it_counts_as_a_map_does(addresses in prop::collection::vec(0..50u32, 0..2000)) {
             let mut runs = Runs::default();

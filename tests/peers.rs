@@ -2,3 +2,9 @@
 
 mod kernel;
 mod sandbox;
+#[cfg(feature = "ssh")]
+mod ssh_host_key;
+#[cfg(feature = "ssh")]
+mod ssh_listing;
+#[cfg(feature = "ssh")]
+mod ssh_login;

@@ -9,6 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 
+#[cfg(feature = "ssh")]
+pub mod sshd;
+
 /// The folder of this package.
 pub const HOME: &str = env!("CARGO_MANIFEST_DIR");
 /// The program under test.

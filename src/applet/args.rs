@@ -3,9 +3,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
-use crate::{filter::Network, range::Range, verdict::Status};
+use crate::{filter::Network, range::Range, secret::Secret, verdict::Status};
 
-use super::duration::duration;
+use super::{duration::duration, server::ServerName};
 
 /// The least that a limit may be: a browser opens fewer than this at once.
 const FLOOR: &str = "10";
@@ -15,6 +15,7 @@ Examples:
   check_topip                          judge this host's connections
   check_topip -v                       ... and show the top addresses
   check_topip -w 200 -c 500            ... by fixed thresholds as well
+  check_topip -H web1,web2 -u monitor  judge two servers' connections together
   netstat -ntW | check_topip --input - judge a listing
 
 Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
@@ -31,6 +32,19 @@ Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
     term_width = 80
 )]
 pub(super) struct CheckArgs {
+    /// Servers to reach by SSH, whose counts add up; none, localhost and its
+    /// addresses are this host
+    #[arg(
+        short = 'H',
+        visible_short_alias = 's',
+        long,
+        visible_alias = "server",
+        value_name = "[USER@]HOST[:PORT],...",
+        value_delimiter = ',',
+        help_heading = "What is looked at",
+        conflicts_with = "input"
+    )]
+    pub(super) hostname: Vec<ServerName>,
     /// Read a saved listing instead of looking at this host; - is standard input
     #[arg(
         long,
@@ -72,6 +86,49 @@ pub(super) struct CheckArgs {
     /// Count 127.0.0.0/8, ::1 and 192.168.0.0/16 too
     #[arg(long, help_heading = "What is looked at")]
     pub(super) no_default_excludes: bool,
+
+    /// Log in as this user [default: the current one]
+    #[arg(short, long, value_name = "USER", help_heading = "How servers are reached")]
+    pub(super) username: Option<String>,
+    /// Password; anybody can see it in the process list: use a file
+    #[arg(
+        short,
+        long,
+        value_name = "PASSWORD",
+        allow_hyphen_values = true,
+        help_heading = "How servers are reached",
+        conflicts_with = "password_file"
+    )]
+    pub(super) password: Option<Secret>,
+    /// File with the password, or set TOPIP_PASSWORD
+    #[arg(long, value_name = "FILE", help_heading = "How servers are reached")]
+    pub(super) password_file: Option<PathBuf>,
+    /// Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]
+    #[arg(short, long, value_name = "FILE", help_heading = "How servers are reached")]
+    pub(super) identity: Vec<PathBuf>,
+    /// File with the passphrase of the private key
+    #[arg(long, value_name = "FILE", help_heading = "How servers are reached")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Known host keys [default: the user's files, then the system's]
+    #[arg(long, value_name = "FILE", help_heading = "How servers are reached")]
+    pub(super) known_hosts: Option<PathBuf>,
+    /// What to do with a host key that is not known
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "POLICY",
+        help_heading = "How servers are reached"
+    )]
+    pub(super) host_key: HostKey,
+    /// Run this there instead of the built-in choice
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        allow_hyphen_values = true,
+        help_heading = "How servers are reached"
+    )]
+    pub(super) command: Option<String>,
 
     /// Judge the N addresses with the most connections; 0 and 1 are all [default: all]
     #[arg(
@@ -146,16 +203,15 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE", help_heading = "How it is judged")]
     pub(super) state_file: Option<PathBuf>,
 
-    /// Give up after so long, with this status
+    /// Give up after so long, with this status [default: 10:unknown]
     #[arg(
         short,
         long,
         value_name = "SECONDS[:STATUS]",
-        default_value = "10:unknown",
         allow_hyphen_values = true,
         help_heading = "How it is told"
     )]
-    pub(super) timeout: Timeout,
+    pub(super) timeout: Option<Timeout>,
     /// Show the addresses; -vv: how it was done; -vvv: all
     #[arg(short, long, action = ArgAction::Count, help_heading = "How it is told")]
     pub(super) verbose: u8,
@@ -180,6 +236,21 @@ pub(super) enum How {
     /// By /proc alone.
     #[value(help = None)]
     Proc,
+}
+
+/// What to do with a host key that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum HostKey {
+    /// Refuse it.
+    #[default]
+    #[value(help = None)]
+    Strict,
+    /// Take it, and write it down.
+    #[value(help = None)]
+    AcceptNew,
+    /// Take any.
+    #[value(help = None)]
+    Ignore,
 }
 
 /// How long a run may take, and what it comes to if it takes longer.
@@ -247,9 +318,11 @@ pub fn manual_options() -> Vec<String> {
     let command = command();
     let flags = command.get_arguments().flat_map(|arg| {
         let short = arg.get_short().map(|letter| format!("-{letter}"));
+        let shorts = arg.get_all_short_aliases().unwrap_or_default();
+        let short = short.into_iter().chain(shorts.into_iter().map(|letter| format!("-{letter}")));
         let longs = arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default());
         let longs: Vec<_> = longs.map(|word| format!("--{word}")).collect();
-        short.into_iter().chain(longs)
+        short.chain(longs)
     });
     flags.collect()
 }

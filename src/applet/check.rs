@@ -3,7 +3,7 @@ use std::{
     any::Any,
     ffi::OsString,
     panic::{self, AssertUnwindSafe},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -22,16 +22,15 @@ use crate::{
     range::Range,
     report::{self, LISTED, Verbosity},
     rule::{Rule, Trigger},
-    run::{self, Check, Progress, Stage},
-    source::Source,
+    run::{self, Check, Progress, Stage, Target},
     state_file::Place,
     verdict::Status,
 };
 
 use super::{
     Answer, Applet, Invocation,
-    args::{CheckArgs, How, Timeout},
-    internal_error,
+    args::{CheckArgs, Timeout},
+    internal_error, target,
 };
 
 /// How long a run that is about to write its state file may take beyond its
@@ -96,7 +95,8 @@ fn misuse(error: &clap::Error) -> String {
 /// Runs on a thread of its own and waits for it, for as long as it is given:
 /// whatever it hangs in, the answer is there in time.
 fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
-    let Timeout { after, status } = args.timeout;
+    let timeout = target::timeout(&args, &invocation);
+    let Timeout { after, status } = timeout;
     let progress = Arc::new(Progress::default());
     let (sender, answers) = mpsc::channel();
     let started = invocation.started;
@@ -104,9 +104,10 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
     let worker = {
         let progress = Arc::clone(&progress);
         move || {
-            let answer =
-                panic::catch_unwind(AssertUnwindSafe(|| run(args, &invocation, &progress)))
-                    .unwrap_or_else(|panic: Box<dyn Any + Send>| internal_error(&*panic));
+            let answer = panic::catch_unwind(AssertUnwindSafe(|| {
+                run(args, &invocation, timeout, &progress)
+            }))
+            .unwrap_or_else(|panic: Box<dyn Any + Send>| internal_error(&*panic));
             // Nobody waits any more: the time was up.
             let _ = sender.send(answer);
         }
@@ -134,9 +135,12 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
     Answer { until: Some(started + after + GRACE), ..answer }
 }
 
-fn run(args: CheckArgs, invocation: &Invocation, progress: &Progress) -> Answer {
+fn run(args: CheckArgs, invocation: &Invocation, timeout: Timeout, progress: &Progress) -> Answer {
     let verbosity = Verbosity::from_count(args.verbose);
-    let check = check(args, invocation);
+    let check = match check(args, invocation, timeout) {
+        Ok(check) => check,
+        Err(answer) => return answer,
+    };
     // Cut to seconds once: the sum of two that are cut may be a second early,
     // and the sample of a run just before would lie in the future.
     let now = || (invocation.now + invocation.started.elapsed()).as_secs();
@@ -147,25 +151,28 @@ fn run(args: CheckArgs, invocation: &Invocation, progress: &Progress) -> Answer 
             exit_code: report.status().exit_code(),
             until: None,
         },
-        Err(error) => Answer::failure(Status::Unknown, &run::chain(&error), &error.more()),
+        Err(error) => {
+            let is_late = matches!(error, run::Error::NoAnswer { .. });
+            let status = if is_late { timeout.status } else { Status::Unknown };
+            Answer::failure(status, &run::chain(&error), &error.more())
+        }
     }
 }
 
 /// What the options ask for.
-fn check(args: CheckArgs, invocation: &Invocation) -> Check {
+fn check(args: CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<Check, Answer> {
     let judged = args.top.filter(|&top| top > 1);
     let verbosity = Verbosity::from_count(args.verbose);
-    let (sources, server) = sources(&args);
-    let state = place(&args, invocation, &server);
+    let targets = target::targets(&args, invocation, timeout)?;
+    let state = place(&args, invocation, &targets);
     let mut excludes = args.exclude;
     if !args.no_default_excludes {
         let network = |text: &str| text.parse::<Network>().expect("it is a network");
         excludes.extend(DEFAULT_EXCLUDES.map(network));
     }
-    let deadline = invocation.started + args.timeout.after;
-    Check {
-        sources,
-        servers: vec![server],
+    let deadline = invocation.started + timeout.after;
+    Ok(Check {
+        targets,
         family: match (args.four, args.six) {
             (true, _) => Some(IpFamily::V4),
             (_, true) => Some(IpFamily::V6),
@@ -189,25 +196,12 @@ fn check(args: CheckArgs, invocation: &Invocation) -> Check {
         state,
         // Some time is left for the rest.
         deadline: deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline),
-    }
-}
-
-/// Where to look, and what the state file calls that.
-fn sources(args: &CheckArgs) -> (Vec<Source>, String) {
-    let sources = match (&args.input, args.source) {
-        (Some(path), _) if path == Path::new("-") => vec![Source::StandardInput],
-        (Some(path), _) => vec![Source::File(path.clone())],
-        (None, How::Auto) => vec![Source::Netlink, Source::Proc],
-        (None, How::Netlink) => vec![Source::Netlink],
-        (None, How::Proc) => vec![Source::Proc],
-    };
-    let server = if args.input.is_some() { "input" } else { "localhost" };
-    (sources, server.to_owned())
+    })
 }
 
 /// Where the state file is: where it is asked for, or where the plugin
 /// guidelines, the package or the user's home have a place for it.
-fn place(args: &CheckArgs, invocation: &Invocation, server: &str) -> Place {
+fn place(args: &CheckArgs, invocation: &Invocation, targets: &[Target]) -> Place {
     if let Some(path) = &args.state_file {
         return Place::File(path.clone());
     }
@@ -224,8 +218,15 @@ fn place(args: &CheckArgs, invocation: &Invocation, server: &str) -> Place {
         }
     };
     let applet = Applet::Check.name();
-    let name = format!("{applet}-{server}-{:016x}.ron", fnv1a(&selection(args)));
+    let servers: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+    let servers: String = servers.join("+").chars().map(file_letter).take(64).collect();
+    let name = format!("{applet}-{servers}-{:016x}.ron", fnv1a(&selection(args)));
     Place::Below { shared, own, name }
+}
+
+/// A letter of a server's name, in a file's.
+fn file_letter(letter: char) -> char {
+    if letter.is_ascii_alphanumeric() || "-.+".contains(letter) { letter } else { '_' }
 }
 
 /// What makes a check another one: what it looks at, and how it judges that.
@@ -236,8 +237,13 @@ fn selection(args: &CheckArgs) -> String {
     let mut excludes: Vec<_> = args.exclude.iter().map(ToString::to_string).collect();
     excludes.sort();
     let looks_at = format!(
-        "{input:?} {} {} {excludes:?} {:?} {}",
-        args.four, args.six, args.exclude_file, args.no_default_excludes
+        "{input:?} {:?} {:?} {} {} {excludes:?} {:?} {}",
+        args.hostname,
+        args.command,
+        args.four,
+        args.six,
+        args.exclude_file,
+        args.no_default_excludes
     );
     let range = |range: Option<Range>| range.map(|range| range.to_string());
     let judges = format!(

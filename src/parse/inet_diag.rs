@@ -89,7 +89,7 @@ pub(super) fn read(
 }
 
 fn unreadable(source: io::Error) -> ParseError {
-    ParseError::Read { origin: "the kernel's dump by sock_diag".to_owned(), source }
+    ParseError::Read { origin: "the kernel dump by sock_diag".to_owned(), source }
 }
 
 /// Whether an answer begins with a refusal: an error, or the end of a dump
@@ -329,21 +329,21 @@ mod tests {
         let row = socket(AF_INET, 1, &[192, 0, 2, 7]);
         check(
             &[message(TCPDIAG_GETSOCK, 2 | NLM_F_DUMP_INTR, &row)],
-            "the kernel's dump by sock_diag was interrupted",
+            "the kernel dump by sock_diag was interrupted",
         );
         let done = message(NLMSG_DONE, 2 | NLM_F_DUMP_INTR, &0i32.to_ne_bytes());
-        check(&[done], "the kernel's dump by sock_diag was interrupted");
-        check(&[], "the kernel's dump by sock_diag has no end");
+        check(&[done], "the kernel dump by sock_diag was interrupted");
+        check(&[], "the kernel dump by sock_diag has no end");
         check(
             &[message(TCPDIAG_GETSOCK, 2, &row)],
-            "443 192.0.2.7:50000 ESTABLISHED, the kernel's dump by sock_diag has no end",
+            "443 192.0.2.7:50000 ESTABLISHED, the kernel dump by sock_diag has no end",
         );
     }
 
     #[test]
     fn messages_that_no_kernel_sends() {
         let text =
-            |problem: &str| format!("message 1 of the kernel's dump is not understood: {problem}");
+            |problem: &str| format!("message 1 of the kernel dump is not understood: {problem}");
         check(&[vec![4, 0, 0, 0]], &text("its length is 4 bytes"));
         check(&[vec![255; 16]], &text("its length is 4294967295 bytes"));
         check(&[message(99, 0, &[])], &text("its type is 99"));

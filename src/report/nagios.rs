@@ -65,6 +65,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.extend(report.sample.top.iter().take(listed).map(sentence::peer));
     }
     if asked {
+        lines.extend(report.shares.iter().map(sentence::share));
         lines.extend(sentence::explanation(report));
     }
     if verbosity >= Verbosity::Details {

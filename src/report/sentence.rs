@@ -105,6 +105,11 @@ pub(super) fn peer(peer: &Peer) -> String {
     text
 }
 
+/// What a server has of the connections.
+pub(super) fn share((server, connections): &(String, u64)) -> String {
+    format!("{server}: {}", count(*connections, "connection", "connections"))
+}
+
 /// How many addresses are on the list, and of how many.
 pub(super) fn heading(sample: &Sample, listed: usize) -> String {
     let all = format!(

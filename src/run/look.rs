@@ -1,19 +1,23 @@
 //! Takes a sample by the first way that gives one.
+use std::net::SocketAddr;
+
 use rustix::io::Errno;
 
 use crate::{
+    capture::OwnConnection,
+    connection::Connection,
     filter::{Filter, LeftOut},
     parse::{self, ParseError, Reading},
     report,
-    source::{Source, SourceError},
-    tally::{Counted, Tally},
+    source::{Source, SourceError, Watch},
+    tally::Tally,
 };
 
 use super::{Error, chain};
 
 /// What came of looking.
 pub(super) struct Looked {
-    pub(super) counted: Counted,
+    pub(super) tally: Tally,
     pub(super) left_out: LeftOut,
     pub(super) reading: Reading,
     /// By which way it was looked, and what came of those before it.
@@ -24,15 +28,16 @@ pub(super) struct Looked {
 const ATTEMPTS: u32 = 3;
 
 /// Takes the first source that gives something.
-pub(super) fn look(sources: &[Source], filter: &Filter) -> Result<Looked, Error> {
+pub(super) fn look(sources: &[Source], filter: &Filter, watch: &Watch) -> Result<Looked, Error> {
     let mut before = Vec::new();
     let mut last = None;
     for source in sources {
         for attempt in 1..=ATTEMPTS {
-            match look_at(source, filter) {
+            match look_at(source, filter, watch) {
                 Ok(mut looked) => {
+                    before.push(report::looked_at(&source.to_string(), &looked.reading));
+                    before.append(&mut looked.details);
                     looked.details = before;
-                    looked.details.push(report::looked_at(&source.to_string(), &looked.reading));
                     return Ok(looked);
                 }
                 Err(error) => {
@@ -71,13 +76,17 @@ fn is_passing(error: &Error) -> bool {
     }
 }
 
-fn look_at(source: &Source, filter: &Filter) -> Result<Looked, Error> {
+fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Error> {
     let mut filter = filter.clone();
     let mut tally = Tally::default();
     let mut whole = Reading::default();
-    for capture in source.open()? {
+    let mut details = Vec::new();
+    for mut capture in source.open(watch)? {
+        details.append(&mut capture.how);
+        let own = capture.own;
         let reading = parse::read(capture, &mut |connection| {
-            let counts = filter.counts(connection);
+            let counts =
+                !own.is_some_and(|own| is_own(connection, own)) && filter.counts(connection);
             if counts {
                 tally.add(connection);
             }
@@ -85,10 +94,13 @@ fn look_at(source: &Source, filter: &Filter) -> Result<Looked, Error> {
         })?;
         whole.add(reading);
     }
-    Ok(Looked {
-        counted: tally.finish(),
-        left_out: filter.left_out(),
-        reading: whole,
-        details: Vec::new(),
-    })
+    Ok(Looked { tally, left_out: filter.left_out(), reading: whole, details })
+}
+
+/// Whether a connection is the one that it is looked at by, seen from either
+/// end: a server may be the very machine that looks.
+fn is_own(connection: &Connection, own: OwnConnection) -> bool {
+    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let ends = (canonical(connection.local), canonical(connection.peer));
+    ends == (own.local, own.peer) || ends == (own.peer, own.local)
 }

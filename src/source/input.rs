@@ -36,6 +36,8 @@ fn capture(origin: String, bytes: impl io::Read + Send + 'static) -> Capture {
         origin,
         // It may come from another machine.
         byte_order: None,
+        own: None,
+        how: Vec::new(),
         bytes: Box::new(BufReader::new(bytes)),
     }
 }

@@ -50,6 +50,8 @@ fn capture(dump: Dump) -> Capture {
         format: Format::InetDiag,
         origin: "netlink".to_owned(),
         byte_order: Some(ByteOrder::NATIVE),
+        own: None,
+        how: Vec::new(),
         bytes: Box::new(dump),
     }
 }
@@ -132,7 +134,7 @@ impl BufRead for Dump {
             })?;
             // With TRUNC the kernel tells how long the datagram was.
             if length > self.datagram.len() {
-                return Err(io::Error::other("a datagram was longer than the kernel's limit"));
+                return Err(io::Error::other("a datagram was longer than the kernel sends"));
             }
             (self.start, self.end) = (0, length);
         }

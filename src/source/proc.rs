@@ -31,6 +31,8 @@ fn open_one(path: &str) -> Result<Capture, SourceError> {
         format: Format::Listing,
         origin: path.to_owned(),
         byte_order: Some(ByteOrder::NATIVE),
+        own: None,
+        how: Vec::new(),
         bytes: Box::new(BufReader::new(file)),
     })
 }

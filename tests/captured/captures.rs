@@ -25,6 +25,8 @@ pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Readi
         format: Format::Listing,
         origin: "a listing".to_owned(),
         byte_order,
+        own: None,
+        how: Vec::new(),
         bytes: Box::new(BufReader::new(std::io::Cursor::new(bytes))),
     };
     let mut rows = BTreeMap::new();

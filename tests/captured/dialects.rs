@@ -197,6 +197,8 @@ proptest! {
             format: topip::capture::Format::Listing,
             origin: "junk".to_owned(),
             byte_order: None,
+            own: None,
+            how: Vec::new(),
             bytes: Box::new(std::io::Cursor::new(bytes.clone())),
         };
         let _ = topip::parse::read(capture, &mut |_| true);
@@ -204,6 +206,8 @@ proptest! {
             format: topip::capture::Format::InetDiag,
             origin: "junk".to_owned(),
             byte_order: None,
+            own: None,
+            how: Vec::new(),
             bytes: Box::new(std::io::Cursor::new(bytes)),
         };
         let _ = topip::parse::read(capture, &mut |_| true);

@@ -65,7 +65,7 @@ impl Drop for World {
     }
 }
 
-fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
+pub fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
     let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
@@ -159,7 +159,7 @@ impl World {
 }
 
 /// The lines that tell of an address, and the number that each begins with.
-fn addresses(answer: &str) -> Vec<String> {
+pub fn addresses(answer: &str) -> Vec<String> {
     let lines = answer.lines().skip(1).filter(|line| line.contains(" on port"));
     lines.map(str::to_owned).collect()
 }

@@ -1,0 +1,155 @@
+//! What a command line wants looked at, and how to get there.
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    account::{self, Account},
+    command_line,
+    run::{Target, chain},
+    secret::Secret,
+    secret_file,
+    source::{Credentials, HostKeyPolicy, Server, Source},
+    verdict::Status,
+};
+
+use super::{
+    Answer, Invocation,
+    args::{CheckArgs, HostKey, How, Timeout},
+    server::ServerName,
+};
+
+/// How long a run may take by itself, and where a person may have to be asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
+
+/// How long the run may take.
+pub(super) fn timeout(args: &CheckArgs, invocation: &Invocation) -> Timeout {
+    let by_itself = args.hostname.iter().all(ServerName::is_here) || !invocation.has_terminal;
+    let after = if by_itself { PATIENCE } else { PATIENCE_WITH_PEOPLE };
+    args.timeout.unwrap_or(Timeout { after, status: Status::Unknown })
+}
+
+/// What to look at.
+pub(super) fn targets(
+    args: &CheckArgs,
+    invocation: &Invocation,
+    timeout: Timeout,
+) -> Result<Vec<Target>, Answer> {
+    if let Some(path) = &args.input {
+        let source = match path == Path::new("-") {
+            true => Source::StandardInput,
+            false => Source::File(path.clone()),
+        };
+        return Ok(vec![Target { name: "input".to_owned(), sources: vec![source] }]);
+    }
+    if args.hostname.is_empty() {
+        return Ok(vec![here(args.source)]);
+    }
+    let reached = args.hostname.iter().any(|server| !server.is_here());
+    let way = if reached { Some(Way::of(args, invocation, timeout)?) } else { None };
+    let mut targets: Vec<Target> = Vec::new();
+    for server in &args.hostname {
+        let target = match &way {
+            Some(way) if !server.is_here() => way.to(server)?,
+            _ => here(args.source),
+        };
+        // Named twice, it is still one.
+        if targets.iter().all(|other| other.name != target.name) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+/// This machine.
+fn here(how: How) -> Target {
+    let sources = match how {
+        How::Auto => vec![Source::Netlink, Source::Proc],
+        How::Netlink => vec![Source::Netlink],
+        How::Proc => vec![Source::Proc],
+    };
+    Target { name: "localhost".to_owned(), sources }
+}
+
+/// How servers are reached: the same for all of them.
+struct Way<'a> {
+    args: &'a CheckArgs,
+    account: Option<Account>,
+    credentials: Credentials,
+    known_hosts: Vec<PathBuf>,
+    patience: Duration,
+}
+
+impl<'a> Way<'a> {
+    fn of(args: &'a CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<Self, Answer> {
+        let account = account::current();
+        let ssh = account.as_ref().map(|account| account.home.join(".ssh"));
+        let in_home = |names: &[&str]| -> Vec<PathBuf> {
+            ssh.iter().flat_map(|ssh| names.iter().map(move |name| ssh.join(name))).collect()
+        };
+        let credentials = Credentials {
+            identities: args.identity.clone(),
+            passphrase: args.passphrase_file.as_deref().map(secret).transpose()?,
+            password: password(args, invocation)?,
+            agent: invocation.variable("SSH_AUTH_SOCK").map(PathBuf::from),
+            default_identities: in_home(&["id_ed25519", "id_ecdsa", "id_rsa"]),
+            may_ask: invocation.has_terminal,
+        };
+        let known_hosts = match &args.known_hosts {
+            Some(file) => vec![file.clone()],
+            None => {
+                let system = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+                let user = in_home(&["known_hosts", "known_hosts2"]);
+                user.into_iter().chain(system.map(PathBuf::from)).collect()
+            }
+        };
+        // Who waits for it stops before that, and can say what it was at.
+        Ok(Self { args, account, credentials, known_hosts, patience: timeout.after })
+    }
+
+    fn to(&self, name: &ServerName) -> Result<Target, Answer> {
+        let user = name.user.clone().or_else(|| self.args.username.clone());
+        let user = user.or_else(|| self.account.as_ref().map(|account| account.name.clone()));
+        let Some(user) = user else {
+            let more = ["Name one with --username.".to_owned()];
+            let problem = format!("cannot log in to {}: this user has no name", name.host);
+            return Err(Answer::failure(Status::Unknown, &problem, &more));
+        };
+        let server = Server {
+            host: name.host.clone(),
+            port: name.port.unwrap_or(22),
+            user,
+            credentials: self.credentials.clone(),
+            known_hosts: self.known_hosts.clone(),
+            host_key_policy: match self.args.host_key {
+                HostKey::Strict => HostKeyPolicy::Strict,
+                HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
+                HostKey::Ignore => HostKeyPolicy::Ignore,
+            },
+            command: self.args.command.clone(),
+            patience: self.patience,
+        };
+        Ok(Target { name: server.name(), sources: vec![Source::Ssh(Box::new(server))] })
+    }
+}
+
+/// The password, from wherever it was given; what can be wiped is.
+fn password(args: &CheckArgs, invocation: &Invocation) -> Result<Option<Secret>, Answer> {
+    if let Some(password) = &args.password {
+        // It has been seen by whoever looked; where this fails, it is seen longer.
+        let _ = command_line::wipe(password.reveal());
+        return Ok(Some(password.clone()));
+    }
+    if let Some(file) = &args.password_file {
+        return secret(file).map(Some);
+    }
+    let variable = invocation.variable("TOPIP_PASSWORD");
+    Ok(variable.map(|text| Secret::new(text.to_string_lossy().into_owned())))
+}
+
+fn secret(file: &Path) -> Result<Secret, Answer> {
+    secret_file::read(file)
+        .map_err(|error| Answer::failure(Status::Unknown, &chain(&error), &[error.advice()]))
+}

@@ -1,0 +1,151 @@
+//! Looks at all that is asked for, at the same time.
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    filter::{Filter, LeftOut},
+    parse::Reading,
+    report::Trouble,
+    source::{Source, Watch},
+    tally::Tally,
+};
+
+use super::{
+    Error, chain,
+    look::{Looked, look},
+};
+
+/// A machine, or a file that stands for one.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What an administrator calls it.
+    pub name: String,
+    /// Ways to its sockets, the best first; the next one is taken where one
+    /// gives nothing.
+    pub sources: Vec<Source>,
+}
+
+/// What all targets gave together.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    pub(super) tally: Tally,
+    pub(super) left_out: LeftOut,
+    pub(super) reading: Reading,
+    pub(super) details: Vec<String>,
+    /// How many connections each target has, where there are several.
+    pub(super) shares: Vec<(String, u64)>,
+    /// The targets that gave nothing.
+    pub(super) troubles: Vec<Trouble>,
+}
+
+/// Looks at `targets`, each on a thread of its own where there are several or
+/// one may hang, until `deadline`.
+pub(super) fn look_at_all(
+    targets: Vec<Target>,
+    filter: &Filter,
+    deadline: Instant,
+) -> Result<Sum, Error> {
+    let several = targets.len() > 1;
+    let outcomes = match &targets[..] {
+        [Target { name, sources }] if !sources.iter().any(may_hang) => {
+            vec![(name.clone(), look(sources, filter, &Watch::default()))]
+        }
+        _ => at_once(targets, filter, deadline),
+    };
+    let mut sum = Sum::default();
+    let mut errors = Vec::new();
+    for (name, outcome) in outcomes {
+        match outcome {
+            Ok(looked) => sum.add(name, looked),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !several {
+        sum.shares.clear();
+        if let Some(error) = errors.pop() {
+            return Err(error);
+        }
+    }
+    if sum.shares.is_empty() && several {
+        return Err(Error::NoTarget(errors));
+    }
+    sum.troubles = errors.iter().map(trouble).collect();
+    Ok(sum)
+}
+
+fn may_hang(source: &Source) -> bool {
+    matches!(source, Source::Ssh(_))
+}
+
+fn trouble(error: &Error) -> Trouble {
+    let more = error.more();
+    Trouble { problem: chain(error), advice: (!more.is_empty()).then(|| more.join(" ")) }
+}
+
+impl Sum {
+    fn add(&mut self, name: String, looked: Looked) {
+        self.shares.push((name, looked.tally.connections()));
+        self.tally.add_all(looked.tally);
+        self.left_out.add(looked.left_out);
+        self.reading.add(looked.reading);
+        self.details.extend(looked.details);
+    }
+}
+
+/// One thread for each target. Who does not answer in time is left behind: the
+/// thread ends with the process.
+fn at_once(
+    targets: Vec<Target>,
+    filter: &Filter,
+    deadline: Instant,
+) -> Vec<(String, Result<Looked, Error>)> {
+    let started = Instant::now();
+    let (sender, answers) = mpsc::channel();
+    let mut waiting: Vec<_> = targets
+        .into_iter()
+        .enumerate()
+        .map(|(index, Target { name, sources })| {
+            let watch = Watch::default();
+            let (sender, filter) = (sender.clone(), filter.clone());
+            let worker = {
+                let watch = watch.clone();
+                move || {
+                    let outcome = look(&sources, &filter, &watch);
+                    // Nobody waits any more: the time was up.
+                    let _ = sender.send((index, outcome));
+                }
+            };
+            let outcome = match thread::Builder::new().spawn(worker) {
+                Ok(_) => None,
+                Err(source) => Some(Err(Error::Thread { name: name.clone(), source })),
+            };
+            (name, watch, outcome)
+        })
+        .collect();
+    drop(sender);
+    while waiting.iter().any(|(_, _, outcome)| outcome.is_none()) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match answers.recv_timeout(left) {
+            Ok((index, outcome)) => waiting[index].2 = Some(outcome),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    waiting
+        .into_iter()
+        .map(|(name, watch, outcome)| {
+            let no_answer = || {
+                let seconds = round(started.elapsed());
+                Err(Error::NoAnswer { name: name.clone(), seconds, doing: watch.doing() })
+            };
+            let outcome = outcome.unwrap_or_else(no_answer);
+            (name, outcome)
+        })
+        .collect()
+}
+
+fn round(time: Duration) -> u64 {
+    time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,187 @@
+//! Servers reached by SSH: their socket tables, by one command.
+//!
+//! libssh2 does the protocol. What it does not do, or does otherwise than
+//! OpenSSH, stands in the modules below: whose host key is known (`host_key`),
+//! which ways of logging in are tried (`login`), and what is run there and how
+//! its output is read (`listing`).
+//!
+//! Nothing here is bounded in time by itself: a name server, an agent or a peer
+//! may hang in places that no time limit of libssh2 covers. Whoever opens such
+//! a source does so on a thread of its own, and stops waiting for it.
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{capture::Capture, secret::Secret};
+
+use super::{SourceError, SshFailure, Watch};
+
+#[cfg(feature = "ssh")]
+mod connect;
+#[cfg(feature = "ssh")]
+mod host_key;
+#[cfg(feature = "ssh")]
+mod listing;
+#[cfg(feature = "ssh")]
+mod login;
+#[cfg(feature = "ssh")]
+mod remote;
+
+/// A server and how to get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Where its SSH server listens.
+    pub port: u16,
+    /// Whom to log in as.
+    pub user: String,
+    /// What may prove it.
+    pub credentials: Credentials,
+    /// Files of known host keys, the user's first: that one takes new keys.
+    pub known_hosts: Vec<PathBuf>,
+    /// What becomes of a host key that is not known.
+    pub host_key_policy: HostKeyPolicy,
+    /// What to run instead of the built-in choice.
+    pub command: Option<String>,
+    /// How long the whole may take; what libssh2 can keep to it, does.
+    pub patience: Duration,
+}
+
+/// What may prove who one is. All are tried, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Private keys that were asked for.
+    pub identities: Vec<PathBuf>,
+    /// What they are encrypted with.
+    pub passphrase: Option<Secret>,
+    /// A password, also for keyboard-interactive.
+    pub password: Option<Secret>,
+    /// The agent's socket, whose keys are tried.
+    pub agent: Option<PathBuf>,
+    /// Private keys that are tried where they are there.
+    pub default_identities: Vec<PathBuf>,
+    /// Whether a person is there to be asked.
+    pub may_ask: bool,
+}
+
+/// What becomes of a host key that is not known. One that has changed is
+/// refused by each but the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostKeyPolicy {
+    /// It is refused.
+    Strict,
+    /// It is taken and written down.
+    AcceptNew,
+    /// Whatever comes is taken.
+    Ignore,
+}
+
+impl Server {
+    /// Logs in and starts the command. Its output is read while it comes.
+    ///
+    /// No credential is sent to a server whose host key was refused.
+    pub(super) fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
+        #[cfg(feature = "ssh")]
+        let capture = connect::capture(self, watch);
+        #[cfg(not(feature = "ssh"))]
+        let capture = {
+            watch.set("nothing");
+            Err(SshError::NotBuilt)
+        };
+        match capture {
+            Ok(capture) => Ok(vec![capture]),
+            Err(error) => {
+                let advice = error.advice(self);
+                Err(SshFailure { error, advice }.into())
+            }
+        }
+    }
+
+    /// `web1`, `[2001:db8::1]:2222`: as known_hosts writes it, without a port
+    /// where it is the usual one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.port {
+            22 => self.host.clone(),
+            port => format!("[{}]:{port}", self.host),
+        }
+    }
+}
+
+/// Why a server gives nothing.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are host, user, file and cause, as each sentence says")]
+pub enum SshError {
+    /// This executable was built without it.
+    #[error("this topip was built without SSH")]
+    NotBuilt,
+    /// The name stands for nothing.
+    #[error("cannot find {host}")]
+    Resolve { host: String, source: io::Error },
+    /// None of its addresses answers.
+    #[error("cannot connect to {host}, {address}")]
+    Connect { host: String, address: SocketAddr, source: io::Error },
+    /// The protocol came to nothing.
+    #[error("cannot talk SSH with {host}: {problem}")]
+    Handshake { host: String, problem: String },
+    /// Nobody has said whose key this is.
+    #[error("cannot log in to {host}: its {key_type} host key {fingerprint} is not known")]
+    UnknownKey { host: String, key_type: &'static str, fingerprint: String },
+    /// It has another key than it had.
+    #[error("cannot log in to {host}: host key does not match {} line {line}", file.display())]
+    ChangedKey { host: String, file: PathBuf, line: usize },
+    /// Its key is one that was stolen.
+    #[error("cannot log in to {host}: its host key is revoked by {} line {line}", file.display())]
+    RevokedKey { host: String, file: PathBuf, line: usize },
+    /// A file of host keys cannot be read or written.
+    #[error("cannot {action} {}", file.display())]
+    KnownHosts { action: &'static str, file: PathBuf, source: io::Error },
+    /// A private key that was asked for is of no use.
+    #[error("cannot use the key {}: {problem}", path.display())]
+    Key { path: PathBuf, problem: String },
+    /// Nothing proved who one is.
+    #[error("cannot log in to {host} as {user}: {tried}")]
+    Login { host: String, user: String, tried: String },
+    /// The command could not be started.
+    #[error("cannot run a command on {host}: {problem}")]
+    Exec { host: String, problem: String },
+    /// The command ran, and gave no listing.
+    #[error("{host} gave no listing: {problem}")]
+    NoListing { host: String, problem: String },
+}
+
+impl SshError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self, server: &Server) -> String {
+        let port = if server.port == 22 { String::new() } else { format!("-p {} ", server.port) };
+        let ssh = |command: &str| {
+            let Server { user, host, .. } = server;
+            format!(
+                "Try, as the user that runs the check: \
+                 ssh -o BatchMode=yes {port}{user}@{host} {command}"
+            )
+        };
+        match self {
+            Self::NotBuilt => "Build it with the feature ssh, which is on by default.".to_owned(),
+            Self::Resolve { host, .. } => format!("Try: getent hosts {host}"),
+            Self::UnknownKey { .. } => format!(
+                "Compare that fingerprint, and add the key: ssh-keyscan {port}{}, \
+                 or use --host-key accept-new once.",
+                server.host
+            ),
+            Self::ChangedKey { .. } => "Was the server set up anew? If not, somebody stands in \
+                                        between. Its old key has to be removed by hand."
+                .to_owned(),
+            Self::RevokedKey { .. } => "Do not log in there with this key.".to_owned(),
+            Self::KnownHosts { .. } => "Name another file with --known-hosts.".to_owned(),
+            Self::Key { path, .. } => format!("Try: ssh-keygen -y -f {}", path.display()),
+            Self::NoListing { .. } => "Name a command that lists its sockets with --command, \
+                                       such as netstat -n for Windows."
+                .to_owned(),
+            Self::Connect { .. }
+            | Self::Handshake { .. }
+            | Self::Login { .. }
+            | Self::Exec { .. } => ssh("true"),
+        }
+    }
+}

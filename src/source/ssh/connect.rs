@@ -1,0 +1,166 @@
+//! From a server's name to a running command there.
+#![expect(clippy::disallowed_types, reason = "this is where servers are connected to")]
+use std::{
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    time::{Duration, Instant},
+};
+
+use ssh2::{MethodType, Session};
+
+use crate::capture::{Capture, Format};
+
+use super::{Server, SshError, host_key, listing, login};
+use crate::source::Watch;
+
+/// Connects, makes sure of the host, logs in, starts the command.
+pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshError> {
+    let mut clock = Clock::start(server.patience);
+    watch.set("finding its address");
+    let addresses = resolve(server)?;
+    watch.set("connecting");
+    let stream = connect(server, &addresses, &clock)?;
+    let socket = stream
+        .try_clone()
+        .map_err(|source| SshError::Resolve { host: server.host.clone(), source })?;
+    clock.note("connect");
+
+    watch.set("agreeing on keys");
+    let known = host_key::KnownKeys::read(server)?;
+    let session = handshake(server, stream, &known, &clock)?;
+    host_key::verify(server, &session, known)?;
+    clock.note("key exchange");
+
+    watch.set("logging in");
+    let method = login::login(server, &session, &clock)?;
+    clock.note("login");
+
+    watch.set("running its listing");
+    let agreed = algorithms(&session);
+    let (reader, begun) = listing::start(server, (session, socket), &clock)?;
+    clock.note("first line");
+    watch.set(format!("running {}", begun.command));
+    Ok(Capture {
+        format: Format::Listing,
+        origin: server.name(),
+        byte_order: begun.byte_order,
+        own: begun.own,
+        how: vec![
+            format!(
+                "{}: logged in as {} by {method}; ran {}",
+                server.name(),
+                server.user,
+                begun.command
+            ),
+            format!("{}: {agreed}; {}", server.name(), clock.notes.join(", ")),
+        ],
+        bytes: Box::new(reader),
+    })
+}
+
+/// How much of the time is left, and what the rest went into.
+pub(super) struct Clock {
+    started: Instant,
+    patience: Duration,
+    lap: Instant,
+    notes: Vec<String>,
+}
+
+impl Clock {
+    fn start(patience: Duration) -> Self {
+        let now = Instant::now();
+        Self { started: now, patience, lap: now, notes: Vec::new() }
+    }
+
+    fn note(&mut self, stage: &str) {
+        self.notes.push(format!("{stage} {} ms", self.lap.elapsed().as_millis()));
+        self.lap = Instant::now();
+    }
+
+    /// What is left, at least a moment: 0 would mean for ever to libssh2.
+    pub(super) fn left(&self) -> Duration {
+        self.patience.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
+    }
+
+    /// Tells libssh2 how long its next call may take.
+    pub(super) fn bound(&self, session: &Session) {
+        session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX));
+    }
+}
+
+fn resolve(server: &Server) -> Result<Vec<SocketAddr>, SshError> {
+    let failed = |source| SshError::Resolve { host: server.host.clone(), source };
+    let addresses: Vec<_> =
+        (server.host.as_str(), server.port).to_socket_addrs().map_err(failed)?.collect();
+    match addresses[..] {
+        [] => Err(failed(std::io::Error::other("it has no address"))),
+        _ => Ok(addresses),
+    }
+}
+
+/// The first address that answers, each having its share of what time is left.
+fn connect(
+    server: &Server,
+    addresses: &[SocketAddr],
+    clock: &Clock,
+) -> Result<TcpStream, SshError> {
+    let mut last = None;
+    for (address, others) in addresses.iter().zip((0..addresses.len()).rev()) {
+        let share = clock.left() / (u32::try_from(others).unwrap_or(u32::MAX - 1) + 1);
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => {
+                // Packets of a login are small, and wait for one another.
+                if let Err(source) = stream.set_nodelay(true) {
+                    return Err(SshError::Connect {
+                        host: server.host.clone(),
+                        address: *address,
+                        source,
+                    });
+                }
+                return Ok(stream);
+            }
+            Err(source) => last = Some((*address, source)),
+        }
+    }
+    let (address, source) = last.expect("there is an address");
+    Err(SshError::Connect { host: server.host.clone(), address, source })
+}
+
+fn handshake(
+    server: &Server,
+    stream: TcpStream,
+    known: &host_key::KnownKeys,
+    clock: &Clock,
+) -> Result<Session, SshError> {
+    let failed = |error: ssh2::Error| SshError::Handshake {
+        host: server.host.clone(),
+        problem: problem(&error),
+    };
+    let mut session = Session::new().map_err(failed)?;
+    session.method_pref(MethodType::HostKey, &known.preference()).map_err(failed)?;
+    session.set_tcp_stream(stream);
+    clock.bound(&session);
+    session.handshake().map_err(failed)?;
+    Ok(session)
+}
+
+/// What libssh2 says, in words for those that it has only numbers or riddles
+/// for (libssh2.h).
+pub(super) fn problem(error: &ssh2::Error) -> String {
+    let known = match error.code() {
+        ssh2::ErrorCode::Session(-5 | -8) => "there is no algorithm that both sides know",
+        ssh2::ErrorCode::Session(-9) => "it gave no answer in time",
+        ssh2::ErrorCode::Session(-13) => "it closed the connection",
+        ssh2::ErrorCode::Session(-43) => "it closed the connection, or is no SSH server",
+        ssh2::ErrorCode::Session(-2) => "it sent no SSH banner",
+        _ => return error.message().to_owned(),
+    };
+    known.to_owned()
+}
+
+fn algorithms(session: &Session) -> String {
+    [MethodType::Kex, MethodType::HostKey, MethodType::CryptSc, MethodType::MacSc]
+        .into_iter()
+        .filter_map(|method| session.methods(method))
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,398 @@
+//! What is run on a server, and its output as the bytes of a listing.
+#![expect(clippy::disallowed_types, reason = "a socket is handed on")]
+use std::{
+    io::{self, BufRead, Read},
+    net::{SocketAddr, TcpStream},
+    time::Instant,
+};
+
+use ssh2::Session;
+
+use super::{
+    Server, SshError,
+    connect::{Clock, problem},
+    remote::Remote,
+};
+use crate::capture::{ByteOrder, OwnConnection};
+
+/// What is run there: the first of the ways of its system that works.
+///
+/// The login shell may be any, and is given one word that means the same to
+/// all: a text in single quotes, on one line, without `'`, `\` and `!`. Within
+/// it is the shell of POSIX, and of Solaris before that. Lines that begin with
+/// `topip-` tell the reader where a listing begins and ends, and what a shell
+/// or its start files print otherwise is left out.
+const SCRIPT: &str = concat!(
+    "sh -c '",
+    "LC_ALL=C; LANG=C; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; ",
+    "export LC_ALL LANG PATH; ",
+    "t() { echo topip-try $*; \"$@\"; r=$?; echo; echo topip-end $r $*; ",
+    "if test $r = 0; then exit 0; fi; }; ",
+    "proc() { cat /proc/net/tcp || return 1; ",
+    "if test -r /proc/net/tcp6; then cat /proc/net/tcp6; fi; }; ",
+    "both() { netstat -an -f inet -P tcp || return 1; netstat -an -f inet6 -P tcp; }; ",
+    "s=`uname -s`; m=`uname -m`; ",
+    "echo; echo topip-begin ${s:-unknown} ${m:-unknown} $SSH_CONNECTION; ",
+    "case $s in ",
+    "FreeBSD|DragonFly) t netstat -anW -p tcp;; ",
+    "Darwin) t netstat -anl -p tcp;; ",
+    "OpenBSD|NetBSD) t netstat -anv -p tcp;; ",
+    "SunOS) t both;; ",
+    "AIX) t netstat -an;; ",
+    "*) t ss -tan; t proc; t netstat -natW; t netstat -nat; t netstat -an;; ",
+    "esac; exit 127'"
+);
+
+/// How much may stand before the listing: banners of a login.
+const BANNER: usize = 64 * 1024;
+/// How much is read at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// What is known where a listing begins.
+pub(super) struct Begun {
+    pub(super) command: String,
+    pub(super) byte_order: Option<ByteOrder>,
+    pub(super) own: Option<OwnConnection>,
+}
+
+/// Starts the command and waits for the first of its listing.
+pub(super) fn start(
+    server: &Server,
+    (session, socket): (Session, TcpStream),
+    clock: &Clock,
+) -> Result<(Listing, Begun), SshError> {
+    let failed =
+        |error: ssh2::Error| SshError::Exec { host: server.host.clone(), problem: problem(&error) };
+    clock.bound(&session);
+    let mut channel = session.channel_session().map_err(failed)?;
+    channel.exec(server.command.as_deref().unwrap_or(SCRIPT)).map_err(failed)?;
+    let deadline = Instant::now() + clock.left();
+    let own = own_ends(&socket);
+    let mut listing = Listing {
+        remote: Remote::new((session, socket), channel, deadline),
+        pending: Vec::new(),
+        start: 0,
+        end: 0,
+        body: Body::Raw,
+        first: None,
+    };
+    let begun = listing.begin(server, own).map_err(|problem| SshError::NoListing {
+        host: server.host.clone(),
+        problem: problem.to_string(),
+    })?;
+    Ok((listing, begun))
+}
+
+/// The output of the command, without what is not of the listing.
+pub(super) struct Listing {
+    remote: Remote,
+    /// What is read, and in what part of it what is asked for lies.
+    pending: Vec<u8>,
+    start: usize,
+    end: usize,
+    body: Body,
+    /// The first line, where all of it is taken for the listing: if it is none,
+    /// it may say why.
+    first: Option<String>,
+}
+
+/// Where the reading of the output stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    /// All of it is the listing: nothing marks its parts.
+    Raw,
+    /// Marks say where listings begin and end; this is within one, or not.
+    Marked { within: bool, tried: Vec<String>, printed: bool },
+    /// There is no more of it.
+    Done,
+}
+
+const BEGIN: &[u8] = b"topip-begin";
+const TRY: &[u8] = b"topip-try ";
+const END: &[u8] = b"topip-end ";
+
+impl Listing {
+    /// Reads up to the mark that the script makes first. Where there is none,
+    /// something else was run: a forced command, or one that was asked for.
+    fn begin(&mut self, server: &Server, own: Option<OwnConnection>) -> io::Result<Begun> {
+        let raw = |command: &str| Begun { command: command.to_owned(), byte_order: None, own };
+        if let Some(command) = &server.command {
+            return Ok(raw(command));
+        }
+        let (mark, mark_end) = loop {
+            if let Some(mark) = line_with(&self.pending, BEGIN) {
+                break mark;
+            }
+            let more = self.pending.len() < BANNER && self.more()?;
+            if !more {
+                self.end = self.pending.len();
+                let text = String::from_utf8_lossy(&self.pending);
+                let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+                self.first = line.map(|line| line.chars().take(120).collect());
+                return match self.pending.is_empty() {
+                    true => Err(self.nothing(&[])),
+                    false => Ok(raw("what the server runs for this key")),
+                };
+            }
+        };
+        let words = String::from_utf8_lossy(&self.pending[mark..mark_end]).into_owned();
+        let words: Vec<_> = words.split_whitespace().skip(1).collect();
+        let (system, machine) = (words.first().copied(), words.get(1).copied());
+        let begun = Begun {
+            command: String::new(),
+            byte_order: Some(byte_order(machine.unwrap_or_default())),
+            own: own_connection(words.get(2..).unwrap_or_default()).or(own),
+        };
+        self.start = (mark_end + 1).min(self.pending.len());
+        self.end = self.start;
+        self.body = Body::Marked { within: false, tried: Vec::new(), printed: false };
+        // To the first line of a listing, so that it can be told what it is of.
+        self.fill_buf()?;
+        let Body::Marked { tried, .. } = &self.body else {
+            return Err(self.nothing(&[]));
+        };
+        let command = tried.last().cloned().unwrap_or_default();
+        let command = format!("{command} ({})", system.unwrap_or("unknown system"));
+        Ok(Begun { command, ..begun })
+    }
+
+    /// Reads more behind what is pending; says whether there was any.
+    fn more(&mut self) -> io::Result<bool> {
+        if self.start > 0 && self.start == self.end {
+            self.pending.drain(..self.start);
+            (self.start, self.end) = (0, 0);
+        }
+        let length = self.pending.len();
+        self.pending.resize(length + CHUNK, 0);
+        let read = self.remote.read(&mut self.pending[length..]);
+        self.pending.truncate(length + read.as_ref().map_or(0, |read| *read));
+        Ok(read? > 0)
+    }
+
+    /// Makes the next piece of the listing available; empty at its end.
+    fn next_piece(&mut self) -> io::Result<()> {
+        while self.start == self.end {
+            match self.body {
+                Body::Done => return Ok(()),
+                Body::Raw => {
+                    if self.end < self.pending.len() || self.more()? {
+                        self.end = self.pending.len();
+                    } else {
+                        self.body = Body::Done;
+                        return match self.remote.end()? {
+                            Ok(()) => Ok(()),
+                            Err(problem) => Err(self.broken(&problem)),
+                        };
+                    }
+                }
+                Body::Marked { .. } => self.next_lines()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes whole lines up to a mark, or the mark.
+    fn next_lines(&mut self) -> io::Result<()> {
+        let rest = &self.pending[self.start..];
+        let Some(last) = memchr::memrchr(b'\n', rest) else {
+            if rest.len() > BANNER {
+                // No line of a listing is so long: it will be unreadable.
+                self.end = self.pending.len();
+                return Ok(());
+            }
+            return if self.more()? { Ok(()) } else { Err(self.ended_early()) };
+        };
+        let lines = &rest[..=last];
+        match first_mark(lines) {
+            Some(0) => {
+                let length = memchr::memchr(b'\n', lines).expect("it is a line");
+                let mark = String::from_utf8_lossy(&lines[..length]).into_owned();
+                self.start += length + 1;
+                self.end = self.start;
+                self.mark(mark.trim())
+            }
+            mark => {
+                let length = mark.unwrap_or(lines.len());
+                let is_blank = lines[..length].iter().all(u8::is_ascii_whitespace);
+                let Body::Marked { within, printed, .. } = &mut self.body else { return Ok(()) };
+                self.end = self.start + length;
+                // Blank lines come before the marks, in case a tool ends without.
+                if *within && !is_blank {
+                    *printed = true;
+                } else {
+                    self.start = self.end;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Does what a mark says.
+    fn mark(&mut self, mark: &str) -> io::Result<()> {
+        let Body::Marked { within, tried, printed } = &mut self.body else { return Ok(()) };
+        if let Some(command) = mark.strip_prefix("topip-try ") {
+            *within = true;
+            tried.push(match command {
+                "proc" => "cat /proc/net/tcp".to_owned(),
+                "both" => "netstat -an -f inet".to_owned(),
+                command => command.chars().take(60).collect(),
+            });
+            return Ok(());
+        }
+        let status = mark.split(' ').nth(1).unwrap_or_default();
+        *within = false;
+        if status == "0" {
+            self.body = Body::Done;
+            return Ok(());
+        }
+        if *printed {
+            // Rows that were handed on cannot be taken back.
+            let problem = format!("{} ended with {status}", tried.last().map_or("it", |it| it));
+            return Err(self.broken(&problem));
+        }
+        Ok(())
+    }
+
+    fn ended_early(&mut self) -> io::Error {
+        let Body::Marked { within, tried, .. } = self.body.clone() else {
+            return self.broken("it broke off");
+        };
+        self.body = Body::Done;
+        match within {
+            false => self.nothing(&tried),
+            true => {
+                let end = self.remote.end();
+                let why = match end {
+                    Ok(Err(problem)) => problem,
+                    _ => "it broke off".to_owned(),
+                };
+                self.broken(&why)
+            }
+        }
+    }
+
+    fn nothing(&mut self, tried: &[String]) -> io::Error {
+        let tried = match tried {
+            [] => "nothing was printed".to_owned(),
+            _ => format!("none of these worked: {}", tried.join(", ")),
+        };
+        self.broken(&tried)
+    }
+
+    fn broken(&mut self, problem: &str) -> io::Error {
+        self.body = Body::Done;
+        io::Error::other(match self.remote.last_complaint().or_else(|| self.first.take()) {
+            Some(complaint) => format!("{problem} ({complaint})"),
+            None => problem.to_owned(),
+        })
+    }
+}
+
+impl BufRead for Listing {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.next_piece()?;
+        Ok(&self.pending[self.start..self.end])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start = self.end.min(self.start + amount);
+    }
+}
+
+impl Read for Listing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// The first line that begins with `mark`, where it is whole.
+fn line_with(bytes: &[u8], mark: &[u8]) -> Option<(usize, usize)> {
+    let at =
+        memchr::memmem::find_iter(bytes, mark).find(|&at| at == 0 || bytes[at - 1] == b'\n')?;
+    let length = memchr::memchr(b'\n', &bytes[at..])?;
+    Some((at, at + length))
+}
+
+/// Where the first line stands that is a mark.
+fn first_mark(lines: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(lines, b"topip-").find(|&at| {
+        let is_first = at == 0 || lines[at - 1] == b'\n';
+        is_first && (lines[at..].starts_with(TRY) || lines[at..].starts_with(END))
+    })
+}
+
+/// The byte order of a machine, by what `uname -m` calls it.
+fn byte_order(machine: &str) -> ByteOrder {
+    let big = ["s390", "ppc", "powerpc", "mips", "sparc", "m68k", "parisc", "aarch64_be", "armeb"];
+    let little = ["ppc64le", "ppcle", "powerpc64le", "mipsel", "mips64el"];
+    if big.iter().any(|it| machine.starts_with(it)) && !little.contains(&machine) {
+        ByteOrder::Big
+    } else {
+        ByteOrder::Little
+    }
+}
+
+/// The connection that this very session is, as it is seen from here. The
+/// server sees the same, unless somebody between rewrites addresses.
+fn own_ends(socket: &TcpStream) -> Option<OwnConnection> {
+    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let (here, there) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
+    Some(OwnConnection { local: canonical(there), peer: canonical(here) })
+}
+
+/// The connection that this very session is, as the server sees it:
+/// `$SSH_CONNECTION` has the client's address and port, and its own.
+fn own_connection(words: &[&str]) -> Option<OwnConnection> {
+    let [client, client_port, server, server_port] = words else { return None };
+    let end = |address: &str, port: &str| {
+        // A scope may stand behind an address.
+        let address = address.split('%').next()?.parse::<std::net::IpAddr>().ok()?;
+        Some(SocketAddr::new(address.to_canonical(), port.parse().ok()?))
+    };
+    Some(OwnConnection { local: end(server, server_port)?, peer: end(client, client_port)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_means_the_same_to_every_shell() {
+        let inner = SCRIPT.strip_prefix("sh -c '").and_then(|it| it.strip_suffix('\''));
+        let inner = inner.expect("it is one word in single quotes");
+        for letter in ['\'', '\\', '!', '\n', '~'] {
+            assert!(!inner.contains(letter), "{letter:?}");
+        }
+    }
+
+    #[test]
+    fn machines_and_their_byte_order() {
+        for machine in ["x86_64", "aarch64", "ppc64le", "mips64el", "riscv64", "armv7l", ""] {
+            assert_eq!(byte_order(machine), ByteOrder::Little, "{machine}");
+        }
+        for machine in ["s390x", "ppc64", "mips", "sparc64"] {
+            assert_eq!(byte_order(machine), ByteOrder::Big, "{machine}");
+        }
+    }
+
+    #[test]
+    fn marks_are_whole_lines() {
+        assert_eq!(line_with(b"x topip-begin\ntopip-begin a\n", BEGIN), Some((14, 27)));
+        assert_eq!(line_with(b"topip-begin", BEGIN), None);
+        assert_eq!(first_mark(b"a\ntopip-end 0 ss\n"), Some(2));
+        assert_eq!(first_mark(b"a topip-end 0 ss\n"), None);
+    }
+
+    #[test]
+    fn ones_own_connection() {
+        let own = own_connection(&["::ffff:192.0.2.1", "50000", "192.0.2.10", "22"]);
+        let own = own.expect("four words");
+        assert_eq!(own.peer.to_string(), "192.0.2.1:50000");
+        assert_eq!(own.local.to_string(), "192.0.2.10:22");
+        assert_eq!(own_connection(&["192.0.2.1", "50000"]), None);
+    }
+}
