@@ -29,6 +29,7 @@ pub mod exclude_file;
 pub mod secret_file;
 pub mod account;
 pub mod command_line;
+pub mod terminal;
 pub mod state_file;
 pub mod deliver;
 pub mod run;

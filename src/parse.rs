@@ -31,6 +31,8 @@ pub struct Reading {
     /// In which byte order addresses were read that count, where the listing's own
     /// was neither told nor to be seen in it.
     pub assumed: Option<ByteOrder>,
+    /// Rows that are TCP sockets, listening ones among them.
+    pub rows: u64,
     /// Rows that are known and no TCP connections: UDP, Unix sockets.
     pub other: u64,
     /// Rows that should be connections and could not be read.
@@ -50,6 +52,7 @@ impl Reading {
             other.dialects.into_iter().filter(|it| !self.dialects.contains(it)).collect();
         self.dialects.extend(new);
         self.assumed = self.assumed.or(other.assumed);
+        self.rows += other.rows;
         self.other += other.other;
         self.unreadable += other.unreadable;
         self.first_unreadable = self.first_unreadable.take().or(other.first_unreadable);
@@ -176,6 +179,12 @@ pub enum ParseError {
         /// Where the bytes came from.
         origin: String,
     },
+    /// A listing that came by TCP, and has no socket in it.
+    #[error("{origin} listed no socket, not even that of this session")]
+    Blind {
+        /// Where it came from.
+        origin: String,
+    },
     /// The kernel answered with an error in place of a dump, or at its end.
     #[error("the kernel refused a dump by sock_diag")]
     Refused(#[source] io::Error),
@@ -205,6 +214,9 @@ impl ParseError {
             }
             Self::NoListing { .. } => {
                 "Known are the listings of netstat and ss, and /proc/net/tcp; see topip(7)."
+            }
+            Self::Blind { .. } => {
+                "May its user see the sockets there? Or name another command with --command."
             }
             Self::Utf16 { .. } => {
                 "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."

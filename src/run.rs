@@ -145,7 +145,7 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     }
     progress.enter(Stage::Sampling);
     let filter = Filter::new(check.family, excludes);
-    let servers = check.targets.iter().map(|target| target.name.clone()).collect();
+    let servers = Target::names(&check.targets);
     let Sum { tally, left_out, reading, mut details, shares, mut troubles } =
         look_at_all(check.targets, &filter, check.deadline)?;
     let counted = tally.finish();

@@ -24,6 +24,7 @@ use crate::{
     rule::{Rule, Trigger},
     run::{self, Check, Progress, Stage, Target},
     state_file::Place,
+    terminal::Settings,
     verdict::Status,
 };
 
@@ -97,6 +98,7 @@ fn misuse(error: &clap::Error) -> String {
 fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
     let timeout = target::timeout(&args, &invocation);
     let Timeout { after, status } = timeout;
+    let terminal = Settings::now();
     let progress = Arc::new(Progress::default());
     let (sender, answers) = mpsc::channel();
     let started = invocation.started;
@@ -132,6 +134,7 @@ fn in_time(args: CheckArgs, invocation: Invocation) -> Answer {
             ["Give it more time with --timeout, below what the monitoring allows.".to_owned()];
         Answer::failure(status, &problem, &more)
     });
+    drop(terminal);
     Answer { until: Some(started + after + GRACE), ..answer }
 }
 
@@ -218,9 +221,9 @@ fn place(args: &CheckArgs, invocation: &Invocation, targets: &[Target]) -> Place
         }
     };
     let applet = Applet::Check.name();
-    let servers: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
-    let servers: String = servers.join("+").chars().map(file_letter).take(64).collect();
-    let name = format!("{applet}-{servers}-{:016x}.ron", fnv1a(&selection(args)));
+    let servers = Target::names(targets).join("+");
+    let servers: String = servers.chars().map(file_letter).take(64).collect();
+    let name = format!("{applet}-{servers}-{:016x}.ron", fnv1a(&selection(args, targets)));
     Place::Below { shared, own, name }
 }
 
@@ -232,13 +235,13 @@ fn file_letter(letter: char) -> char {
 /// What makes a check another one: what it looks at, and how it judges that.
 /// Two services that share a sample would each find the other's a moment ago,
 /// and call that twice on end.
-fn selection(args: &CheckArgs) -> String {
+fn selection(args: &CheckArgs, targets: &[Target]) -> String {
     let input = args.input.as_ref().map(|path| path.display().to_string());
     let mut excludes: Vec<_> = args.exclude.iter().map(ToString::to_string).collect();
     excludes.sort();
     let looks_at = format!(
         "{input:?} {:?} {:?} {} {} {excludes:?} {:?} {}",
-        args.hostname,
+        Target::names(targets),
         args.command,
         args.four,
         args.six,

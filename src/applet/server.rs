@@ -53,7 +53,12 @@ impl FromStr for ServerName {
         if host.is_empty() || host.starts_with('-') || !host.chars().all(is_name) {
             return Err(form());
         }
-        Ok(Self { user, host: host.to_owned(), port })
+        if user.as_ref().is_some_and(|user| user.contains(':')) {
+            return Err("not a server: a password does not belong there".to_owned());
+        }
+        // However it is spelled, an address is one host.
+        let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |it| it.to_string());
+        Ok(Self { user, host, port })
     }
 }
 
@@ -80,6 +85,8 @@ mod tests {
         check("fe80::1%eth0", "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets");
         check("[fe80::1%eth0]", "None fe80::1%eth0 None");
         check("a@b@web1", "Some(\"a@b\") web1 None");
+        check("[0:0::1]:2222", "None ::1 Some(2222)");
+        check("user:secret@web1", "not a server: a password does not belong there");
         for text in [
             "",
             "@web1",

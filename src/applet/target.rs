@@ -26,8 +26,8 @@ const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
 
 /// How long the run may take.
 pub(super) fn timeout(args: &CheckArgs, invocation: &Invocation) -> Timeout {
-    let by_itself = args.hostname.iter().all(ServerName::is_here) || !invocation.has_terminal;
-    let after = if by_itself { PATIENCE } else { PATIENCE_WITH_PEOPLE };
+    let asks = n_reached(args) == 1 && invocation.has_terminal;
+    let after = if asks { PATIENCE_WITH_PEOPLE } else { PATIENCE };
     args.timeout.unwrap_or(Timeout { after, status: Status::Unknown })
 }
 
@@ -37,6 +37,10 @@ pub(super) fn targets(
     invocation: &Invocation,
     timeout: Timeout,
 ) -> Result<Vec<Target>, Answer> {
+    if args.password.is_some() {
+        // It has been seen by whoever looked; where this fails, it is seen longer.
+        let _ = command_line::wipe_passwords();
+    }
     if let Some(path) = &args.input {
         let source = match path == Path::new("-") {
             true => Source::StandardInput,
@@ -47,8 +51,7 @@ pub(super) fn targets(
     if args.hostname.is_empty() {
         return Ok(vec![here(args.source)]);
     }
-    let reached = args.hostname.iter().any(|server| !server.is_here());
-    let way = if reached { Some(Way::of(args, invocation, timeout)?) } else { None };
+    let way = if n_reached(args) > 0 { Some(Way::of(args, invocation, timeout)?) } else { None };
     let mut targets: Vec<Target> = Vec::new();
     for server in &args.hostname {
         let target = match &way {
@@ -61,6 +64,11 @@ pub(super) fn targets(
         }
     }
     Ok(targets)
+}
+
+/// How many servers have to be logged in to.
+fn n_reached(args: &CheckArgs) -> usize {
+    args.hostname.iter().filter(|server| !server.is_here()).count()
 }
 
 /// This machine.
@@ -84,7 +92,20 @@ struct Way<'a> {
 
 impl<'a> Way<'a> {
     fn of(args: &'a CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<Self, Answer> {
+        if cfg!(not(feature = "ssh")) {
+            let more = ["Build it with the feature ssh, which is on by default.".to_owned()];
+            return Err(Answer::failure(
+                Status::Unknown,
+                "this topip was built without SSH",
+                &more,
+            ));
+        }
         let account = account::current();
+        if account.is_none() && args.known_hosts.is_none() && args.host_key == HostKey::AcceptNew {
+            let more = ["Name a file with --known-hosts.".to_owned()];
+            let problem = "cannot accept new host keys: this user has no home to keep them in";
+            return Err(Answer::failure(Status::Unknown, problem, &more));
+        }
         let ssh = account.as_ref().map(|account| account.home.join(".ssh"));
         let in_home = |names: &[&str]| -> Vec<PathBuf> {
             ssh.iter().flat_map(|ssh| names.iter().map(move |name| ssh.join(name))).collect()
@@ -95,7 +116,8 @@ impl<'a> Way<'a> {
             password: password(args, invocation)?,
             agent: invocation.variable("SSH_AUTH_SOCK").map(PathBuf::from),
             default_identities: in_home(&["id_ed25519", "id_ecdsa", "id_rsa"]),
-            may_ask: invocation.has_terminal,
+            // Two that ask at once would read one another's answers.
+            may_ask: invocation.has_terminal && n_reached(args) == 1,
         };
         let known_hosts = match &args.known_hosts {
             Some(file) => vec![file.clone()],
@@ -123,6 +145,7 @@ impl<'a> Way<'a> {
             user,
             credentials: self.credentials.clone(),
             known_hosts: self.known_hosts.clone(),
+            known_hosts_asked_for: self.args.known_hosts.is_some(),
             host_key_policy: match self.args.host_key {
                 HostKey::Strict => HostKeyPolicy::Strict,
                 HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
@@ -138,8 +161,6 @@ impl<'a> Way<'a> {
 /// The password, from wherever it was given; what can be wiped is.
 fn password(args: &CheckArgs, invocation: &Invocation) -> Result<Option<Secret>, Answer> {
     if let Some(password) = &args.password {
-        // It has been seen by whoever looked; where this fails, it is seen longer.
-        let _ = command_line::wipe(password.reveal());
         return Ok(Some(password.clone()));
     }
     if let Some(file) = &args.password_file {

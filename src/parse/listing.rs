@@ -236,6 +236,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Row::Continuation => {}
             Row::Other => self.reading.other += 1,
             Row::Connection(connection) => {
+                self.reading.rows += 1;
                 let counts = (self.counts)(connection);
                 if counts && dialect == Some(Dialect::ProcNet) && self.byte_order.is_none() {
                     self.reading.assumed = Some(ByteOrder::NATIVE);

@@ -92,6 +92,9 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
             }
             counts
         })?;
+        if own.is_some() && reading.rows + reading.unreadable == 0 {
+            return Err(ParseError::Blind { origin: source.to_string() }.into());
+        }
         whole.add(reading);
     }
     Ok(Looked { tally, left_out: filter.left_out(), reading: whole, details })

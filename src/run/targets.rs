@@ -28,6 +28,16 @@ pub struct Target {
     pub sources: Vec<Source>,
 }
 
+impl Target {
+    /// What targets are called, in an order that is always the same.
+    #[must_use]
+    pub fn names(targets: &[Self]) -> Vec<String> {
+        let mut names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
 /// What all targets gave together.
 #[derive(Debug, Default)]
 pub(super) struct Sum {

@@ -38,6 +38,8 @@ pub struct Server {
     pub credentials: Credentials,
     /// Files of known host keys, the user's first: that one takes new keys.
     pub known_hosts: Vec<PathBuf>,
+    /// Whether they were asked for: then they have to be readable.
+    pub known_hosts_asked_for: bool,
     /// What becomes of a host key that is not known.
     pub host_key_policy: HostKeyPolicy,
     /// What to run instead of the built-in choice.

@@ -43,7 +43,7 @@ fn with_clients(test: impl FnOnce(&mut World) + Send + 'static) {
     }
     in_namespace(|| {
         let _clients = Clients::new(&[("203.0.113.7", 9), ("198.51.100.7", 4)]);
-        test(&mut World::new("/bin/sh", ""));
+        test(&mut World::new("/bin/sh", "ListenAddress 0.0.0.0"));
     });
 }
 
@@ -63,7 +63,8 @@ fn the_login_shell_does_not_matter() {
     with_clients(|world| {
         for shell in ["/bin/sh", "/bin/bash", "/bin/tcsh", "/usr/bin/fish", "/bin/dash"] {
             if fs::metadata(shell).is_err() {
-                return skip(shell);
+                skip(shell);
+                continue;
             }
             let account = Account::new(&world.room, shell);
             account.authorize(&world.key, "");
@@ -85,6 +86,18 @@ fn the_login_shell_does_not_matter() {
             assert!(!ran.stdout.contains("203.0.113.99"), "{shell}: {}", ran.stdout);
             world.account = own;
         }
+        // More than a banner may be: the listing is not looked for behind it.
+        let account = Account::new(&world.room, "/bin/bash");
+        account.authorize(&world.key, "");
+        fs::write(account.home.join(".bashrc"), "yes 'a long banner' | head -c 100000\n").unwrap();
+        account.own();
+        world.account = account;
+        let ran = world.check_by_key(&[]);
+        assert!(
+            ran.answer().contains("its shell prints more than 64 KiB before the listing"),
+            "{}",
+            ran.stdout
+        );
         let account = Account::new(&world.room, "/usr/sbin/nologin");
         account.authorize(&world.key, "");
         world.account = account;
@@ -114,6 +127,11 @@ fn the_first_command_that_is_there_is_run() {
                 "netstat -nat (Linux)",
             ),
             ("rm /usr/bin/uname", "ss -tan (unknown)"),
+            // It prints its heading and fails.
+            (
+                "printf '#!/bin/sh\\necho State Recv-Q Send-Q Local Address:Port Peer Address:Port; exit 1\\n' >/usr/bin/ss",
+                "ss -tan (Linux)",
+            ),
         ] {
             let script = format!(
                 "rm -rf {over}/up {over}/work; mkdir {over}/up {over}/work; {mount}; {hide}"
@@ -154,6 +172,18 @@ fn a_command_of_ones_own_and_a_forced_one() {
         world.account.authorize(&forced, "command=\"ss -tan\",restrict");
         let ran = world.check(&[&OUTSIDE[..], &["-i", "forced"]].concat());
         sees_them(&ran, "what the server runs for this key");
+        // Nobody waits for an input that does not come.
+        sees_them(
+            &world.check_by_key(&[&OUTSIDE[..], &["--command", "cat; ss -tan"]].concat()),
+            "cat; ss",
+        );
+        // Who reaches a server by TCP is in its table.
+        let ran = world.check_by_key(&["--command", "ss -tan | head -1"]);
+        assert!(
+            ran.answer().ends_with("listed no socket, not even that of this session"),
+            "{}",
+            ran.stdout
+        );
         // Much on standard error stops nothing.
         let noise = "yes noise | head -c 5000000 >&2; ss -tan; yes noise | head -c 5000000 >&2";
         sees_them(

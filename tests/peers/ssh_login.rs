@@ -232,6 +232,22 @@ fn a_person_is_asked() {
     }
 }
 
+/// A server that asks for a key and a password gets both.
+#[test]
+fn two_proofs() {
+    if !is_possible() {
+        return;
+    }
+    let world = World::new(
+        "/bin/bash",
+        "AuthenticationMethods publickey,password\nPasswordAuthentication yes",
+    );
+    world.account.set_password("corr3ct-horse");
+    logged_in(&world.check(&["-i", "id", "-p", "corr3ct-horse", "-vv"]), "password");
+    assert_eq!(world.check(&["-i", "id", "-p", "wrong"]).code, Some(3));
+    assert_eq!(world.check(&["-i", "id"]).code, Some(3));
+}
+
 struct Agent {
     child: Child,
 }

@@ -73,6 +73,8 @@ impl KnownKeys {
             let mut bytes = Vec::new();
             match File::open(file) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // A service may have no home to speak of.
+                Err(_) if !server.known_hosts_asked_for => continue,
                 opened => opened
                     .and_then(|opened| opened.take(LONGEST).read_to_end(&mut bytes))
                     .map_err(failed)?,
@@ -88,18 +90,19 @@ impl KnownKeys {
     }
 
     fn add(&mut self, file: &Path, text: &str, server: &Server, hashes: &Session) {
-        let with_port = server.name();
+        let (with_port, host) =
+            (server.name().to_ascii_lowercase(), server.host.to_ascii_lowercase());
         for (line, number) in text.lines().zip(1..) {
             let Some(Line { revoked, hosts, key_type, blob }) = Line::read(line) else { continue };
             let names = |name: &str| {
                 if hosts.starts_with("|1|") {
                     names_hashed(hashes, hosts, &key_type, &blob, name)
                 } else {
-                    matches_list(hosts, &name.to_ascii_lowercase())
+                    matches_list(hosts, name)
                 }
             };
             let names_port = names(&with_port);
-            if names_port || names(&server.host) {
+            if names_port || names(&host) {
                 let file = file.to_owned();
                 let key = KnownKey { file, line: number, revoked, key_type, blob, names_port };
                 self.keys.push(key);
@@ -140,16 +143,30 @@ impl<'a> Line<'a> {
             hosts = words.next()?;
         }
         let (key_type, key) = (words.next()?, words.next()?);
+        let key = key.trim_matches(|letter: char| letter.is_ascii_control());
         let blob = STANDARD.decode(key).or_else(|_| STANDARD_NO_PAD.decode(key)).ok()?;
         // A key begins with the name of its type, after its length.
         let named = blob.get(4..4 + key_type.len())?;
-        (named == key_type.as_bytes()).then(|| Self {
+        (named == key_type.as_bytes() && is_well_formed(&blob)).then(|| Self {
             revoked,
             hosts,
             key_type: key_type.to_owned(),
             blob,
         })
     }
+}
+
+/// Whether a key is texts with their lengths before them, to its end (RFC 4253,
+/// section 6.6); one of ed25519 has 32 bytes (RFC 8709).
+fn is_well_formed(blob: &[u8]) -> bool {
+    let mut rest = blob;
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(behind) = behind.get(length..) else { return false };
+        rest = behind;
+    }
+    let is_ed25519 = blob.get(4..15) == Some(b"ssh-ed25519");
+    rest.is_empty() && (!is_ed25519 || blob.len() == 4 + 11 + 4 + 32)
 }
 
 /// Whether a hashed name, which is HMAC-SHA1 of it, stands for `name`: libssh2
@@ -265,7 +282,7 @@ fn write_down(server: &Server, blob: &[u8]) -> Result<(), SshError> {
         .map_err(failed)?;
     let line =
         if ends_in_a_line(&mut opened).map_err(failed)? { line } else { format!("\n{line}") };
-    opened.write_all(line.as_bytes()).and_then(|()| opened.sync_all()).map_err(failed)
+    opened.write_all(line.as_bytes()).map_err(failed)
 }
 
 fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
@@ -319,6 +336,7 @@ mod tests {
             "web1 ssh-ed25519".to_owned(),
             "web1 1024 35 1234567890".to_owned(),
             format!("web1 ssh-rsa {key}"),
+            format!("web1 ssh-ed25519 {}", &key[..64]),
             format!("@cert-authority * ssh-ed25519 {key}"),
             "web1 ssh-ed25519 !!!!".to_owned(),
         ] {

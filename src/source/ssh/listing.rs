@@ -66,6 +66,8 @@ pub(super) fn start(
     clock.bound(&session);
     let mut channel = session.channel_session().map_err(failed)?;
     channel.exec(server.command.as_deref().unwrap_or(SCRIPT)).map_err(failed)?;
+    // It has nothing to read, and must not wait for it.
+    channel.send_eof().map_err(failed)?;
     let deadline = Instant::now() + clock.left();
     let own = own_ends(&socket);
     let mut listing = Listing {
@@ -102,7 +104,7 @@ enum Body {
     /// All of it is the listing: nothing marks its parts.
     Raw,
     /// Marks say where listings begin and end; this is within one, or not.
-    Marked { within: bool, tried: Vec<String>, printed: bool },
+    Marked { within: bool, tried: Vec<String>, lines: usize },
     /// There is no more of it.
     Done,
 }
@@ -145,7 +147,7 @@ impl Listing {
         };
         self.start = (mark_end + 1).min(self.pending.len());
         self.end = self.start;
-        self.body = Body::Marked { within: false, tried: Vec::new(), printed: false };
+        self.body = Body::Marked { within: false, tried: Vec::new(), lines: 0 };
         // To the first line of a listing, so that it can be told what it is of.
         self.fill_buf()?;
         let Body::Marked { tried, .. } = &self.body else {
@@ -177,6 +179,11 @@ impl Listing {
                 Body::Raw => {
                     if self.end < self.pending.len() || self.more()? {
                         self.end = self.pending.len();
+                        // Then it is the script after all, behind a banner.
+                        if memchr::memmem::find(&self.pending, b"\ntopip-begin ").is_some() {
+                            let problem = "its shell prints more than 64 KiB before the listing";
+                            return Err(self.broken(problem));
+                        }
                     } else {
                         self.body = Body::Done;
                         return match self.remote.end()? {
@@ -214,11 +221,13 @@ impl Listing {
             mark => {
                 let length = mark.unwrap_or(lines.len());
                 let is_blank = lines[..length].iter().all(u8::is_ascii_whitespace);
-                let Body::Marked { within, printed, .. } = &mut self.body else { return Ok(()) };
+                let Body::Marked { within, lines: n_lines, .. } = &mut self.body else {
+                    return Ok(());
+                };
                 self.end = self.start + length;
                 // Blank lines come before the marks, in case a tool ends without.
                 if *within && !is_blank {
-                    *printed = true;
+                    *n_lines += lines[..length].iter().filter(|&&it| it == b'\n').count();
                 } else {
                     self.start = self.end;
                 }
@@ -229,9 +238,10 @@ impl Listing {
 
     /// Does what a mark says.
     fn mark(&mut self, mark: &str) -> io::Result<()> {
-        let Body::Marked { within, tried, printed } = &mut self.body else { return Ok(()) };
+        let Body::Marked { within, tried, lines } = &mut self.body else { return Ok(()) };
         if let Some(command) = mark.strip_prefix("topip-try ") {
             *within = true;
+            *lines = 0;
             tried.push(match command {
                 "proc" => "cat /proc/net/tcp".to_owned(),
                 "both" => "netstat -an -f inet".to_owned(),
@@ -245,8 +255,9 @@ impl Listing {
             self.body = Body::Done;
             return Ok(());
         }
-        if *printed {
-            // Rows that were handed on cannot be taken back.
+        // A heading does no harm before the next one. Rows that were handed on
+        // cannot be taken back.
+        if *lines > 1 {
             let problem = format!("{} ended with {status}", tried.last().map_or("it", |it| it));
             return Err(self.broken(&problem));
         }

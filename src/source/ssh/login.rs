@@ -59,7 +59,8 @@ impl Attempt<'_> {
             .find_map(|path| self.key(path))
             .or_else(|| {
                 let password = credentials.password.as_ref()?;
-                self.password(password, methods)
+                let left = self.methods_left(methods);
+                self.password(password, &left)
             })
             .or_else(|| self.agent(credentials.agent.as_deref().filter(|_| keys)?))
             .or_else(|| {
@@ -77,6 +78,19 @@ impl Attempt<'_> {
             })
     }
 
+    /// Which methods are left. A server that asks for a key *and* a password
+    /// refuses the key alone, and then takes other methods than before.
+    fn methods_left(&mut self, methods: &str) -> String {
+        if self.n_keys == 0 || self.ended {
+            return methods.to_owned();
+        }
+        self.clock.bound(self.session);
+        match self.session.auth_methods(&self.server.user) {
+            Ok(left) => left.to_owned(),
+            Err(_) => methods.to_owned(),
+        }
+    }
+
     /// Takes note of what came of a try; gives `way` where it worked.
     fn tried(&mut self, outcome: Result<(), ssh2::Error>, way: String) -> Option<String> {
         match outcome {
@@ -86,7 +100,10 @@ impl Attempt<'_> {
                 // A server that has had enough ends the connection.
                 if matches!(error.code(), ssh2::ErrorCode::Session(-13 | -43 | -1 | -7 | -9)) {
                     self.ended = true;
-                    self.refusals.push(problem(&error));
+                    self.refusals.push(match error.code() {
+                        ssh2::ErrorCode::Session(-9) => problem(&error),
+                        _ => "it allows no more tries".to_owned(),
+                    });
                 }
             }
         }
@@ -113,14 +130,16 @@ impl Attempt<'_> {
         // libssh2 derives the key from the passphrase twice without this.
         let public = path.with_added_extension("pub");
         let public = public.is_file().then_some(&*public);
-        self.clock.bound(self.session);
-        let outcome = self.session.userauth_pubkey_file(
-            &self.server.user,
-            public,
-            path,
-            passphrase.as_ref().map(Secret::reveal),
-        );
-        if outcome.as_ref().is_err_and(|error| error.code() == ssh2::ErrorCode::Session(-16)) {
+        let login = |public| {
+            self.clock.bound(self.session);
+            let passphrase = passphrase.as_ref().map(Secret::reveal);
+            self.session.userauth_pubkey_file(&self.server.user, public, path, passphrase)
+        };
+        let mut outcome = login(public);
+        if public.is_some() && outcome.as_ref().is_err_and(is_unusable) {
+            outcome = login(None);
+        }
+        if outcome.as_ref().is_err_and(is_unusable) {
             let reason = if is_encrypted { "its passphrase is wrong" } else { "it is no key" };
             self.refusals.push(format!("{} cannot be used: {reason}", path.display()));
             return None;
@@ -229,6 +248,11 @@ impl KeyboardInteractivePrompt for Prompter<'_> {
         };
         prompts.iter().map(&mut answer).collect()
     }
+}
+
+/// Whether a file is no key, or not the half that it is called.
+fn is_unusable(error: &ssh2::Error) -> bool {
+    error.code() == ssh2::ErrorCode::Session(-16)
 }
 
 /// Asks a person, without echo.

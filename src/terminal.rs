@@ -1,0 +1,28 @@
+//! The terminal that a person sits at.
+use rustix::{
+    stdio::stdin,
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+
+/// How a terminal was set, and will be again when this is dropped.
+///
+/// Who asks for a password switches the echo off, and may be given up on before
+/// he can switch it on.
+pub struct Settings(Option<Termios>);
+
+impl Settings {
+    /// Those of standard input; of none, where it is no terminal.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(tcgetattr(stdin()).ok())
+    }
+}
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.0 {
+            // There is nobody to tell.
+            let _ = tcsetattr(stdin(), OptionalActions::Now, settings);
+        }
+    }
+}
