@@ -11,6 +11,8 @@ pub struct Sample {
     /// The peers worth naming, the busiest first; empty only where nothing was
     /// counted.
     pub top: Vec<Peer>,
+    /// The counts of all addresses, highest first.
+    pub counts: Vec<u64>,
     /// The figures of the addresses that are judged.
     pub summary: Summary,
     /// How many addresses have connections.

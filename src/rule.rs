@@ -7,6 +7,8 @@ use crate::{
     verdict::{Basis, FirstSample, Limit, Reason, Status, Verdict},
 };
 
+mod lognormal;
+mod normal;
 mod stddev;
 
 pub use stddev::least_addresses;
@@ -16,6 +18,8 @@ pub use stddev::least_addresses;
 pub struct Rule {
     /// How the limit is found.
     pub trigger: Trigger,
+    /// How it might be found instead: this limit is told, and not judged.
+    pub beside: Trigger,
     /// The least that the limit may be, in connections.
     pub floor: f64,
     /// In how many samples on end an address must be on top for the trigger to
@@ -32,8 +36,13 @@ pub struct Rule {
 /// How the limit is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trigger {
-    /// So many times the standard deviation.
+    /// So many times the standard deviation of the addresses that are judged.
     Stddev(f64),
+    /// What the top address stays under, going by all others.
+    Lognormal {
+        /// ... but for so many of all samples; above 0 and below 1.
+        false_alarm_rate: f64,
+    },
 }
 
 /// Judges `sample`.
@@ -43,7 +52,7 @@ pub enum Trigger {
 /// earlier ones does not matter. The ranges hold at once.
 #[must_use]
 pub fn judge(sample: &Sample, history: &History, rule: &Rule) -> Verdict {
-    let limit = limit(sample, rule);
+    let limit = limit(sample, rule.trigger, rule.floor);
     let (row, first) = row(sample, history, rule.max_age);
     #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
     let max = sample.summary.max as f64;
@@ -69,27 +78,39 @@ pub fn judge(sample: &Sample, history: &History, rule: &Rule) -> Verdict {
     Verdict {
         status: reasons.first().map_or(Status::Ok, |&(status, _)| status),
         limit,
+        beside: self::limit(sample, rule.beside, rule.floor),
         row,
         first,
         reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
     }
 }
 
-/// The rule's limit, not below its floor.
-fn limit(sample: &Sample, rule: &Rule) -> Limit {
-    let (connections, basis) = match rule.trigger {
+/// The trigger's limit, not below the floor.
+fn limit(sample: &Sample, trigger: Trigger, floor: f64) -> Limit {
+    let (connections, basis) = match trigger {
         Trigger::Stddev(times) => {
             let stddev = sample.summary.stddev;
             (times * stddev, Basis::Stddev { times, stddev })
         }
+        Trigger::Lognormal { false_alarm_rate } => lognormal(&sample.counts, false_alarm_rate),
     };
     // What is shown is what is judged: "28 connections, over 28" helps nobody.
     let connections = (connections * 100.0).round() / 100.0;
-    if connections >= rule.floor && connections > 0.0 {
-        Limit { connections, basis }
-    } else {
-        Limit { connections: rule.floor, basis: Basis::Floor }
-    }
+    let is_floor = connections < floor || connections <= 0.0;
+    Limit { connections: if is_floor { floor } else { connections }, basis, is_floor }
+}
+
+fn lognormal(counts: &[u64], false_alarm_rate: f64) -> (f64, Basis) {
+    let reach = lognormal::reach(counts, false_alarm_rate);
+    let set_aside = reach.map_or(0, |reach| reach.set_aside);
+    let basis = Basis::Lognormal {
+        false_alarm_rate,
+        others: counts.len().saturating_sub(1 + set_aside) as u64,
+        median: reach.map_or(0, |reach| reach.median),
+        scale: reach.map_or(0.0, |reach| reach.scale),
+        set_aside: set_aside as u64,
+    };
+    (reach.map_or(0.0, |reach| reach.connections), basis)
 }
 
 /// In how many samples on end the top address has been on top, and why the
@@ -134,6 +155,7 @@ mod tests {
         Sample {
             when,
             top: counts.first().map(peer).into_iter().collect(),
+            counts: counts.to_vec(),
             summary: Summary::of(counts, None),
             addresses: counts.len() as u64,
             connections: counts.iter().sum(),
@@ -143,6 +165,7 @@ mod tests {
     fn rule() -> Rule {
         Rule {
             trigger: Trigger::Stddev(5.0),
+            beside: Trigger::Lognormal { false_alarm_rate: 0.01 },
             floor: 10.0,
             consecutive: 2,
             max_age: Some(Duration::from_secs(3600)),

@@ -216,6 +216,7 @@ fn sample(counted: &Counted, when: u64, judged: Option<usize>, listed: usize) ->
         summary: Summary::of(&counts, judged),
         addresses: counts.len() as u64,
         connections: counts.iter().sum(),
+        counts,
     }
 }
 

@@ -77,11 +77,13 @@ pub struct Limit {
     /// Connections, rounded to hundredths: the number that is shown is the
     /// number that was judged.
     pub connections: f64,
-    /// Where it comes from.
+    /// What it follows from.
     pub basis: Basis,
+    /// Whether what follows from that is less, and the limit is the floor.
+    pub is_floor: bool,
 }
 
-/// What set a limit.
+/// What a limit follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
     /// A multiple of the standard deviation.
@@ -91,8 +93,19 @@ pub enum Basis {
         /// Population standard deviation, in connections.
         stddev: f64,
     },
-    /// The least that a limit may be.
-    Floor,
+    /// The counts of the other addresses, as lognormal ones.
+    Lognormal {
+        /// How likely the top one is above the limit all the same.
+        false_alarm_rate: f64,
+        /// How many other addresses there are that are not set aside.
+        others: u64,
+        /// Their upper median.
+        median: u64,
+        /// How the limit is above that: in logarithms, over normal scores.
+        scale: f64,
+        /// How many addresses beside the top one are set aside, as offenders.
+        set_aside: u64,
+    },
 }
 
 /// Why a verdict is not OK.
@@ -130,6 +143,8 @@ pub struct Verdict {
     pub status: Status,
     /// The limit that the top address was held against.
     pub limit: Limit,
+    /// The limit of the rule that was not asked for.
+    pub beside: Limit,
     /// In how many samples on end the top address has been on top, this one
     /// included; 0 when nobody is.
     pub row: u32,

@@ -140,7 +140,16 @@ pub(super) struct CheckArgs {
         help_heading = "How it is judged"
     )]
     pub(super) top: Option<usize>,
-    /// Warn above so many standard deviations
+    /// How the limit is found; see topip(7)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "RULE",
+        help_heading = "How it is judged"
+    )]
+    pub(super) rule: RuleName,
+    /// Rule stddev: warn above so many standard deviations
     #[arg(
         long,
         alias = "stdev",
@@ -151,7 +160,17 @@ pub(super) struct CheckArgs {
         help_heading = "How it is judged"
     )]
     pub(super) stddev: f64,
-    /// ... but never at or below so many connections; 0 for the bare rule
+    /// Rule lognormal: how likely a clean sample may be over its limit
+    #[arg(
+        long,
+        value_name = "P",
+        default_value = "0.01",
+        value_parser = probability,
+        allow_hyphen_values = true,
+        help_heading = "How it is judged"
+    )]
+    pub(super) false_alarm_rate: f64,
+    /// Either: but never at or below so many connections; 0 for the bare rule
     #[arg(
         long,
         value_name = "N",
@@ -253,6 +272,18 @@ pub(super) enum HostKey {
     Ignore,
 }
 
+/// Rules by which the limit is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RuleName {
+    /// A multiple of the standard deviation.
+    #[default]
+    #[value(help = None)]
+    Stddev,
+    /// By the counts of the others.
+    #[value(help = None)]
+    Lognormal,
+}
+
 /// How long a run may take, and what it comes to if it takes longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timeout {
@@ -286,6 +317,12 @@ fn times(text: &str) -> Result<f64, String> {
     decimal(text)
         .filter(|&times| times > 0.0)
         .ok_or_else(|| "not a number above 0, such as 5 or 2.5".to_owned())
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    decimal(text)
+        .filter(|&probability| probability > 0.0 && probability < 1.0)
+        .ok_or_else(|| "not a number above 0 and below 1, such as 0.01 or 0.001".to_owned())
 }
 
 fn connections(text: &str) -> Result<f64, String> {

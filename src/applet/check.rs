@@ -30,7 +30,7 @@ use crate::{
 
 use super::{
     Answer, Applet, Invocation,
-    args::{CheckArgs, Timeout},
+    args::{CheckArgs, RuleName, Timeout},
     internal_error, target,
 };
 
@@ -174,6 +174,12 @@ fn check(args: CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<C
         excludes.extend(DEFAULT_EXCLUDES.map(network));
     }
     let deadline = invocation.started + timeout.after;
+    let stddev = Trigger::Stddev(args.stddev);
+    let lognormal = Trigger::Lognormal { false_alarm_rate: args.false_alarm_rate };
+    let (trigger, beside) = match args.rule {
+        RuleName::Stddev => (stddev, lognormal),
+        RuleName::Lognormal => (lognormal, stddev),
+    };
     Ok(Check {
         targets,
         family: match (args.four, args.six) {
@@ -189,7 +195,8 @@ fn check(args: CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<C
             _ => judged.unwrap_or(LISTED),
         },
         rule: Rule {
-            trigger: Trigger::Stddev(args.stddev),
+            trigger,
+            beside,
             floor: args.floor,
             consecutive: args.consecutive,
             max_age: Some(args.max_age).filter(|age| !age.is_zero()),
@@ -250,9 +257,11 @@ fn selection(args: &CheckArgs, targets: &[Target]) -> String {
     );
     let range = |range: Option<Range>| range.map(|range| range.to_string());
     let judges = format!(
-        "{:?} {} {} {} {:?} {:?} {:?}",
+        "{:?} {:?} {} {} {} {} {:?} {:?} {:?}",
         args.top.filter(|&top| top > 1),
+        args.rule,
         args.stddev,
+        args.false_alarm_rate,
         args.floor,
         args.consecutive,
         args.max_age,

@@ -57,10 +57,11 @@ fn n_left_out(left_out: &LeftOut) -> String {
 /// `28.1 (5 x stddev 5.62)`
 fn limit(limit: &Limit) -> String {
     let basis = match limit.basis {
+        _ if limit.is_floor => "floor".to_owned(),
         Basis::Stddev { times, stddev } => {
             format!("{} x stddev {}", decimal(times), decimal(stddev))
         }
-        Basis::Floor => "floor".to_owned(),
+        Basis::Lognormal { .. } => "lognormal".to_owned(),
     };
     format!("{} ({basis})", decimal(limit.connections))
 }
@@ -123,29 +124,18 @@ pub(super) fn heading(sample: &Sample, listed: usize) -> String {
     }
 }
 
-/// How the limit came about.
+/// How the limit came about, and what the other rule would have said.
 pub(super) fn explanation(report: &Report) -> Vec<String> {
-    let Report { sample, verdict, .. } = report;
-    let summary = &sample.summary;
-    let judged = match report.judged {
-        Some(_) => format!("the top {}", count(summary.addresses, "address", "addresses")),
-        None => count(summary.addresses, "address", "addresses"),
-    };
+    let Report { verdict, .. } = report;
     let mut lines = Vec::new();
-    if summary.addresses > 0 {
-        lines.push(format!(
-            "Rule stddev: {judged} with {} to {}, median {}, average {}, stddev {}; limit {}.",
-            count(summary.min, "connection", "connections"),
-            summary.max,
-            summary.med,
-            decimal(summary.avg),
-            decimal(summary.stddev),
-            limit(&verdict.limit),
-        ));
+    if report.sample.addresses > 0 {
+        lines.extend(rule_said(report, &verdict.limit, ""));
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+        let over = report.sample.summary.max as f64 > verdict.beside.connections;
+        let would = if over { WOULD } else { WOULD_NOT };
+        lines.extend(rule_said(report, &verdict.beside, would));
     }
-    if let Some(first) = verdict.first {
-        lines.push(first_sample(first));
-    }
+    lines.extend(verdict.first.map(first_sample));
     lines
 }
 
@@ -153,18 +143,72 @@ pub(super) fn explanation(report: &Report) -> Vec<String> {
 /// the floor, and could not be over the limit whatever it did.
 pub(super) fn blind_side(report: &Report) -> Option<String> {
     let Report { sample, rule, verdict, .. } = report;
-    let Trigger::Stddev(times) = rule.trigger;
-    let summary = &sample.summary;
-    let least = rule::least_addresses(times);
+    let Trigger::Stddev(times) = rule.trigger else {
+        return None;
+    };
     let is_over = verdict.reasons.contains(&Reason::Trigger);
     #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
-    let is_worth_it = summary.max as f64 > rule.floor;
-    (summary.addresses < least && !is_over && is_worth_it).then(|| {
+    let is_worth_it = sample.summary.max as f64 > rule.floor;
+    out_of_reach(sample, times)
+        .filter(|_| !is_over && is_worth_it)
+        .map(|line| line + " Consider --rule lognormal, or --warning and --critical.")
+}
+
+const WOULD: &str = " would say over";
+const WOULD_NOT: &str = " would not say over";
+
+/// What a rule went by, and `would`: what it would say, were it asked.
+fn rule_said(report: &Report, by: &Limit, would: &str) -> Vec<String> {
+    let limit = limit(by);
+    match by.basis {
+        Basis::Stddev { times, .. } => {
+            let figures = figures(report);
+            let blind = out_of_reach(&report.sample, times).filter(|_| would == WOULD_NOT);
+            std::iter::once(format!("Rule stddev{would}: {figures}; limit {limit}."))
+                .chain(blind)
+                .collect()
+        }
+        Basis::Lognormal { false_alarm_rate, others, median, scale, set_aside } => {
+            let others = match others {
+                0 => "no other address, one browser instead".to_owned(),
+                _ => count(others, "other address", "other addresses"),
+            };
+            let aside = match set_aside {
+                0 => String::new(),
+                _ => format!(", {set_aside} more set aside as offenders"),
+            };
+            vec![format!(
+                "Rule lognormal{would}: {others}, median {median}, scale {}{aside}; \
+                 false alarm rate {false_alarm_rate}; limit {limit}.",
+                decimal(scale)
+            )]
+        }
+    }
+}
+
+fn figures(report: &Report) -> String {
+    let summary = &report.sample.summary;
+    let judged = count(summary.addresses, "address", "addresses");
+    format!(
+        "{}{judged} with {} to {}, median {}, average {}, stddev {}",
+        if report.judged.is_some() { "the top " } else { "" },
+        count(summary.min, "connection", "connections"),
+        summary.max,
+        summary.med,
+        decimal(summary.avg),
+        decimal(summary.stddev),
+    )
+}
+
+fn out_of_reach(sample: &Sample, times: f64) -> Option<String> {
+    let least = rule::least_addresses(times);
+    let addresses = sample.summary.addresses;
+    (1..least).contains(&addresses).then(|| {
         format!(
             "{} standard deviations are out of reach for a lone offender among {}: \
-             this rule needs {least}. Consider --warning and --critical.",
+             this rule needs {least}.",
             decimal(times),
-            count(summary.addresses, "address", "addresses"),
+            count(addresses, "address", "addresses"),
         )
     })
 }

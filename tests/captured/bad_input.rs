@@ -46,6 +46,16 @@ fn numbers() {
             &format!("cannot read --stddev {shown}: not a number above 0, such as 5 or 2.5"),
         );
     }
+    for value in ["0", "1", "-0.1", "5%", "1e-3", "nan", ""] {
+        let shown = if value.is_empty() { "(empty)" } else { value };
+        misuse(
+            &["--false-alarm-rate", value],
+            &format!(
+                "cannot read --false-alarm-rate {shown}: \
+                 not a number above 0 and below 1, such as 0.01 or 0.001"
+            ),
+        );
+    }
     misuse(&["--floor", "-1"], "cannot read --floor -1: not a number of connections, 0 or more");
     misuse(
         &["--consecutive", "0"],
@@ -67,10 +77,10 @@ fn numbers() {
 fn options() {
     misuse(&["--nope"], "there is no option --nope");
     misuse(&["-l"], "there is no option -l");
-    misuse(&["--rule", "lognormal"], "there is no option --rule");
     misuse(&["web1"], "unexpected argument web1");
     misuse(&["--stddev"], "--stddev needs a value");
     misuse(&["--source", "ss"], "cannot read --source ss: not one of auto, netlink, proc");
+    misuse(&["--rule", "grubbs"], "cannot read --rule grubbs: not one of stddev, lognormal");
     misuse(&["-4", "-6"], "the argument -4 cannot be used with -6");
     misuse(
         &["-x", "10.0.0.0/33"],

@@ -79,6 +79,27 @@ fn how_it_explains_itself() {
 }
 
 #[test]
+fn the_lognormal_rule() {
+    let ten = crowd(9, &[("203.0.113.7", 500)]);
+    let busy = crowd(30, &[("203.0.113.7", 12), ("203.0.113.8", 9), ("203.0.113.9", 5)]);
+    let gang = crowd(50, &[("203.0.113.7", 152), ("203.0.113.8", 150), ("203.0.113.9", 148)]);
+    check(
+        "lognormal",
+        &[
+            (&busy, "--rule lognormal -v"),
+            (&ten, "--rule lognormal"),
+            (&ten, "--rule lognormal -v"),
+            (&ten, "--rule lognormal -v -n 3"),
+            (&ten, "--rule lognormal --false-alarm-rate 0.000001 --floor 600 -v"),
+            (&gang, "-v"),
+            (&gang, "--rule lognormal -v"),
+            (&listing(&[("203.0.113.7", 200)]), "--rule lognormal -v"),
+            (&listing(&[]), "--rule lognormal -v"),
+        ],
+    );
+}
+
+#[test]
 fn families_and_networks() {
     let both = listing(&[("203.0.113.7", 12), ("::ffff:203.0.113.8", 4), ("2001:db8::7", 15)]);
     check(
