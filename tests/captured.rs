@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod captures;
+mod detection;
 mod dialects;
 mod golden;
 mod state;
