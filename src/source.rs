@@ -76,6 +76,15 @@ impl fmt::Display for Source {
     }
 }
 
+/// [`Read`](io::Read) for what is a [`BufRead`](io::BufRead).
+fn read_buffered(bytes: &mut impl io::BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let available = bytes.fill_buf()?;
+    let length = available.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&available[..length]);
+    bytes.consume(length);
+    Ok(length)
+}
+
 /// Why a server gives nothing, and what to do about it there.
 #[derive(Debug)]
 pub struct SshFailure {

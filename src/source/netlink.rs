@@ -21,7 +21,7 @@ use crate::{
     parse::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, refusal},
 };
 
-use super::SourceError;
+use super::{SourceError, read_buffered};
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
@@ -148,11 +148,7 @@ impl BufRead for Dump {
 
 impl Read for Dump {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let length = bytes.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&bytes[..length]);
-        self.consume(length);
-        Ok(length)
+        read_buffered(self, buffer)
     }
 }
 

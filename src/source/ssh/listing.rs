@@ -13,7 +13,10 @@ use super::{
     connect::{Clock, problem},
     remote::Remote,
 };
-use crate::capture::{ByteOrder, OwnConnection};
+use crate::{
+    capture::{ByteOrder, OwnConnection},
+    source::read_buffered,
+};
 
 /// What is run there: the first of the ways of its system that works.
 ///
@@ -312,11 +315,7 @@ impl BufRead for Listing {
 
 impl Read for Listing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.fill_buf()?;
-        let length = bytes.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&bytes[..length]);
-        self.consume(length);
-        Ok(length)
+        read_buffered(self, buffer)
     }
 }
 
