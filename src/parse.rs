@@ -18,6 +18,7 @@ mod listing;
 mod netstat;
 mod proc_net;
 mod recognise;
+mod row;
 mod solaris;
 mod ss;
 mod state_name;

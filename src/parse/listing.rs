@@ -10,26 +10,9 @@ use super::{
     netstat::Columns,
     proc_net,
     recognise::{self, Table},
+    row::{Faulty, Row, fields},
     solaris, ss, windows,
 };
-
-/// What a row is.
-#[derive(Debug)]
-pub(super) enum Row {
-    Connection(Connection),
-    /// Something known that is no TCP connection.
-    Other,
-    /// More of the row before it.
-    Continuation,
-}
-
-/// What is wrong with a row, and the part of it that is.
-pub(super) type Faulty<'a> = (Problem, &'a [u8]);
-
-/// The words of a line.
-pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
-}
 
 /// Reads listings, one after the other, to the end of `bytes`.
 pub(super) fn read(

@@ -6,7 +6,7 @@ use crate::connection::Connection;
 
 use super::{
     Dialect, Problem, bsd, endpoint,
-    listing::{Faulty, Row, fields},
+    row::{Faulty, Row, fields},
     state_name,
 };
 

@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     Problem,
-    listing::{Faulty, Row, fields},
+    row::{Faulty, Row, fields},
 };
 
 /// Reads a row of a machine of that byte order.

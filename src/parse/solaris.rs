@@ -4,7 +4,7 @@ use crate::connection::Connection;
 use super::{
     Problem,
     endpoint::{decimal, dot},
-    listing::{Faulty, Row, fields},
+    row::{Faulty, Row, fields},
     state_name,
 };
 

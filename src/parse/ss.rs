@@ -8,8 +8,8 @@ use crate::connection::Connection;
 use super::{
     Problem,
     endpoint::{colon, decimal},
-    listing::{Faulty, Row, fields},
     recognise::{self, Table},
+    row::{Faulty, Row, fields},
     state_name,
 };
 

@@ -15,6 +15,8 @@ use crate::{capture::Capture, secret::Secret};
 use super::{SourceError, SshFailure, Watch};
 
 #[cfg(feature = "ssh")]
+mod clock;
+#[cfg(feature = "ssh")]
 mod connect;
 #[cfg(feature = "ssh")]
 mod host_key;
@@ -22,6 +24,8 @@ mod host_key;
 mod listing;
 #[cfg(feature = "ssh")]
 mod login;
+#[cfg(feature = "ssh")]
+mod problem;
 #[cfg(feature = "ssh")]
 mod remote;
 

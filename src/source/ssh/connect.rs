@@ -1,15 +1,12 @@
 //! From a server's name to a running command there.
 #![expect(clippy::disallowed_types, reason = "this is where servers are connected to")]
-use std::{
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
-    time::{Duration, Instant},
-};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use ssh2::{MethodType, Session};
 
 use crate::capture::{Capture, Format};
 
-use super::{Server, SshError, host_key, listing, login};
+use super::{Server, SshError, clock::Clock, host_key, listing, login, problem::problem};
 use crate::source::Watch;
 
 /// Connects, makes sure of the host, logs in, starts the command.
@@ -51,40 +48,10 @@ pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshErro
                 server.user,
                 begun.command
             ),
-            format!("{}: {agreed}; {}", server.name(), clock.notes.join(", ")),
+            format!("{}: {agreed}; {}", server.name(), clock.notes()),
         ],
         bytes: Box::new(reader),
     })
-}
-
-/// How much of the time is left, and what the rest went into.
-pub(super) struct Clock {
-    started: Instant,
-    patience: Duration,
-    lap: Instant,
-    notes: Vec<String>,
-}
-
-impl Clock {
-    fn start(patience: Duration) -> Self {
-        let now = Instant::now();
-        Self { started: now, patience, lap: now, notes: Vec::new() }
-    }
-
-    fn note(&mut self, stage: &str) {
-        self.notes.push(format!("{stage} {} ms", self.lap.elapsed().as_millis()));
-        self.lap = Instant::now();
-    }
-
-    /// What is left, at least a moment: 0 would mean for ever to libssh2.
-    pub(super) fn left(&self) -> Duration {
-        self.patience.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
-    }
-
-    /// Tells libssh2 how long its next call may take.
-    pub(super) fn bound(&self, session: &Session) {
-        session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX));
-    }
 }
 
 fn resolve(server: &Server) -> Result<Vec<SocketAddr>, SshError> {
@@ -141,20 +108,6 @@ fn handshake(
     clock.bound(&session);
     session.handshake().map_err(failed)?;
     Ok(session)
-}
-
-/// What libssh2 says, in words for those that it has only numbers or riddles
-/// for (libssh2.h).
-pub(super) fn problem(error: &ssh2::Error) -> String {
-    let known = match error.code() {
-        ssh2::ErrorCode::Session(-5 | -8) => "there is no algorithm that both sides know",
-        ssh2::ErrorCode::Session(-9) => "it gave no answer in time",
-        ssh2::ErrorCode::Session(-13) => "it closed the connection",
-        ssh2::ErrorCode::Session(-43) => "it closed the connection, or is no SSH server",
-        ssh2::ErrorCode::Session(-2) => "it sent no SSH banner",
-        _ => return error.message().to_owned(),
-    };
-    known.to_owned()
 }
 
 fn algorithms(session: &Session) -> String {

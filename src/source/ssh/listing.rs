@@ -8,11 +8,7 @@ use std::{
 
 use ssh2::Session;
 
-use super::{
-    Server, SshError,
-    connect::{Clock, problem},
-    remote::Remote,
-};
+use super::{Server, SshError, clock::Clock, problem::problem, remote::Remote};
 use crate::{
     capture::{ByteOrder, OwnConnection},
     source::read_buffered,

@@ -6,10 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
-use super::{
-    Server, SshError,
-    connect::{Clock, problem},
-};
+use super::{Server, SshError, clock::Clock, problem::problem};
 use crate::{secret::Secret, secret_file};
 
 /// Logs in; says by what.

@@ -10,7 +10,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, Session};
 
-use super::connect::problem;
+use super::problem::problem;
 
 /// How long a listing may be: some three million connections.
 const LONGEST: u64 = 256 * 1024 * 1024;
