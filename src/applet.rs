@@ -21,6 +21,7 @@ mod check;
 mod duration;
 mod server;
 mod target;
+mod value;
 
 pub use args::{command, manual_options};
 

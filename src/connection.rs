@@ -1,5 +1,5 @@
 //! One row of a socket table: two ends and a TCP state.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, str::FromStr};
 
 /// A TCP socket as some table shows it.
 ///
@@ -105,9 +105,94 @@ impl TcpState {
     }
 }
 
+/// A word that is no state of TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a TCP state; write ESTABLISHED, SYN_RECV, TIME_WAIT or another, as netstat has them")]
+pub struct TcpStateError;
+
+impl FromStr for TcpState {
+    type Err = TcpStateError;
+
+    /// Takes the names of the kernel, of `ss` and of the BSDs, in any case.
+    fn from_str(text: &str) -> Result<Self, TcpStateError> {
+        let letters = |text: &str| -> String {
+            let letters = text.chars().filter(|letter| !"-_".contains(*letter));
+            letters.map(|letter| letter.to_ascii_uppercase()).collect()
+        };
+        match letters(text.trim()).as_str() {
+            "ESTAB" => Ok(Self::Established),
+            "SYNRCVD" | "SYNRECEIVED" => Ok(Self::SynRecv),
+            "CLOSED" => Ok(Self::Close),
+            word => Self::ALL
+                .into_iter()
+                .find(|tcp_state| letters(tcp_state.name()) == word)
+                .filter(|&tcp_state| tcp_state != Self::Listen)
+                .ok_or(TcpStateError),
+        }
+    }
+}
+
+/// Some of the states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpStates(u32);
+
+impl TcpStates {
+    /// Every state that a connection can be in: all but LISTEN.
+    pub const CONNECTED: Self = Self(0b1011_1111_1110);
+
+    /// These states, and no other.
+    #[must_use]
+    pub fn of(tcp_states: &[TcpState]) -> Self {
+        Self(tcp_states.iter().fold(0, |bits, tcp_state| bits | 1 << tcp_state.number()))
+    }
+
+    /// All of these that are not among `others`.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// All of these and LISTEN.
+    #[must_use]
+    pub fn and_listen(self) -> Self {
+        Self(self.0 | 1 << TcpState::Listen.number())
+    }
+
+    /// Whether `tcp_state` is one of them.
+    #[must_use]
+    pub fn contains(self, tcp_state: TcpState) -> bool {
+        self.0 & 1 << tcp_state.number() != 0
+    }
+
+    /// A bit for each, at its number, as sock_diag(7) wants them.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_read_in_any_spelling() {
+        for text in ["SYN_RECV", "syn-recv", "SYN_RCVD", "SynReceived", " syn_recv "] {
+            assert_eq!(text.parse(), Ok(TcpState::SynRecv), "{text}");
+        }
+        assert_eq!("FIN_WAIT_1".parse(), Ok(TcpState::FinWait1));
+        for text in ["", "LISTEN", "SYN", "3"] {
+            assert_eq!(text.parse::<TcpState>(), Err(TcpStateError), "{text}");
+        }
+    }
+
+    #[test]
+    fn some_states() {
+        assert_eq!(TcpStates::of(&TcpState::ALL), TcpStates::CONNECTED.and_listen());
+        let waiting = TcpStates::of(&[TcpState::TimeWait]);
+        assert!(waiting.contains(TcpState::TimeWait) && !waiting.contains(TcpState::Listen));
+        assert!(!TcpStates::CONNECTED.without(waiting).contains(TcpState::TimeWait));
+    }
 
     #[test]
     fn numbers_go_there_and_back() {

@@ -1,24 +1,51 @@
 //! Decides which connections count, and remembers why the others do not.
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
 
 use cidr::{Family, IpCidr, IpInet};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, TcpState, TcpStates};
 
 /// What is not counted unless it is asked for: the host itself, and the
 /// private range that topip.py left out.
 pub const DEFAULT_EXCLUDES: [&str; 3] = ["127.0.0.0/8", "::1", "192.168.0.0/16"];
 
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The address family that counts; `None`: both.
+    pub family: Option<IpFamily>,
+    /// What does not count.
+    pub excludes: Vec<Network>,
+    /// The ports of this host that count; none: all.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// The states that count.
+    pub tcp_states: TcpStates,
+    /// Whether only connections to a port count that this host listens on.
+    pub inbound: bool,
+}
+
+impl Default for Selection {
+    /// Every connection.
+    fn default() -> Self {
+        Self {
+            family: None,
+            excludes: Vec::new(),
+            ports: Vec::new(),
+            tcp_states: TcpStates::CONNECTED,
+            inbound: false,
+        }
+    }
+}
+
 /// Which connections count.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    family: Option<IpFamily>,
-    /// In order, none within another, so that one look finds the only one that
-    /// an address can be in.
-    excludes: Vec<Network>,
-    /// How many connections each of them took out.
+    selection: Selection,
+    /// How many connections each of its networks took out.
     excluded: Vec<u64>,
-    other_family: u64,
+    left_out: LeftOut,
+    /// The ports that are listened on, as far as they have been seen.
+    listening: BTreeSet<u16>,
 }
 
 /// Which connections did not count, and why.
@@ -26,6 +53,15 @@ pub struct Filter {
 pub struct LeftOut {
     /// How many were of the other address family.
     pub other_family: u64,
+    /// How many went to another port.
+    pub other_port: u64,
+    /// How many were in another state.
+    pub other_state: u64,
+    /// How many were in a state that the table does not tell, where states were
+    /// asked for.
+    pub untold_state: u64,
+    /// How many this host has opened itself, where those to it were asked for.
+    pub outbound: u64,
     /// The excluded networks, and how many connections each took out; those
     /// that took none are not named.
     pub excluded: Vec<(Network, u64)>,
@@ -35,6 +71,10 @@ impl LeftOut {
     /// Adds what did not count elsewhere, under the same filter.
     pub fn add(&mut self, other: Self) {
         self.other_family += other.other_family;
+        self.other_port += other.other_port;
+        self.other_state += other.other_state;
+        self.untold_state += other.untold_state;
+        self.outbound += other.outbound;
         for (network, n) in other.excluded {
             match self.excluded.iter_mut().find(|(it, _)| *it == network) {
                 Some((_, sum)) => *sum += n,
@@ -60,33 +100,55 @@ pub enum IpFamily {
 }
 
 impl Filter {
-    /// Lets through what is of `family` (`None`: either) and in none of the
-    /// networks `excludes`.
+    /// Lets through what is asked for.
     #[must_use]
-    pub fn new(family: Option<IpFamily>, mut excludes: Vec<Network>) -> Self {
-        // A network comes before those within it.
+    pub fn new(mut selection: Selection) -> Self {
+        let excludes = &mut selection.excludes;
+        // In order, and none within another, so that one look finds the only one
+        // that an address can be in. A network comes before those within it.
         excludes.sort_by_key(|network| (network.0.first_address(), network.0.network_length()));
         excludes.dedup_by(|inner, outer| outer.0.contains(&inner.0.first_address()));
         let excluded = vec![0; excludes.len()];
-        Self { family, excludes, excluded, other_family: 0 }
+        Self { selection, excluded, left_out: LeftOut::default(), listening: BTreeSet::new() }
     }
 
     /// Whether `connection` counts. A socket with nobody at the other end does
     /// not, and is not remembered: it is no connection.
     pub fn counts(&mut self, connection: &Connection) -> bool {
         if !connection.is_connected() {
+            if connection.tcp_state == Some(TcpState::Listen) {
+                self.listening.insert(connection.local.port());
+            }
             return false;
         }
+        let Selection { family, ports, tcp_states, .. } = &self.selection;
+        let port = connection.local.port();
+        if !ports.is_empty() && !ports.iter().any(|range| range.contains(&port)) {
+            self.left_out.other_port += 1;
+            return false;
+        }
+        if *tcp_states != TcpStates::CONNECTED {
+            match connection.tcp_state {
+                None => self.left_out.untold_state += 1,
+                Some(tcp_state) if !tcp_states.contains(tcp_state) => {
+                    self.left_out.other_state += 1
+                }
+                Some(_) => {}
+            }
+            if !connection.tcp_state.is_some_and(|it| tcp_states.contains(it)) {
+                return false;
+            }
+        }
         let peer = connection.peer.ip().to_canonical();
-        if self.family.is_some_and(|family| peer.is_ipv4() != (family == IpFamily::V4)) {
-            self.other_family += 1;
+        if family.is_some_and(|family| peer.is_ipv4() != (family == IpFamily::V4)) {
+            self.left_out.other_family += 1;
             return false;
         }
         // Of a cut address only the leading bits are known: a network takes it
         // out where it would whatever the rest is.
         let known = connection.peer_cut.unwrap_or(u8::MAX);
         match self.network_of(peer) {
-            Some(index) if self.excludes[index].0.network_length() <= known => {
+            Some(index) if self.selection.excludes[index].0.network_length() <= known => {
                 self.excluded[index] += 1;
                 false
             }
@@ -95,19 +157,25 @@ impl Filter {
     }
 
     fn network_of(&self, peer: IpAddr) -> Option<usize> {
-        let behind = self.excludes.partition_point(|network| network.0.first_address() <= peer);
+        let networks = &self.selection.excludes;
+        let behind = networks.partition_point(|network| network.0.first_address() <= peer);
         let index = behind.checked_sub(1)?;
-        self.excludes[index].0.contains(&peer).then_some(index)
+        networks[index].0.contains(&peer).then_some(index)
+    }
+
+    /// The ports that are listened on, where only connections to them count. The
+    /// tables list connections before all of them are known, so that this is for
+    /// whoever has counted.
+    #[must_use]
+    pub fn inbound(&self) -> Option<&BTreeSet<u16>> {
+        self.selection.inbound.then_some(&self.listening)
     }
 
     /// Which connections did not count so far.
     #[must_use]
     pub fn left_out(self) -> LeftOut {
-        let excluded = self.excludes.into_iter().zip(self.excluded);
-        LeftOut {
-            other_family: self.other_family,
-            excluded: excluded.filter(|&(_, n)| n > 0).collect(),
-        }
+        let excluded = self.selection.excludes.into_iter().zip(self.excluded);
+        LeftOut { excluded: excluded.filter(|&(_, n)| n > 0).collect(), ..self.left_out }
     }
 }
 
@@ -235,7 +303,8 @@ mod tests {
     }
 
     fn filter(family: Option<IpFamily>, excludes: &[&str]) -> Filter {
-        Filter::new(family, excludes.iter().map(|text| text.parse().expect("a network")).collect())
+        let excludes = excludes.iter().map(|text| text.parse().expect("a network")).collect();
+        Filter::new(Selection { family, excludes, ..Selection::default() })
     }
 
     fn connection(peer: &str) -> Connection {

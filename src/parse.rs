@@ -186,6 +186,12 @@ pub enum ParseError {
         /// Where it came from.
         origin: String,
     },
+    /// Nothing listens, and only connections to what listens were asked for.
+    #[error("{origin} shows no listening socket, so that none is known to be inbound")]
+    NoListeners {
+        /// Where it came from.
+        origin: String,
+    },
     /// The kernel answered with an error in place of a dump, or at its end.
     #[error("the kernel refused a dump by sock_diag")]
     Refused(#[source] io::Error),
@@ -219,6 +225,7 @@ impl ParseError {
             Self::Blind { .. } => {
                 "May its user see the sockets there? Or name another command with --command."
             }
+            Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
             Self::Utf16 { .. } => {
                 "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."
             }

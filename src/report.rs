@@ -12,7 +12,7 @@ mod reading;
 mod sentence;
 
 pub use nagios::{LISTED, failure, nagios};
-pub use reading::{assumed, cut, looked_at, unreadable};
+pub use reading::{assumed, cut, looked_at, unreadable, untold};
 
 /// What one run has to say.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@ use std::{path::PathBuf, time::Instant};
 
 use crate::{
     exclude_file::{self, ExcludeFileError},
-    filter::{Filter, IpFamily, LeftOut, Network},
+    filter::{Filter, LeftOut, Selection},
     history::{History, Previous, Sample},
     parse::ParseError,
     report::{self, Report, Trouble},
@@ -27,11 +27,9 @@ use targets::{Sum, look_at_all};
 pub struct Check {
     /// What is looked at; the counts add up.
     pub targets: Vec<Target>,
-    /// The address family that counts; `None`: both.
-    pub family: Option<IpFamily>,
-    /// What does not count.
-    pub excludes: Vec<Network>,
-    /// Files with more of that.
+    /// What of it counts.
+    pub selection: Selection,
+    /// Files with more networks that do not.
     pub exclude_files: Vec<PathBuf>,
     /// How many of the top addresses are judged; `None`: all.
     pub judged: Option<usize>,
@@ -139,20 +137,25 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// report.
 pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result<Report, Error> {
     progress.enter(Stage::Excludes);
-    let mut excludes = check.excludes;
+    let mut selection = check.selection;
     for path in &check.exclude_files {
-        excludes.extend(exclude_file::read(path)?);
+        selection.excludes.extend(exclude_file::read(path)?);
     }
     progress.enter(Stage::Sampling);
-    let filter = Filter::new(check.family, excludes);
+    let filter = Filter::new(selection);
     let servers = Target::names(&check.targets);
     let Sum { tally, left_out, reading, mut details, shares, mut troubles } =
         look_at_all(check.targets, &filter, check.deadline)?;
     let counted = tally.finish();
     troubles.extend(
-        [report::unreadable(&reading), report::cut(&reading), report::assumed(&reading)]
-            .into_iter()
-            .flatten(),
+        [
+            report::unreadable(&reading),
+            report::cut(&reading),
+            report::assumed(&reading),
+            report::untold(&left_out),
+        ]
+        .into_iter()
+        .flatten(),
     );
     // Who saw nothing because he could not see does not know who was on top.
     let could_not_see = !troubles.is_empty();
@@ -255,8 +258,15 @@ fn earlier(previous: &Previous, now: u64) -> String {
 fn what_was_left_out(left_out: &LeftOut) -> Vec<String> {
     let mut lines: Vec<_> =
         left_out.excluded.iter().map(|(network, n)| format!("Excluded {network}: {n}")).collect();
-    if left_out.other_family > 0 {
-        lines.push(format!("Excluded, of the other address family: {}", left_out.other_family));
+    for (n, what) in [
+        (left_out.other_family, "of the other address family"),
+        (left_out.other_port, "to other ports"),
+        (left_out.other_state, "in other states"),
+        (left_out.outbound, "opened by this host"),
+    ] {
+        if n > 0 {
+            lines.push(format!("Excluded, {what}: {n}"));
+        }
     }
     lines
 }

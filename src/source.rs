@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::capture::Capture;
+use crate::{capture::Capture, connection::TcpStates};
 
 mod input;
 mod netlink;
@@ -17,8 +17,14 @@ pub use ssh::{Credentials, HostKeyPolicy, Server, SshError};
 /// Where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// This machine, by sock_diag.
-    Netlink,
+    /// This machine, by sock_diag. What the kernel leaves out costs next to
+    /// nothing.
+    Netlink {
+        /// The states that are wanted.
+        tcp_states: TcpStates,
+        /// The port of this machine that is wanted; `None`: any.
+        port: Option<u16>,
+    },
     /// This machine, by `/proc`.
     Proc,
     /// A saved listing.
@@ -55,7 +61,7 @@ impl Source {
     /// in the reading.
     pub fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
         match self {
-            Self::Netlink => netlink::open(),
+            &Self::Netlink { tcp_states, port } => netlink::open(tcp_states, port),
             Self::Proc => proc::open(),
             Self::File(path) => Ok(vec![input::file(path)?]),
             Self::StandardInput => Ok(vec![input::standard()]),
@@ -67,7 +73,7 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Netlink => f.write_str("netlink (sock_diag)"),
+            Self::Netlink { .. } => f.write_str("netlink (sock_diag)"),
             Self::Proc => write!(f, "{} and tcp6", proc::TCP),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::StandardInput => f.write_str("standard input"),

@@ -7,6 +7,7 @@
 //! address comes out exact.
 use std::{
     cmp::Reverse,
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -52,6 +53,21 @@ impl Tally {
     pub fn add_all(&mut self, other: Self) {
         self.v4.add_all(other.v4);
         self.v6.add_all(other.v6);
+    }
+
+    /// Takes out what does not go to one of `ports`; gives how many those were.
+    pub fn keep_ports(&mut self, ports: &BTreeSet<u16>) -> u64 {
+        let before = self.connections();
+        self.v4.merge();
+        self.v6.merge();
+        self.v4.counted.retain(|&(key, _)| {
+            let [.., high, low, _, _] = key.to_be_bytes();
+            ports.contains(&u16::from_be_bytes([high, low]))
+        });
+        self.v6
+            .counted
+            .retain(|&([.., high, low, _], _)| ports.contains(&u16::from_be_bytes([high, low])));
+        before - self.connections()
     }
 
     /// How many connections were counted.
@@ -330,6 +346,19 @@ mod tests {
     #[test]
     fn a_mapped_address_is_the_ipv4_one() {
         check(&["::ffff:192.0.2.1", "192.0.2.1", "::ffff:c000:201"], 9, "192.0.2.1 3");
+    }
+
+    #[test]
+    fn only_some_ports_are_kept() {
+        let mut tally = Tally::default();
+        for (peer, port) in
+            [("192.0.2.1", 80), ("192.0.2.1", 50000), ("2001:db8::1", 443), ("2001:db8::1", 50001)]
+        {
+            tally.add(&connection(peer, port, None));
+        }
+        assert_eq!(tally.keep_ports(&BTreeSet::from([80, 443, 25])), 2);
+        let ports: Vec<_> = tally.finish().top(9).into_iter().flat_map(|peer| peer.ports).collect();
+        assert_eq!(ports, [(80, 1), (443, 1)]);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The options of the check, and what they mean.
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 
-use crate::{filter::Network, range::Range, secret::Secret, verdict::Status};
+use crate::{connection::TcpState, filter::Network, range::Range, secret::Secret, verdict::Status};
 
-use super::{duration::duration, server::ServerName};
+use super::{
+    duration::duration,
+    server::ServerName,
+    value::{addresses, connections, ports, probability, samples, times},
+};
 
 /// The least that a limit may be: a browser opens fewer than this at once.
 const FLOOR: &str = "10";
@@ -71,6 +75,34 @@ pub(super) struct CheckArgs {
     /// Accepted and without effect: IPv4-mapped addresses always count as IPv4
     #[arg(long, help_heading = "What is looked at")]
     ipv6: bool,
+    /// Count only connections to these ports of this host
+    #[arg(
+        long,
+        value_name = "PORT[-PORT],...",
+        value_delimiter = ',',
+        value_parser = ports,
+        help_heading = "What is looked at"
+    )]
+    pub(super) port: Vec<RangeInclusive<u16>>,
+    /// Count only connections in these TCP states
+    #[arg(
+        long,
+        value_name = "STATE,...",
+        value_delimiter = ',',
+        help_heading = "What is looked at"
+    )]
+    pub(super) state: Vec<TcpState>,
+    /// Do not count connections in these TCP states
+    #[arg(
+        long,
+        value_name = "STATE,...",
+        value_delimiter = ',',
+        help_heading = "What is looked at"
+    )]
+    pub(super) exclude_state: Vec<TcpState>,
+    /// Count only connections to a port that is listened on
+    #[arg(long, help_heading = "What is looked at")]
+    pub(super) inbound: bool,
     /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
     #[arg(
         short = 'x',
@@ -307,40 +339,6 @@ impl std::str::FromStr for Timeout {
             after => Ok(Self { after, status }),
         }
     }
-}
-
-fn addresses(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "not a number of addresses, 0 or more".to_owned())
-}
-
-fn times(text: &str) -> Result<f64, String> {
-    decimal(text)
-        .filter(|&times| times > 0.0)
-        .ok_or_else(|| "not a number above 0, such as 5 or 2.5".to_owned())
-}
-
-fn probability(text: &str) -> Result<f64, String> {
-    decimal(text)
-        .filter(|&probability| probability > 0.0 && probability < 1.0)
-        .ok_or_else(|| "not a number above 0 and below 1, such as 0.01 or 0.001".to_owned())
-}
-
-fn connections(text: &str) -> Result<f64, String> {
-    decimal(text).ok_or_else(|| "not a number of connections, 0 or more".to_owned())
-}
-
-/// A decimal of at most 15 digits, without a sign: a float would take `inf`,
-/// `nan` and `1e3` too.
-fn decimal(text: &str) -> Option<f64> {
-    let plain = text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.parse().ok().filter(|_| plain)
-}
-
-fn samples(text: &str) -> Result<u32, String> {
-    text.parse()
-        .ok()
-        .filter(|&samples| samples > 0)
-        .ok_or_else(|| "not a number of samples, 1 or more".to_owned())
 }
 
 /// The options as clap has them.

@@ -18,7 +18,8 @@ use clap::{
 };
 
 use crate::{
-    filter::{DEFAULT_EXCLUDES, IpFamily, Network},
+    connection::TcpStates,
+    filter::{DEFAULT_EXCLUDES, IpFamily, Network, Selection},
     range::Range,
     report::{self, LISTED, Verbosity},
     rule::{Rule, Trigger},
@@ -166,7 +167,8 @@ fn run(args: CheckArgs, invocation: &Invocation, timeout: Timeout, progress: &Pr
 fn check(args: CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<Check, Answer> {
     let judged = args.top.filter(|&top| top > 1);
     let verbosity = Verbosity::from_count(args.verbose);
-    let targets = target::targets(&args, invocation, timeout)?;
+    let tcp_states = tcp_states(&args);
+    let targets = target::targets(&args, invocation, timeout, tcp_states)?;
     let state = place(&args, invocation, &targets);
     let mut excludes = args.exclude;
     if !args.no_default_excludes {
@@ -182,12 +184,17 @@ fn check(args: CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<C
     };
     Ok(Check {
         targets,
-        family: match (args.four, args.six) {
-            (true, _) => Some(IpFamily::V4),
-            (_, true) => Some(IpFamily::V6),
-            _ => None,
+        selection: Selection {
+            family: match (args.four, args.six) {
+                (true, _) => Some(IpFamily::V4),
+                (_, true) => Some(IpFamily::V6),
+                _ => None,
+            },
+            excludes,
+            ports: args.port,
+            tcp_states,
+            inbound: args.inbound,
         },
-        excludes,
         exclude_files: args.exclude_file,
         judged,
         listed: match verbosity {
@@ -207,6 +214,15 @@ fn check(args: CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<C
         // Some time is left for the rest.
         deadline: deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline),
     })
+}
+
+/// The states that count.
+fn tcp_states(args: &CheckArgs) -> TcpStates {
+    let some = match args.state[..] {
+        [] => TcpStates::CONNECTED,
+        _ => TcpStates::of(&args.state),
+    };
+    some.without(TcpStates::of(&args.exclude_state))
 }
 
 /// Where the state file is: where it is asked for, or where the plugin
@@ -247,9 +263,12 @@ fn selection(args: &CheckArgs, targets: &[Target]) -> String {
     let mut excludes: Vec<_> = args.exclude.iter().map(ToString::to_string).collect();
     excludes.sort();
     let looks_at = format!(
-        "{input:?} {:?} {:?} {} {} {excludes:?} {:?} {}",
+        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {}",
         Target::names(targets),
         args.command,
+        args.port,
+        tcp_states(args).bits(),
+        args.inbound,
         args.four,
         args.six,
         args.exclude_file,

@@ -7,6 +7,7 @@ use std::{
 use crate::{
     account::{self, Account},
     command_line,
+    connection::TcpStates,
     run::{Target, chain},
     secret::Secret,
     secret_file,
@@ -36,6 +37,7 @@ pub(super) fn targets(
     args: &CheckArgs,
     invocation: &Invocation,
     timeout: Timeout,
+    tcp_states: TcpStates,
 ) -> Result<Vec<Target>, Answer> {
     if args.password.is_some() {
         // It has been seen by whoever looked; where this fails, it is seen longer.
@@ -49,14 +51,14 @@ pub(super) fn targets(
         return Ok(vec![Target { name: "input".to_owned(), sources: vec![source] }]);
     }
     if args.hostname.is_empty() {
-        return Ok(vec![here(args.source)]);
+        return Ok(vec![here(args, tcp_states)]);
     }
     let way = if n_reached(args) > 0 { Some(Way::of(args, invocation, timeout)?) } else { None };
     let mut targets: Vec<Target> = Vec::new();
     for server in &args.hostname {
         let target = match &way {
             Some(way) if !server.is_here() => way.to(server)?,
-            _ => here(args.source),
+            _ => here(args, tcp_states),
         };
         // Named twice, it is still one.
         if targets.iter().all(|other| other.name != target.name) {
@@ -71,11 +73,18 @@ fn n_reached(args: &CheckArgs) -> usize {
     args.hostname.iter().filter(|server| !server.is_here()).count()
 }
 
-/// This machine.
-fn here(how: How) -> Target {
-    let sources = match how {
-        How::Auto => vec![Source::Netlink, Source::Proc],
-        How::Netlink => vec![Source::Netlink],
+/// This machine. The kernel is asked only for what counts, as far as it can be
+/// told what that is: states, and one port.
+fn here(args: &CheckArgs, tcp_states: TcpStates) -> Target {
+    let port = match &args.port[..] {
+        [range] if range.start() == range.end() => Some(*range.start()),
+        _ => None,
+    };
+    let tcp_states = if args.inbound { tcp_states.and_listen() } else { tcp_states };
+    let netlink = Source::Netlink { tcp_states, port };
+    let sources = match args.source {
+        How::Auto => vec![netlink, Source::Proc],
+        How::Netlink => vec![netlink],
         How::Proc => vec![Source::Proc],
     };
     Target { name: "localhost".to_owned(), sources }

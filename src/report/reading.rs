@@ -1,5 +1,8 @@
 //! What there is to say about how a listing was read.
-use crate::parse::{Dialect, Problem, Reading};
+use crate::{
+    filter::LeftOut,
+    parse::{Dialect, Problem, Reading},
+};
 
 use super::{Trouble, sentence};
 
@@ -64,5 +67,18 @@ pub fn assumed(reading: &Reading) -> Option<Trouble> {
             "the addresses of /proc show no byte order, and were taken for {byte_order}"
         ),
         advice: Some("List the sockets of that machine with ss -tan instead.".to_owned()),
+    })
+}
+
+/// The trouble with states that are asked for and not told.
+#[must_use]
+pub fn untold(left_out: &LeftOut) -> Option<Trouble> {
+    let n = left_out.untold_state;
+    (n > 0).then(|| Trouble {
+        problem: format!(
+            "the listing does not tell the TCP state of {}",
+            sentence::count(n, "connection", "connections")
+        ),
+        advice: Some("List with ss -tan, without a filter by state.".to_owned()),
     })
 }

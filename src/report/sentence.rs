@@ -44,14 +44,18 @@ pub(super) fn verdict(sample: &Sample, left_out: &LeftOut, verdict: &Verdict) ->
 }
 
 fn n_left_out(left_out: &LeftOut) -> String {
-    let excluded = left_out.n_excluded();
-    let other = left_out.other_family;
-    match (excluded, other) {
-        (0, 0) => String::new(),
-        (_, 0) => format!(" ({excluded} excluded)"),
-        (0, _) => format!(" ({other} of the other address family)"),
-        _ => format!(" ({excluded} excluded, {other} of the other address family)"),
-    }
+    let parts: Vec<_> = [
+        (left_out.n_excluded(), "excluded"),
+        (left_out.other_family, "of the other address family"),
+        (left_out.other_port, "to other ports"),
+        (left_out.other_state, "in other states"),
+        (left_out.outbound, "outbound"),
+    ]
+    .into_iter()
+    .filter(|&(n, _)| n > 0)
+    .map(|(n, what)| format!("{n} {what}"))
+    .collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
 /// `28.1 (5 x stddev 5.62)`

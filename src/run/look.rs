@@ -97,7 +97,15 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
         }
         whole.add(reading);
     }
-    Ok(Looked { tally, left_out: filter.left_out(), reading: whole, details })
+    let outbound = filter.inbound().map(|ports| (ports.is_empty(), tally.keep_ports(ports)));
+    if let Some((true, _)) = outbound
+        && whole.rows > 0
+    {
+        return Err(ParseError::NoListeners { origin: source.to_string() }.into());
+    }
+    let mut left_out = filter.left_out();
+    left_out.outbound = outbound.map_or(0, |(_, n)| n);
+    Ok(Looked { tally, left_out, reading: whole, details })
 }
 
 /// Whether a connection is the one that it is looked at by, seen from either

@@ -17,7 +17,7 @@ use rustix::net::{
 
 use crate::{
     capture::{ByteOrder, Capture, Format},
-    connection::TcpState,
+    connection::TcpStates,
     parse::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, refusal},
 };
 
@@ -28,18 +28,17 @@ const NLM_F_DUMP: u16 = 0x300;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
-/// `struct inet_diag_sockid`, all zero: any socket.
-const ANY_SOCKET: [u8; 48] = [0; 48];
 /// What the kernel puts into one datagram of a dump at most.
 const DATAGRAM: usize = 32 * 1024;
 
-/// Asks for a dump of all TCP sockets but the listening ones.
-pub(super) fn open() -> Result<Vec<Capture>, SourceError> {
-    match dump(TCPDIAG_GETSOCK, &both_families()) {
+/// Asks for a dump of the TCP sockets in these states, at that port.
+pub(super) fn open(tcp_states: TcpStates, port: Option<u16>) -> Result<Vec<Capture>, SourceError> {
+    let question = Question { states: tcp_states.bits(), socket: socket(port) };
+    match dump(TCPDIAG_GETSOCK, &question.both_families()) {
         Ok(both) => Ok(vec![capture(both)]),
         Err(SourceError::Refused(_)) => [AF_INET, AF_INET6]
             .into_iter()
-            .map(|family| Ok(capture(dump(SOCK_DIAG_BY_FAMILY, &one_family(family))?)))
+            .map(|family| Ok(capture(dump(SOCK_DIAG_BY_FAMILY, &question.one_family(family))?)))
             .collect(),
         Err(error) => Err(error),
     }
@@ -56,24 +55,32 @@ fn capture(dump: Dump) -> Capture {
     }
 }
 
-/// Every state that a connection can be in. A bit for each: bit 3 gives the
-/// half-open ones too, which have no socket yet (`tcp_diag.c`).
-fn states() -> u32 {
-    TcpState::ALL
-        .into_iter()
-        .filter(|&tcp_state| tcp_state != TcpState::Listen)
-        .fold(0, |states, tcp_state| states | 1 << tcp_state.number())
+/// What is asked of the kernel. Bit 3 of the states gives the half-open
+/// connections too, which have no socket yet (`tcp_diag.c`).
+struct Question {
+    states: u32,
+    socket: [u8; 48],
 }
 
-/// `struct inet_diag_req`: no family, no extensions, any socket, the states,
-/// and a field that nobody uses.
-fn both_families() -> Vec<u8> {
-    [&[0; 4][..], &ANY_SOCKET, &states().to_ne_bytes(), &[0; 4]].concat()
+impl Question {
+    /// `struct inet_diag_req`: no family, no extensions, the socket, the states,
+    /// and a field that nobody uses.
+    fn both_families(&self) -> Vec<u8> {
+        [&[0; 4][..], &self.socket, &self.states.to_ne_bytes(), &[0; 4]].concat()
+    }
+
+    /// `struct inet_diag_req_v2`.
+    fn one_family(&self, family: u8) -> Vec<u8> {
+        [&[family, IPPROTO_TCP, 0, 0][..], &self.states.to_ne_bytes(), &self.socket].concat()
+    }
 }
 
-/// `struct inet_diag_req_v2`.
-fn one_family(family: u8) -> Vec<u8> {
-    [&[family, IPPROTO_TCP, 0, 0][..], &states().to_ne_bytes(), &ANY_SOCKET].concat()
+/// `struct inet_diag_sockid`, of which all is any but the local port, where that
+/// is given.
+fn socket(port: Option<u16>) -> [u8; 48] {
+    let mut socket = [0; 48];
+    socket[..2].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
+    socket
 }
 
 /// Asks, and waits for the beginning of the answer: a kernel that cannot do it
@@ -158,12 +165,14 @@ mod tests {
 
     use super::*;
 
+    const ALL: Question = Question { states: u32::MAX >> 20 & !1, socket: [0; 48] };
+
     /// DCCP's handler is in no kernel of today. A dump of its sockets succeeds,
     /// without one, as a dump of TCP's does where tcp_diag is missing.
     #[test]
     fn a_missing_module_is_refused_by_the_real_kernel() {
         const IPPROTO_DCCP: u8 = 33;
-        let mut request = one_family(AF_INET);
+        let mut request = ALL.one_family(AF_INET);
         request[1] = IPPROTO_DCCP;
         match dump(SOCK_DIAG_BY_FAMILY, &request) {
             Err(SourceError::Refused(error)) => assert_eq!(error.raw_os_error(), Some(2)),
@@ -175,9 +184,9 @@ mod tests {
     #[test]
     fn both_questions_are_answered_to_the_end() {
         let questions = [
-            (TCPDIAG_GETSOCK, both_families()),
-            (SOCK_DIAG_BY_FAMILY, one_family(AF_INET)),
-            (SOCK_DIAG_BY_FAMILY, one_family(AF_INET6)),
+            (TCPDIAG_GETSOCK, ALL.both_families()),
+            (SOCK_DIAG_BY_FAMILY, ALL.one_family(AF_INET)),
+            (SOCK_DIAG_BY_FAMILY, ALL.one_family(AF_INET6)),
         ];
         for (message_type, request) in questions {
             let dump = dump(message_type, &request).expect("this kernel knows it");

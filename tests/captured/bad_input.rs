@@ -93,6 +93,19 @@ fn options() {
 }
 
 #[test]
+fn ports_and_states() {
+    const PORT: &str = "not a port or range of ports, such as 443 or 8000-8100";
+    for port in ["0", "65536", "443-80", "http", "-1", "80-", "+80"] {
+        misuse(&[&format!("--port={port}")], &format!("cannot read --port {port}: {PORT}"));
+    }
+    misuse(
+        &["--state", "ESTABLISHED,OPEN"],
+        "cannot read --state OPEN: not a TCP state; write ESTABLISHED, SYN_RECV, TIME_WAIT or another, \
+         as netstat has them",
+    );
+}
+
+#[test]
 fn help_and_version_exit_with_3() {
     for option in ["-h", "--help", "-V", "--version"] {
         let ran = Room::new().check(&[option]);

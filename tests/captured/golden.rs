@@ -114,6 +114,25 @@ fn families_and_networks() {
 }
 
 #[test]
+fn ports_states_and_directions() {
+    let all = fs::read_to_string(file("captures/linux/ss-tan.txt")).unwrap();
+    let open = fs::read_to_string(file("captures/linux/ss-tn.txt")).unwrap();
+    let stateless = fs::read_to_string(file("captures/linux/ss-tn-established.txt")).unwrap();
+    check(
+        "ports",
+        &[
+            (&all, "--port 443 -vv"),
+            (&all, "--port 80,8000-8100 -n 2 -vv"),
+            (&all, "--state time-wait,SYN_RECV -vv"),
+            (&all, "--exclude-state ESTAB,TIME_WAIT -n 2 -vv"),
+            (&all, "--inbound -n 3 -vv"),
+            (&open, "--inbound"),
+            (&stateless, "--state established"),
+        ],
+    );
+}
+
+#[test]
 fn rows_that_cannot_be_read() {
     let some = crowd(30, &[("203.0.113.7", 12)]);
     let bad = format!("{some}tcp 0 0 192.0.2.10:443 203.0.113.300:1 ESTABLISHED\ntcp 0 0\n");

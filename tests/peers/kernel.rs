@@ -53,6 +53,7 @@ struct World {
     /// The peers as this host sees them, both ends being on it.
     peers: BTreeMap<IpAddr, u64>,
     streams: Vec<TcpStream>,
+    listeners: Vec<TcpListener>,
     children: Vec<Child>,
 }
 
@@ -127,6 +128,7 @@ impl World {
                 }
             }
         }
+        self.listeners.extend(kinds.map(|(listener, ..)| listener));
         self.half_open();
     }
 
@@ -237,8 +239,47 @@ fn every_way_of_looking_gives_the_same_tally() {
         let v4 = room.judge(&narrow, &[&high[..], &["-4"]].concat());
         assert!(v4.line().starts_with("TOPIP OK - 192.0.2.10 has "), "{}", v4.line());
 
+        what_is_selected_is_the_same_everywhere(&room);
         an_ordinary_user_sees_the_same(&room, &seen);
     });
+}
+
+/// By the kernel, by the parser, and by the filters of `ss`.
+fn what_is_selected_is_the_same_everywhere(room: &Room) {
+    let options = ["--no-default-excludes", "-vvv", "--state-file", "selected"];
+    for (selection, ss) in [
+        (&["--port", "443"][..], "ss -tan sport = 443"),
+        (&["--port", "25-80,443"], "ss -tan sport >= 25 and sport <= 80 or sport = 443"),
+        (&["--state", "time_wait"], "ss -tan state time-wait"),
+        (&["--state", "SYN_RECV,CLOSE_WAIT"], "ss -tan state syn-recv state close-wait"),
+        (&["--exclude-state", "established"], "ss -tan exclude established"),
+        (&["--port", "80", "--state", "established"], "ss -tan state established sport = 80"),
+    ] {
+        let by = |source| {
+            let args = [&options[..], selection, &["--source", source]].concat();
+            addresses(&room.check(&args).stdout)
+        };
+        let seen = by("netlink");
+        assert!(!seen.is_empty(), "{selection:?}");
+        assert_eq!(by("proc"), seen, "{selection:?}");
+        // ss leaves the state out where it is asked for one.
+        let without_states = |line: String| line.split("; ").next().unwrap().to_owned();
+        let ss: Vec<_> = addresses(&room.judge(listing_of(ss), &options).stdout)
+            .into_iter()
+            .map(without_states)
+            .collect();
+        let seen: Vec<_> = seen.into_iter().map(without_states).collect();
+        assert_eq!(ss, seen, "{selection:?}");
+    }
+    // Clients are on this host too: what they have opened does not count.
+    let inbound = |source| {
+        let args = [&options[..], &["--inbound", "-x", "::1", "--source", source]].concat();
+        room.check(&args).stdout
+    };
+    let seen = inbound("netlink");
+    assert_eq!(addresses(&inbound("proc")), addresses(&seen));
+    assert!(!addresses(&seen).iter().any(|line| line.starts_with("192.0.2.10 ")), "{seen}");
+    assert!(addresses(&seen).iter().any(|line| line.starts_with("203.0.113.244 8 ")), "{seen}");
 }
 
 fn an_ordinary_user_sees_the_same(room: &Room, seen: &[String]) {

@@ -1,0 +1,48 @@
+//! Values of options, as people write them.
+use std::ops::RangeInclusive;
+
+pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |digits: &str| {
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|&port: &u16| is_number && port > 0)
+    };
+    match (port(first.trim()), port(last.trim())) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err("not a port or range of ports, such as 443 or 8000-8100".to_owned()),
+    }
+}
+
+pub(super) fn addresses(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "not a number of addresses, 0 or more".to_owned())
+}
+
+pub(super) fn times(text: &str) -> Result<f64, String> {
+    decimal(text)
+        .filter(|&times| times > 0.0)
+        .ok_or_else(|| "not a number above 0, such as 5 or 2.5".to_owned())
+}
+
+pub(super) fn probability(text: &str) -> Result<f64, String> {
+    decimal(text)
+        .filter(|&probability| probability > 0.0 && probability < 1.0)
+        .ok_or_else(|| "not a number above 0 and below 1, such as 0.01 or 0.001".to_owned())
+}
+
+pub(super) fn connections(text: &str) -> Result<f64, String> {
+    decimal(text).ok_or_else(|| "not a number of connections, 0 or more".to_owned())
+}
+
+/// A decimal of at most 15 digits, without a sign: a float would take `inf`,
+/// `nan` and `1e3` too.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| plain)
+}
+
+pub(super) fn samples(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|&samples| samples > 0)
+        .ok_or_else(|| "not a number of samples, 1 or more".to_owned())
+}
