@@ -40,6 +40,8 @@ pub struct OwnConnection {
     pub local: SocketAddr,
     /// The looker's end.
     pub peer: SocketAddr,
+    /// Whether the looked-at host has said so itself: then its table has it.
+    pub is_certain: bool,
 }
 
 /// How the bytes of a capture are to be read.

@@ -180,8 +180,8 @@ pub enum ParseError {
         /// Where the bytes came from.
         origin: String,
     },
-    /// A listing that came by TCP, and has no socket in it.
-    #[error("{origin} listed no socket, not even that of this session")]
+    /// A listing that came by TCP, and does not have what it came by.
+    #[error("{origin} listed sockets, but not that of this session")]
     Blind {
         /// Where it came from.
         origin: String,
@@ -225,6 +225,7 @@ impl ParseError {
             Self::Blind { .. } => {
                 "May its user see the sockets there? Or name another command with --command."
             }
+            Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
             Self::Utf16 { .. } => {
                 "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."

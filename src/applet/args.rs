@@ -334,6 +334,11 @@ impl std::str::FromStr for Timeout {
                 status.parse().map_err(|error: crate::verdict::StatusError| error.to_string())?,
             ),
         };
+        if status == Status::Ok {
+            return Err(
+                "what was not seen in time is no OK; write warning, critical or unknown".to_owned()
+            );
+        }
         match duration(after)? {
             Duration::ZERO => Err("a check needs at least 1 second".to_owned()),
             after => Ok(Self { after, status }),

@@ -122,10 +122,8 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
                     let problem = if is_whole { Problem::Endpoint } else { Problem::MissingField };
                     self.give_up(number, (problem, line));
                 }
-                // A tool that complains where its listing should go on.
-                None if self.table.is_some() && line.windows(2).any(|it| it == b": ") => {
-                    self.give_up(number, (Problem::Row, line));
-                }
+                // A tool that complains, or is ended, where its listing should go on.
+                None if self.is_foreign(line) => self.give_up(number, (Problem::Row, line)),
                 // "Active Internet connections", in any language that has one.
                 None if self.table == Some(Table::Elsewhere) && names_internet(line) => {
                     self.table = None;
@@ -148,6 +146,17 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             (Err(faulty), Some(_)) => self.give_up(number, faulty),
         }
         true
+    }
+
+    /// Whether a line without a digit is none that a table has: no underline, no
+    /// title, no name of a program, which Windows puts below its rows.
+    fn is_foreign(&self, line: &[u8]) -> bool {
+        let is_within = self.table.is_some_and(|table| table != Table::Elsewhere);
+        let is_known = line.starts_with(b"Activ")
+            || line.starts_with(b"Aktiv")
+            || line.starts_with(b"Some tcp sockets")
+            || names_internet(line);
+        is_within && line[0].is_ascii_alphabetic() && !is_known
     }
 
     /// The last line, where its end is missing. What was read of a row stands;

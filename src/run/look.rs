@@ -84,15 +84,22 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
     for mut capture in source.open(watch)? {
         details.append(&mut capture.how);
         let own = capture.own;
+        let (mut n_connected, mut saw_own) = (0_u64, false);
         let reading = parse::read(capture, &mut |connection| {
-            let counts =
-                !own.is_some_and(|own| is_own(connection, own)) && filter.counts(connection);
+            n_connected += u64::from(connection.is_connected());
+            let is_own = own.is_some_and(|own| is_own(connection, own));
+            saw_own |= is_own;
+            let counts = !is_own && filter.counts(connection);
             if counts {
                 tally.add(connection);
             }
             counts
         })?;
-        if own.is_some() && reading.rows + reading.unreadable == 0 {
+        // Who was reached by TCP has a connection, and knows it.
+        let is_blind = own.is_some_and(|own| {
+            n_connected == 0 || (own.is_certain && !saw_own && reading.cut == 0)
+        });
+        if is_blind && reading.unreadable == 0 {
             return Err(ParseError::Blind { origin: source.to_string() }.into());
         }
         whole.add(reading);

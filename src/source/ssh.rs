@@ -170,17 +170,29 @@ impl SshError {
         match self {
             Self::NotBuilt => "Build it with the feature ssh, which is on by default.".to_owned(),
             Self::Resolve { host, .. } => format!("Try: getent hosts {host}"),
-            Self::UnknownKey { .. } => format!(
-                "Compare that fingerprint, and add the key: ssh-keyscan {port}{}, \
-                 or use --host-key accept-new once.",
-                server.host
+            Self::UnknownKey { .. } => {
+                let file = server
+                    .known_hosts
+                    .first()
+                    .map_or_else(String::new, |file| format!(" to {}", file.display()));
+                format!(
+                    "Compare that fingerprint, and add what ssh-keyscan {port}{} prints{file}, \
+                     or use --host-key accept-new once.",
+                    server.host
+                )
+            }
+            Self::ChangedKey { file, .. } => format!(
+                "Was the server set up anew? Then: ssh-keygen -f {} -R {}. If not, somebody \
+                 stands in between.",
+                file.display(),
+                server.name()
             ),
-            Self::ChangedKey { .. } => "Was the server set up anew? If not, somebody stands in \
-                                        between. Its old key has to be removed by hand."
-                .to_owned(),
             Self::RevokedKey { .. } => "Do not log in there with this key.".to_owned(),
             Self::KnownHosts { .. } => "Name another file with --known-hosts.".to_owned(),
-            Self::Key { path, .. } => format!("Try: ssh-keygen -y -f {}", path.display()),
+            Self::Key { path, problem } if problem.starts_with("others") => {
+                format!("chmod 600 {}", path.display())
+            }
+            Self::Key { path, .. } => format!("Is it a private key? ls -l {}", path.display()),
             Self::NoListing { .. } => "Name a command that lists its sockets with --command, \
                                        such as netstat -n for Windows."
                 .to_owned(),

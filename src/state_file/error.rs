@@ -68,7 +68,8 @@ impl StateFileError {
                                or set HOME, or use --state-file."
                 .to_owned(),
             Self::Folder { path, .. } => format!(
-                "Make {} writable for the user that runs the check, or use --state-file.",
+                "Make {} or /var/lib/topip writable for the user that runs the check, or use \
+                 --state-file.",
                 parent(path).display()
             ),
             Self::Untrusted { path, problem: NOT_A_FILE } => {

@@ -65,6 +65,11 @@ fn numbers() {
         &["--max-age", "5x"],
         "cannot read --max-age 5x: not a span of time; write 90, 90s, 10m, 2h or 7d",
     );
+    misuse(
+        &["-t", "5:ok"],
+        "cannot read --timeout 5:ok: what was not seen in time is no OK; \
+         write warning, critical or unknown",
+    );
     misuse(&["-t", "0"], "cannot read --timeout 0: a check needs at least 1 second");
     misuse(
         &["-t", "5:maybe"],
@@ -214,6 +219,8 @@ fn a_row_without_what_the_others_have_is_noticed() {
         "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n0 0 192.0.2.10:443 203.0.113.7:2\n",
         "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\ntcp\n",
         "ESTAB 0 0 192.0.2.10:443 203.0.113.7:1\nbash: netstat: command not found\n",
+        "ESTAB 0 0 192.0.2.10:443 203.0.113.7:1\nKilled\n",
+        "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\nSegmentation fault\n",
         "Proto Local Foreign State\n  TCP    mypc:https    client:https    ESTABLISHED\n",
         "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\n  TCP 1.2.3.4:443\n",
     ] {

@@ -180,7 +180,13 @@ fn a_command_of_ones_own_and_a_forced_one() {
         // Who reaches a server by TCP is in its table.
         let ran = world.check_by_key(&["--command", "ss -tan | head -1"]);
         assert!(
-            ran.answer().ends_with("listed no socket, not even that of this session"),
+            ran.answer().ends_with("listed sockets, but not that of this session"),
+            "{}",
+            ran.stdout
+        );
+        let ran = world.check_by_key(&["--command", "ss -tln"]);
+        assert!(
+            ran.answer().ends_with("listed sockets, but not that of this session"),
             "{}",
             ran.stdout
         );

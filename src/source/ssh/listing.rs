@@ -131,7 +131,10 @@ impl Listing {
                 let line = text.lines().map(str::trim).find(|line| !line.is_empty());
                 self.first = line.map(|line| line.chars().take(120).collect());
                 return match self.pending.is_empty() {
-                    true => Err(self.nothing(&[])),
+                    true => match self.remote.end()? {
+                        Ok(()) => Err(self.nothing(&[])),
+                        Err(problem) => Err(self.broken(&problem)),
+                    },
                     false => Ok(raw("what the server runs for this key")),
                 };
             }
@@ -347,7 +350,7 @@ fn byte_order(machine: &str) -> ByteOrder {
 fn own_ends(socket: &TcpStream) -> Option<OwnConnection> {
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     let (here, there) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
-    Some(OwnConnection { local: canonical(there), peer: canonical(here) })
+    Some(OwnConnection { local: canonical(there), peer: canonical(here), is_certain: false })
 }
 
 /// The connection that this very session is, as the server sees it:
@@ -359,7 +362,8 @@ fn own_connection(words: &[&str]) -> Option<OwnConnection> {
         let address = address.split('%').next()?.parse::<std::net::IpAddr>().ok()?;
         Some(SocketAddr::new(address.to_canonical(), port.parse().ok()?))
     };
-    Some(OwnConnection { local: end(server, server_port)?, peer: end(client, client_port)? })
+    let (local, peer) = (end(server, server_port)?, end(client, client_port)?);
+    Some(OwnConnection { local, peer, is_certain: true })
 }
 
 #[cfg(test)]
