@@ -229,7 +229,8 @@ impl Listing {
                 self.end = self.start + length;
                 // Blank lines come before the marks, in case a tool ends without.
                 if *within && !is_blank {
-                    *n_lines += lines[..length].iter().filter(|&&it| it == b'\n').count();
+                    let rows = lines[..length].split(|&byte| byte == b'\n');
+                    *n_lines += rows.filter(|row| !row.trim_ascii().is_empty()).count();
                 } else {
                     self.start = self.end;
                 }
