@@ -97,6 +97,15 @@ pub fn run(command: &mut Command) -> Ran {
     }
 }
 
+/// Puts the check where any user can run it.
+///
+/// By cp(1): were the copy written by this process, another test's child might
+/// still have it open for writing, and nobody could run it.
+pub fn copy_of_the_check(to: &Path) {
+    let copied = Command::new("cp").arg(CHECK).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 /// A listing of net-tools in which each address has so many connections.
 pub fn listing(counts: &[(&str, usize)]) -> String {
     let mut text = "Active Internet connections (w/o servers)\n\
