@@ -13,6 +13,7 @@ mod sentence;
 
 pub use nagios::{LISTED, failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
+pub use sentence::left_out;
 
 /// What one run has to say.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@ use std::{path::PathBuf, time::Instant};
 
 use crate::{
     exclude_file::{self, ExcludeFileError},
-    filter::{Filter, LeftOut, Selection},
+    filter::{Filter, Selection},
     history::{History, Previous, Sample},
     parse::ParseError,
     report::{self, Report, Trouble},
@@ -197,7 +197,7 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     }
     progress.enter(Stage::Reporting);
     details.extend(history.previous.as_ref().map(|previous| earlier(previous, sample.when)));
-    details.extend(what_was_left_out(&left_out));
+    details.extend(report::left_out(&left_out));
     Ok(Report {
         sample,
         left_out,
@@ -253,20 +253,4 @@ fn earlier(previous: &Previous, now: u64) -> String {
         Some(age) => format!("Earlier sample, {age} s ago: {who}"),
         None => format!("Earlier sample, in the future: {who}"),
     }
-}
-
-fn what_was_left_out(left_out: &LeftOut) -> Vec<String> {
-    let mut lines: Vec<_> =
-        left_out.excluded.iter().map(|(network, n)| format!("Excluded {network}: {n}")).collect();
-    for (n, what) in [
-        (left_out.other_family, "of the other address family"),
-        (left_out.other_port, "to other ports"),
-        (left_out.other_state, "in other states"),
-        (left_out.outbound, "opened by this host"),
-    ] {
-        if n > 0 {
-            lines.push(format!("Excluded, {what}: {n}"));
-        }
-    }
-    lines
 }

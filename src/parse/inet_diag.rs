@@ -25,8 +25,10 @@ const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+/// IPv4, as a message names it.
+pub const AF_INET: u8 = 2;
+/// IPv6.
+pub const AF_INET6: u8 = 10;
 
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;

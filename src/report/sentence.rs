@@ -44,18 +44,31 @@ pub(super) fn verdict(sample: &Sample, left_out: &LeftOut, verdict: &Verdict) ->
 }
 
 fn n_left_out(left_out: &LeftOut) -> String {
-    let parts: Vec<_> = [
-        (left_out.n_excluded(), "excluded"),
+    let excluded = (left_out.n_excluded(), "excluded");
+    let parts: Vec<_> = std::iter::once(excluded)
+        .chain(not_selected(left_out))
+        .filter(|&(n, _)| n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// What did not count for not being asked for, and why.
+fn not_selected(left_out: &LeftOut) -> [(u64, &'static str); 4] {
+    [
         (left_out.other_family, "of the other address family"),
         (left_out.other_port, "to other ports"),
         (left_out.other_state, "in other states"),
-        (left_out.outbound, "outbound"),
+        (left_out.outbound, "opened by this host"),
     ]
-    .into_iter()
-    .filter(|&(n, _)| n > 0)
-    .map(|(n, what)| format!("{n} {what}"))
-    .collect();
-    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// What did not count, a line for each reason.
+#[must_use]
+pub fn left_out(left_out: &LeftOut) -> Vec<String> {
+    let networks = left_out.excluded.iter().map(|(network, n)| format!("Excluded {network}: {n}"));
+    let others = not_selected(left_out).into_iter().filter(|&(n, _)| n > 0);
+    networks.chain(others.map(|(n, what)| format!("Excluded, {what}: {n}"))).collect()
 }
 
 /// `28.1 (5 x stddev 5.62)`

@@ -18,15 +18,13 @@ use rustix::net::{
 use crate::{
     capture::{ByteOrder, Capture, Format},
     connection::TcpStates,
-    parse::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, refusal},
+    parse::inet_diag::{AF_INET, AF_INET6, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, refusal},
 };
 
 use super::{SourceError, read_buffered};
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// What the kernel puts into one datagram of a dump at most.
 const DATAGRAM: usize = 32 * 1024;

@@ -16,9 +16,10 @@ pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshErro
     let addresses = resolve(server)?;
     watch.set("connecting");
     let stream = connect(server, &addresses, &clock)?;
-    let socket = stream
-        .try_clone()
-        .map_err(|source| SshError::Resolve { host: server.host.clone(), source })?;
+    let socket = stream.try_clone().map_err(|error| SshError::Handshake {
+        host: server.host.clone(),
+        problem: format!("cannot wait on its connection: {error}"),
+    })?;
     clock.note("connect");
 
     watch.set("agreeing on keys");
