@@ -14,13 +14,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{deliver, report, verdict::Status};
+use crate::{deliver, verdict::Status};
 
 mod args;
 mod check;
 mod duration;
+mod in_time;
+mod request;
 mod server;
 mod target;
+mod usage;
 mod value;
 
 pub use args::{command, manual_options};
@@ -115,15 +118,31 @@ struct Answer {
     until: Option<Instant>,
 }
 
-impl Answer {
-    /// The answer of a check that came to no verdict.
-    fn failure(status: Status, problem: &str, more: &[String]) -> Self {
-        Self {
-            output: report::failure(status, problem, more),
-            complaint: String::new(),
-            exit_code: status.exit_code(),
-            until: None,
-        }
+/// Why a program came to no verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Failure {
+    /// What failed, on what, and why; on one line.
+    problem: String,
+    /// What else there is to say, and what to do.
+    more: Vec<String>,
+    /// Whether it is that the time was up.
+    is_late: bool,
+}
+
+impl Failure {
+    fn new(problem: &str, more: Vec<String>) -> Self {
+        Self { problem: problem.to_owned(), more, is_late: false }
+    }
+
+    /// A panic is a mistake in topip.
+    fn internal(panic: &(dyn Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        let more = "This is a mistake in topip. Please report it with the command line.".to_owned();
+        Self::new(&format!("internal error: {text}"), vec![more])
     }
 }
 
@@ -133,12 +152,12 @@ pub fn main(built_as: Applet) -> ExitCode {
     let invocation = Invocation::of_this_process();
     // What a panic has to say goes into the answer, not to standard error.
     panic::set_hook(Box::new(|_| {}));
-    let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(built_as, invocation)))
-        .unwrap_or_else(|panic| internal_error(&*panic));
+    let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(built_as, &invocation)))
+        .unwrap_or_else(|panic| check::panicked(&Failure::internal(&*panic)));
     deliver(answer)
 }
 
-fn answer(built_as: Applet, invocation: Invocation) -> Answer {
+fn answer(built_as: Applet, invocation: &Invocation) -> Answer {
     match Applet::by_name(&invocation.name).unwrap_or(built_as) {
         Applet::Check => check::answer(invocation),
         applet @ (Applet::Munin | Applet::Log) => Answer {
@@ -148,17 +167,6 @@ fn answer(built_as: Applet, invocation: Invocation) -> Answer {
             until: None,
         },
     }
-}
-
-/// A panic is a mistake in topip, and no verdict.
-fn internal_error(panic: &(dyn Any + Send)) -> Answer {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given");
-    let more = ["This is a mistake in topip. Please report it with the command line.".to_owned()];
-    Answer::failure(Status::Unknown, &format!("internal error: {text}"), &more)
 }
 
 /// An answer that cannot be given is no OK; nor is one that nobody takes.

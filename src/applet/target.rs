@@ -16,8 +16,8 @@ use crate::{
 };
 
 use super::{
-    Answer, Invocation,
-    args::{CheckArgs, HostKey, How, Timeout},
+    Failure, Invocation,
+    args::{HostKey, How, SampleArgs, Timeout},
     server::ServerName,
 };
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
 
 /// How long the run may take.
-pub(super) fn timeout(args: &CheckArgs, invocation: &Invocation) -> Timeout {
+pub(super) fn timeout(args: &SampleArgs, invocation: &Invocation) -> Timeout {
     let asks = n_reached(args) == 1 && invocation.has_terminal;
     let after = if asks { PATIENCE_WITH_PEOPLE } else { PATIENCE };
     args.timeout.unwrap_or(Timeout { after, status: Status::Unknown })
@@ -34,28 +34,28 @@ pub(super) fn timeout(args: &CheckArgs, invocation: &Invocation) -> Timeout {
 
 /// What to look at.
 pub(super) fn targets(
-    args: &CheckArgs,
+    args: &SampleArgs,
     invocation: &Invocation,
     timeout: Timeout,
     tcp_states: TcpStates,
-) -> Result<Vec<Target>, Answer> {
-    if args.password.is_some() {
+) -> Result<Vec<Target>, Failure> {
+    if args.login.password.is_some() {
         // It has been seen by whoever looked; where this fails, it is seen longer.
         let _ = command_line::wipe_passwords();
     }
-    if let Some(path) = &args.input {
+    if let Some(path) = &args.look.input {
         let source = match path == Path::new("-") {
             true => Source::StandardInput,
             false => Source::File(path.clone()),
         };
         return Ok(vec![Target { name: "input".to_owned(), sources: vec![source] }]);
     }
-    if args.hostname.is_empty() {
+    if args.look.hostname.is_empty() {
         return Ok(vec![here(args, tcp_states)]);
     }
     let way = if n_reached(args) > 0 { Some(Way::of(args, invocation, timeout)?) } else { None };
     let mut targets: Vec<Target> = Vec::new();
-    for server in &args.hostname {
+    for server in &args.look.hostname {
         let target = match &way {
             Some(way) if !server.is_here() => way.to(server)?,
             _ => here(args, tcp_states),
@@ -69,20 +69,20 @@ pub(super) fn targets(
 }
 
 /// How many servers have to be logged in to.
-fn n_reached(args: &CheckArgs) -> usize {
-    args.hostname.iter().filter(|server| !server.is_here()).count()
+fn n_reached(args: &SampleArgs) -> usize {
+    args.look.hostname.iter().filter(|server| !server.is_here()).count()
 }
 
 /// This machine. The kernel is asked only for what counts, as far as it can be
 /// told what that is: states, and one port.
-fn here(args: &CheckArgs, tcp_states: TcpStates) -> Target {
-    let port = match &args.port[..] {
+fn here(args: &SampleArgs, tcp_states: TcpStates) -> Target {
+    let port = match &args.look.port[..] {
         [range] if range.start() == range.end() => Some(*range.start()),
         _ => None,
     };
-    let tcp_states = if args.inbound { tcp_states.and_listen() } else { tcp_states };
+    let tcp_states = if args.look.inbound { tcp_states.and_listen() } else { tcp_states };
     let netlink = Source::Netlink { tcp_states, port };
-    let sources = match args.source {
+    let sources = match args.look.source {
         How::Auto => vec![netlink, Source::Proc],
         How::Netlink => vec![netlink],
         How::Proc => vec![Source::Proc],
@@ -92,7 +92,7 @@ fn here(args: &CheckArgs, tcp_states: TcpStates) -> Target {
 
 /// How servers are reached: the same for all of them.
 struct Way<'a> {
-    args: &'a CheckArgs,
+    args: &'a SampleArgs,
     account: Option<Account>,
     credentials: Credentials,
     known_hosts: Vec<PathBuf>,
@@ -100,35 +100,38 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn of(args: &'a CheckArgs, invocation: &Invocation, timeout: Timeout) -> Result<Self, Answer> {
+    fn of(
+        args: &'a SampleArgs,
+        invocation: &Invocation,
+        timeout: Timeout,
+    ) -> Result<Self, Failure> {
         if cfg!(not(feature = "ssh")) {
-            let more = ["Build it with the feature ssh, which is on by default.".to_owned()];
-            return Err(Answer::failure(
-                Status::Unknown,
-                "this topip was built without SSH",
-                &more,
-            ));
+            let more = vec!["Build it with the feature ssh, which is on by default.".to_owned()];
+            return Err(Failure::new("this topip was built without SSH", more));
         }
         let account = account::current();
-        if account.is_none() && args.known_hosts.is_none() && args.host_key == HostKey::AcceptNew {
-            let more = ["Name a file with --known-hosts.".to_owned()];
+        if account.is_none()
+            && args.login.known_hosts.is_none()
+            && args.login.host_key == HostKey::AcceptNew
+        {
+            let more = vec!["Name a file with --known-hosts.".to_owned()];
             let problem = "cannot accept new host keys: this user has no home to keep them in";
-            return Err(Answer::failure(Status::Unknown, problem, &more));
+            return Err(Failure::new(problem, more));
         }
         let ssh = account.as_ref().map(|account| account.home.join(".ssh"));
         let in_home = |names: &[&str]| -> Vec<PathBuf> {
             ssh.iter().flat_map(|ssh| names.iter().map(move |name| ssh.join(name))).collect()
         };
         let credentials = Credentials {
-            identities: args.identity.clone(),
-            passphrase: args.passphrase_file.as_deref().map(secret).transpose()?,
+            identities: args.login.identity.clone(),
+            passphrase: args.login.passphrase_file.as_deref().map(secret).transpose()?,
             password: password(args, invocation)?,
             agent: invocation.variable("SSH_AUTH_SOCK").map(PathBuf::from),
             default_identities: in_home(&["id_ed25519", "id_ecdsa", "id_rsa"]),
             // Two that ask at once would read one another's answers.
             may_ask: invocation.has_terminal && n_reached(args) == 1,
         };
-        let known_hosts = match &args.known_hosts {
+        let known_hosts = match &args.login.known_hosts {
             Some(file) => vec![file.clone()],
             None => {
                 let system = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
@@ -140,13 +143,13 @@ impl<'a> Way<'a> {
         Ok(Self { args, account, credentials, known_hosts, patience: timeout.after })
     }
 
-    fn to(&self, name: &ServerName) -> Result<Target, Answer> {
-        let user = name.user.clone().or_else(|| self.args.username.clone());
+    fn to(&self, name: &ServerName) -> Result<Target, Failure> {
+        let user = name.user.clone().or_else(|| self.args.login.username.clone());
         let user = user.or_else(|| self.account.as_ref().map(|account| account.name.clone()));
         let Some(user) = user else {
-            let more = ["Name one with --username.".to_owned()];
+            let more = vec!["Name one with --username.".to_owned()];
             let problem = format!("cannot log in to {}: this user has no name", name.host);
-            return Err(Answer::failure(Status::Unknown, &problem, &more));
+            return Err(Failure::new(&problem, more));
         };
         let server = Server {
             host: name.host.clone(),
@@ -154,13 +157,13 @@ impl<'a> Way<'a> {
             user,
             credentials: self.credentials.clone(),
             known_hosts: self.known_hosts.clone(),
-            known_hosts_asked_for: self.args.known_hosts.is_some(),
-            host_key_policy: match self.args.host_key {
+            known_hosts_asked_for: self.args.login.known_hosts.is_some(),
+            host_key_policy: match self.args.login.host_key {
                 HostKey::Strict => HostKeyPolicy::Strict,
                 HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
                 HostKey::Ignore => HostKeyPolicy::Ignore,
             },
-            command: self.args.command.clone(),
+            command: self.args.login.command.clone(),
             patience: self.patience,
         };
         Ok(Target { name: server.name(), sources: vec![Source::Ssh(Box::new(server))] })
@@ -168,18 +171,17 @@ impl<'a> Way<'a> {
 }
 
 /// The password, from wherever it was given; what can be wiped is.
-fn password(args: &CheckArgs, invocation: &Invocation) -> Result<Option<Secret>, Answer> {
-    if let Some(password) = &args.password {
+fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>, Failure> {
+    if let Some(password) = &args.login.password {
         return Ok(Some(password.clone()));
     }
-    if let Some(file) = &args.password_file {
+    if let Some(file) = &args.login.password_file {
         return secret(file).map(Some);
     }
     let variable = invocation.variable("TOPIP_PASSWORD");
     Ok(variable.map(|text| Secret::new(text.to_string_lossy().into_owned())))
 }
 
-fn secret(file: &Path) -> Result<Secret, Answer> {
-    secret_file::read(file)
-        .map_err(|error| Answer::failure(Status::Unknown, &chain(&error), &[error.advice()]))
+fn secret(file: &Path) -> Result<Secret, Failure> {
+    secret_file::read(file).map_err(|error| Failure::new(&chain(&error), vec![error.advice()]))
 }

@@ -1,0 +1,83 @@
+//! Options: what is looked at, and what of it counts.
+use std::{ops::RangeInclusive, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    applet::{server::ServerName, value::ports},
+    connection::TcpState,
+    filter::Network,
+};
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What is looked at")]
+pub(in crate::applet) struct LookArgs {
+    /// Servers to reach by SSH, whose counts add up; none, localhost and its
+    /// addresses are this host
+    #[arg(
+        short = 'H',
+        visible_short_alias = 's',
+        long,
+        visible_alias = "server",
+        value_name = "[USER@]HOST[:PORT],...",
+        value_delimiter = ',',
+        conflicts_with = "input"
+    )]
+    pub(in crate::applet) hostname: Vec<ServerName>,
+    /// Read a saved listing instead of looking at this host; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "source")]
+    pub(in crate::applet) input: Option<PathBuf>,
+    /// How to look at this host
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(in crate::applet) source: How,
+    /// Count IPv4 only; IPv4-mapped addresses are IPv4
+    #[arg(short = '4', conflicts_with = "six")]
+    pub(in crate::applet) four: bool,
+    /// Count IPv6 only
+    #[arg(short = '6')]
+    pub(in crate::applet) six: bool,
+    /// Accepted and without effect: IPv4-mapped addresses always count as IPv4
+    #[arg(long)]
+    ipv6: bool,
+    /// Count only connections to these ports of this host
+    #[arg(
+        long,
+        value_name = "PORT[-PORT],...",
+        value_delimiter = ',',
+        value_parser = ports
+    )]
+    pub(in crate::applet) port: Vec<RangeInclusive<u16>>,
+    /// Count only connections in these TCP states
+    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
+    pub(in crate::applet) state: Vec<TcpState>,
+    /// Do not count connections in these TCP states
+    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
+    pub(in crate::applet) exclude_state: Vec<TcpState>,
+    /// Count only connections to a port that is listened on
+    #[arg(long)]
+    pub(in crate::applet) inbound: bool,
+    /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
+    #[arg(short = 'x', long, value_name = "NET,...", value_delimiter = ',')]
+    pub(in crate::applet) exclude: Vec<Network>,
+    /// Do not count the networks in this file, one a line, # for comments
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::applet) exclude_file: Vec<PathBuf>,
+    /// Count 127.0.0.0/8, ::1 and 192.168.0.0/16 too
+    #[arg(long)]
+    pub(in crate::applet) no_default_excludes: bool,
+}
+
+/// Ways to look at this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in crate::applet) enum How {
+    /// By netlink, and by /proc where that is not to be had.
+    #[default]
+    #[value(help = None)]
+    Auto,
+    /// By netlink alone.
+    #[value(help = None)]
+    Netlink,
+    /// By /proc alone.
+    #[value(help = None)]
+    Proc,
+}

@@ -1,0 +1,186 @@
+//! What the options ask for: from a command line to a run.
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    connection::TcpStates,
+    filter::{DEFAULT_EXCLUDES, IpFamily, Network, Selection},
+    range::Range,
+    report::LISTED,
+    rule::{Rule, Trigger},
+    run::{Check, Target},
+    state_file::Place,
+};
+
+use super::{
+    Applet, Failure, Invocation,
+    args::{LookArgs, RuleName, SampleArgs},
+    target,
+};
+
+/// How many addresses there is something to say about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// The top ones.
+    Some,
+    /// Every one.
+    All,
+}
+
+/// What the options ask for.
+pub(super) fn check(
+    args: SampleArgs,
+    applet: Applet,
+    listed: Listed,
+    invocation: &Invocation,
+) -> Result<Check, Failure> {
+    let timeout = target::timeout(&args, invocation);
+    let tcp_states = tcp_states(&args.look);
+    let targets = target::targets(&args, invocation, timeout, tcp_states)?;
+    let state = place(&args, applet, invocation, &targets);
+    let SampleArgs { look, judging, .. } = args;
+    let judged = judging.top.filter(|&top| top > 1);
+    let mut excludes = look.exclude;
+    if !look.no_default_excludes {
+        let network = |text: &str| text.parse::<Network>().expect("it is a network");
+        excludes.extend(DEFAULT_EXCLUDES.map(network));
+    }
+    let deadline = invocation.started + timeout.after;
+    let stddev = Trigger::Stddev(judging.stddev);
+    let lognormal = Trigger::Lognormal { false_alarm_rate: judging.false_alarm_rate };
+    let (trigger, beside) = match judging.rule {
+        RuleName::Stddev => (stddev, lognormal),
+        RuleName::Lognormal => (lognormal, stddev),
+    };
+    Ok(Check {
+        targets,
+        selection: Selection {
+            family: match (look.four, look.six) {
+                (true, _) => Some(IpFamily::V4),
+                (_, true) => Some(IpFamily::V6),
+                _ => None,
+            },
+            excludes,
+            ports: look.port,
+            tcp_states,
+            inbound: look.inbound,
+        },
+        exclude_files: look.exclude_file,
+        judged,
+        listed: match listed {
+            Listed::All => usize::MAX,
+            Listed::Some => judged.unwrap_or(LISTED),
+        },
+        rule: Rule {
+            trigger,
+            beside,
+            floor: judging.floor,
+            consecutive: judging.consecutive,
+            max_age: Some(judging.max_age).filter(|age| !age.is_zero()),
+            warning: judging.warning,
+            critical: judging.critical,
+        },
+        state,
+        // Some time is left for the rest.
+        deadline: deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline),
+    })
+}
+
+/// The states that count.
+fn tcp_states(args: &LookArgs) -> TcpStates {
+    let some = match args.state[..] {
+        [] => TcpStates::CONNECTED,
+        _ => TcpStates::of(&args.state),
+    };
+    some.without(TcpStates::of(&args.exclude_state))
+}
+
+/// Where the state file is: where it is asked for, or where the plugin
+/// guidelines, the package or the user's home have a place for it.
+fn place(args: &SampleArgs, applet: Applet, invocation: &Invocation, targets: &[Target]) -> Place {
+    if let Some(path) = &args.judging.state_file {
+        return Place::File(path.clone());
+    }
+    let folder = |name: &str| invocation.variable(name).map(PathBuf::from);
+    // A relative one would depend on where the check happens to be run.
+    let absolute = |name: &str| folder(name).filter(|folder| folder.is_absolute());
+    let asked_for = folder("MP_STATE_PATH").or_else(|| folder("NAGIOS_PLUGIN_STATE_DIRECTORY"));
+    let asked_for = asked_for.or_else(|| match applet {
+        Applet::Munin => folder("MUNIN_PLUGSTATE"),
+        Applet::Check | Applet::Log => None,
+    });
+    let home = || absolute("HOME").map(|home| home.join(".local/state"));
+    let (shared, own) = match asked_for {
+        Some(folder) => (None, Some(folder)),
+        None => {
+            let own = absolute("XDG_STATE_HOME").or_else(home).map(|state| state.join("topip"));
+            (Some(PathBuf::from("/var/lib/topip")), own)
+        }
+    };
+    let applet = applet.name();
+    let servers = Target::names(targets).join("+");
+    let servers: String = servers.chars().map(file_letter).take(64).collect();
+    let name = format!("{applet}-{servers}-{:016x}.ron", fnv1a(&selection(args, targets)));
+    Place::Below { shared, own, name }
+}
+
+/// A letter of a server's name, in a file's.
+fn file_letter(letter: char) -> char {
+    if letter.is_ascii_alphanumeric() || "-.+".contains(letter) { letter } else { '_' }
+}
+
+/// What makes a check another one: what it looks at, and how it judges that.
+/// Two services that share a sample would each find the other's a moment ago,
+/// and call that twice on end.
+fn selection(args: &SampleArgs, targets: &[Target]) -> String {
+    let SampleArgs { look, login, judging, .. } = args;
+    let input = look.input.as_ref().map(|path| path.display().to_string());
+    let mut excludes: Vec<_> = look.exclude.iter().map(ToString::to_string).collect();
+    excludes.sort();
+    let looks_at = format!(
+        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {}",
+        Target::names(targets),
+        login.command,
+        look.port,
+        tcp_states(look).bits(),
+        look.inbound,
+        look.four,
+        look.six,
+        look.exclude_file,
+        look.no_default_excludes
+    );
+    let range = |range: Option<Range>| range.map(|range| range.to_string());
+    let judges = format!(
+        "{:?} {:?} {} {} {} {} {:?} {:?} {:?}",
+        judging.top.filter(|&top| top > 1),
+        judging.rule,
+        judging.stddev,
+        judging.false_alarm_rate,
+        judging.floor,
+        judging.consecutive,
+        judging.max_age,
+        range(judging.warning),
+        range(judging.critical)
+    );
+    format!("{looks_at} {judges}")
+}
+
+/// FNV-1a with 64 bits (draft-eastlake-fnv): the same in every version and on
+/// every machine, which the hashes of the standard library are not. Nothing
+/// here is chosen by a stranger.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_one_that_was_published() {
+        assert_eq!(fnv1a(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a("foobar"), 0x8594_4171_f739_67e8);
+    }
+}

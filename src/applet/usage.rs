@@ -1,0 +1,31 @@
+//! What is wrong with a command line.
+use clap::error::{ContextKind, ErrorKind};
+
+/// What is wrong with a command line, in one sentence.
+pub(super) fn misuse(error: &clap::Error) -> String {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let option = context(ContextKind::InvalidArg).unwrap_or_default();
+    // "--warning <RANGE>"
+    let option = option.split_whitespace().next().unwrap_or_default();
+    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    match (error.kind(), std::error::Error::source(error)) {
+        (ErrorKind::ValueValidation, Some(reason)) => {
+            let value = if value.is_empty() { "(empty)".to_owned() } else { value };
+            format!("cannot read {option} {value}: {reason}")
+        }
+        (ErrorKind::InvalidValue, _) if value.is_empty() => format!("{option} needs a value"),
+        (ErrorKind::InvalidValue, _) => {
+            let known = context(ContextKind::ValidValue).unwrap_or_default();
+            format!("cannot read {option} {value}: not one of {known}")
+        }
+        (ErrorKind::UnknownArgument, _) if option.starts_with('-') => {
+            format!("there is no option {option}")
+        }
+        (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
+        _ => {
+            let text = error.render().to_string();
+            let line = text.lines().next().unwrap_or("the command line is not understood");
+            line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
+        }
+    }
+}
