@@ -1,9 +1,10 @@
 //! Decides which connections count, and remembers why the others do not.
-use std::{collections::BTreeSet, fmt, net::IpAddr, ops::RangeInclusive, str::FromStr};
+use std::{collections::BTreeSet, net::IpAddr, ops::RangeInclusive};
 
-use cidr::{Family, IpCidr, IpInet};
-
-use crate::connection::{Connection, TcpState, TcpStates};
+use crate::{
+    connection::{Connection, TcpState, TcpStates},
+    network::Network,
+};
 
 /// What is not counted unless it is asked for: the host itself, and the
 /// private range that topip.py left out.
@@ -62,6 +63,9 @@ pub struct LeftOut {
     pub untold_state: u64,
     /// How many this host has opened itself, where those to it were asked for.
     pub outbound: u64,
+    /// How many lead from this host to itself, by an address that is not
+    /// loopback.
+    pub own: u64,
     /// The excluded networks, and how many connections each took out; those
     /// that took none are not named.
     pub excluded: Vec<(Network, u64)>,
@@ -75,6 +79,7 @@ impl LeftOut {
         self.other_state += other.other_state;
         self.untold_state += other.untold_state;
         self.outbound += other.outbound;
+        self.own += other.own;
         for (network, n) in other.excluded {
             match self.excluded.iter_mut().find(|(it, _)| *it == network) {
                 Some((_, sum)) => *sum += n,
@@ -106,8 +111,8 @@ impl Filter {
         let excludes = &mut selection.excludes;
         // In order, and none within another, so that one look finds the only one
         // that an address can be in. A network comes before those within it.
-        excludes.sort_by_key(|network| (network.0.first_address(), network.0.network_length()));
-        excludes.dedup_by(|inner, outer| outer.0.contains(&inner.0.first_address()));
+        excludes.sort();
+        excludes.dedup_by(|inner, outer| outer.contains(inner.first_address()));
         let excluded = vec![0; excludes.len()];
         Self { selection, excluded, left_out: LeftOut::default(), listening: BTreeSet::new() }
     }
@@ -144,11 +149,15 @@ impl Filter {
             self.left_out.other_family += 1;
             return false;
         }
+        if is_own(connection, peer) {
+            self.left_out.own += 1;
+            return false;
+        }
         // Of a cut address only the leading bits are known: a network takes it
         // out where it would whatever the rest is.
         let known = connection.peer_cut.unwrap_or(u8::MAX);
         match self.network_of(peer) {
-            Some(index) if self.selection.excludes[index].0.network_length() <= known => {
+            Some(index) if self.selection.excludes[index].length() <= known => {
                 self.excluded[index] += 1;
                 false
             }
@@ -158,9 +167,9 @@ impl Filter {
 
     fn network_of(&self, peer: IpAddr) -> Option<usize> {
         let networks = &self.selection.excludes;
-        let behind = networks.partition_point(|network| network.0.first_address() <= peer);
+        let behind = networks.partition_point(|network| network.first_address() <= peer);
         let index = behind.checked_sub(1)?;
-        networks[index].0.contains(&peer).then_some(index)
+        networks[index].contains(peer).then_some(index)
     }
 
     /// The ports that are listened on, where only connections to them count. The
@@ -179,75 +188,14 @@ impl Filter {
     }
 }
 
-/// An address or a network in CIDR notation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network(IpCidr);
-
-/// Why a text is no network.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NetworkError {
-    /// Not of the form.
-    #[error("not an address or network; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
-    Form,
-    /// More bits than the family has, or than an IPv4-mapped one leaves.
-    #[error("a network of {family} has at most {most} bits")]
-    Length {
-        /// IPv4 or IPv6.
-        family: &'static str,
-        /// 32 or 128.
-        most: u8,
-    },
-}
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    /// Takes an address as a network of one, host bits as they come
-    /// (`10.1.2.3/8` is `10.0.0.0/8`), and `::ffff:192.0.2.0/120` as
-    /// `192.0.2.0/24`, since mapped addresses count as IPv4.
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let text = text.trim();
-        let (address, length) = match text.split_once('/') {
-            None => (text, None),
-            Some((address, length)) => (address, Some(length)),
-        };
-        let address: IpAddr = address.parse().map_err(|_| NetworkError::Form)?;
-        let (family, most) = match address {
-            IpAddr::V4(_) => ("IPv4", Family::Ipv4.len()),
-            IpAddr::V6(_) => ("IPv6", Family::Ipv6.len()),
-        };
-        let length = match length {
-            None => most,
-            Some(digits) if is_number(digits) => digits
-                .parse()
-                .ok()
-                .filter(|&length| length <= most)
-                .ok_or(NetworkError::Length { family, most })?,
-            Some(_) => return Err(NetworkError::Form),
-        };
-        let canonical = address.to_canonical();
-        let inet = match (address, canonical) {
-            (IpAddr::V6(_), IpAddr::V4(_)) if length >= 96 => IpInet::new(canonical, length - 96),
-            _ => IpInet::new(address, length),
-        };
-        let inet = inet.map_err(|_| NetworkError::Length { family, most })?;
-        Ok(Self(inet.network()))
-    }
-}
-
-fn is_number(digits: &str) -> bool {
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-impl fmt::Display for Network {
-    /// An address without its length where it stands for itself.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.first_address())?;
-        if self.0.is_host_address() {
-            return Ok(());
-        }
-        write!(f, "/{}", self.0.network_length())
-    }
+/// Whether a host is its own client, which is no news. For a connection to an
+/// address of its own, a host takes that same address to connect from (Linux:
+/// `ip route get`), so that every table shows it, wherever it is from. Loopback
+/// is for the excludes to name.
+fn is_own(connection: &Connection, peer: IpAddr) -> bool {
+    peer == connection.local.ip().to_canonical()
+        && !peer.is_loopback()
+        && connection.peer_cut.is_none()
 }
 
 #[cfg(test)]
@@ -257,50 +205,6 @@ mod tests {
     use crate::connection::TcpState;
 
     use super::*;
-
-    #[track_caller]
-    fn network(text: &str, expected: &str) {
-        let found = match text.parse::<Network>() {
-            Ok(network) => network.to_string(),
-            Err(error) => error.to_string(),
-        };
-        assert_eq!(found, expected, "{text:?}");
-    }
-
-    #[test]
-    fn networks() {
-        network("10.0.0.0/8", "10.0.0.0/8");
-        network("10.1.2.3/8", "10.0.0.0/8");
-        network("192.0.2.7", "192.0.2.7");
-        network("192.0.2.7/32", "192.0.2.7");
-        network("0.0.0.0/0", "0.0.0.0/0");
-        network("2001:DB8::/32", "2001:db8::/32");
-        network("::1", "::1");
-        network("::ffff:192.0.2.9/120", "192.0.2.0/24");
-        network("::ffff:192.0.2.9", "192.0.2.9");
-    }
-
-    #[test]
-    fn what_is_no_network() {
-        let form = NetworkError::Form.to_string();
-        for text in [
-            "",
-            "/8",
-            "10.0.0.0/",
-            "10.0.0.0/-1",
-            "10.0.0/8",
-            "010.0.0.0/8",
-            "web1",
-            "fe80::1%eth0",
-            ":: 1",
-            "10.0.0.0/+8",
-        ] {
-            network(text, &form);
-        }
-        network("10.0.0.0/33", "a network of IPv4 has at most 32 bits");
-        network("10.0.0.0/999999999999", "a network of IPv4 has at most 32 bits");
-        network("::/129", "a network of IPv6 has at most 128 bits");
-    }
 
     fn filter(family: Option<IpFamily>, excludes: &[&str]) -> Filter {
         let excludes = excludes.iter().map(|text| text.parse().expect("a network")).collect();
@@ -369,6 +273,21 @@ mod tests {
         let peers = ["203.0.113.7", "::ffff:203.0.113.7", "2001:db8::7"];
         check(filter(Some(IpFamily::V4), &[]), &peers, "203.0.113.7 ::ffff:203.0.113.7 |  | 1");
         check(filter(Some(IpFamily::V6), &[]), &peers, "2001:db8::7 |  | 2");
+    }
+
+    #[test]
+    fn a_host_is_not_its_own_client() {
+        let mut filter = filter(None, &[]);
+        let to = |local: &str, peer| Connection {
+            local: SocketAddr::new(local.parse().expect("an address"), 443),
+            ..connection(peer)
+        };
+        assert!(!filter.counts(&to("192.0.2.10", "192.0.2.10")));
+        assert!(!filter.counts(&to("192.0.2.10", "::ffff:192.0.2.10")));
+        assert!(!filter.counts(&to("2001:db8::10", "2001:db8::10")));
+        assert!(filter.counts(&to("192.0.2.10", "192.0.2.11")));
+        assert!(filter.counts(&to("127.0.0.1", "127.0.0.1")));
+        assert_eq!(filter.left_out().own, 3);
     }
 
     #[test]

@@ -1,19 +1,23 @@
-//! What one look at the sockets gave, and what is remembered of the last one.
-use std::net::IpAddr;
-
-use crate::{summary::Summary, tally::Peer};
+//! What one look at the sockets gave, and what is remembered of earlier ones.
+use crate::{
+    network::Network,
+    summary::Summary,
+    tally::{Counted, Grain, Peer},
+};
 
 /// One look at the sockets, counted.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Seconds since 1970-01-01 UTC.
     pub when: u64,
+    /// What is one peer.
+    pub grain: Grain,
     /// The peers worth naming, the busiest first; empty only where nothing was
     /// counted.
     pub top: Vec<Peer>,
-    /// The counts of all addresses, highest first.
+    /// The counts of all peers, highest first.
     pub counts: Vec<u64>,
-    /// The figures of the addresses that are judged.
+    /// The figures of the peers that are judged.
     pub summary: Summary,
     /// How many addresses have connections.
     pub addresses: u64,
@@ -22,10 +26,32 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// What `counted` comes to where peers are told apart by `grain`, the
+    /// `judged` top ones of them are judged, and `listed` may be named.
+    #[must_use]
+    pub fn of(
+        counted: &Counted,
+        when: u64,
+        grain: Grain,
+        judged: Option<usize>,
+        listed: usize,
+    ) -> Self {
+        let counts = counted.counts(grain);
+        Self {
+            when,
+            grain,
+            top: counted.top(listed, grain),
+            summary: Summary::of(&counts, judged),
+            addresses: counted.addresses(),
+            connections: counts.iter().sum(),
+            counts,
+        }
+    }
+
     /// Who has the most connections.
     #[must_use]
-    pub fn top_address(&self) -> Option<IpAddr> {
-        self.top.first().map(|peer| peer.address)
+    pub fn on_top(&self) -> Option<Network> {
+        self.top.first().map(|peer| peer.network)
     }
 }
 
@@ -37,29 +63,73 @@ pub struct History {
     pub previous: Option<Previous>,
 }
 
-/// What is remembered of a sample.
+/// What is remembered of a sample, and of those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Previous {
     /// Seconds since 1970-01-01 UTC.
     pub when: u64,
     /// Who had the most connections; `None` where there were none to count.
-    pub top_address: Option<IpAddr>,
+    pub on_top: Option<Network>,
     /// How many they had.
     pub connections: u64,
-    /// In how many samples on end that address had been on top.
+    /// In how many samples on end that peer had been on top.
     pub row: u32,
+    /// Who has been on top of late, the last one first, at most [`REMEMBERED`].
+    pub tops: Vec<OnTop>,
 }
 
+/// A peer that has been on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnTop {
+    /// Who.
+    pub network: Network,
+    /// In which sample first: seconds since 1970-01-01 UTC.
+    pub first: u64,
+    /// In which sample last.
+    pub last: u64,
+}
+
+/// How many peers that have been on top are remembered: a crowd that takes
+/// turns must not fill the disk.
+pub const REMEMBERED: usize = 20;
+
 impl Previous {
-    /// What is to be remembered of `sample`, with which `row` samples on end
-    /// have had the same address on top.
+    /// What is to be remembered of `sample` after `history`, with which `row`
+    /// samples on end have had the same peer on top.
     #[must_use]
-    pub fn of(sample: &Sample, row: u32) -> Self {
+    pub fn of(sample: &Sample, history: &History, row: u32) -> Self {
         Self {
             when: sample.when,
-            top_address: sample.top_address(),
+            on_top: sample.on_top(),
             connections: sample.summary.max,
             row,
+            tops: tops(sample, history),
         }
+    }
+}
+
+/// Who has been on top, with this sample.
+fn tops(sample: &Sample, history: &History) -> Vec<OnTop> {
+    let mut tops = history.tops().to_vec();
+    let Some(network) = sample.on_top() else {
+        return tops;
+    };
+    // A first time that lies in the future is that of a clock that was wrong.
+    let first = history.first_on_top(network).map_or(sample.when, |first| first.min(sample.when));
+    tops.retain(|top| top.network != network);
+    tops.insert(0, OnTop { network, first, last: sample.when });
+    tops.truncate(REMEMBERED);
+    tops
+}
+
+impl History {
+    /// When `network` was first seen on top, where that is remembered.
+    #[must_use]
+    pub fn first_on_top(&self, network: Network) -> Option<u64> {
+        self.tops().iter().find(|top| top.network == network).map(|top| top.first)
+    }
+
+    fn tops(&self) -> &[OnTop] {
+        self.previous.as_ref().map_or(&[], |previous| &previous.tops)
     }
 }

@@ -13,8 +13,10 @@
 //! ARCHITECTURE.md has the floors that they stand on and what holds between them.
 
 pub mod secret;
+pub mod clean;
 pub mod capture;
 pub mod connection;
+pub mod network;
 pub mod source;
 pub mod parse;
 pub mod filter;
@@ -24,8 +26,10 @@ pub mod history;
 pub mod range;
 pub mod verdict;
 pub mod rule;
+pub mod labels;
 pub mod report;
-pub mod exclude_file;
+pub mod network_file;
+pub mod resolve;
 pub mod secret_file;
 pub mod account;
 pub mod command_line;

@@ -1,33 +1,36 @@
 //! What one run has to say, as values; the modules below put it into words.
 use crate::{
     filter::LeftOut,
-    history::Sample,
+    history::{Previous, Sample},
     rule::Rule,
     verdict::{Status, Verdict},
 };
 
-mod clean;
+mod json;
 mod nagios;
 mod reading;
 mod sentence;
 
-pub use nagios::{LISTED, failure, nagios};
+pub use json::{Evidence, Port, State, json, json_failure};
+pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
 pub use sentence::left_out;
+
+/// How many peers are named unless all are asked for.
+pub const LISTED: usize = 10;
 
 /// What one run has to say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// What was counted.
-    pub sample: Sample,
+    /// What was counted and what came of it, for each way to tell peers apart;
+    /// there is one at least.
+    pub views: Vec<View>,
     /// What did not count.
     pub left_out: LeftOut,
     /// What the sample was held against.
     pub rule: Rule,
-    /// How many of the top addresses are judged; `None`: all.
+    /// How many of the top peers are judged; `None`: all.
     pub judged: Option<usize>,
-    /// What came of it.
-    pub verdict: Verdict,
     /// What could not be seen or kept: each makes the outcome at least UNKNOWN.
     pub troubles: Vec<Trouble>,
     /// What is worth telling all the same.
@@ -39,14 +42,42 @@ pub struct Report {
 }
 
 impl Report {
+    /// The view that the answer is about: the first of the worst.
+    #[must_use]
+    pub fn worst(&self) -> &View {
+        let worst = self.views.iter().rev().max_by_key(|view| view.verdict.status);
+        worst.expect("there is a view")
+    }
+
+    /// How many peers are named.
+    fn listed(&self, view: &View, verbosity: Verbosity) -> usize {
+        let all = view.sample.top.len();
+        match verbosity {
+            Verbosity::Everything => all,
+            _ => all.min(self.judged.unwrap_or(LISTED)),
+        }
+    }
+
     /// The outcome of the run.
     #[must_use]
     pub fn status(&self) -> Status {
+        let status = self.worst().verdict.status;
         match self.troubles.is_empty() {
-            true => self.verdict.status,
-            false => self.verdict.status.max(Status::Unknown),
+            true => status,
+            false => status.max(Status::Unknown),
         }
     }
+}
+
+/// A sample by one way to tell peers apart, judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// What was counted.
+    pub sample: Sample,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What was on record of the sample before it.
+    pub earlier: Option<Previous>,
 }
 
 /// Something that went wrong and did not end the run.
@@ -82,4 +113,9 @@ impl Verbosity {
             _ => Self::Everything,
         }
     }
+}
+
+/// To hundredths, as every form of report shows numbers.
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }

@@ -33,6 +33,18 @@ pub struct Rule {
     pub critical: Option<Range>,
 }
 
+impl Rule {
+    /// The rule for the `nth` of several ways to tell peers apart: the ranges are
+    /// about the first, whose count is the `max` of the perfdata.
+    #[must_use]
+    pub fn of_view(&self, nth: usize) -> Self {
+        match nth {
+            0 => self.clone(),
+            _ => Self { warning: None, critical: None, ..self.clone() },
+        }
+    }
+}
+
 /// How the limit is found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trigger {
@@ -120,7 +132,7 @@ fn row(
     history: &History,
     max_age: Option<Duration>,
 ) -> (u32, Option<FirstSample>) {
-    let alone = u32::from(sample.top_address().is_some());
+    let alone = u32::from(sample.on_top().is_some());
     let Some(previous) = &history.previous else {
         return (alone, Some(FirstSample::NoHistory));
     };
@@ -131,7 +143,7 @@ fn row(
     if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
         return (alone, Some(FirstSample::TooOld { age }));
     }
-    if sample.top_address().is_some() && sample.top_address() == previous.top_address {
+    if sample.on_top().is_some() && sample.on_top() == previous.on_top {
         (previous.row.saturating_add(1), None)
     } else {
         (alone, None)
@@ -140,26 +152,32 @@ fn row(
 
 #[cfg(test)]
 mod tests {
-    use crate::{history::Previous, summary::Summary, tally::Peer};
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use crate::{
+        connection::Connection,
+        history::Previous,
+        tally::{Grain, Tally},
+    };
 
     use super::*;
 
     /// A sample with these counts: the first belongs to 192.0.2.`top`.
     fn sample(when: u64, top: u8, counts: &[u64]) -> Sample {
-        let peer = |&connections: &u64| Peer {
-            address: [192, 0, 2, top].into(),
-            connections,
-            ports: Vec::new(),
-            states: Vec::new(),
-        };
-        Sample {
-            when,
-            top: counts.first().map(peer).into_iter().collect(),
-            counts: counts.to_vec(),
-            summary: Summary::of(counts, None),
-            addresses: counts.len() as u64,
-            connections: counts.iter().sum(),
+        let first = Ipv4Addr::new(192, 0, 2, top);
+        let others = (1..).map(|host| Ipv4Addr::new(198, 51, 100, host));
+        let mut tally = Tally::default();
+        for (&count, peer) in counts.iter().zip(std::iter::once(first).chain(others)) {
+            for port in 1..=count {
+                tally.add(&Connection {
+                    local: SocketAddr::new([192, 0, 2, 250].into(), 443),
+                    peer: SocketAddr::new(peer.into(), port as u16),
+                    tcp_state: None,
+                    peer_cut: None,
+                });
+            }
         }
+        Sample::of(&tally.finish(), when, Grain::ADDRESSES, None, 1)
     }
 
     fn rule() -> Rule {
@@ -182,7 +200,7 @@ mod tests {
         for sample in samples {
             let verdict = judge(sample, &history, rule);
             found.push(format!("{} {}", verdict.status, verdict.row));
-            history.previous = Some(Previous::of(sample, verdict.row));
+            history.previous = Some(Previous::of(sample, &history, verdict.row));
         }
         assert_eq!(found.join(", "), expected);
     }

@@ -2,22 +2,24 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    exclude_file::{self, ExcludeFileError},
     filter::{Filter, Selection},
     history::{History, Previous, Sample},
+    labels::{Label, Labels},
+    network_file::{self, NetworkFileError},
     parse::ParseError,
-    report::{self, Report, Trouble},
+    report::{self, Report, Trouble, View},
     rule::{self, Rule},
     source::SourceError,
     state_file::{Damage, Loaded, Place, StateFile},
-    summary::Summary,
-    tally::Counted,
+    tally::Grain,
 };
 
+mod excludes;
 mod look;
 mod progress;
 mod targets;
 
+use excludes::excludes;
 pub use progress::{Progress, Stage};
 pub use targets::Target;
 use targets::{Sum, look_at_all};
@@ -29,9 +31,16 @@ pub struct Check {
     pub targets: Vec<Target>,
     /// What of it counts.
     pub selection: Selection,
-    /// Files with more networks that do not.
+    /// Files with more networks and hosts that do not.
     pub exclude_files: Vec<PathBuf>,
-    /// How many of the top addresses are judged; `None`: all.
+    /// What networks are called.
+    pub labels: Vec<Label>,
+    /// Files with more names.
+    pub label_files: Vec<PathBuf>,
+    /// What is one peer; where there are several, each is judged by itself. The
+    /// first is the one that the ranges are for.
+    pub grains: Vec<Grain>,
+    /// How many of the top peers are judged; `None`: all.
     pub judged: Option<usize>,
     /// How many of them may be named.
     pub listed: usize,
@@ -48,7 +57,7 @@ pub struct Check {
 pub enum Error {
     /// A list of networks cannot be used.
     #[error(transparent)]
-    ExcludeFile(#[from] ExcludeFileError),
+    NetworkFile(#[from] NetworkFileError),
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -91,7 +100,7 @@ impl Error {
     #[must_use]
     pub fn more(&self) -> Vec<String> {
         match self {
-            Self::ExcludeFile(error) => vec![error.advice()],
+            Self::NetworkFile(error) => vec![error.advice()],
             Self::Source(error) => error.advice().into_iter().collect(),
             Self::Parse(error) => error.advice().into_iter().collect(),
             Self::NoWay { last, before } => [before.clone(), last.more()].concat(),
@@ -137,10 +146,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// report.
 pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result<Report, Error> {
     progress.enter(Stage::Excludes);
-    let mut selection = check.selection;
-    for path in &check.exclude_files {
-        selection.excludes.extend(exclude_file::read(path)?);
+    let mut labels = Labels::default();
+    labels.extend(check.labels);
+    for path in &check.label_files {
+        labels.extend(network_file::labels(path)?);
     }
+    let mut selection = check.selection;
+    let (excludes, unresolved) = excludes(&check.exclude_files, check.deadline)?;
+    selection.excludes.extend(excludes);
     progress.enter(Stage::Sampling);
     let filter = Filter::new(selection);
     let servers = Target::names(&check.targets);
@@ -159,51 +172,59 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     );
     // Who saw nothing because he could not see does not know who was on top.
     let could_not_see = !troubles.is_empty();
+    troubles.extend(unresolved);
     let mut notes = Vec::new();
 
     progress.enter(Stage::Locking);
     let state_file = StateFile::open(&check.state, servers, check.deadline);
     progress.enter(Stage::Remembering);
-    let (state_file, history) = match state_file.and_then(|file| Ok((file.load()?, file))) {
-        Ok((Loaded { history, damage }, file)) => {
+    let (state_file, histories) = match state_file.and_then(|file| Ok((file.load()?, file))) {
+        Ok((Loaded { histories, damage }, file)) => {
             details.push(format!("State file: {}", file.path().display()));
             match damage.as_ref().map(damaged) {
                 // What cannot be put aside is not written over.
                 Some(Err(trouble)) => {
                     troubles.push(trouble);
-                    (None, history)
+                    (None, histories)
                 }
                 note => {
                     notes.extend(note.and_then(Result::ok));
-                    (Some(file), history)
+                    (Some(file), histories)
                 }
             }
         }
         Err(error) => {
             let advice = Some(error.advice());
             troubles.push(Trouble { problem: chain(&error), advice });
-            (None, History::default())
+            (None, Vec::new())
         }
     };
-    let sample = sample(&counted, now(), check.judged, check.listed);
-    let verdict = rule::judge(&sample, &history, &check.rule);
-    let is_blind = sample.connections == 0 && could_not_see;
+    let now = now();
+    let histories = histories.into_iter().chain(std::iter::repeat(History::default()));
+    let (views, records): (Vec<_>, Vec<_>) = std::iter::zip(&check.grains, histories)
+        .enumerate()
+        .map(|(nth, (&grain, history))| {
+            let sample = Sample::of(&counted, now, grain, check.judged, check.listed);
+            view(sample, &history, &labels, &check.rule.of_view(nth))
+        })
+        .unzip();
+    let is_blind = counted.addresses() == 0 && could_not_see;
     if let Some(file) = state_file
         && !is_blind
-        && let Err(error) = file.save(&Previous::of(&sample, verdict.row))
+        && let Err(error) = file.save(&records)
     {
         let advice = Some(error.advice());
         troubles.push(Trouble { problem: chain(&error), advice });
     }
     progress.enter(Stage::Reporting);
-    details.extend(history.previous.as_ref().map(|previous| earlier(previous, sample.when)));
+    details
+        .extend(views.iter().filter_map(|view| view.earlier.as_ref()).map(|it| earlier(it, now)));
     details.extend(report::left_out(&left_out));
     Ok(Report {
-        sample,
+        views,
         left_out,
         rule: check.rule,
         judged: check.judged,
-        verdict,
         troubles,
         notes,
         details,
@@ -211,16 +232,15 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     })
 }
 
-fn sample(counted: &Counted, when: u64, judged: Option<usize>, listed: usize) -> Sample {
-    let counts = counted.counts();
-    Sample {
-        when,
-        top: counted.top(listed),
-        summary: Summary::of(&counts, judged),
-        addresses: counts.len() as u64,
-        connections: counts.iter().sum(),
-        counts,
+/// Judges a sample; gives what is to be said of it, and what is to be kept.
+fn view(mut sample: Sample, history: &History, labels: &Labels, rule: &Rule) -> (View, Previous) {
+    let verdict = rule::judge(&sample, history, rule);
+    let record = Previous::of(&sample, history, verdict.row);
+    for peer in &mut sample.top {
+        peer.first_on_top = history.first_on_top(peer.network);
+        peer.label = labels.of(peer.network).map(str::to_owned);
     }
+    (View { sample, verdict, earlier: history.previous.clone() }, record)
 }
 
 /// A state file that was put aside is over and done with. One that is still
@@ -242,11 +262,11 @@ fn damaged(Damage { path, problem, kept_as }: &Damage) -> Result<String, Trouble
 }
 
 fn earlier(previous: &Previous, now: u64) -> String {
-    let who = previous.top_address.map_or_else(
+    let who = previous.on_top.map_or_else(
         || "no connections".to_owned(),
-        |address| {
+        |network| {
             let Previous { connections, row, .. } = previous;
-            format!("{address} on top with {connections}, samples on end: {row}")
+            format!("{network} on top with {connections}, samples on end: {row}")
         },
     );
     match now.checked_sub(previous.when) {

@@ -8,7 +8,6 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Write},
-    net::IpAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
@@ -20,16 +19,18 @@ use rustix::{
     fs::{Mode, OFlags},
     process::geteuid,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::history::{History, Previous};
 
 mod error;
 mod place;
+mod record;
 
 pub use error::StateFileError;
 use error::{NOT_A_FILE, OPEN};
 pub use place::Place;
+use record::State;
 
 /// The version of the file's format that is written here. A newer one is
 /// refused; an older one would be read.
@@ -38,19 +39,6 @@ const VERSION: u32 = 1;
 const LONGEST: u64 = 1024 * 1024;
 /// How often a lock that somebody else has is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// The content, as it stands in the file; see topip-state(5).
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-struct State {
-    version: u32,
-    program: String,
-    when: u64,
-    servers: Vec<String>,
-    maxip: Option<IpAddr>,
-    connections: u64,
-    row: u32,
-}
 
 /// A state file that this run has to itself.
 #[derive(Debug)]
@@ -63,8 +51,9 @@ pub struct StateFile {
 /// What was read from a state file.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The sample on record, if any.
-    pub history: History,
+    /// The sample on record, if any: one history for each grain that it is
+    /// judged by, in their order.
+    pub histories: Vec<History>,
     /// Where the file was damaged: what is wrong with it, and where it is kept.
     pub damage: Option<Damage>,
 }
@@ -148,13 +137,7 @@ impl StateFile {
             };
             return Err(StateFileError::Foreign { path: self.path.clone(), servers });
         }
-        let previous = Previous {
-            when: state.when,
-            top_address: state.maxip,
-            connections: state.connections,
-            row: state.row,
-        };
-        Ok(Loaded { history: History { previous: Some(previous) }, damage: None })
+        Ok(Loaded { histories: state.histories(), damage: None })
     }
 
     /// The state in `bytes`, or what is wrong with them.
@@ -189,21 +172,13 @@ impl StateFile {
         Ok(aside)
     }
 
-    /// Puts `previous` on record in place of what was there.
+    /// Puts `records`, one for each grain, in place of what was there.
     ///
     /// # Errors
     ///
     /// Where it cannot be written; then the old record stands.
-    pub fn save(&self, previous: &Previous) -> Result<(), StateFileError> {
-        let state = State {
-            version: VERSION,
-            program: concat!("topip ", env!("CARGO_PKG_VERSION")).to_owned(),
-            when: previous.when,
-            servers: self.servers.clone(),
-            maxip: previous.top_address,
-            connections: previous.connections,
-            row: previous.row,
-        };
+    pub fn save(&self, records: &[Previous]) -> Result<(), StateFileError> {
+        let state = State::of(records, self.servers.clone());
         let text = ron::ser::to_string_pretty(&state, ron::ser::PrettyConfig::default())
             .expect("numbers, words and addresses can be written");
         self.replace(&format!("{text}\n")).map_err(|source| StateFileError::File {

@@ -5,7 +5,7 @@
 /// All are 0 where nothing was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// How many addresses the figures are about.
+    /// How many peers the figures are about.
     pub addresses: u64,
     /// Connections per address, the arithmetic mean.
     pub avg: f64,

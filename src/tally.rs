@@ -6,31 +6,21 @@
 //! state) that were seen, not with the connections, and what was seen of each
 //! address comes out exact.
 use std::{
-    cmp::Reverse,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use crate::connection::{Connection, TcpState};
 
+mod counted;
+
+pub use counted::{Counted, Grain, Peer};
+
 /// How many connections each peer has, and by which ports and in which states.
 #[derive(Debug, Default)]
 pub struct Tally {
     v4: Runs<u64>,
     v6: Runs<[u8; KEY6]>,
-}
-
-/// A peer and its connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address; never an IPv4-mapped one.
-    pub address: IpAddr,
-    /// How many connections it has.
-    pub connections: u64,
-    /// The ports of this host that they go to, the busiest first.
-    pub ports: Vec<(u16, u64)>,
-    /// Their states, the commonest first; `None` where the table did not tell.
-    pub states: Vec<(Option<TcpState>, u64)>,
 }
 
 /// Address, port and state of an IPv6 peer in one comparable key.
@@ -81,103 +71,8 @@ impl Tally {
     pub fn finish(mut self) -> Counted {
         self.v4.merge();
         self.v6.merge();
-        Counted { v4: self.v4.counted, v6: self.v6.counted }
+        Counted::new(self.v4.counted, self.v6.counted)
     }
-}
-
-/// A tally that is complete.
-#[derive(Debug, Default)]
-pub struct Counted {
-    v4: Vec<(u64, u32)>,
-    v6: Vec<([u8; KEY6], u32)>,
-}
-
-impl Counted {
-    /// The counts of all peers, highest first.
-    #[must_use]
-    pub fn counts(&self) -> Vec<u64> {
-        let mut counts: Vec<_> = self.peers().map(|(_, connections)| connections).collect();
-        counts.sort_unstable_by_key(|&connections| Reverse(connections));
-        counts
-    }
-
-    /// The `n` peers with the most connections, the busiest first.
-    ///
-    /// Equal counts are ordered by address, IPv4 before IPv6: a report that
-    /// changes its order from run to run looks like news.
-    #[must_use]
-    pub fn top(&self, n: usize) -> Vec<Peer> {
-        let mut peers: Vec<_> = self.peers().collect();
-        let order = |&(address, connections): &(IpAddr, u64)| (Reverse(connections), address);
-        if n < peers.len() {
-            // n may be 0, and then there is nothing to select.
-            if n > 0 {
-                peers.select_nth_unstable_by_key(n - 1, order);
-            }
-            peers.truncate(n);
-        }
-        peers.sort_unstable_by_key(order);
-        peers.into_iter().map(|(address, connections)| self.peer(address, connections)).collect()
-    }
-
-    /// Every peer with its count, in the order of their addresses.
-    fn peers(&self) -> impl Iterator<Item = (IpAddr, u64)> {
-        let v4 = self.v4.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32).map(|run| {
-            let connections = run.iter().map(|&(_, n)| u64::from(n)).sum();
-            (IpAddr::V4(address4(run[0].0)), connections)
-        });
-        let v6 = self.v6.chunk_by(|a, b| a.0[..16] == b.0[..16]).map(|run| {
-            let connections = run.iter().map(|&(_, n)| u64::from(n)).sum();
-            (IpAddr::V6(address6(run[0].0)), connections)
-        });
-        v4.chain(v6)
-    }
-
-    /// What was seen of one address.
-    fn peer(&self, address: IpAddr, connections: u64) -> Peer {
-        let seen: Vec<(u16, u8, u64)> = match address {
-            IpAddr::V4(address) => {
-                let (from, to) = (key4(address, 0, 0), key4(address, u16::MAX, u8::MAX));
-                let start = self.v4.partition_point(|&(key, _)| key < from);
-                let end = self.v4.partition_point(|&(key, _)| key <= to);
-                let split = |&(key, n): &(u64, u32)| {
-                    let [.., high, low, state, _] = key.to_be_bytes();
-                    (u16::from_be_bytes([high, low]), state, u64::from(n))
-                };
-                self.v4[start..end].iter().map(split).collect()
-            }
-            IpAddr::V6(address) => {
-                let (from, to) = (key6(address, 0, 0), key6(address, u16::MAX, u8::MAX));
-                let start = self.v6.partition_point(|&(key, _)| key < from);
-                let end = self.v6.partition_point(|&(key, _)| key <= to);
-                let split = |&([.., high, low, state], n): &([u8; KEY6], u32)| {
-                    (u16::from_be_bytes([high, low]), state, u64::from(n))
-                };
-                self.v6[start..end].iter().map(split).collect()
-            }
-        };
-        Peer {
-            address,
-            connections,
-            ports: by_count(seen.iter().map(|&(port, _, n)| (port, n))),
-            states: by_count(seen.iter().map(|&(_, state, n)| (state, n)))
-                .into_iter()
-                .map(|(state, n)| (TcpState::from_number(state), n))
-                .collect(),
-        }
-    }
-}
-
-/// Adds up equal keys; the highest sum first, then the lower key.
-fn by_count<K: Ord + Copy>(counts: impl Iterator<Item = (K, u64)>) -> Vec<(K, u64)> {
-    let mut counts: Vec<_> = counts.collect();
-    counts.sort_unstable_by_key(|&(key, _)| key);
-    let mut sums: Vec<(K, u64)> = counts
-        .chunk_by(|a, b| a.0 == b.0)
-        .map(|run| (run[0].0, run.iter().map(|&(_, n)| n).sum()))
-        .collect();
-    sums.sort_by_key(|&(_, n)| Reverse(n));
-    sums
 }
 
 /// Address, port, state and a zero byte, so that keys sort by address first.
@@ -319,9 +214,9 @@ mod tests {
         }
         let found: Vec<_> = tally
             .finish()
-            .top(n)
+            .top(n, Grain::ADDRESSES)
             .iter()
-            .map(|peer| format!("{} {}", peer.address, peer.connections))
+            .map(|peer| format!("{} {}", peer.network, peer.connections))
             .collect();
         assert_eq!(found.join(", "), expected);
     }
@@ -357,7 +252,12 @@ mod tests {
             tally.add(&connection(peer, port, None));
         }
         assert_eq!(tally.keep_ports(&BTreeSet::from([80, 443, 25])), 2);
-        let ports: Vec<_> = tally.finish().top(9).into_iter().flat_map(|peer| peer.ports).collect();
+        let ports: Vec<_> = tally
+            .finish()
+            .top(9, Grain::ADDRESSES)
+            .into_iter()
+            .flat_map(|peer| peer.ports)
+            .collect();
         assert_eq!(ports, [(80, 1), (443, 1)]);
     }
 
@@ -375,7 +275,7 @@ mod tests {
                 tally.add(&connection(peer, port, state));
             }
         }
-        for peer in tally.finish().top(9) {
+        for peer in tally.finish().top(9, Grain::ADDRESSES) {
             assert_eq!(peer.connections, 5);
             assert_eq!(peer.ports, [(443, 3), (80, 1), (65535, 1)]);
             assert_eq!(

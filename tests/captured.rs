@@ -5,4 +5,6 @@ mod captures;
 mod detection;
 mod dialects;
 mod golden;
+mod json;
+mod names;
 mod state;

@@ -3,9 +3,10 @@ use std::{cmp::Reverse, time::Duration};
 
 use topip::{
     history::{History, Previous, Sample},
+    network::Network,
     rule::{self, Rule, Trigger},
     summary::Summary,
-    tally::Peer,
+    tally::{Grain, Peer},
     verdict::Status,
 };
 
@@ -139,7 +140,9 @@ fn judge_twice(random: &mut Random, site: &Site, crowd: Vec<Visitor>) -> Seen {
     let found = TRIGGERS.map(|trigger| {
         let rule = rule(trigger);
         let before = rule::judge(&first.0, &History::default(), &rule);
-        let history = History { previous: Some(Previous::of(&first.0, before.row)) };
+        let before_it = History::default();
+        let previous = Previous::of(&first.0, &before_it, before.row);
+        let history = History { previous: Some(previous) };
         let after = rule::judge(&second.0, &history, &rule);
         let found = |status, (sample, top): &(Sample, Visitor)| Found {
             over: status >= Status::Warning,
@@ -171,13 +174,17 @@ fn sample(when: u64, mut crowd: Vec<Visitor>) -> (Sample, Visitor) {
     let top = crowd[0];
     let counts: Vec<_> = crowd.iter().map(|visitor| visitor.connections).collect();
     let peer = Peer {
-        address: top.address.into(),
+        network: Network::of(top.address.into(), u8::MAX),
+        addresses: 1,
         connections: top.connections,
         ports: Vec::new(),
         states: Vec::new(),
+        label: None,
+        first_on_top: None,
     };
     let sample = Sample {
         when,
+        grain: Grain::ADDRESSES,
         top: vec![peer],
         summary: Summary::of(&counts, None),
         addresses: counts.len() as u64,

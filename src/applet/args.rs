@@ -1,7 +1,7 @@
 //! The options of the programs, and what they mean.
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory, Parser};
+use clap::{ArgAction, Args, CommandFactory, Parser, ValueEnum};
 
 use crate::verdict::Status;
 
@@ -40,6 +40,9 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) sample: SampleArgs,
 
+    /// Answer as a plugin, or in one JSON object for programs
+    #[arg(long, value_enum, default_value_t, value_name = "FORM", help_heading = "How it is told")]
+    pub(super) output: Form,
     /// Show the addresses; -vv: how it was done; -vvv: all
     #[arg(short, long, action = ArgAction::Count, help_heading = "How it is told")]
     pub(super) verbose: u8,
@@ -71,6 +74,18 @@ pub(super) struct SampleArgs {
         help_heading = "How it is told"
     )]
     pub(super) timeout: Option<Timeout>,
+}
+
+/// Forms of the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// A status line with perfdata, and more lines below.
+    #[default]
+    #[value(help = None)]
+    Nagios,
+    /// An object.
+    #[value(help = None)]
+    Json,
 }
 
 /// How long a run may take, and what it comes to if it takes longer.

@@ -9,7 +9,11 @@ use crate::{
 };
 
 use super::{
-    Answer, Applet, Failure, Invocation, args::CheckArgs, in_time, request::Listed, target, usage,
+    Answer, Applet, Failure, Invocation,
+    args::{CheckArgs, Form},
+    in_time,
+    request::Listed,
+    target, usage,
 };
 
 /// Checks as it is asked to.
@@ -18,14 +22,14 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
     let args = std::iter::once(program).chain(invocation.args.iter().cloned());
     match CheckArgs::try_parse_from(args) {
         Ok(args) => checked(args, invocation),
-        Err(error) => misused(&error),
+        Err(error) => misused(&error, form_asked_for(&invocation.args)),
     }
 }
 
 /// Help and the version, and what is wrong with a command line.
 ///
 /// The guidelines want 3 for all of them: clap's own 2 would be CRITICAL.
-fn misused(error: &clap::Error) -> Answer {
+fn misused(error: &clap::Error, form: Form) -> Answer {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Answer {
             output: error.render().to_string(),
@@ -35,32 +39,47 @@ fn misused(error: &clap::Error) -> Answer {
         };
     }
     let more = vec!["See check_topip --help, or check_topip(1).".to_owned()];
-    failed(&Failure::new(&usage::misuse(error), more), Status::Unknown)
+    failed(&Failure::new(&usage::misuse(error), more), Status::Unknown, form)
+}
+
+/// The form that is asked for by a command line that is not understood: the
+/// program that reads the answer does not know that it made a mistake.
+fn form_asked_for(args: &[OsString]) -> Form {
+    let is_json = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
+    let is_asked_for = args.windows(2).any(is_json) || args.iter().any(|it| it == "--output=json");
+    if is_asked_for { Form::Json } else { Form::Nagios }
 }
 
 fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
-    let CheckArgs { sample, verbose, .. } = args;
+    let CheckArgs { sample, verbose, output: form, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
     let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
     let timeout = target::timeout(&sample, invocation);
     let answer = match in_time::report(sample, Applet::Check, listed, invocation) {
         Ok(report) => Answer {
-            output: report::nagios(&report, verbosity),
+            output: match form {
+                Form::Nagios => report::nagios(&report, verbosity),
+                Form::Json => report::json(&report, verbosity),
+            },
             complaint: String::new(),
             exit_code: report.status().exit_code(),
             until: None,
         },
         Err(failure) => {
             let status = if failure.is_late { timeout.status } else { Status::Unknown };
-            failed(&failure, status)
+            failed(&failure, status, form)
         }
     };
     Answer { until: Some(in_time::until(timeout, invocation)), ..answer }
 }
 
-fn failed(failure: &Failure, status: Status) -> Answer {
+fn failed(failure: &Failure, status: Status, form: Form) -> Answer {
+    let Failure { problem, more, .. } = failure;
     Answer {
-        output: report::failure(status, &failure.problem, &failure.more),
+        output: match form {
+            Form::Nagios => report::failure(status, problem, more),
+            Form::Json => report::json_failure(status, problem, more),
+        },
         complaint: String::new(),
         exit_code: status.exit_code(),
         until: None,
@@ -69,5 +88,5 @@ fn failed(failure: &Failure, status: Status) -> Answer {
 
 /// The answer to a panic: a mistake in topip, and no verdict.
 pub(super) fn panicked(failure: &Failure) -> Answer {
-    failed(failure, Status::Unknown)
+    failed(failure, Status::Unknown, Form::Nagios)
 }

@@ -1,14 +1,16 @@
 //! What the options ask for: from a command line to a run.
-use std::{path::PathBuf, time::Duration};
+use std::{cmp::Reverse, path::PathBuf, time::Duration};
 
 use crate::{
     connection::TcpStates,
-    filter::{DEFAULT_EXCLUDES, IpFamily, Network, Selection},
+    filter::{DEFAULT_EXCLUDES, IpFamily, Selection},
+    network::Network,
     range::Range,
     report::LISTED,
     rule::{Rule, Trigger},
     run::{Check, Target},
     state_file::Place,
+    tally::Grain,
 };
 
 use super::{
@@ -39,6 +41,7 @@ pub(super) fn check(
     let state = place(&args, applet, invocation, &targets);
     let SampleArgs { look, judging, .. } = args;
     let judged = judging.top.filter(|&top| top > 1);
+    let grains = grains(&look);
     let mut excludes = look.exclude;
     if !look.no_default_excludes {
         let network = |text: &str| text.parse::<Network>().expect("it is a network");
@@ -65,6 +68,9 @@ pub(super) fn check(
             inbound: look.inbound,
         },
         exclude_files: look.exclude_file,
+        labels: look.label,
+        label_files: look.label_file,
+        grains,
         judged,
         listed: match listed {
             Listed::All => usize::MAX,
@@ -92,6 +98,22 @@ fn tcp_states(args: &LookArgs) -> TcpStates {
         _ => TcpStates::of(&args.state),
     };
     some.without(TcpStates::of(&args.exclude_state))
+}
+
+/// What is one peer. The lengths of both families are paired from the longest
+/// on, and the list that ends first goes on with its last.
+fn grains(look: &LookArgs) -> Vec<Grain> {
+    let lengths = |given: &[u8]| {
+        let mut lengths = given.to_vec();
+        lengths.sort_unstable_by_key(|&length| Reverse(length));
+        lengths.dedup();
+        lengths
+    };
+    let (v4, v6) = (lengths(&look.prefix4), lengths(&look.prefix6));
+    let nth = |lengths: &[u8], n: usize| lengths[n.min(lengths.len() - 1)];
+    (0..v4.len().max(v6.len()))
+        .map(|n| Grain { v4: nth(&v4, n), v6: nth(&v6, n), members: look.prefix_members })
+        .collect()
 }
 
 /// Where the state file is: where it is asked for, or where the plugin
@@ -137,7 +159,7 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
     let mut excludes: Vec<_> = look.exclude.iter().map(ToString::to_string).collect();
     excludes.sort();
     let looks_at = format!(
-        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {}",
+        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {} {:?}",
         Target::names(targets),
         login.command,
         look.port,
@@ -146,7 +168,8 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
         look.four,
         look.six,
         look.exclude_file,
-        look.no_default_excludes
+        look.no_default_excludes,
+        grains(look)
     );
     let range = |range: Option<Range>| range.map(|range| range.to_string());
     let judges = format!(

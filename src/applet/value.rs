@@ -1,6 +1,8 @@
 //! Values of options, as people write them.
 use std::ops::RangeInclusive;
 
+use crate::{labels::Label, network_file};
+
 pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let port = |digits: &str| {
@@ -11,6 +13,37 @@ pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
         (Some(first), Some(last)) if first <= last => Ok(first..=last),
         _ => Err("not a port or range of ports, such as 443 or 8000-8100".to_owned()),
     }
+}
+
+pub(super) fn prefix4(text: &str) -> Result<u8, String> {
+    prefix(text, 32)
+}
+
+pub(super) fn prefix6(text: &str) -> Result<u8, String> {
+    prefix(text, 128)
+}
+
+fn prefix(text: &str, most: u8) -> Result<u8, String> {
+    whole(text)
+        .and_then(|length| u8::try_from(length).ok())
+        .filter(|length| (1..=most).contains(length))
+        .ok_or_else(|| format!("not a number of bits, 1 to {most}"))
+}
+
+pub(super) fn members(text: &str) -> Result<u64, String> {
+    whole(text)
+        .filter(|&members| members > 0)
+        .ok_or_else(|| "not a number of addresses, 1 or more".to_owned())
+}
+
+pub(super) fn label(text: &str) -> Result<Label, String> {
+    network_file::label(text)
+}
+
+/// A whole number without a sign.
+fn whole(text: &str) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 pub(super) fn addresses(text: &str) -> Result<usize, String> {

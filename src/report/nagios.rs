@@ -2,31 +2,21 @@
 //! performance data, and more lines below.
 use nagiosplugin::{CheckResult, PerfData, Resource, ToPerfString};
 
-use crate::{range::Range, verdict::Status};
+use crate::{clean, range::Range, verdict::Status};
 
-use super::{Report, Trouble, Verbosity, clean, sentence};
+use super::{
+    Report, Trouble, Verbosity, View,
+    sentence::{self, LONGEST_TEXT},
+};
 
-/// How long the text of the status line may be, so that it and the perfdata
-/// stay below the 1024 bytes of an old NRPE.
-const LONGEST_TEXT: usize = 600;
 /// How long any other line may be.
 const LONGEST_LINE: usize = 1000;
-/// How many addresses are listed unless all are asked for.
-pub const LISTED: usize = 10;
 
 /// The answer, with a line end.
 #[must_use]
 pub fn nagios(report: &Report, verbosity: Verbosity) -> String {
     let status = report.status();
-    let verdict = sentence::verdict(&report.sample, &report.left_out, &report.verdict);
-    let text = match report.troubles.first() {
-        Some(trouble) if status == Status::Unknown => {
-            // The rest of the verdict is worth less than room for the trouble.
-            let room = LONGEST_TEXT - verdict.len() - 2;
-            format!("{}; {verdict}", clean::beginning(&clean::line(&trouble.problem), room))
-        }
-        _ => verdict,
-    };
+    let text = sentence::message(report);
     let mut lines = vec![format!("TOPIP {status} - {text} | {}", perfdata(report))];
     lines.extend(long_output(report, verbosity).iter().map(|line| tidy(line)));
     lines.join("\n") + "\n"
@@ -52,26 +42,31 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.extend(advice.clone());
     }
     lines.extend(report.notes.iter().cloned());
-    lines.extend(sentence::blind_side(report));
+    lines.extend(report.views.iter().filter_map(|view| sentence::blind_side(report, view)));
     let asked = verbosity >= Verbosity::Addresses;
     if asked || sentence::wants_explaining(report.status()) {
-        let listed = match verbosity {
-            Verbosity::Everything => report.sample.top.len(),
-            _ => report.sample.top.len().min(report.judged.unwrap_or(LISTED)),
-        };
-        if listed > 0 {
-            lines.push(sentence::heading(&report.sample, listed));
-        }
-        lines.extend(report.sample.top.iter().take(listed).map(sentence::peer));
+        let worst = std::slice::from_ref(report.worst());
+        let views = if asked { &report.views[..] } else { worst };
+        lines.extend(views.iter().flat_map(|view| peers(report, view, verbosity)));
     }
     if asked {
         lines.extend(report.shares.iter().map(sentence::share));
-        lines.extend(sentence::explanation(report));
+        let views = report.views.iter();
+        lines.extend(views.flat_map(|view| sentence::explanation(report, view)));
     }
     if verbosity >= Verbosity::Details {
         lines.extend(report.details.iter().cloned());
     }
     lines
+}
+
+/// Who has the connections, the busiest first.
+fn peers(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String> {
+    let sample = &view.sample;
+    let listed = report.listed(view, verbosity);
+    let heading = (listed > 0).then(|| sentence::heading(sample, listed));
+    let peers = sample.top.iter().take(listed);
+    heading.into_iter().chain(peers.map(|peer| sentence::peer(peer, sample.when))).collect()
 }
 
 fn upper_first(text: &str) -> String {
@@ -99,9 +94,10 @@ impl ToPerfString for Perf {
 
 /// `max=12;28.1;;0 avg=…`, in an order that stays.
 fn perfdata(report: &Report) -> String {
-    let (sample, rule) = (&report.sample, &report.rule);
+    // The same view always: a graph of what happened to be the worst is none.
+    let (View { sample, verdict, .. }, rule) = (&report.views[0], &report.rule);
     let summary = &sample.summary;
-    let limit = Perf::Number(report.verdict.limit.connections);
+    let limit = Perf::Number(verdict.limit.connections);
     let warning = rule.warning.map_or(limit, Perf::Range);
     let max = PerfData::new("max", Perf::Count(summary.max))
         .with_thresholds(Some(warning), rule.critical.map(Perf::Range));
@@ -114,8 +110,13 @@ fn perfdata(report: &Report) -> String {
         ("connections", Perf::Count(sample.connections)),
     ];
     let rest = rest.map(|(label, value)| PerfData::new(label, value));
+    let more = report.views[1..].iter().map(|View { sample, verdict, .. }| {
+        let label = format!("max_{}_{}", sample.grain.v4, sample.grain.v6);
+        let limit = Perf::Number(verdict.limit.connections);
+        PerfData::new(label, Perf::Count(sample.summary.max)).with_thresholds(Some(limit), None)
+    });
     let mut resource = Resource::new("TOPIP").with_fixed_state(report.status().into());
-    for metric in std::iter::once(max).chain(rest) {
+    for metric in std::iter::once(max).chain(rest).chain(more) {
         let metric = metric.with_minimum(Perf::Count(0));
         resource.push_result(CheckResult::new().with_perf_data(metric));
     }

@@ -2,16 +2,17 @@
 use std::fmt::Write;
 
 use crate::{
+    clean,
     connection::TcpState,
     filter::LeftOut,
     history::Sample,
     range::Alert,
     rule::{self, Trigger},
-    tally::Peer,
+    tally::{Grain, Peer},
     verdict::{Basis, FirstSample, Limit, Reason, Status, Verdict},
 };
 
-use super::Report;
+use super::{Report, View};
 
 /// A number as plain decimals, to hundredths, without zeros at its end.
 pub(super) fn decimal(number: f64) -> String {
@@ -24,11 +25,29 @@ pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// How long the text of the status line may be, so that it and the perfdata
+/// stay below the 1024 bytes of an old NRPE.
+pub(super) const LONGEST_TEXT: usize = 600;
+
+/// The run in one sentence, clean.
+pub(super) fn message(report: &Report) -> String {
+    let verdict = verdict(report.worst(), &report.left_out);
+    match report.troubles.first() {
+        Some(trouble) if report.status() == Status::Unknown => {
+            // The rest of the verdict is worth less than room for the trouble.
+            let room = LONGEST_TEXT - verdict.len() - 2;
+            format!("{}; {verdict}", clean::beginning(&clean::line(&trouble.problem), room))
+        }
+        _ => verdict,
+    }
+}
+
 /// Who has how many connections, and what that is held against.
-pub(super) fn verdict(sample: &Sample, left_out: &LeftOut, verdict: &Verdict) -> String {
+fn verdict(view: &View, left_out: &LeftOut) -> String {
+    let View { sample, verdict, .. } = view;
     let subject = match sample.top.first() {
         Some(peer) => {
-            format!("{} has {}", peer.address, count(peer.connections, "connection", "connections"))
+            format!("{} has {}", who(peer), count(peer.connections, "connection", "connections"))
         }
         None => format!("no connections worth looking at{}", n_left_out(left_out)),
     };
@@ -54,12 +73,13 @@ fn n_left_out(left_out: &LeftOut) -> String {
 }
 
 /// What did not count for not being asked for, and why.
-fn not_selected(left_out: &LeftOut) -> [(u64, &'static str); 4] {
+fn not_selected(left_out: &LeftOut) -> [(u64, &'static str); 5] {
     [
         (left_out.other_family, "of the other address family"),
         (left_out.other_port, "to other ports"),
         (left_out.other_state, "in other states"),
         (left_out.outbound, "opened by this host"),
+        (left_out.own, "of this host to itself"),
     ]
 }
 
@@ -103,11 +123,22 @@ fn outside(alert: Alert) -> String {
     }
 }
 
-/// An address and what is known of its connections.
-pub(super) fn peer(peer: &Peer) -> String {
+/// An address, or a network and how many are in it; and what it is called.
+pub(super) fn who(peer: &Peer) -> String {
+    let addresses =
+        (!peer.network.is_address()).then(|| count(peer.addresses, "address", "addresses"));
+    let notes: Vec<_> = peer.label.iter().cloned().chain(addresses).collect();
+    match notes[..] {
+        [] => peer.network.to_string(),
+        _ => format!("{} ({})", peer.network, notes.join(", ")),
+    }
+}
+
+/// A peer and what is known of its connections at `now`.
+pub(super) fn peer(peer: &Peer, now: u64) -> String {
     const PORTS: usize = 5;
     let mut text =
-        format!("{} {}", peer.address, count(peer.connections, "connection", "connections"));
+        format!("{} {}", who(peer), count(peer.connections, "connection", "connections"));
     let ports = peer.ports.iter().take(PORTS).map(|(port, n)| format!("{port} ({n})"));
     let more = peer.ports.len().saturating_sub(PORTS);
     let more = (more > 0).then(|| format!("{more} more"));
@@ -120,6 +151,11 @@ pub(super) fn peer(peer: &Peer) -> String {
         .map(|(state, n)| format!("{} ({n})", state.map_or("state not told", TcpState::name)))
         .collect();
     let _ = write!(text, "; {}", states.join(", "));
+    // Less than a minute is no news, and a clock that was set back tells none.
+    let age = peer.first_on_top.and_then(|first| now.checked_sub(first));
+    if let Some(age) = age.filter(|&age| age >= 60) {
+        let _ = write!(text, "; first on top {} ago", span(age));
+    }
     text
 }
 
@@ -128,29 +164,54 @@ pub(super) fn share((server, connections): &(String, u64)) -> String {
     format!("{server}: {}", count(*connections, "connection", "connections"))
 }
 
-/// How many addresses are on the list, and of how many.
+/// So many seconds, in the largest unit that is not too coarse.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// So many peers, as what they are.
+fn peers(n: u64, grain: Grain) -> String {
+    let is_full = [grain.v4 == Grain::ADDRESSES.v4, grain.v6 == Grain::ADDRESSES.v6];
+    match is_full {
+        [true, true] => count(n, "address", "addresses"),
+        [false, false] if grain.members <= 1 => count(n, "network", "networks"),
+        _ => count(n, "network or address", "networks and addresses"),
+    }
+}
+
+/// How many peers are on the list, and of how many.
 pub(super) fn heading(sample: &Sample, listed: usize) -> String {
-    let all = format!(
+    let Sample { connections, addresses, grain, .. } = *sample;
+    let mut all = format!(
         "{} from {}",
-        count(sample.connections, "connection", "connections"),
-        count(sample.addresses, "address", "addresses"),
+        count(connections, "connection", "connections"),
+        count(addresses, "address", "addresses"),
     );
-    match (sample.addresses as usize).saturating_sub(listed) {
+    let in_networks = Grain { members: 1, ..grain } != Grain::ADDRESSES;
+    if in_networks {
+        let _ = write!(all, " in {}", peers(sample.counts.len() as u64, grain));
+    }
+    match sample.counts.len().saturating_sub(listed) {
         0 => format!("{all}:"),
         _ => format!("{all}, the top {listed}:"),
     }
 }
 
 /// How the limit came about, and what the other rule would have said.
-pub(super) fn explanation(report: &Report) -> Vec<String> {
-    let Report { verdict, .. } = report;
+pub(super) fn explanation(report: &Report, view: &View) -> Vec<String> {
+    let View { sample, verdict, .. } = view;
+    let is_top = report.judged.is_some();
     let mut lines = Vec::new();
-    if report.sample.addresses > 0 {
-        lines.extend(rule_said(report, &verdict.limit, ""));
+    if sample.addresses > 0 {
+        lines.extend(rule_said(sample, is_top, &verdict.limit, ""));
         #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
-        let over = report.sample.summary.max as f64 > verdict.beside.connections;
+        let over = sample.summary.max as f64 > verdict.beside.connections;
         let would = if over { WOULD } else { WOULD_NOT };
-        lines.extend(rule_said(report, &verdict.beside, would));
+        lines.extend(rule_said(sample, is_top, &verdict.beside, would));
     }
     lines.extend(verdict.first.map(first_sample));
     lines
@@ -158,8 +219,8 @@ pub(super) fn explanation(report: &Report) -> Vec<String> {
 
 /// Where the rule is blind to what it should see: a top address that is above
 /// the floor, and could not be over the limit whatever it did.
-pub(super) fn blind_side(report: &Report) -> Option<String> {
-    let Report { sample, rule, verdict, .. } = report;
+pub(super) fn blind_side(report: &Report, view: &View) -> Option<String> {
+    let (View { sample, verdict, .. }, rule) = (view, &report.rule);
     let Trigger::Stddev(times) = rule.trigger else {
         return None;
     };
@@ -175,20 +236,20 @@ const WOULD: &str = " would say over";
 const WOULD_NOT: &str = " would not say over";
 
 /// What a rule went by, and `would`: what it would say, were it asked.
-fn rule_said(report: &Report, by: &Limit, would: &str) -> Vec<String> {
+fn rule_said(sample: &Sample, is_top: bool, by: &Limit, would: &str) -> Vec<String> {
     let limit = limit(by);
     match by.basis {
         Basis::Stddev { times, .. } => {
-            let figures = figures(report);
-            let blind = out_of_reach(&report.sample, times).filter(|_| would == WOULD_NOT);
+            let figures = figures(sample, is_top);
+            let blind = out_of_reach(sample, times).filter(|_| would == WOULD_NOT);
             std::iter::once(format!("Rule stddev{would}: {figures}; limit {limit}."))
                 .chain(blind)
                 .collect()
         }
         Basis::Lognormal { false_alarm_rate, others, median, scale, set_aside } => {
             let others = match others {
-                0 => "no other address, one browser instead".to_owned(),
-                _ => count(others, "other address", "other addresses"),
+                0 => "nobody else, one browser instead".to_owned(),
+                _ => peers(others, sample.grain).replacen(' ', " other ", 1),
             };
             let aside = match set_aside {
                 0 => String::new(),
@@ -203,12 +264,12 @@ fn rule_said(report: &Report, by: &Limit, would: &str) -> Vec<String> {
     }
 }
 
-fn figures(report: &Report) -> String {
-    let summary = &report.sample.summary;
-    let judged = count(summary.addresses, "address", "addresses");
+fn figures(sample: &Sample, is_top: bool) -> String {
+    let summary = &sample.summary;
+    let judged = peers(summary.addresses, sample.grain);
     format!(
         "{}{judged} with {} to {}, median {}, average {}, stddev {}",
-        if report.judged.is_some() { "the top " } else { "" },
+        if is_top { "the top " } else { "" },
         count(summary.min, "connection", "connections"),
         summary.max,
         summary.med,
@@ -225,7 +286,7 @@ fn out_of_reach(sample: &Sample, times: f64) -> Option<String> {
             "{} standard deviations are out of reach for a lone offender among {}: \
              this rule needs {least}.",
             decimal(times),
-            count(addresses, "address", "addresses"),
+            peers(addresses, sample.grain),
         )
     })
 }

@@ -28,6 +28,7 @@ fn check(name: &str, runs: &[(&str, &str)]) {
     }
     // A second may pass between two runs.
     let seen = seen.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
+
     let golden = file("golden").join(format!("{name}.txt"));
     Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
 }
@@ -109,6 +110,49 @@ fn families_and_networks() {
             (&both, "-4 -vv"),
             (&both, "-6 -vv"),
             (&both, "-x 203.0.113.0/29,2001:db8::/32 -vv"),
+        ],
+    );
+}
+
+/// A fleet of 41 addresses with 4 connections each, which no address gives away,
+/// among browsers; and a client that changes its address within its /64.
+fn fleets() -> String {
+    let fleet: Vec<_> = (1..=41).map(|host| format!("203.0.113.{host}")).collect();
+    let client: Vec<_> = (1..=12).map(|host| format!("2001:db8:0:7::{host:x}")).collect();
+    let fleet = fleet.iter().map(|address| (address.as_str(), 4));
+    let client = client.iter().map(|address| (address.as_str(), 3));
+    crowd(60, &fleet.chain(client).chain([("192.0.2.77", 6)]).collect::<Vec<_>>())
+}
+
+#[test]
+fn networks() {
+    let fleets = fleets();
+    check(
+        "networks",
+        &[
+            (&fleets, "-n 3 -v"),
+            (&fleets, "--prefix4 24 -v"),
+            (&fleets, "--prefix6 64 --prefix4 24 --prefix-members 41 -n 3 -v"),
+            (&fleets, "--prefix6 64 --prefix-members 13 -n 3 -v"),
+            (&fleets, "--prefix4 32,24 --prefix6 128,64 -w 100 -n 3"),
+            (&fleets, "--prefix4 24,32 --prefix6 64,128 -w 100 -n 3 -vv"),
+            (&fleets, "--prefix4 32,24,16 -n 3 -v --rule lognormal"),
+            (&listing(&[]), "--prefix4 24 -v"),
+        ],
+    );
+}
+
+#[test]
+fn labels() {
+    let some = crowd(30, &[("203.0.113.7", 152), ("2001:db8::7", 9)]);
+    let office = "--label 203.0.113.7=office";
+    check(
+        "labels",
+        &[
+            (&some, &format!("{office} --label 2001:db8::/32=us|and=them -n 3")),
+            (&some, &format!("{office} --label 203.0.113.0/24=clients --prefix4 24 -n 2")),
+            (&some, "--label 203.0.113.0/24=$(reboot)|x=1 -n 2"),
+            (&some, "--label office"),
         ],
     );
 }

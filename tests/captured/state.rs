@@ -59,6 +59,58 @@ fn another_address_on_top_or_none_breaks_the_row() {
     }
 }
 
+/// Who was on top before is remembered, and those that have been on top last.
+#[test]
+fn first_on_top_is_told() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let room = Room::new();
+    // A file as the first version wrote it, and one with who was on top.
+    for (tops, told) in [
+        (String::new(), ""),
+        (
+            format!("tops: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now - 7260),
+            "; first on top 2 h ago",
+        ),
+        (format!("tops: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now + 60), ""),
+    ] {
+        room.write("state", state(60).replace("row: 1", &format!("row: 1, {tops}")));
+        let ran = check(&room, &["-v"]);
+        let line =
+            format!("203.0.113.7 152 connections on port 443 (152); ESTABLISHED (152){told}");
+        assert!(ran.stdout.lines().any(|it| it == line), "{}", ran.stdout);
+        let kept = fs::read_to_string(room.path("state")).unwrap();
+        assert_eq!(kept.matches("ip: \"203.0.113.7\"").count(), 1, "{kept}");
+    }
+    for host in 1..=40 {
+        room.judge(listing(&[(&format!("192.0.2.{host}"), 9)]), &["--state-file", "state"]);
+    }
+    let kept = fs::read_to_string(room.path("state")).unwrap();
+    assert_eq!(kept.matches("ip: \"").count(), 20, "{kept}");
+    assert!(kept.contains("ip: \"192.0.2.40\"") && !kept.contains("203.0.113.7"), "{kept}");
+}
+
+/// Each way to tell peers apart has a row of its own.
+#[test]
+fn networks_have_their_own_row() {
+    let room = Room::new();
+    let fleet = |n: usize, port: usize| {
+        let hosts: Vec<_> =
+            (0..100).map(|host| format!("203.0.113.{}", (host + n) % 256)).collect();
+        let more: Vec<_> = hosts.iter().map(|host| (host.as_str(), port)).collect();
+        crowd(31, &more)
+    };
+    let args = ["--state-file", "state", "--prefix4", "32,24", "--stddev", "1"];
+    let answers: Vec<_> = [(0, 2), (7, 2), (14, 2)]
+        .map(|(n, port)| room.judge(fleet(n, port), &args).answer())
+        .into_iter()
+        .collect();
+    // The address on top is another one each time; 203.0.113.0/24 stays.
+    let network = "203.0.113.0/24 (100 addresses) has 200 connections, over";
+    assert!(answers[0].starts_with(&format!("1 TOPIP WARNING - {network}")), "{answers:?}");
+    assert!(answers[1].starts_with(&format!("2 TOPIP CRITICAL - {network}")), "{answers:?}");
+    assert!(answers[2].ends_with(" in 3 samples"), "{answers:?}");
+}
+
 #[test]
 fn counts_do_not_matter_to_the_row() {
     let room = Room::new();

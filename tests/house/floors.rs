@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 26] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -16,6 +16,8 @@ const FLOORS: [(&str, u8); 22] = [
     ("command_line", 2),
     ("connection", 0),
     ("capture", 0),
+    ("network", 0),
+    ("clean", 0),
     ("range", 0),
     ("verdict", 0),
     ("parse", 1),
@@ -23,10 +25,12 @@ const FLOORS: [(&str, u8); 22] = [
     ("tally", 1),
     ("summary", 1),
     ("history", 1),
+    ("labels", 1),
     ("rule", 1),
     ("report", 1),
     ("source", 2),
-    ("exclude_file", 2),
+    ("network_file", 2),
+    ("resolve", 2),
     ("state_file", 2),
     ("deliver", 2),
     ("run", 3),

@@ -271,6 +271,24 @@ fn what_is_selected_is_the_same_everywhere(room: &Room) {
         let seen: Vec<_> = seen.into_iter().map(without_states).collect();
         assert_eq!(ss, seen, "{selection:?}");
     }
+    // Networks: one after the other, ss counts what is in each.
+    let networks = ["--prefix4", "24", "--prefix6", "64"];
+    let by = |source| {
+        let args = [&options[..], &networks, &["--source", source]].concat();
+        addresses(&room.check(&args).stdout)
+    };
+    let seen = by("netlink");
+    assert_eq!(by("proc"), seen);
+    let n_networks = seen.iter().filter(|line| line.contains("/24 (250 addresses) ")).count();
+    assert_eq!(n_networks, 2, "{seen:?}");
+    assert!(seen.len() > 200, "{seen:?}");
+    // Each takes ss a moment.
+    for line in seen.iter().take(8) {
+        let network = line.split(' ').next().unwrap();
+        let rows = listing_of(&format!("ss -Htan dst {network}"));
+        let n = rows.iter().filter(|&&byte| byte == b'\n').count();
+        assert!(line.contains(&format!(") {n} connections ")), "{n} in {line}");
+    }
     // Clients are on this host too: what they have opened does not count.
     let inbound = |source| {
         let args = [&options[..], &["--inbound", "-x", "::1", "--source", source]].concat();

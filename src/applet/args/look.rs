@@ -4,9 +4,13 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    applet::{server::ServerName, value::ports},
+    applet::{
+        server::ServerName,
+        value::{label, members, ports, prefix4, prefix6},
+    },
     connection::TcpState,
-    filter::Network,
+    labels::Label,
+    network::Network,
 };
 
 #[derive(Clone, Debug, Args)]
@@ -59,12 +63,42 @@ pub(in crate::applet) struct LookArgs {
     /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
     #[arg(short = 'x', long, value_name = "NET,...", value_delimiter = ',')]
     pub(in crate::applet) exclude: Vec<Network>,
-    /// Do not count the networks in this file, one a line, # for comments
+    /// Do not count the networks and hosts in this file, one a line, # for
+    /// comments
     #[arg(long, value_name = "FILE")]
     pub(in crate::applet) exclude_file: Vec<PathBuf>,
     /// Count 127.0.0.0/8, ::1 and 192.168.0.0/16 too
     #[arg(long)]
     pub(in crate::applet) no_default_excludes: bool,
+    /// Count IPv4 networks of so many bits; several are judged each, 32 is
+    /// addresses
+    #[arg(
+        long,
+        value_name = "LEN,...",
+        value_delimiter = ',',
+        value_parser = prefix4,
+        default_value = "32"
+    )]
+    pub(in crate::applet) prefix4: Vec<u8>,
+    /// Count IPv6 networks of so many bits; a client has a /64 of its own
+    #[arg(
+        long,
+        value_name = "LEN,...",
+        value_delimiter = ',',
+        value_parser = prefix6,
+        default_value = "128"
+    )]
+    pub(in crate::applet) prefix6: Vec<u8>,
+    /// ... where connections come from so many addresses in it at least; where
+    /// from fewer, count these
+    #[arg(long, value_name = "N", value_parser = members, default_value = "1")]
+    pub(in crate::applet) prefix_members: u64,
+    /// What to call a network, as in 198.51.100.7 (office)
+    #[arg(long, value_name = "NET=NAME", value_parser = label)]
+    pub(in crate::applet) label: Vec<Label>,
+    /// File of such names, one a line, # for comments
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::applet) label_file: Vec<PathBuf>,
 }
 
 /// Ways to look at this host.

@@ -3,6 +3,10 @@
 use std::{fs::File, io::Read, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustix::{
+    stdio::stdin,
+    termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
+};
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
@@ -253,7 +257,15 @@ fn is_unusable(error: &ssh2::Error) -> bool {
 }
 
 /// Asks a person, without echo.
+///
+/// It is off before the question is out, so that nothing shows of an answer
+/// that comes at once; the run puts the terminal back when it ends.
 fn ask(question: &str) -> Option<Secret> {
+    if let Ok(mut settings) = tcgetattr(stdin()) {
+        settings.local_modes.remove(LocalModes::ECHO);
+        // Where it cannot be had now, it is switched off a moment later.
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
+    }
     rpassword::prompt_password(question).ok().map(Secret::new)
 }
 

@@ -6,7 +6,8 @@
 /// Nagios takes perfdata from a `|`, and strikes `` `~$&|'"<> `` from what it
 /// puts into a notification (`illegal_macro_output_chars`). Backquotes, which
 /// libraries put around names, are left out; the rest is seen to be missing.
-pub(super) fn line(text: &str) -> String {
+#[must_use]
+pub fn line(text: &str) -> String {
     let text: String = text.chars().filter(|&it| it != '`').map(character).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -22,7 +23,8 @@ fn character(character: char) -> char {
 }
 
 /// The beginning of `line`, at most `bytes` long.
-pub(super) fn beginning(line: &str, bytes: usize) -> String {
+#[must_use]
+pub fn beginning(line: &str, bytes: usize) -> String {
     if line.len() <= bytes {
         return line.to_owned();
     }

@@ -1,0 +1,263 @@
+//! The answer for programs: one JSON object on a line, which check_topip(1) and
+//! docs/check_topip.schema.json describe.
+use serde::Serialize;
+
+use crate::{
+    clean,
+    connection::TcpState,
+    filter::LeftOut,
+    tally::Peer,
+    verdict::{Basis, Limit, Reason, Status},
+};
+
+use super::{Report, Trouble, Verbosity, View, rounded, sentence};
+
+/// The version of the object: it changes where a field goes or means another
+/// thing, and not where one is added.
+const SCHEMA: u32 = 1;
+const PROGRAM: &str = concat!("topip ", env!("CARGO_PKG_VERSION"));
+
+/// What a peer has, as every JSON of the suite tells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence<'a> {
+    /// The address or network.
+    pub address: String,
+    /// What the administrator calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<&'a str>,
+    /// How many addresses it has connections from.
+    pub addresses: u64,
+    /// How many connections it has.
+    pub connections: u64,
+    /// When it was first seen on top, in seconds since 1970-01-01 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_on_top: Option<u64>,
+    /// Its connections by the port of this host, the busiest first.
+    pub ports: Vec<Port>,
+    /// Its connections by TCP state, the commonest first.
+    pub states: Vec<State>,
+}
+
+/// How many connections go to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Port {
+    /// The port of this host.
+    pub port: u16,
+    /// How many.
+    pub connections: u64,
+}
+
+/// How many connections are in a TCP state.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct State {
+    /// Its name; `None` where the table does not tell.
+    pub state: Option<&'static str>,
+    /// How many.
+    pub connections: u64,
+}
+
+impl<'a> Evidence<'a> {
+    /// All that is known of a peer.
+    #[must_use]
+    pub fn of(peer: &'a Peer) -> Self {
+        let state = |state: Option<TcpState>| state.map(TcpState::name);
+        Self {
+            address: peer.network.to_string(),
+            label: peer.label.as_deref(),
+            addresses: peer.addresses,
+            connections: peer.connections,
+            first_on_top: peer.first_on_top,
+            ports: peer
+                .ports
+                .iter()
+                .map(|&(port, connections)| Port { port, connections })
+                .collect(),
+            states: peer
+                .states
+                .iter()
+                .map(|&(it, connections)| State { state: state(it), connections })
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    schema: u32,
+    program: &'static str,
+    status: String,
+    exit_code: u8,
+    message: String,
+    when: u64,
+    views: Vec<JsonView<'a>>,
+    servers: Vec<Server<'a>>,
+    left_out: JsonLeftOut,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    schema: u32,
+    program: &'static str,
+    status: String,
+    exit_code: u8,
+    message: String,
+    advice: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct JsonView<'a> {
+    prefix4: u8,
+    prefix6: u8,
+    prefix_members: u64,
+    status: String,
+    reasons: Vec<&'static str>,
+    row: u32,
+    limit: f64,
+    rule: &'static str,
+    is_floor: bool,
+    max: u64,
+    avg: f64,
+    stddev: f64,
+    med: u64,
+    min: u64,
+    addresses: u64,
+    connections: u64,
+    peers: usize,
+    top: Vec<Evidence<'a>>,
+}
+
+#[derive(Serialize)]
+struct Server<'a> {
+    name: &'a str,
+    connections: u64,
+}
+
+#[derive(Serialize)]
+struct JsonLeftOut {
+    excluded: Vec<Excluded>,
+    other_family: u64,
+    other_port: u64,
+    other_state: u64,
+    outbound: u64,
+    own: u64,
+}
+
+#[derive(Serialize)]
+struct Excluded {
+    network: String,
+    connections: u64,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    problem: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+/// The answer, with a line end.
+#[must_use]
+pub fn json(report: &Report, verbosity: Verbosity) -> String {
+    let status = report.status();
+    written(&Answer {
+        schema: SCHEMA,
+        program: PROGRAM,
+        status: status.to_string(),
+        exit_code: status.exit_code(),
+        message: sentence::message(report),
+        when: report.worst().sample.when,
+        views: report
+            .views
+            .iter()
+            .map(|view| JsonView::of(view, report.listed(view, verbosity)))
+            .collect(),
+        servers: report
+            .shares
+            .iter()
+            .map(|(name, connections)| Server { name, connections: *connections })
+            .collect(),
+        left_out: JsonLeftOut::of(&report.left_out),
+        problems: report.troubles.iter().map(Problem::of).collect(),
+        notes: report.notes.iter().map(|note| clean::line(note)).collect(),
+    })
+}
+
+/// The answer of a run that came to no verdict, with a line end.
+#[must_use]
+pub fn json_failure(status: Status, problem: &str, more: &[String]) -> String {
+    written(&Failure {
+        schema: SCHEMA,
+        program: PROGRAM,
+        status: status.to_string(),
+        exit_code: status.exit_code(),
+        message: clean::line(problem),
+        advice: more.iter().map(|line| clean::line(line)).collect(),
+    })
+}
+
+fn written(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("numbers and text can be written") + "\n"
+}
+
+impl<'a> JsonView<'a> {
+    fn of(View { sample, verdict, .. }: &'a View, listed: usize) -> Self {
+        let Limit { connections, basis, is_floor } = verdict.limit;
+        let summary = &sample.summary;
+        Self {
+            prefix4: sample.grain.v4,
+            prefix6: sample.grain.v6,
+            prefix_members: sample.grain.members,
+            status: verdict.status.to_string(),
+            reasons: verdict.reasons.iter().map(reason).collect(),
+            row: verdict.row,
+            limit: connections,
+            rule: match basis {
+                Basis::Stddev { .. } => "stddev",
+                Basis::Lognormal { .. } => "lognormal",
+            },
+            is_floor,
+            max: summary.max,
+            avg: rounded(summary.avg),
+            stddev: rounded(summary.stddev),
+            med: summary.med,
+            min: summary.min,
+            addresses: sample.addresses,
+            connections: sample.connections,
+            peers: sample.counts.len(),
+            top: sample.top.iter().take(listed).map(Evidence::of).collect(),
+        }
+    }
+}
+
+fn reason(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::Trigger => "trigger",
+        Reason::Warning(_) => "warning",
+        Reason::Critical(_) => "critical",
+    }
+}
+
+impl JsonLeftOut {
+    fn of(left_out: &LeftOut) -> Self {
+        let excluded = |&(network, connections): &(crate::network::Network, u64)| Excluded {
+            network: network.to_string(),
+            connections,
+        };
+        Self {
+            excluded: left_out.excluded.iter().map(excluded).collect(),
+            other_family: left_out.other_family,
+            other_port: left_out.other_port,
+            other_state: left_out.other_state,
+            outbound: left_out.outbound,
+            own: left_out.own,
+        }
+    }
+}
+
+impl Problem {
+    fn of(Trouble { problem, advice }: &Trouble) -> Self {
+        Self { problem: clean::line(problem), advice: advice.as_deref().map(clean::line) }
+    }
+}

@@ -1,0 +1,50 @@
+//! What does not count, by the files that say so.
+use std::{path::PathBuf, time::Instant};
+
+use crate::{
+    network::Network,
+    network_file::{self, Exclude, NetworkFileError},
+    report::Trouble,
+    resolve,
+};
+
+use super::chain;
+
+/// Networks, and the troubles with what could not be turned into one.
+type Excludes = (Vec<Network>, Vec<Trouble>);
+
+/// Reads the files, and finds the addresses of the hosts in them. That takes
+/// half of the time until `deadline` at the most: a resolver that is down must
+/// not blind the check as well.
+pub(super) fn excludes(files: &[PathBuf], deadline: Instant) -> Result<Excludes, NetworkFileError> {
+    let (mut networks, mut hosts) = (Vec::new(), Vec::new());
+    for path in files {
+        for exclude in network_file::excludes(path)? {
+            match exclude {
+                Exclude::Network(network) => networks.push(network),
+                Exclude::Host(name) => hosts.push(name),
+            }
+        }
+    }
+    hosts.sort();
+    hosts.dedup();
+    let mut troubles = Vec::new();
+    for found in resolve::addresses(&hosts, half_way(deadline)) {
+        match found {
+            Ok(addresses) => {
+                let alone = |address| Network::of(address, u8::MAX);
+                networks.extend(addresses.into_iter().map(alone));
+            }
+            Err(error) => troubles.push(Trouble {
+                problem: format!("{}, which is to be excluded", chain(&error)),
+                advice: Some("Its connections were counted. List addresses instead.".to_owned()),
+            }),
+        }
+    }
+    Ok((networks, troubles))
+}
+
+fn half_way(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / 2
+}
