@@ -41,7 +41,7 @@ pub(super) fn check(
     let state = place(&args, applet, invocation, &targets);
     let SampleArgs { look, judging, .. } = args;
     let judged = judging.top.filter(|&top| top > 1);
-    let grains = grains(&look);
+    let grains = grains(&look)?;
     let mut excludes = look.exclude;
     if !look.no_default_excludes {
         let network = |text: &str| text.parse::<Network>().expect("it is a network");
@@ -100,9 +100,17 @@ fn tcp_states(args: &LookArgs) -> TcpStates {
     some.without(TcpStates::of(&args.exclude_state))
 }
 
+/// How many ways to tell peers apart are judged in one run: each has a field of
+/// perfdata.
+const MOST_GRAINS: usize = 4;
+
 /// What is one peer. The lengths of both families are paired from the longest
 /// on, and the list that ends first goes on with its last.
-fn grains(look: &LookArgs) -> Vec<Grain> {
+///
+/// # Errors
+///
+/// Where there are more than a status line has room for.
+fn grains(look: &LookArgs) -> Result<Vec<Grain>, Failure> {
     let lengths = |given: &[u8]| {
         let mut lengths = given.to_vec();
         lengths.sort_unstable_by_key(|&length| Reverse(length));
@@ -111,9 +119,17 @@ fn grains(look: &LookArgs) -> Vec<Grain> {
     };
     let (v4, v6) = (lengths(&look.prefix4), lengths(&look.prefix6));
     let nth = |lengths: &[u8], n: usize| lengths[n.min(lengths.len() - 1)];
-    (0..v4.len().max(v6.len()))
-        .map(|n| Grain { v4: nth(&v4, n), v6: nth(&v6, n), members: look.prefix_members })
-        .collect()
+    let n_grains = v4.len().max(v6.len());
+    if n_grains > MOST_GRAINS {
+        let problem = format!("--prefix4 and --prefix6 take at most {MOST_GRAINS} lengths");
+        return Err(Failure::new(&problem, Vec::new()));
+    }
+    let grains = (0..n_grains).map(|n| Grain {
+        v4: nth(&v4, n),
+        v6: nth(&v6, n),
+        members: look.prefix_members,
+    });
+    Ok(grains.collect())
 }
 
 /// Where the state file is: where it is asked for, or where the plugin
@@ -159,7 +175,7 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
     let mut excludes: Vec<_> = look.exclude.iter().map(ToString::to_string).collect();
     excludes.sort();
     let looks_at = format!(
-        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {} {:?}",
+        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {} {:?} {:?} {}",
         Target::names(targets),
         login.command,
         look.port,
@@ -169,7 +185,9 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
         look.six,
         look.exclude_file,
         look.no_default_excludes,
-        grains(look)
+        look.prefix4,
+        look.prefix6,
+        look.prefix_members
     );
     let range = |range: Option<Range>| range.map(|range| range.to_string());
     let judges = format!(

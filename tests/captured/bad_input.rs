@@ -37,6 +37,29 @@ fn ranges() {
 }
 
 #[test]
+fn prefixes_and_names() {
+    for value in ["0", "33", "-1", "+8", "a", "24/8", ""] {
+        let shown = if value.is_empty() { "(empty)" } else { value };
+        misuse(
+            &["--prefix4", value],
+            &format!("cannot read --prefix4 {shown}: not a number of bits, 1 to 32"),
+        );
+    }
+    misuse(&["--prefix6", "129"], "cannot read --prefix6 129: not a number of bits, 1 to 128");
+    misuse(&["--prefix4", "32,24,20,16,8"], "--prefix4 and --prefix6 take at most 4 lengths");
+    misuse(
+        &["--prefix-members", "0"],
+        "cannot read --prefix-members 0: not a number of addresses, 1 or more",
+    );
+    misuse(
+        &["--label", "web1=office"],
+        "cannot read --label web1=office: not an address or network; \
+         write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
+    );
+    misuse(&["--output", "xml"], "cannot read --output xml: not one of nagios, json");
+}
+
+#[test]
 fn numbers() {
     misuse(&["-n", "-3"], "cannot read --top -3: not a number of addresses, 0 or more");
     for value in ["0", "-1", "nan", "inf", "1e3", "", "0.0"] {

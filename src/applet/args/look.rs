@@ -77,6 +77,7 @@ pub(in crate::applet) struct LookArgs {
         value_name = "LEN,...",
         value_delimiter = ',',
         value_parser = prefix4,
+        allow_hyphen_values = true,
         default_value = "32"
     )]
     pub(in crate::applet) prefix4: Vec<u8>,
@@ -86,12 +87,19 @@ pub(in crate::applet) struct LookArgs {
         value_name = "LEN,...",
         value_delimiter = ',',
         value_parser = prefix6,
+        allow_hyphen_values = true,
         default_value = "128"
     )]
     pub(in crate::applet) prefix6: Vec<u8>,
     /// ... where connections come from so many addresses in it at least; where
     /// from fewer, count these
-    #[arg(long, value_name = "N", value_parser = members, default_value = "1")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = members,
+        allow_hyphen_values = true,
+        default_value = "1"
+    )]
     pub(in crate::applet) prefix_members: u64,
     /// What to call a network, as in 198.51.100.7 (office)
     #[arg(long, value_name = "NET=NAME", value_parser = label)]
