@@ -22,6 +22,11 @@ pub(super) fn misuse(error: &clap::Error) -> String {
             format!("there is no option {option}")
         }
         (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
+        (ErrorKind::ArgumentConflict, _) => {
+            let prior = context(ContextKind::PriorArg).unwrap_or_default();
+            let prior = prior.split_whitespace().next().unwrap_or_default();
+            format!("{option} cannot be used with {prior}")
+        }
         _ => {
             let text = error.render().to_string();
             let line = text.lines().next().unwrap_or("the command line is not understood");

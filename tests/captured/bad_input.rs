@@ -109,7 +109,7 @@ fn options() {
     misuse(&["--stddev"], "--stddev needs a value");
     misuse(&["--source", "ss"], "cannot read --source ss: not one of auto, netlink, proc");
     misuse(&["--rule", "grubbs"], "cannot read --rule grubbs: not one of stddev, lognormal");
-    misuse(&["-4", "-6"], "the argument -4 cannot be used with -6");
+    misuse(&["-4", "-6"], "-4 cannot be used with -6");
     misuse(
         &["-x", "10.0.0.0/33"],
         "cannot read --exclude 10.0.0.0/33: a network of IPv4 has at most 32 bits",
