@@ -20,6 +20,7 @@ mod args;
 mod check;
 mod duration;
 mod in_time;
+mod munin;
 mod request;
 mod server;
 mod target;
@@ -27,6 +28,7 @@ mod usage;
 mod value;
 
 pub use args::{command, manual_options};
+pub use munin::munin_variables;
 
 /// The programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,20 +154,29 @@ pub fn main(built_as: Applet) -> ExitCode {
     let invocation = Invocation::of_this_process();
     // What a panic has to say goes into the answer, not to standard error.
     panic::set_hook(Box::new(|_| {}));
-    let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(built_as, &invocation)))
-        .unwrap_or_else(|panic| check::panicked(&Failure::internal(&*panic)));
+    let applet = Applet::by_name(&invocation.name).unwrap_or(built_as);
+    let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
+        .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));
     deliver(answer)
 }
 
-fn answer(built_as: Applet, invocation: &Invocation) -> Answer {
-    match Applet::by_name(&invocation.name).unwrap_or(built_as) {
+fn answer(applet: Applet, invocation: &Invocation) -> Answer {
+    match applet {
         Applet::Check => check::answer(invocation),
-        applet @ (Applet::Munin | Applet::Log) => Answer {
+        Applet::Munin => munin::answer(invocation),
+        Applet::Log => Answer {
             output: String::new(),
             complaint: format!("{}: not built yet; check_topip is\n", applet.name()),
             exit_code: 2,
             until: None,
         },
+    }
+}
+
+fn panicked(applet: Applet, failure: &Failure) -> Answer {
+    match applet {
+        Applet::Munin => munin::panicked(failure),
+        Applet::Check | Applet::Log => check::panicked(failure),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
 };
 
 mod json;
+pub mod munin;
 mod nagios;
 mod reading;
 mod sentence;
@@ -33,6 +34,9 @@ pub struct Report {
     pub judged: Option<usize>,
     /// What could not be seen or kept: each makes the outcome at least UNKNOWN.
     pub troubles: Vec<Trouble>,
+    /// Whether all that was to be counted was, and no more: what went wrong, if
+    /// anything did, is about the state file.
+    pub is_whole: bool,
     /// What is worth telling all the same.
     pub notes: Vec<String>,
     /// How it was done.

@@ -173,6 +173,7 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     // Who saw nothing because he could not see does not know who was on top.
     let could_not_see = !troubles.is_empty();
     troubles.extend(unresolved);
+    let is_whole = troubles.is_empty();
     let mut notes = Vec::new();
 
     progress.enter(Stage::Locking);
@@ -226,10 +227,20 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
         rule: check.rule,
         judged: check.judged,
         troubles,
+        is_whole,
         notes,
         details,
         shares,
     })
+}
+
+/// Looks at `targets` and remembers nothing: whether there is a way to see them.
+///
+/// # Errors
+///
+/// Where there is none.
+pub fn probe(targets: Vec<Target>, deadline: Instant) -> Result<(), Error> {
+    look_at_all(targets, &Filter::new(Selection::default()), deadline).map(|_| ())
 }
 
 /// Judges a sample; gives what is to be said of it, and what is to be kept.

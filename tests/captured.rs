@@ -6,5 +6,6 @@ mod detection;
 mod dialects;
 mod golden;
 mod json;
+mod munin;
 mod names;
 mod state;

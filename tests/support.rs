@@ -9,6 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
+pub mod munin;
 #[cfg(feature = "ssh")]
 pub mod sshd;
 
@@ -16,6 +17,8 @@ pub mod sshd;
 pub const HOME: &str = env!("CARGO_MANIFEST_DIR");
 /// The program under test.
 pub const CHECK: &str = env!("CARGO_BIN_EXE_check_topip");
+/// The plugin for Munin.
+pub const MUNIN: &str = env!("CARGO_BIN_EXE_munin_topip");
 
 /// What a program did.
 #[derive(Debug)]

@@ -92,7 +92,7 @@ pub(super) fn check(
 }
 
 /// The states that count.
-fn tcp_states(args: &LookArgs) -> TcpStates {
+pub(super) fn tcp_states(args: &LookArgs) -> TcpStates {
     let some = match args.state[..] {
         [] => TcpStates::CONNECTED,
         _ => TcpStates::of(&args.state),
@@ -154,11 +154,22 @@ fn place(args: &SampleArgs, applet: Applet, invocation: &Invocation, targets: &[
             (Some(PathBuf::from("/var/lib/topip")), own)
         }
     };
-    let applet = applet.name();
     let servers = Target::names(targets).join("+");
     let servers: String = servers.chars().map(file_letter).take(64).collect();
-    let name = format!("{applet}-{servers}-{:016x}.ron", fnv1a(&selection(args, targets)));
+    let mut selection = selection(args, targets);
+    if let Some(asker) = asker(applet, invocation) {
+        selection = format!("{selection} {asker}");
+    }
+    let name = format!("{}-{servers}-{:016x}.ron", applet.name(), fnv1a(&selection));
     Place::Below { shared, own, name }
+}
+
+/// Which master asks, and by which link: munin-node names a file after both.
+/// Each has a row of its own, as has who runs munin-run, or one's samples would
+/// be further ones on end to another.
+fn asker(applet: Applet, invocation: &Invocation) -> Option<String> {
+    let file = invocation.variable("MUNIN_STATEFILE").filter(|_| applet == Applet::Munin)?;
+    Some(file.to_string_lossy().into_owned())
 }
 
 /// A letter of a server's name, in a file's.

@@ -43,7 +43,7 @@ pub(super) fn message(report: &Report) -> String {
 }
 
 /// Who has how many connections, and what that is held against.
-fn verdict(view: &View, left_out: &LeftOut) -> String {
+pub(super) fn verdict(view: &View, left_out: &LeftOut) -> String {
     let View { sample, verdict, .. } = view;
     let subject = match sample.top.first() {
         Some(peer) => {
@@ -136,21 +136,25 @@ pub(super) fn who(peer: &Peer) -> String {
 
 /// A peer and what is known of its connections at `now`.
 pub(super) fn peer(peer: &Peer, now: u64) -> String {
+    let connections = count(peer.connections, "connection", "connections");
+    format!("{} {connections} {}", who(peer), evidence(peer, now))
+}
+
+/// By which ports and in which states a peer is connected, and since when it
+/// has been seen on top.
+pub(super) fn evidence(peer: &Peer, now: u64) -> String {
     const PORTS: usize = 5;
-    let mut text =
-        format!("{} {}", who(peer), count(peer.connections, "connection", "connections"));
     let ports = peer.ports.iter().take(PORTS).map(|(port, n)| format!("{port} ({n})"));
     let more = peer.ports.len().saturating_sub(PORTS);
     let more = (more > 0).then(|| format!("{more} more"));
     let ports: Vec<_> = ports.chain(more).collect();
     let word = if peer.ports.len() == 1 { "port" } else { "ports" };
-    let _ = write!(text, " on {word} {}", ports.join(", "));
     let states: Vec<_> = peer
         .states
         .iter()
         .map(|(state, n)| format!("{} ({n})", state.map_or("state not told", TcpState::name)))
         .collect();
-    let _ = write!(text, "; {}", states.join(", "));
+    let mut text = format!("on {word} {}; {}", ports.join(", "), states.join(", "));
     // Less than a minute is no news, and a clock that was set back tells none.
     let age = peer.first_on_top.and_then(|first| now.checked_sub(first));
     if let Some(age) = age.filter(|&age| age >= 60) {

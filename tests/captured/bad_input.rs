@@ -499,13 +499,14 @@ fn a_renamed_plugin_still_checks() {
         let ran = run(command.arg0(name));
         assert_eq!(ran.answer(), "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10", "{name}");
     }
-    for (name, applet) in
-        [("munin_topip", "munin_topip"), ("topip_web1", "munin_topip"), ("topip_log", "topip_log")]
-    {
-        let ran = run(room.command(&[] as &[&str]).arg0(name));
-        assert_eq!(ran.stderr, format!("{applet}: not built yet; check_topip is\n"));
-        assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(2)));
+    for name in ["munin_topip", "topip_localhost", "topip"] {
+        let ran = run(room.command(&["config"]).arg0(name));
+        let drawn = "graph_title TCP connections per remote address\n";
+        assert!(ran.stdout.starts_with(drawn), "{name}: {}", ran.stdout);
     }
+    let ran = run(room.command(&[] as &[&str]).arg0("topip_log"));
+    assert_eq!(ran.stderr, "topip_log: not built yet; check_topip is\n");
+    assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(2)));
 }
 
 #[test]
