@@ -3,7 +3,7 @@ use std::{fs, path::Path, process::Command};
 
 use topip::applet;
 
-use crate::support::{HOME, Room, run, skip};
+use crate::support::{HOME, MUNIN, Room, run, skip};
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(HOME).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -43,16 +43,46 @@ fn the_manual_has_no_option_that_is_not_there() {
     }
 }
 
+/// The variables that a text names as `env.NAME`.
+fn variables(text: &str) -> Vec<String> {
+    let names = text.split("env.").skip(1).map(|rest| {
+        rest.chars().take_while(|it| it.is_ascii_alphanumeric() || *it == '_').collect()
+    });
+    names.collect()
+}
+
+#[test]
+fn every_variable_of_munin_is_in_the_manual() {
+    let manual = read("man/munin_topip.1");
+    let items = manual.lines().filter(|line| line.starts_with(".It Li env."));
+    let documented: Vec<_> = items.flat_map(variables).collect();
+    let known = applet::munin_variables();
+    assert!(known.len() > 40, "{known:?}");
+    for name in &known {
+        assert!(documented.contains(name), "env.{name} is not in the manual");
+    }
+    for (paper, names) in [
+        ("the manual", variables(&manual)),
+        ("the settings", variables(&read("packaging/munin/topip"))),
+    ] {
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            assert!(known.contains(&name), "there is no env.{name}, in {paper}");
+        }
+    }
+}
+
 #[test]
 fn help_fits_a_terminal() {
-    for line in Room::new().check(&["--help"]).stdout.lines() {
+    let munin = run(Command::new(MUNIN).arg("--help")).stdout;
+    for line in Room::new().check(&["--help"]).stdout.lines().chain(munin.lines()) {
         assert!(line.chars().count() <= 80, "{line}");
     }
 }
 
 #[test]
 fn the_manuals_are_clean() {
-    for page in ["check_topip.1", "topip.7", "topip-state.5"] {
+    for page in ["check_topip.1", "munin_topip.1", "topip.7", "topip-state.5"] {
         let path = Path::new(HOME).join("man").join(page);
         let mut lint = Command::new("mandoc");
         lint.args(["-Tlint", "-Wwarning"]).arg(&path);

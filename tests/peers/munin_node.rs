@@ -2,6 +2,7 @@
 use std::{
     fs,
     net::TcpListener,
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use std::{
 use snapbox::{Assert, Data};
 
 use crate::support::{
-    MUNIN, Room, crowd, file,
+    HOME, MUNIN, Room, crowd, file,
     munin::{Client, Site, is_possible, plugin, value},
     run, skip,
 };
@@ -204,6 +205,30 @@ fn munin_node_configure_finds_and_links_it() {
     assert!(run(Command::new("sh").args(["-c", &ran.stdout])).code == Some(0));
     let again = site.configure(&["--suggest", "--shell", "--remove-also"]);
     assert_eq!((again.code, again.stdout.as_str(), again.stderr.as_str()), (Some(0), "", ""));
+}
+
+/// The file that comes with topip, as it is and with all that it offers.
+#[test]
+fn the_packaged_settings_are_read() {
+    if !is_possible() {
+        return;
+    }
+    let packaged = fs::read_to_string(Path::new(HOME).join("packaging/munin/topip")).unwrap();
+    let offered: String = packaged
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with("env.") || rest.starts_with('[') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let site = site_with_listing(&["topip"], "", &flood());
+    let input = site.room.path("listing").display().to_string();
+    for (settings, critical) in [(packaged, ""), (offered, "connections_max.critical 500\n")] {
+        site.room.write("etc/plugin-conf.d/topip", settings);
+        let ran = site.munin_run(&["topip", "config"], &[("input", &input)]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+        assert!(ran.stdout.contains(critical), "{}", ran.stdout);
+    }
 }
 
 /// A host that cannot be looked at is no host for the plugin.
