@@ -12,7 +12,7 @@ use snapbox::{Assert, Data};
 
 use crate::support::{
     HOME, MUNIN, Room, crowd, file,
-    munin::{Client, Site, is_possible, plugin, value},
+    munin::{Client, Site, is_possible, value},
     run, skip,
 };
 
@@ -303,6 +303,7 @@ fn in_the_confines_of_the_service() {
     if !is_possible() {
         return;
     }
+    let site = Site::new(&[], "");
     let script = "mount -t tmpfs none /mnt && mkdir -m 777 /mnt/state && cp \"$0\" /mnt/topip || exit 9
         for folder in /tmp /home /root; do mount -t tmpfs -o mode=0 none $folder; done
         for folder in /usr /etc; do mount --bind $folder $folder; mount -o remount,bind,ro $folder; done
@@ -310,7 +311,7 @@ fn in_the_confines_of_the_service() {
             setpriv --reuid=nobody --regid=munin --clear-groups --no-new-privs env -i \
                 LC_ALL=C MUNIN_PLUGSTATE=/mnt/state /mnt/topip $verb </dev/null || exit 8
         done";
-    let ran = run(Command::new("unshare").args(["-m", "sh", "-c", script]).arg(plugin()));
+    let ran = run(Command::new("unshare").args(["-m", "sh", "-c", script]).arg(site.plugin()));
     if ran.code == Some(9) {
         return skip(&format!("the right to mount ({})", ran.stderr.trim()));
     }
@@ -325,9 +326,10 @@ fn config_needs_no_network() {
     if !is_possible() {
         return;
     }
+    let site = Site::new(&[], "");
     let started = Instant::now();
     let mut command = Command::new("unshare");
-    command.args(["-n", "sh", "-c", "exec \"$0\" config"]).arg(plugin());
+    command.args(["-n", "sh", "-c", "exec \"$0\" config"]).arg(site.plugin());
     command.env_clear().env("PATH", "/usr/bin:/bin").env("hostname", "gone.example");
     let ran = run(&mut command);
     assert!(ran.stdout.starts_with("host_name gone.example\n"), "{}", ran.stdout);

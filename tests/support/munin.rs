@@ -9,13 +9,11 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::net::{AddressFamily, SocketType};
-use tempfile::TempDir;
 
 use super::{MUNIN, Ran, Room, run};
 
@@ -31,22 +29,6 @@ pub fn is_possible() -> bool {
         super::skip("root, munin-node, munin and faketime");
     }
     is_root && is_there
-}
-
-/// The plugin where any user can run it. One copy for all tests: it is large.
-///
-/// By cp(1), for the reason that `copy_of_the_check` has.
-pub fn plugin() -> &'static Path {
-    static COPY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = COPY.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        readable(folder.path());
-        let path = folder.path().join("topip_");
-        let copied = Command::new("cp").arg(MUNIN).arg(&path).status();
-        assert!(copied.unwrap().success());
-        (folder, path)
-    });
-    path
 }
 
 /// Lets every user in.
@@ -70,8 +52,10 @@ impl Site {
         for folder in ["etc/plugins", "etc/plugin-conf.d", "lib", "state", "perl/Munin/Common"] {
             fs::create_dir_all(room.path(folder)).unwrap();
         }
-        // munin-node-configure knows a plugin by a link into this folder.
-        symlink(plugin(), room.path("lib/topip_")).unwrap();
+        // By cp(1), for the reason that `copy_of_the_check` has.
+        let copied = Command::new("cp").arg(MUNIN).arg(room.path("lib/topip_")).status();
+        assert!(copied.unwrap().success());
+        // munin-node-configure knows a plugin by a link into that folder.
         for link in links {
             symlink(room.path("lib/topip_"), room.path("etc/plugins").join(link)).unwrap();
         }
@@ -131,6 +115,11 @@ impl Site {
             thread::sleep(Duration::from_millis(20));
         }
         node
+    }
+
+    /// The plugin, where any user can run it.
+    pub fn plugin(&self) -> PathBuf {
+        self.room.path("lib/topip_")
     }
 
     /// munin-run, with `env` beside.
