@@ -1,5 +1,9 @@
 //! Decides which connections count, and remembers why the others do not.
-use std::{collections::BTreeSet, net::IpAddr, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    ops::RangeInclusive,
+};
 
 use crate::{
     connection::{Connection, TcpState, TcpStates},
@@ -80,12 +84,11 @@ impl LeftOut {
         self.untold_state += other.untold_state;
         self.outbound += other.outbound;
         self.own += other.own;
+        let mut sums: BTreeMap<_, u64> = self.excluded.drain(..).collect();
         for (network, n) in other.excluded {
-            match self.excluded.iter_mut().find(|(it, _)| *it == network) {
-                Some((_, sum)) => *sum += n,
-                None => self.excluded.push((network, n)),
-            }
+            *sums.entry(network).or_default() += n;
         }
+        self.excluded = sums.into_iter().collect();
     }
 
     /// How many connections the excluded networks took out together.

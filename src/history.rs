@@ -68,6 +68,8 @@ pub struct History {
 pub struct Previous {
     /// Seconds since 1970-01-01 UTC.
     pub when: u64,
+    /// What was one peer.
+    pub grain: Grain,
     /// Who had the most connections; `None` where there were none to count.
     pub on_top: Option<Network>,
     /// How many they had.
@@ -100,11 +102,19 @@ impl Previous {
     pub fn of(sample: &Sample, history: &History, row: u32) -> Self {
         Self {
             when: sample.when,
+            grain: sample.grain,
             on_top: sample.on_top(),
             connections: sample.summary.max,
             row,
             tops: tops(sample, history),
         }
+    }
+
+    /// Whether it is about peers that are told apart by `grain`. How many members
+    /// a network needs does not matter: who is on top is somebody else then.
+    #[must_use]
+    pub fn is_of(&self, grain: Grain) -> bool {
+        (self.grain.v4, self.grain.v6) == (grain.v4, grain.v6)
     }
 }
 
@@ -114,8 +124,7 @@ fn tops(sample: &Sample, history: &History) -> Vec<OnTop> {
     let Some(network) = sample.on_top() else {
         return tops;
     };
-    // A first time that lies in the future is that of a clock that was wrong.
-    let first = history.first_on_top(network).map_or(sample.when, |first| first.min(sample.when));
+    let first = history.first_on_top(network, sample.when).unwrap_or(sample.when);
     tops.retain(|top| top.network != network);
     tops.insert(0, OnTop { network, first, last: sample.when });
     tops.truncate(REMEMBERED);
@@ -123,10 +132,13 @@ fn tops(sample: &Sample, history: &History) -> Vec<OnTop> {
 }
 
 impl History {
-    /// When `network` was first seen on top, where that is remembered.
+    /// When `network` was first seen on top, where that is remembered at `now`. A
+    /// time that has not come yet is that of a clock that was wrong, and 0 that
+    /// of a file somebody has edited.
     #[must_use]
-    pub fn first_on_top(&self, network: Network) -> Option<u64> {
-        self.tops().iter().find(|top| top.network == network).map(|top| top.first)
+    pub fn first_on_top(&self, network: Network, now: u64) -> Option<u64> {
+        let first = self.tops().iter().find(|top| top.network == network)?.first;
+        (1..=now).contains(&first).then_some(first)
     }
 
     fn tops(&self) -> &[OnTop] {

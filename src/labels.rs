@@ -21,9 +21,11 @@ pub struct Label {
 
 impl Label {
     /// Names `network`, unless nothing of `name` is left when it is cleaned.
+    /// Brackets and commas end a name where it is shown.
     #[must_use]
     pub fn new(network: Network, name: &str) -> Option<Self> {
-        let name = clean::beginning(&clean::line(name), LONGEST);
+        let name = clean::line(name).replace(['(', ')', ','], "?");
+        let name = clean::beginning(&name, LONGEST);
         (!name.is_empty()).then_some(Self { network, name })
     }
 }
@@ -73,7 +75,7 @@ mod tests {
     #[test]
     fn a_label_is_foreign_text() {
         let name = |text| Label::new(network("::1"), text).map(|label| label.name);
-        assert_eq!(name("a|b=1;2\n$(x)"), Some("a?b=1;2 ?(x)".to_owned()));
+        assert_eq!(name("a|b=1;2\n$(x)"), Some("a?b=1;2 ??x?".to_owned()));
         assert_eq!(name("  \n"), None);
         assert_eq!(name(&"x".repeat(99)).map(|name| name.len()), Some(LONGEST));
     }

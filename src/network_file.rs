@@ -13,6 +13,8 @@ use crate::{
 
 /// How long such a file may be: a hundred thousand networks.
 const LONGEST: u64 = 4 * 1024 * 1024;
+/// How many hosts may be named: each is asked for anew by every check.
+const MOST_HOSTS: usize = 100;
 /// How long a name of a host may be (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 253;
 
@@ -53,6 +55,16 @@ pub enum NetworkFileError {
         text: String,
         /// What is wrong with it.
         problem: String,
+        /// How it should be.
+        advice: &'static str,
+    },
+    /// More names than can be asked for in time.
+    #[error("cannot use {}: it names {n} hosts, and {MOST_HOSTS} are the most", path.display())]
+    TooManyHosts {
+        /// Which.
+        path: PathBuf,
+        /// How many it names.
+        n: usize,
     },
 }
 
@@ -64,9 +76,9 @@ impl NetworkFileError {
             Self::Read { path, .. } => {
                 format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
-            Self::TooLong { .. } | Self::Line { .. } => {
-                "Write one address or network a line, and comments behind a #.".to_owned()
-            }
+            Self::TooLong { .. } => "Write networks instead of their addresses.".to_owned(),
+            Self::Line { advice, .. } => (*advice).to_owned(),
+            Self::TooManyHosts { .. } => "Write their addresses or networks.".to_owned(),
         }
     }
 }
@@ -79,7 +91,14 @@ impl NetworkFileError {
 /// Where the file cannot be read, or any of its lines: a network that is left
 /// out of the list is counted, and then the verdict is about somebody else.
 pub fn excludes(path: &Path) -> Result<Vec<Exclude>, NetworkFileError> {
-    lines(path, exclude)
+    const ADVICE: &str = "Write one address, network or host name (in ASCII) a line, and comments \
+                          behind a #.";
+    let excludes = lines(path, exclude, ADVICE)?;
+    let n = excludes.iter().filter(|it| matches!(it, Exclude::Host(_))).count();
+    match n {
+        0..=MOST_HOSTS => Ok(excludes),
+        _ => Err(NetworkFileError::TooManyHosts { path: path.to_owned(), n }),
+    }
 }
 
 /// Reads what networks are called: `192.0.2.0/24=office` or `192.0.2.0/24
@@ -89,12 +108,13 @@ pub fn excludes(path: &Path) -> Result<Vec<Exclude>, NetworkFileError> {
 ///
 /// Where the file cannot be read, or any of its lines.
 pub fn labels(path: &Path) -> Result<Vec<Label>, NetworkFileError> {
-    lines(path, label)
+    lines(path, label, "Write NET=NAME, one a line, and comments behind a #.")
 }
 
 fn lines<T>(
     path: &Path,
     read: impl Fn(&str) -> Result<T, String>,
+    advice: &'static str,
 ) -> Result<Vec<T>, NetworkFileError> {
     let failed = |source| NetworkFileError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
@@ -108,7 +128,7 @@ fn lines<T>(
         .map(|(line, text)| {
             read(text).map_err(|problem| {
                 let text = text.chars().take(40).collect();
-                NetworkFileError::Line { path: path.to_owned(), line, text, problem }
+                NetworkFileError::Line { path: path.to_owned(), line, text, problem, advice }
             })
         })
         .collect()
@@ -116,8 +136,9 @@ fn lines<T>(
 
 /// The lines that say something, with their numbers.
 fn written(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    // Windows begins its files with a mark.
     (1..)
-        .zip(text.lines())
+        .zip(text.trim_start_matches('\u{feff}').lines())
         .map(|(number, line)| (number, line.split('#').next().unwrap_or(line).trim()))
         .filter(|(_, line)| !line.is_empty())
 }
@@ -125,13 +146,16 @@ fn written(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn exclude(text: &str) -> Result<Exclude, String> {
     match text.parse() {
         Ok(network) => Ok(Exclude::Network(network)),
-        Err(NetworkError::Form) if is_host(text) => Ok(Exclude::Host(text.to_owned())),
+        Err(NetworkError::Form) if is_host(text) => {
+            Ok(Exclude::Host(text.trim_end_matches('.').to_ascii_lowercase()))
+        }
         Err(error) => Err(error.to_string()),
     }
 }
 
 /// Whether it may be the name of a host (RFC 1123, section 2.1): the last label
-/// of one is no number, so that 192.0.2.300 is a mistake and not looked up.
+/// of one is no number, decimal or like 0x7f, which a resolver would take for
+/// one. So 192.0.2.300 is a mistake and not looked up.
 fn is_host(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_letter);
@@ -141,6 +165,7 @@ fn is_host(text: &str) -> bool {
         && !name.starts_with('-')
         && name.split('.').all(is_label)
         && !last.bytes().all(|byte| byte.is_ascii_digit())
+        && !last.to_ascii_lowercase().starts_with("0x")
 }
 
 /// Reads `192.0.2.0/24=office` or `192.0.2.0/24 office`.
@@ -171,10 +196,19 @@ mod tests {
     fn a_line_is_a_network_or_a_host() {
         let host = |name: &str| Ok(Exclude::Host(name.to_owned()));
         assert_eq!(exclude("web1"), host("web1"));
-        assert_eq!(exclude("backup.example.org."), host("backup.example.org."));
+        assert_eq!(exclude("Backup.Example.org."), host("backup.example.org"));
         assert_eq!(exclude("7.example"), host("7.example"));
         assert!(matches!(exclude("192.0.2.7"), Ok(Exclude::Network(_))));
-        for text in ["192.0.2.300", "192.0.2.0/33", "two words", "-x", "a..b", "web1/24", "::g"] {
+        for text in [
+            "192.0.2.300",
+            "192.0.2.0/33",
+            "198.51.100.0x5",
+            "two words",
+            "-x",
+            "a..b",
+            "web1/24",
+            "::g",
+        ] {
             assert!(exclude(text).is_err(), "{text}");
         }
     }

@@ -15,7 +15,7 @@ mod sentence;
 pub use json::{Evidence, Port, State, json, json_failure};
 pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
-pub use sentence::left_out;
+pub use sentence::{earlier, left_out};
 
 /// How many peers are named unless all are asked for.
 pub const LISTED: usize = 10;
@@ -37,6 +37,9 @@ pub struct Report {
     /// Whether all that was to be counted was, and no more: what went wrong, if
     /// anything did, is about the state file.
     pub is_whole: bool,
+    /// Whether connections counted that should not have: then nobody can be
+    /// blamed, and the outcome is UNKNOWN at the worst.
+    pub is_doubtful: bool,
     /// What is worth telling all the same.
     pub notes: Vec<String>,
     /// How it was done.
@@ -67,6 +70,7 @@ impl Report {
     pub fn status(&self) -> Status {
         let status = self.worst().verdict.status;
         match self.troubles.is_empty() {
+            _ if self.is_doubtful => Status::Unknown,
             true => status,
             false => status.max(Status::Unknown),
         }

@@ -26,34 +26,33 @@ pub enum ResolveError {
     },
 }
 
-/// How many names are asked for at the same time.
-const AT_ONCE: usize = 16;
+/// How much stack the resolver gets: its modules have asked for 100 KiB.
+const STACK: usize = 512 * 1024;
 
-/// Finds the addresses of `names`, several at a time, until `deadline`: the
-/// system's resolver knows no time limit, so that one who does not answer is
-/// left behind.
+/// Finds the addresses of `names`, all at the same time, until `deadline`: the
+/// system's resolver knows no time limit, so that each name has a thread of its
+/// own, and one that hangs keeps no other waiting and is left behind.
 #[must_use]
 pub fn addresses(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr>, ResolveError>> {
     let (sender, answers) = mpsc::channel();
-    let n_threads = names.len().min(AT_ONCE);
-    for nth in 0..n_threads {
+    let late = |name: &String| Err(ResolveError::Late { name: name.clone() });
+    let mut found: Vec<_> = names.iter().map(late).collect();
+    let mut n_asked = 0;
+    for (index, name) in names.iter().cloned().enumerate() {
         let sender = sender.clone();
-        let share: Vec<_> =
-            names.iter().cloned().enumerate().skip(nth).step_by(n_threads).collect();
-        // Where no thread is to be had, its names are not found in time.
-        let _ = thread::Builder::new().spawn(move || {
-            for (index, name) in share {
-                let found = find(&name);
-                if sender.send((index, found)).is_err() {
-                    return;
-                }
+        let ask = move || {
+            // Nobody waits any more: the time was up.
+            let _ = sender.send((index, find(&name)));
+        };
+        match thread::Builder::new().stack_size(STACK).spawn(ask) {
+            Ok(_) => n_asked += 1,
+            Err(source) => {
+                let name = names[index].clone();
+                found[index] = Err(ResolveError::Failed { name, source });
             }
-        });
+        }
     }
-    drop(sender);
-    let mut found: Vec<_> =
-        names.iter().map(|name| Err(ResolveError::Late { name: name.clone() })).collect();
-    for _ in names {
+    for _ in 0..n_asked {
         let left = deadline.saturating_duration_since(Instant::now());
         let Ok((index, answer)) = answers.recv_timeout(left) else {
             break;

@@ -4,25 +4,28 @@ use std::{path::PathBuf, time::Instant};
 use crate::{
     filter::{Filter, Selection},
     history::{History, Previous, Sample},
-    labels::{Label, Labels},
-    network_file::{self, NetworkFileError},
+    labels::Label,
+    network_file::NetworkFileError,
     parse::ParseError,
-    report::{self, Report, Trouble, View},
+    report::{self, Report, View},
     rule::{self, Rule},
     source::SourceError,
-    state_file::{Damage, Loaded, Place, StateFile},
+    state_file::Place,
     tally::Grain,
 };
 
 mod excludes;
 mod look;
+mod memory;
 mod progress;
+mod seen;
 mod targets;
 
-use excludes::excludes;
+use memory::Memory;
 pub use progress::{Progress, Stage};
+use seen::{Seen, see};
 pub use targets::Target;
-use targets::{Sum, look_at_all};
+use targets::look_at_all;
 
 /// What a run is asked for.
 #[derive(Clone, Debug)]
@@ -145,93 +148,50 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// Where there is no sample to judge. What goes wrong beside that is in the
 /// report.
 pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result<Report, Error> {
-    progress.enter(Stage::Excludes);
-    let mut labels = Labels::default();
-    labels.extend(check.labels);
-    for path in &check.label_files {
-        labels.extend(network_file::labels(path)?);
-    }
-    let mut selection = check.selection;
-    let (excludes, unresolved) = excludes(&check.exclude_files, check.deadline)?;
-    selection.excludes.extend(excludes);
-    progress.enter(Stage::Sampling);
-    let filter = Filter::new(selection);
-    let servers = Target::names(&check.targets);
-    let Sum { tally, left_out, reading, mut details, shares, mut troubles } =
-        look_at_all(check.targets, &filter, check.deadline)?;
-    let counted = tally.finish();
-    troubles.extend(
-        [
-            report::unreadable(&reading),
-            report::cut(&reading),
-            report::assumed(&reading),
-            report::untold(&left_out),
-        ]
-        .into_iter()
-        .flatten(),
-    );
-    // Who saw nothing because he could not see does not know who was on top.
-    let could_not_see = !troubles.is_empty();
-    troubles.extend(unresolved);
-    let is_whole = troubles.is_empty();
-    let mut notes = Vec::new();
-
+    let seen = see(&check, progress)?;
+    // What takes long is done before the lock.
+    let samples = seen.samples(&check);
     progress.enter(Stage::Locking);
-    let state_file = StateFile::open(&check.state, servers, check.deadline);
+    let mut memory = Memory::open(&check.state, seen.servers.clone(), check.deadline);
     progress.enter(Stage::Remembering);
-    let (state_file, histories) = match state_file.and_then(|file| Ok((file.load()?, file))) {
-        Ok((Loaded { histories, damage }, file)) => {
-            details.push(format!("State file: {}", file.path().display()));
-            match damage.as_ref().map(damaged) {
-                // What cannot be put aside is not written over.
-                Some(Err(trouble)) => {
-                    troubles.push(trouble);
-                    (None, histories)
-                }
-                note => {
-                    notes.extend(note.and_then(Result::ok));
-                    (Some(file), histories)
-                }
-            }
-        }
-        Err(error) => {
-            let advice = Some(error.advice());
-            troubles.push(Trouble { problem: chain(&error), advice });
-            (None, Vec::new())
-        }
-    };
-    let now = now();
-    let histories = histories.into_iter().chain(std::iter::repeat(History::default()));
-    let (views, records): (Vec<_>, Vec<_>) = std::iter::zip(&check.grains, histories)
-        .enumerate()
-        .map(|(nth, (&grain, history))| {
-            let sample = Sample::of(&counted, now, grain, check.judged, check.listed);
-            view(sample, &history, &labels, &check.rule.of_view(nth))
-        })
-        .unzip();
-    let is_blind = counted.addresses() == 0 && could_not_see;
-    if let Some(file) = state_file
-        && !is_blind
-        && let Err(error) = file.save(&records)
-    {
-        let advice = Some(error.advice());
-        troubles.push(Trouble { problem: chain(&error), advice });
+    memory.recall();
+    let (views, records) = judged(samples, now(), &memory.records, &seen, &check.rule);
+    // Who could not see does not know who was on top, and the next sample
+    // would be compared with nobody.
+    if !seen.is_blind && !seen.is_doubtful {
+        memory.keep(&records);
     }
     progress.enter(Stage::Reporting);
-    details
-        .extend(views.iter().filter_map(|view| view.earlier.as_ref()).map(|it| earlier(it, now)));
-    details.extend(report::left_out(&left_out));
-    Ok(Report {
-        views,
-        left_out,
-        rule: check.rule,
-        judged: check.judged,
-        troubles,
-        is_whole,
-        notes,
-        details,
-        shares,
-    })
+    let mut report = seen.report(views, &check);
+    report.troubles.extend(memory.troubles);
+    report.notes.extend(memory.notes);
+    report.details.extend(memory.path.map(|path| format!("State file: {}", path.display())));
+    report.details.extend(report::earlier(&report.views));
+    report.details.extend(report::left_out(&report.left_out));
+    Ok(report)
+}
+
+/// Judges the samples; gives what is to be said of them, and what is to be kept.
+fn judged(
+    samples: Vec<Sample>,
+    now: u64,
+    records: &[Previous],
+    seen: &Seen,
+    rule: &Rule,
+) -> (Vec<View>, Vec<Previous>) {
+    let views = samples.into_iter().enumerate().map(|(nth, sample)| {
+        let mut sample = Sample { when: now, ..sample };
+        let previous = records.iter().find(|record| record.is_of(sample.grain)).cloned();
+        let history = History { previous };
+        let verdict = rule::judge(&sample, &history, &rule.of_view(nth));
+        let record = Previous::of(&sample, &history, verdict.row);
+        for peer in &mut sample.top {
+            peer.first_on_top = history.first_on_top(peer.network, now);
+            peer.label = seen.labels.of(peer.network).map(str::to_owned);
+        }
+        (View { sample, verdict, earlier: history.previous }, record)
+    });
+    views.unzip()
 }
 
 /// Looks at `targets` and remembers nothing: whether there is a way to see them.
@@ -241,47 +201,4 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
 /// Where there is none.
 pub fn probe(targets: Vec<Target>, deadline: Instant) -> Result<(), Error> {
     look_at_all(targets, &Filter::new(Selection::default()), deadline).map(|_| ())
-}
-
-/// Judges a sample; gives what is to be said of it, and what is to be kept.
-fn view(mut sample: Sample, history: &History, labels: &Labels, rule: &Rule) -> (View, Previous) {
-    let verdict = rule::judge(&sample, history, rule);
-    let record = Previous::of(&sample, history, verdict.row);
-    for peer in &mut sample.top {
-        peer.first_on_top = history.first_on_top(peer.network);
-        peer.label = labels.of(peer.network).map(str::to_owned);
-    }
-    (View { sample, verdict, earlier: history.previous.clone() }, record)
-}
-
-/// A state file that was put aside is over and done with. One that is still
-/// there is a trouble, as long as it is.
-fn damaged(Damage { path, problem, kept_as }: &Damage) -> Result<String, Trouble> {
-    match kept_as {
-        Ok(aside) => Ok(format!(
-            "The state file was damaged ({problem}) and is kept as {}; this is a first sample.",
-            aside.display()
-        )),
-        Err(error) => Err(Trouble {
-            problem: format!(
-                "the state file {} is damaged ({problem}) and cannot be put aside: {error}",
-                path.display()
-            ),
-            advice: Some(format!("Remove {}.bad", path.display())),
-        }),
-    }
-}
-
-fn earlier(previous: &Previous, now: u64) -> String {
-    let who = previous.on_top.map_or_else(
-        || "no connections".to_owned(),
-        |network| {
-            let Previous { connections, row, .. } = previous;
-            format!("{network} on top with {connections}, samples on end: {row}")
-        },
-    );
-    match now.checked_sub(previous.when) {
-        Some(age) => format!("Earlier sample, {age} s ago: {who}"),
-        None => format!("Earlier sample, in the future: {who}"),
-    }
 }

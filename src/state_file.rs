@@ -21,7 +21,7 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use crate::history::{History, Previous};
+use crate::history::Previous;
 
 mod error;
 mod place;
@@ -35,7 +35,7 @@ use record::State;
 /// The version of the file's format that is written here. A newer one is
 /// refused; an older one would be read.
 const VERSION: u32 = 1;
-/// A state file has a few hundred bytes.
+/// A state file has a few thousand bytes.
 const LONGEST: u64 = 1024 * 1024;
 /// How often a lock that somebody else has is tried.
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
@@ -51,9 +51,8 @@ pub struct StateFile {
 /// What was read from a state file.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The sample on record, if any: one history for each grain that it is
-    /// judged by, in their order.
-    pub histories: Vec<History>,
+    /// The sample on record, if any: as it was for each way to tell peers apart.
+    pub records: Vec<Previous>,
     /// Where the file was damaged: what is wrong with it, and where it is kept.
     pub damage: Option<Damage>,
 }
@@ -137,7 +136,7 @@ impl StateFile {
             };
             return Err(StateFileError::Foreign { path: self.path.clone(), servers });
         }
-        Ok(Loaded { histories: state.histories(), damage: None })
+        Ok(Loaded { records: state.records(), damage: None })
     }
 
     /// The state in `bytes`, or what is wrong with them.

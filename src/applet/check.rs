@@ -45,9 +45,12 @@ fn misused(error: &clap::Error, form: Form) -> Answer {
 /// The form that is asked for by a command line that is not understood: the
 /// program that reads the answer does not know that it made a mistake.
 fn form_asked_for(args: &[OsString]) -> Form {
-    let is_json = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
-    let is_asked_for = args.windows(2).any(is_json) || args.iter().any(|it| it == "--output=json");
-    if is_asked_for { Form::Json } else { Form::Nagios }
+    let words = args.iter().zip(args.iter().skip(1).map(Some).chain([None]));
+    let asked_for = words.filter_map(|(word, next)| match word.to_str()? {
+        "--output" => next?.to_str(),
+        word => word.strip_prefix("--output="),
+    });
+    if asked_for.last() == Some("json") { Form::Json } else { Form::Nagios }
 }
 
 fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {

@@ -100,6 +100,14 @@ pub(super) fn tcp_states(args: &LookArgs) -> TcpStates {
     some.without(TcpStates::of(&args.exclude_state))
 }
 
+/// Each length once, the longest first.
+fn lengths(given: &[u8]) -> Vec<u8> {
+    let mut lengths = given.to_vec();
+    lengths.sort_unstable_by_key(|&length| Reverse(length));
+    lengths.dedup();
+    lengths
+}
+
 /// How many ways to tell peers apart are judged in one run: each has a field of
 /// perfdata.
 const MOST_GRAINS: usize = 4;
@@ -111,18 +119,13 @@ const MOST_GRAINS: usize = 4;
 ///
 /// Where there are more than a status line has room for.
 fn grains(look: &LookArgs) -> Result<Vec<Grain>, Failure> {
-    let lengths = |given: &[u8]| {
-        let mut lengths = given.to_vec();
-        lengths.sort_unstable_by_key(|&length| Reverse(length));
-        lengths.dedup();
-        lengths
-    };
     let (v4, v6) = (lengths(&look.prefix4), lengths(&look.prefix6));
     let nth = |lengths: &[u8], n: usize| lengths[n.min(lengths.len() - 1)];
     let n_grains = v4.len().max(v6.len());
     if n_grains > MOST_GRAINS {
         let problem = format!("--prefix4 and --prefix6 take at most {MOST_GRAINS} lengths");
-        return Err(Failure::new(&problem, Vec::new()));
+        let more = "Each has a field of the performance data.".to_owned();
+        return Err(Failure::new(&problem, vec![more]));
     }
     let grains = (0..n_grains).map(|n| Grain {
         v4: nth(&v4, n),
@@ -196,8 +199,8 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
         look.six,
         look.exclude_file,
         look.no_default_excludes,
-        look.prefix4,
-        look.prefix6,
+        lengths(&look.prefix4),
+        lengths(&look.prefix6),
         look.prefix_members
     );
     let range = |range: Option<Range>| range.map(|range| range.to_string());

@@ -180,7 +180,13 @@ pub fn json(report: &Report, verbosity: Verbosity) -> String {
             .collect(),
         left_out: JsonLeftOut::of(&report.left_out),
         problems: report.troubles.iter().map(Problem::of).collect(),
-        notes: report.notes.iter().map(|note| clean::line(note)).collect(),
+        notes: report
+            .notes
+            .iter()
+            .cloned()
+            .chain(sentence::blind_sides(report))
+            .map(|note| clean::line(&note))
+            .collect(),
     })
 }
 
@@ -192,7 +198,7 @@ pub fn json_failure(status: Status, problem: &str, more: &[String]) -> String {
         program: PROGRAM,
         status: status.to_string(),
         exit_code: status.exit_code(),
-        message: clean::line(problem),
+        message: clean::beginning(&clean::line(problem), sentence::LONGEST_TEXT),
         advice: more.iter().map(|line| clean::line(line)).collect(),
     })
 }

@@ -42,7 +42,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.extend(advice.clone());
     }
     lines.extend(report.notes.iter().cloned());
-    lines.extend(report.views.iter().filter_map(|view| sentence::blind_side(report, view)));
+    lines.extend(sentence::blind_sides(report));
     let asked = verbosity >= Verbosity::Addresses;
     if asked || sentence::wants_explaining(report.status()) {
         let worst = std::slice::from_ref(report.worst());
@@ -51,8 +51,11 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
     }
     if asked {
         lines.extend(report.shares.iter().map(sentence::share));
-        let views = report.views.iter();
-        lines.extend(views.flat_map(|view| sentence::explanation(report, view)));
+        for view in &report.views {
+            let lines_of_view = sentence::explanation(report, view);
+            let tagged = |line: &String| sentence::tagged(&report.views, view, line);
+            lines.extend(lines_of_view.iter().map(tagged));
+        }
     }
     if verbosity >= Verbosity::Details {
         lines.extend(report.details.iter().cloned());
@@ -65,6 +68,7 @@ fn peers(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String> {
     let sample = &view.sample;
     let listed = report.listed(view, verbosity);
     let heading = (listed > 0).then(|| sentence::heading(sample, listed));
+    let heading = heading.map(|line| sentence::tagged(&report.views, view, &line));
     let peers = sample.top.iter().take(listed);
     heading.into_iter().chain(peers.map(|peer| sentence::peer(peer, sample.when))).collect()
 }

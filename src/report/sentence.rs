@@ -5,7 +5,7 @@ use crate::{
     clean,
     connection::TcpState,
     filter::LeftOut,
-    history::Sample,
+    history::{Previous, Sample},
     range::Alert,
     rule::{self, Trigger},
     tally::{Grain, Peer},
@@ -143,24 +143,30 @@ pub(super) fn peer(peer: &Peer, now: u64) -> String {
 /// By which ports and in which states a peer is connected, and since when it
 /// has been seen on top.
 pub(super) fn evidence(peer: &Peer, now: u64) -> String {
-    const PORTS: usize = 5;
-    let ports = peer.ports.iter().take(PORTS).map(|(port, n)| format!("{port} ({n})"));
-    let more = peer.ports.len().saturating_sub(PORTS);
-    let more = (more > 0).then(|| format!("{more} more"));
-    let ports: Vec<_> = ports.chain(more).collect();
     let word = if peer.ports.len() == 1 { "port" } else { "ports" };
-    let states: Vec<_> = peer
-        .states
-        .iter()
-        .map(|(state, n)| format!("{} ({n})", state.map_or("state not told", TcpState::name)))
-        .collect();
-    let mut text = format!("on {word} {}; {}", ports.join(", "), states.join(", "));
+    let mut text = format!("on {word} {}; {}", ports(peer), states(peer));
     // Less than a minute is no news, and a clock that was set back tells none.
     let age = peer.first_on_top.and_then(|first| now.checked_sub(first));
     if let Some(age) = age.filter(|&age| age >= 60) {
         let _ = write!(text, "; first on top {} ago", span(age));
     }
     text
+}
+
+/// `443 (150), 80 (2)`
+pub(super) fn ports(peer: &Peer) -> String {
+    const PORTS: usize = 5;
+    let ports = peer.ports.iter().take(PORTS).map(|(port, n)| format!("{port} ({n})"));
+    let more = peer.ports.len().saturating_sub(PORTS);
+    let more = (more > 0).then(|| format!("{more} more"));
+    ports.chain(more).collect::<Vec<_>>().join(", ")
+}
+
+/// `ESTABLISHED (140), SYN_RECV (12)`
+pub(super) fn states(peer: &Peer) -> String {
+    let state = |state: &Option<TcpState>| state.map_or("state not told", TcpState::name);
+    let states = peer.states.iter().map(|(it, n)| format!("{} ({n})", state(it)));
+    states.collect::<Vec<_>>().join(", ")
 }
 
 /// What a server has of the connections.
@@ -187,8 +193,8 @@ fn peers(n: u64, grain: Grain) -> String {
     }
 }
 
-/// How many peers are on the list, and of how many.
-pub(super) fn heading(sample: &Sample, listed: usize) -> String {
+/// `156 connections from 40 addresses in 7 networks`
+pub(super) fn connections_from(sample: &Sample) -> String {
     let Sample { connections, addresses, grain, .. } = *sample;
     let mut all = format!(
         "{} from {}",
@@ -199,9 +205,43 @@ pub(super) fn heading(sample: &Sample, listed: usize) -> String {
     if in_networks {
         let _ = write!(all, " in {}", peers(sample.counts.len() as u64, grain));
     }
+    all
+}
+
+/// How many peers are on the list, and of how many.
+pub(super) fn heading(sample: &Sample, listed: usize) -> String {
+    let all = connections_from(sample);
     match sample.counts.len().saturating_sub(listed) {
         0 => format!("{all}:"),
         _ => format!("{all}, the top {listed}:"),
+    }
+}
+
+/// What was on record of the sample before, for each view that has it.
+#[must_use]
+pub fn earlier(views: &[View]) -> Vec<String> {
+    let earlier = views.iter().filter_map(|view| Some((view, view.earlier.as_ref()?)));
+    earlier
+        .map(|(view, Previous { when, on_top, connections, row, .. })| {
+            let who = on_top.map_or_else(
+                || "no connections".to_owned(),
+                |it| format!("{it} on top with {connections}, samples on end: {row}"),
+            );
+            let age = match view.sample.when.checked_sub(*when) {
+                Some(age) => format!("{age} s ago"),
+                None => "in the future".to_owned(),
+            };
+            tagged(views, view, &format!("Earlier sample, {age}: {who}"))
+        })
+        .collect()
+}
+
+/// A line about one of several views, which says about which.
+pub(super) fn tagged(views: &[View], view: &View, line: &str) -> String {
+    let Grain { v4, v6, .. } = view.sample.grain;
+    match views {
+        [_] => line.to_owned(),
+        _ => format!("/{v4} /{v6}: {line}"),
     }
 }
 
@@ -221,9 +261,16 @@ pub(super) fn explanation(report: &Report, view: &View) -> Vec<String> {
     lines
 }
 
+/// Where the rule is blind, for each view.
+pub(super) fn blind_sides(report: &Report) -> Vec<String> {
+    let views = &report.views;
+    let line = |view| blind_side(report, view).map(|line| tagged(views, view, &line));
+    views.iter().filter_map(line).collect()
+}
+
 /// Where the rule is blind to what it should see: a top address that is above
 /// the floor, and could not be over the limit whatever it did.
-pub(super) fn blind_side(report: &Report, view: &View) -> Option<String> {
+fn blind_side(report: &Report, view: &View) -> Option<String> {
     let (View { sample, verdict, .. }, rule) = (view, &report.rule);
     let Trigger::Stddev(times) = rule.trigger else {
         return None;
@@ -266,6 +313,12 @@ fn rule_said(sample: &Sample, is_top: bool, by: &Limit, would: &str) -> Vec<Stri
             )]
         }
     }
+}
+
+/// The figures of a sample, and the limit that follows from them.
+pub(super) fn figures_and_limit(report: &Report, view: &View) -> String {
+    let figures = figures(&view.sample, report.judged.is_some());
+    format!("{figures}; limit {}", limit(&view.verdict.limit))
 }
 
 fn figures(sample: &Sample, is_top: bool) -> String {

@@ -8,15 +8,19 @@ use crate::{
     resolve,
 };
 
-use super::chain;
+use super::{Progress, Stage, chain};
 
 /// Networks, and the troubles with what could not be turned into one.
 type Excludes = (Vec<Network>, Vec<Trouble>);
 
 /// Reads the files, and finds the addresses of the hosts in them. That takes
-/// half of the time until `deadline` at the most: a resolver that is down must
-/// not blind the check as well.
-pub(super) fn excludes(files: &[PathBuf], deadline: Instant) -> Result<Excludes, NetworkFileError> {
+/// three quarters of the time until `deadline` at the most: a resolver that is
+/// down must not keep the check from looking.
+pub(super) fn excludes(
+    files: &[PathBuf],
+    deadline: Instant,
+    progress: &Progress,
+) -> Result<Excludes, NetworkFileError> {
     let (mut networks, mut hosts) = (Vec::new(), Vec::new());
     for path in files {
         for exclude in network_file::excludes(path)? {
@@ -28,23 +32,28 @@ pub(super) fn excludes(files: &[PathBuf], deadline: Instant) -> Result<Excludes,
     }
     hosts.sort();
     hosts.dedup();
+    progress.enter(Stage::Resolving);
     let mut troubles = Vec::new();
-    for found in resolve::addresses(&hosts, half_way(deadline)) {
+    for found in resolve::addresses(&hosts, most_of(deadline)) {
         match found {
             Ok(addresses) => {
                 let alone = |address| Network::of(address, u8::MAX);
                 networks.extend(addresses.into_iter().map(alone));
             }
             Err(error) => troubles.push(Trouble {
-                problem: format!("{}, which is to be excluded", chain(&error)),
-                advice: Some("Its connections were counted. List addresses instead.".to_owned()),
+                problem: chain(&error),
+                advice: Some(
+                    "It is to be excluded, and its connections were counted: nobody can be \
+                     blamed. List its addresses instead."
+                        .to_owned(),
+                ),
             }),
         }
     }
     Ok((networks, troubles))
 }
 
-fn half_way(deadline: Instant) -> Instant {
+fn most_of(deadline: Instant) -> Instant {
     let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / 2
+    now + deadline.saturating_duration_since(now) / 4 * 3
 }

@@ -10,6 +10,8 @@ pub struct Progress(AtomicU8);
 pub enum Stage {
     /// Reading lists of networks.
     Excludes,
+    /// Finding the addresses of hosts in them.
+    Resolving,
     /// Reading a socket table.
     Sampling,
     /// Waiting for a state file that another run has.
@@ -28,8 +30,9 @@ impl Progress {
     /// What the run is doing now.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        const STAGES: [Stage; 5] = [
+        const STAGES: [Stage; 6] = [
             Stage::Excludes,
+            Stage::Resolving,
             Stage::Sampling,
             Stage::Locking,
             Stage::Remembering,
@@ -45,6 +48,7 @@ impl Stage {
     pub fn doing(self) -> &'static str {
         match self {
             Self::Excludes => "reading the list of networks",
+            Self::Resolving => "finding the addresses of the hosts to exclude",
             Self::Sampling => "reading the socket table",
             Self::Locking => "waiting for the state file",
             Self::Remembering => "using the state file",

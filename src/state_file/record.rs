@@ -2,20 +2,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    history::{History, OnTop, Previous, REMEMBERED},
+    history::{OnTop, Previous, REMEMBERED},
     network::Network,
+    tally::Grain,
 };
 
 use super::VERSION;
 
 /// The content, as it stands in the file; see topip-state(5).
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct State {
     version: u32,
     program: String,
     when: u64,
     pub(super) servers: Vec<String>,
+    prefix4: u8,
+    prefix6: u8,
     maxip: Option<Network>,
     connections: u64,
     row: u32,
@@ -28,30 +31,51 @@ pub(super) struct State {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Top {
     ip: Network,
+    #[serde(default)]
     first: u64,
+    #[serde(default)]
     last: u64,
 }
 
 /// What is remembered of a sample by other networks, as it stands in the file.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Also {
+    prefix4: u8,
+    prefix6: u8,
     maxip: Option<Network>,
     connections: u64,
     row: u32,
     tops: Vec<Top>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self::of(&[], Vec::new())
+    }
+}
+
+impl Default for Also {
+    fn default() -> Self {
+        let Grain { v4, v6, .. } = Grain::ADDRESSES;
+        let tops = Vec::new();
+        Self { prefix4: v4, prefix6: v6, maxip: None, connections: 0, row: 0, tops }
+    }
+}
+
 impl State {
     /// What is to be kept of a sample of `servers`.
     pub(super) fn of(records: &[Previous], servers: Vec<String>) -> Self {
         let mut views = records.iter().map(Also::of);
-        let Also { maxip, connections, row, tops } = views.next().unwrap_or_default();
+        let Also { prefix4, prefix6, maxip, connections, row, tops } =
+            views.next().unwrap_or_default();
         Self {
             version: VERSION,
             program: concat!("topip ", env!("CARGO_PKG_VERSION")).to_owned(),
             when: records.first().map_or(0, |record| record.when),
             servers,
+            prefix4,
+            prefix6,
             maxip,
             connections,
             row,
@@ -60,14 +84,11 @@ impl State {
         }
     }
 
-    /// What is known from it, for each grain.
-    pub(super) fn histories(self) -> Vec<History> {
-        let Self { when, maxip, connections, row, tops, also, .. } = self;
-        let first = Also { maxip, connections, row, tops };
-        std::iter::once(first)
-            .chain(also)
-            .map(|view| History { previous: Some(view.previous(when)) })
-            .collect()
+    /// What is on record, for each way to tell peers apart.
+    pub(super) fn records(self) -> Vec<Previous> {
+        let Self { when, prefix4, prefix6, maxip, connections, row, tops, also, .. } = self;
+        let first = Also { prefix4, prefix6, maxip, connections, row, tops };
+        std::iter::once(first).chain(also).map(|view| view.previous(when)).collect()
     }
 }
 
@@ -75,6 +96,8 @@ impl Also {
     fn of(record: &Previous) -> Self {
         let top = |&OnTop { network, first, last }: &OnTop| Top { ip: network, first, last };
         Self {
+            prefix4: record.grain.v4,
+            prefix6: record.grain.v6,
             maxip: record.on_top,
             connections: record.connections,
             row: record.row,
@@ -83,9 +106,10 @@ impl Also {
     }
 
     fn previous(self, when: u64) -> Previous {
-        let Self { maxip, connections, row, tops } = self;
+        let Self { prefix4, prefix6, maxip, connections, row, tops } = self;
+        let grain = Grain { v4: prefix4, v6: prefix6, members: 1 };
         let on_top = |Top { ip, first, last }| OnTop { network: ip, first, last };
         let tops = tops.into_iter().take(REMEMBERED).map(on_top).collect();
-        Previous { when, on_top: maxip, connections, row, tops }
+        Previous { when, grain, on_top: maxip, connections, row, tops }
     }
 }

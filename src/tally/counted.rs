@@ -110,6 +110,16 @@ impl Counted {
         top.into_sorted_vec().into_iter().map(|Reverse(count)| self.peer(count)).collect()
     }
 
+    /// How many connections come from `network`.
+    #[must_use]
+    pub fn connections_of(&self, network: Network) -> u64 {
+        match (network.first_address(), network.last_address()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => self.seen4(first, last).map(|it| it.2).sum(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.seen6(first, last).map(|it| it.2).sum(),
+            _ => 0,
+        }
+    }
+
     /// Gives each peer with its count, in the order of their addresses.
     fn each(&self, grain: Grain, mut give: impl FnMut(Count)) {
         let mut addresses = self.by_address().peekable();

@@ -72,6 +72,7 @@ fn first_on_top_is_told() {
             "; first on top 2 h ago",
         ),
         (format!("tops: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now + 60), ""),
+        ("tops: [(ip: \"203.0.113.7\")]".to_owned(), ""),
     ] {
         room.write("state", state(60).replace("row: 1", &format!("row: 1, {tops}")));
         let ran = check(&room, &["-v"]);
@@ -109,6 +110,20 @@ fn networks_have_their_own_row() {
     assert!(answers[0].starts_with(&format!("1 TOPIP WARNING - {network}")), "{answers:?}");
     assert!(answers[1].starts_with(&format!("2 TOPIP CRITICAL - {network}")), "{answers:?}");
     assert!(answers[2].ends_with(" in 3 samples"), "{answers:?}");
+}
+
+/// What was on top by other lengths says nothing about these.
+#[test]
+fn other_networks_have_no_earlier_sample() {
+    let room = Room::new();
+    let flood = crowd(31, &[("203.0.113.7", 152)]);
+    let answer = |prefixes: &str| {
+        let args = ["--state-file", "state", "--stddev", "1", "--prefix4", prefixes];
+        room.judge(&flood, &args).code.unwrap()
+    };
+    let codes = ["32", "32", "32,24", "32,24", "24", "32", "32"].map(answer);
+    // Of the addresses, there is a record until the 24 alone replaces it.
+    assert_eq!(codes, [1, 2, 2, 2, 2, 1, 2]);
 }
 
 #[test]

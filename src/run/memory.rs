@@ -1,0 +1,87 @@
+//! What is remembered from run to run, as far as it can be.
+use std::{path::PathBuf, time::Instant};
+
+use crate::{
+    history::Previous,
+    report::Trouble,
+    state_file::{Damage, Loaded, Place, StateFile, StateFileError},
+};
+
+use super::chain;
+
+/// What is on record, and what went wrong with it: without a state file the
+/// check goes on.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    file: Option<StateFile>,
+    /// Where it is.
+    pub(super) path: Option<PathBuf>,
+    /// One for each way to tell peers apart.
+    pub(super) records: Vec<Previous>,
+    pub(super) troubles: Vec<Trouble>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Memory {
+    /// Locks the state file.
+    pub(super) fn open(place: &Place, servers: Vec<String>, deadline: Instant) -> Self {
+        let mut memory = Self::default();
+        match StateFile::open(place, servers, deadline) {
+            Ok(file) => memory.file = Some(file),
+            Err(error) => memory.fail(&error),
+        }
+        memory
+    }
+
+    /// Reads what is on record.
+    pub(super) fn recall(&mut self) {
+        let Some(file) = self.file.take() else {
+            return;
+        };
+        match file.load() {
+            Ok(Loaded { records, damage }) => {
+                self.records = records;
+                self.path = Some(file.path().to_owned());
+                match damage.as_ref().map(damaged) {
+                    // What cannot be put aside is not written over.
+                    Some(Err(trouble)) => self.troubles.push(trouble),
+                    note => {
+                        self.notes.extend(note.and_then(Result::ok));
+                        self.file = Some(file);
+                    }
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Puts `records` in place of what was there.
+    pub(super) fn keep(&mut self, records: &[Previous]) {
+        if let Some(Err(error)) = self.file.as_ref().map(|file| file.save(records)) {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &StateFileError) {
+        let advice = Some(error.advice());
+        self.troubles.push(Trouble { problem: chain(error), advice });
+    }
+}
+
+/// A state file that was put aside is over and done with. One that is still
+/// there is a trouble, as long as it is.
+fn damaged(Damage { path, problem, kept_as }: &Damage) -> Result<String, Trouble> {
+    match kept_as {
+        Ok(aside) => Ok(format!(
+            "The state file was damaged ({problem}) and is kept as {}; this is a first sample.",
+            aside.display()
+        )),
+        Err(error) => Err(Trouble {
+            problem: format!(
+                "the state file {} is damaged ({problem}) and cannot be put aside: {error}",
+                path.display()
+            ),
+            advice: Some(format!("Remove {}.bad", path.display())),
+        }),
+    }
+}

@@ -1,0 +1,96 @@
+//! What a look gave, before anybody judges it.
+use crate::{
+    filter::{Filter, LeftOut},
+    history::Sample,
+    labels::Labels,
+    network_file,
+    report::{self, Report, Trouble, View},
+    tally::Counted,
+};
+
+use super::{
+    Check, Error, Progress, Stage, Target,
+    excludes::excludes,
+    targets::{Sum, look_at_all},
+};
+
+/// What a look gave.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) counted: Counted,
+    /// What was looked at, in an order that is always the same.
+    pub(super) servers: Vec<String>,
+    pub(super) labels: Labels,
+    left_out: LeftOut,
+    details: Vec<String>,
+    shares: Vec<(String, u64)>,
+    troubles: Vec<Trouble>,
+    /// Whether nothing was counted, and something could not be seen.
+    pub(super) is_blind: bool,
+    /// Whether connections were counted that should not have been.
+    pub(super) is_doubtful: bool,
+}
+
+/// Reads what does not count and what others are called, and counts the rest.
+pub(super) fn see(check: &Check, progress: &Progress) -> Result<Seen, Error> {
+    progress.enter(Stage::Excludes);
+    let mut labels = Labels::default();
+    for path in &check.label_files {
+        labels.extend(network_file::labels(path)?);
+    }
+    // What is said on the command line counts more than what is written down.
+    labels.extend(check.labels.iter().cloned());
+    let mut selection = check.selection.clone();
+    let (excludes, unresolved) = excludes(&check.exclude_files, check.deadline, progress)?;
+    selection.excludes.extend(excludes);
+    progress.enter(Stage::Sampling);
+    let Sum { tally, left_out, reading, details, shares, mut troubles } =
+        look_at_all(check.targets.clone(), &Filter::new(selection), check.deadline)?;
+    let counted = tally.finish();
+    let readings = [
+        report::unreadable(&reading),
+        report::cut(&reading),
+        report::assumed(&reading),
+        report::untold(&left_out),
+    ];
+    troubles.extend(readings.into_iter().flatten());
+    let is_blind = counted.addresses() == 0 && !troubles.is_empty();
+    let is_doubtful = !unresolved.is_empty();
+    troubles.extend(unresolved);
+    let servers = Target::names(&check.targets);
+    Ok(Seen {
+        counted,
+        servers,
+        labels,
+        left_out,
+        details,
+        shares,
+        troubles,
+        is_blind,
+        is_doubtful,
+    })
+}
+
+impl Seen {
+    /// A sample for each way to tell peers apart; nobody has said when yet.
+    pub(super) fn samples(&self, check: &Check) -> Vec<Sample> {
+        let of = |&grain| Sample::of(&self.counted, 0, grain, check.judged, check.listed);
+        check.grains.iter().map(of).collect()
+    }
+
+    /// What there is to say about it.
+    pub(super) fn report(self, views: Vec<View>, check: &Check) -> Report {
+        Report {
+            views,
+            left_out: self.left_out,
+            rule: check.rule.clone(),
+            judged: check.judged,
+            is_whole: self.troubles.is_empty(),
+            is_doubtful: self.is_doubtful,
+            troubles: self.troubles,
+            notes: Vec::new(),
+            details: self.details,
+            shares: self.shares,
+        }
+    }
+}
