@@ -18,6 +18,7 @@ pub mod capture;
 pub mod connection;
 pub mod network;
 pub mod source;
+pub mod line;
 pub mod parse;
 pub mod filter;
 pub mod tally;

@@ -13,7 +13,6 @@ use crate::{
 mod bsd;
 mod endpoint;
 pub mod inet_diag;
-mod line;
 mod listing;
 mod netstat;
 mod proc_net;

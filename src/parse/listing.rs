@@ -2,11 +2,14 @@
 //! became of it.
 use std::io::BufRead;
 
-use crate::{capture::ByteOrder, connection::Connection};
+use crate::{
+    capture::ByteOrder,
+    connection::Connection,
+    line::{Line, LineReader},
+};
 
 use super::{
     Dialect, ParseError, Problem, Reading, Unreadable,
-    line::{Line, LineReader},
     netstat::Columns,
     proc_net,
     recognise::{self, Table},

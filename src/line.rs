@@ -5,7 +5,8 @@ use memchr::memchr;
 
 /// A line without its end, be that `\n` or `\r\n`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub enum Line<'a> {
+    /// One with its end.
     Whole(&'a [u8]),
     /// The last one, without an end: more of it may be missing.
     Unended(&'a [u8]),
@@ -14,7 +15,7 @@ pub(super) enum Line<'a> {
 }
 
 /// Cuts a stream into lines.
-pub(super) struct LineReader<R> {
+pub struct LineReader<R> {
     bytes: R,
     buffer: Vec<u8>,
     /// What is read and not yet given out.
@@ -22,20 +23,21 @@ pub(super) struct LineReader<R> {
     end: usize,
     at_end: bool,
     /// How many lines were given out.
-    pub(super) number: u64,
+    pub number: u64,
 }
 
 impl<R: BufRead> LineReader<R> {
     /// How long a line may be, in bytes. The longest that a tool prints is one
     /// of `ss -i`, about 1 KiB.
-    pub(super) const LONGEST: usize = 64 * 1024;
+    pub const LONGEST: usize = 64 * 1024;
 
-    pub(super) fn new(bytes: R) -> Self {
+    /// Reads from the beginning of `bytes`.
+    pub fn new(bytes: R) -> Self {
         Self { bytes, buffer: vec![0; Self::LONGEST], start: 0, end: 0, at_end: false, number: 0 }
     }
 
     /// The next line; `None` at the end. The last one may lack its line end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             if let Some(length) = memchr(b'\n', &self.buffer[self.start..self.end]) {
                 let line = self.start..self.start + length;
@@ -63,7 +65,7 @@ impl<R: BufRead> LineReader<R> {
 
     /// As much of what comes next as fits: at least one line, where it is not
     /// too long, and most often many.
-    pub(super) fn ahead(&mut self) -> io::Result<&[u8]> {
+    pub fn ahead(&mut self) -> io::Result<&[u8]> {
         while !self.at_end && self.end - self.start < self.buffer.len() {
             self.fill()?;
         }
