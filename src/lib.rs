@@ -28,6 +28,7 @@ pub mod range;
 pub mod verdict;
 pub mod rule;
 pub mod labels;
+pub mod evidence;
 pub mod report;
 pub mod network_file;
 pub mod resolve;

@@ -12,7 +12,7 @@ mod nagios;
 mod reading;
 mod sentence;
 
-pub use json::{Evidence, Port, State, json, json_failure};
+pub use json::{json, json_failure};
 pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
 pub use sentence::{earlier, left_out};

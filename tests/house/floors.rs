@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 27] = [
+const FLOORS: [(&str, u8); 28] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -25,6 +25,7 @@ const FLOORS: [(&str, u8); 27] = [
     ("tally", 1),
     ("summary", 1),
     ("line", 1),
+    ("evidence", 1),
     ("history", 1),
     ("labels", 1),
     ("rule", 1),
