@@ -12,6 +12,17 @@ pub fn line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// `text` on one line, without what means something to a terminal.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let character = |it: char| match it {
+        '\n' | '\r' | '\t' => ' ',
+        it if it.is_ascii_graphic() || it == ' ' || it.is_alphanumeric() => it,
+        _ => '?',
+    };
+    text.chars().map(character).collect()
+}
+
 fn character(character: char) -> char {
     match character {
         '\n' | '\r' | '\t' => ' ',

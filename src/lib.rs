@@ -29,6 +29,7 @@ pub mod verdict;
 pub mod rule;
 pub mod labels;
 pub mod evidence;
+pub mod log_line;
 pub mod report;
 pub mod network_file;
 pub mod resolve;

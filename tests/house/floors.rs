@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 28] = [
+const FLOORS: [(&str, u8); 29] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -26,6 +26,7 @@ const FLOORS: [(&str, u8); 28] = [
     ("summary", 1),
     ("line", 1),
     ("evidence", 1),
+    ("log_line", 1),
     ("history", 1),
     ("labels", 1),
     ("rule", 1),
