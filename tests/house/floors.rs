@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 29] = [
+const FLOORS: [(&str, u8); 33] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -35,6 +35,10 @@ const FLOORS: [(&str, u8); 29] = [
     ("network_file", 2),
     ("resolve", 2),
     ("state_file", 2),
+    ("local_time", 2),
+    ("log_file", 2),
+    ("syslog", 2),
+    ("journal", 2),
     ("deliver", 2),
     ("run", 3),
     ("applet", 4),
