@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 33] = [
+const FLOORS: [(&str, u8); 35] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -27,6 +27,7 @@ const FLOORS: [(&str, u8); 33] = [
     ("line", 1),
     ("evidence", 1),
     ("log_line", 1),
+    ("offenders", 1),
     ("history", 1),
     ("labels", 1),
     ("rule", 1),
@@ -37,6 +38,7 @@ const FLOORS: [(&str, u8); 33] = [
     ("state_file", 2),
     ("local_time", 2),
     ("log_file", 2),
+    ("log_reader", 2),
     ("syslog", 2),
     ("journal", 2),
     ("deliver", 2),
