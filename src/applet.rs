@@ -14,12 +14,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{deliver, verdict::Status};
+use crate::{deliver, terminal, verdict::Status};
 
 mod args;
 mod check;
 mod duration;
 mod in_time;
+mod log;
 mod munin;
 mod request;
 mod server;
@@ -84,6 +85,10 @@ pub struct Invocation {
     pub started: Instant,
     /// Whether a person is at the other end of standard input.
     pub has_terminal: bool,
+    /// Whether one reads standard error.
+    pub shows_errors: bool,
+    /// How wide the terminal is that shows standard output, if any does.
+    pub columns: Option<u16>,
 }
 
 impl Invocation {
@@ -97,7 +102,10 @@ impl Invocation {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let env = std::env::vars_os().collect();
         let has_terminal = std::io::stdin().is_terminal();
-        Self { name, args: args.collect(), env, now, started: Instant::now(), has_terminal }
+        let shows_errors = std::io::stderr().is_terminal();
+        let columns = terminal::columns();
+        let (args, started) = (args.collect(), Instant::now());
+        Self { name, args, env, now, started, has_terminal, shows_errors, columns }
     }
 
     /// A variable of the environment, where it is set to anything.
@@ -157,26 +165,23 @@ pub fn main(built_as: Applet) -> ExitCode {
     let applet = Applet::by_name(&invocation.name).unwrap_or(built_as);
     let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
         .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));
-    deliver(answer)
+    deliver(answer, applet)
 }
 
 fn answer(applet: Applet, invocation: &Invocation) -> Answer {
     match applet {
         Applet::Check => check::answer(invocation),
         Applet::Munin => munin::answer(invocation),
-        Applet::Log => Answer {
-            output: String::new(),
-            complaint: format!("{}: not built yet; check_topip is\n", applet.name()),
-            exit_code: 2,
-            until: None,
-        },
+        Applet::Log => log::answer(invocation),
     }
 }
 
+/// The answer to a mistake in topip.
 fn panicked(applet: Applet, failure: &Failure) -> Answer {
     match applet {
+        Applet::Check => check::panicked(failure),
         Applet::Munin => munin::panicked(failure),
-        Applet::Check | Applet::Log => check::panicked(failure),
+        Applet::Log => log::failed(failure),
     }
 }
 
@@ -184,7 +189,7 @@ fn panicked(applet: Applet, failure: &Failure) -> Answer {
 ///
 /// A pipe that is full is waited for on another thread, which ends with the
 /// process.
-fn deliver(answer: Answer) -> ExitCode {
+fn deliver(answer: Answer, applet: Applet) -> ExitCode {
     let Answer { output, complaint, exit_code, until } = answer;
     let write = move || {
         deliver::to_standard_output(&output)
@@ -203,7 +208,11 @@ fn deliver(answer: Answer) -> ExitCode {
             writer.is_ok() && delivered.recv_timeout(left).unwrap_or(false)
         }
     };
-    ExitCode::from(if is_delivered { exit_code } else { Status::Unknown.exit_code() })
+    let undelivered = match applet {
+        Applet::Check | Applet::Munin => Status::Unknown.exit_code(),
+        Applet::Log => log::COULD_NOT,
+    };
+    ExitCode::from(if is_delivered { exit_code } else { undelivered })
 }
 
 #[cfg(test)]

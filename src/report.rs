@@ -2,17 +2,20 @@
 use crate::{
     filter::LeftOut,
     history::{Previous, Sample},
+    log_line::Alert,
     rule::Rule,
     verdict::{Status, Verdict},
 };
 
 mod json;
+mod log;
 pub mod munin;
 mod nagios;
 mod reading;
 mod sentence;
 
 pub use json::{json, json_failure};
+pub use log::{Picture, complaint, offenders_as_csv, offenders_as_json, offenders_as_text};
 pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
 pub use sentence::{earlier, left_out};
@@ -46,6 +49,9 @@ pub struct Report {
     pub details: Vec<String>,
     /// How many connections each server has, where several were looked at.
     pub shares: Vec<(String, u64)>,
+    /// What whoever asked to be alerted was told: an alert for each view that is
+    /// critical by its trigger.
+    pub alerts: Vec<Alert>,
 }
 
 impl Report {

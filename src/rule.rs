@@ -97,6 +97,13 @@ pub fn judge(sample: &Sample, history: &History, rule: &Rule) -> Verdict {
     }
 }
 
+/// Whether somebody is to be alerted: whether the trigger is critical, be a
+/// range so or not.
+#[must_use]
+pub fn is_alert(verdict: &Verdict, rule: &Rule) -> bool {
+    verdict.reasons.contains(&Reason::Trigger) && verdict.row >= rule.consecutive
+}
+
 /// The trigger's limit, not below the floor.
 fn limit(sample: &Sample, trigger: Trigger, floor: f64) -> Limit {
     let (connections, basis) = match trigger {

@@ -14,15 +14,19 @@ use crate::{
     tally::Grain,
 };
 
+mod alert;
 mod excludes;
 mod look;
 mod memory;
 mod progress;
+mod review;
 mod seen;
 mod targets;
 
+pub use alert::{Alerts, Log, Sink};
 use memory::Memory;
 pub use progress::{Progress, Stage};
+pub use review::{Review, Reviewed, review};
 use seen::{Seen, see};
 pub use targets::Target;
 use targets::look_at_all;
@@ -51,6 +55,8 @@ pub struct Check {
     pub rule: Rule,
     /// Where the state file is.
     pub state: Place,
+    /// Who is told where the verdict is an alert.
+    pub alerts: Alerts,
     /// Until when a lock may be waited for.
     pub deadline: Instant,
 }
@@ -161,10 +167,17 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     if !seen.is_blind && !seen.is_doubtful {
         memory.keep(&records);
     }
-    progress.enter(Stage::Reporting);
+    memory.unlock();
+    let servers = seen.servers.clone();
     let mut report = seen.report(views, &check);
-    report.troubles.extend(memory.troubles);
-    report.notes.extend(memory.notes);
+    report.troubles.append(&mut memory.troubles);
+    report.notes.append(&mut memory.notes);
+    progress.enter(Stage::Alerting);
+    if !report.is_doubtful {
+        report.alerts = alert::alerts(&report.views, &report.rule, &servers);
+    }
+    report.troubles.extend(alert::tell(&check.alerts, &report.alerts, check.deadline));
+    progress.enter(Stage::Reporting);
     report.details.extend(memory.path.map(|path| format!("State file: {}", path.display())));
     report.details.extend(report::earlier(&report.views));
     report.details.extend(report::left_out(&report.left_out));

@@ -1,8 +1,18 @@
 //! The terminal that a person sits at.
 use rustix::{
-    stdio::stdin,
-    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+    stdio::{stdin, stdout},
+    termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
 };
+
+/// How many characters fit on a line of the terminal that shows standard output;
+/// `None` where none does.
+#[must_use]
+pub fn columns() -> Option<u16> {
+    // It is no terminal, and that is all there is to know.
+    let size = tcgetwinsize(stdout()).ok()?;
+    // One that does not know is taken for an old one.
+    Some(if size.ws_col == 0 { 80 } else { size.ws_col })
+}
 
 /// How a terminal was set, and will be again when this is dropped.
 ///

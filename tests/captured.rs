@@ -6,6 +6,8 @@ mod detection;
 mod dialects;
 mod golden;
 mod json;
+mod log;
+mod log_report;
 mod munin;
 mod names;
 mod state;

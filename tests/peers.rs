@@ -4,9 +4,11 @@ mod kernel;
 mod munin_master;
 mod munin_node;
 mod sandbox;
+mod screen;
 #[cfg(feature = "ssh")]
 mod ssh_host_key;
 #[cfg(feature = "ssh")]
 mod ssh_listing;
 #[cfg(feature = "ssh")]
 mod ssh_login;
+mod syslog;

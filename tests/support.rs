@@ -20,6 +20,9 @@ pub const CHECK: &str = env!("CARGO_BIN_EXE_check_topip");
 /// The plugin for Munin.
 pub const MUNIN: &str = env!("CARGO_BIN_EXE_munin_topip");
 
+/// The log.
+pub const LOG: &str = env!("CARGO_BIN_EXE_topip_log");
+
 /// What a program did.
 #[derive(Debug)]
 pub struct Ran {
@@ -65,7 +68,17 @@ impl Room {
 
     /// The check, with a bare environment and this folder as its own.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = Command::new(CHECK);
+        self.program(CHECK, args)
+    }
+
+    /// The log, likewise.
+    pub fn log(&self, args: &[impl AsRef<OsStr>]) -> Ran {
+        run(&mut self.program(LOG, args))
+    }
+
+    /// A program, likewise.
+    pub fn program(&self, executable: &str, args: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(executable);
         command
             .args(args)
             .env_clear()

@@ -5,13 +5,17 @@ use clap::{ArgAction, Args, CommandFactory, Parser, ValueEnum};
 
 use crate::verdict::Status;
 
-use super::duration::duration;
+use super::{Applet, duration::duration};
 
+mod alerting;
 mod judging;
+mod log;
 mod login;
 mod look;
 
+pub(super) use alerting::{AlertArgs, DEFAULT_LOG};
 pub(super) use judging::{JudgingArgs, RuleName};
+pub(super) use log::{LogArgs, LogCommand, Moment, Output, RecordArgs, ReportArgs};
 pub(super) use login::{HostKey, LoginArgs};
 pub(super) use look::{How, LookArgs};
 
@@ -39,6 +43,8 @@ Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
 pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) sample: SampleArgs,
+    #[command(flatten)]
+    pub(super) alerting: AlertArgs,
 
     /// Answer as a plugin, or in one JSON object for programs
     #[arg(long, value_enum, default_value_t, value_name = "FORM", help_heading = "How it is told")]
@@ -118,16 +124,29 @@ impl std::str::FromStr for Timeout {
     }
 }
 
-/// The options as clap has them.
+/// The options of a program as clap has them; `None` where it has none.
 #[must_use]
-pub fn command() -> clap::Command {
-    CheckArgs::command()
+pub fn command(applet: Applet) -> Option<clap::Command> {
+    match applet {
+        Applet::Check => Some(CheckArgs::command()),
+        Applet::Log => Some(LogArgs::command()),
+        Applet::Munin => None,
+    }
 }
 
-/// Every option as a manual writes it, `-w` and `--warning` alike.
+/// Every option of a program, and of its commands, as a manual writes it: `-w`
+/// and `--warning` alike.
 #[must_use]
-pub fn manual_options() -> Vec<String> {
-    let command = command();
+pub fn manual_options(applet: Applet) -> Vec<String> {
+    let command = command(applet);
+    let commands = command.iter().flat_map(|it| std::iter::once(it).chain(it.get_subcommands()));
+    let mut options: Vec<_> = commands.flat_map(options).collect();
+    options.sort();
+    options.dedup();
+    options
+}
+
+fn options(command: &clap::Command) -> Vec<String> {
     let flags = command.get_arguments().flat_map(|arg| {
         let short = arg.get_short().map(|letter| format!("-{letter}"));
         let shorts = arg.get_all_short_aliases().unwrap_or_default();

@@ -12,7 +12,7 @@ use super::{
     Answer, Applet, Failure, Invocation,
     args::{CheckArgs, Form},
     in_time,
-    request::Listed,
+    request::{Asked, Listed, alerts},
     target, usage,
 };
 
@@ -54,11 +54,12 @@ fn form_asked_for(args: &[OsString]) -> Form {
 }
 
 fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
-    let CheckArgs { sample, verbose, output: form, .. } = args;
+    let CheckArgs { sample, alerting, verbose, output: form, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
     let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
     let timeout = target::timeout(&sample, invocation);
-    let answer = match in_time::report(sample, Applet::Check, listed, invocation) {
+    let asked = Asked { applet: Applet::Check, listed, alerts: alerts(alerting, None) };
+    let answer = match in_time::report(sample, asked, invocation) {
         Ok(report) => Answer {
             output: match form {
                 Form::Nagios => report::nagios(&report, verbosity),

@@ -18,9 +18,9 @@ use crate::{
 };
 
 use super::{
-    Applet, Failure, Invocation,
+    Failure, Invocation,
     args::{SampleArgs, Timeout},
-    request::{self, Listed},
+    request::{self, Asked},
     target,
 };
 
@@ -41,8 +41,7 @@ pub(super) fn until(timeout: Timeout, invocation: &Invocation) -> Instant {
 /// Where there is no verdict, or none in time.
 pub(super) fn report(
     args: SampleArgs,
-    applet: Applet,
-    listed: Listed,
+    asked: Asked,
     invocation: &Invocation,
 ) -> Result<Report, Failure> {
     let Timeout { after, .. } = target::timeout(&args, invocation);
@@ -55,10 +54,9 @@ pub(super) fn report(
         let progress = Arc::clone(&progress);
         let invocation = invocation.clone();
         move || {
-            let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-                run(args, applet, listed, &invocation, &progress)
-            }))
-            .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
+            let outcome =
+                panic::catch_unwind(AssertUnwindSafe(|| run(args, asked, &invocation, &progress)))
+                    .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
             // Nobody waits any more: the time was up.
             let _ = sender.send(outcome);
         }
@@ -94,12 +92,11 @@ fn late(after: Duration, stage: Stage, input: Option<PathBuf>) -> Failure {
 
 fn run(
     args: SampleArgs,
-    applet: Applet,
-    listed: Listed,
+    asked: Asked,
     invocation: &Invocation,
     progress: &Progress,
 ) -> Result<Report, Failure> {
-    let check = request::check(args, applet, listed, invocation)?;
+    let check = request::check(args, asked, invocation)?;
     // Cut to seconds once: the sum of two that are cut may be a second early,
     // and the sample of a run just before would lie in the future.
     let now = || (invocation.now + invocation.started.elapsed()).as_secs();

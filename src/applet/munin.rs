@@ -4,14 +4,14 @@ use crate::{
         Report, Trouble,
         munin::{Graphs, Seen, complaint},
     },
-    run::{self, chain},
+    run::{self, Alerts, chain},
 };
 
 use super::{
     Answer, Applet, Failure, Invocation,
     args::SampleArgs,
     in_time,
-    request::{self, Listed},
+    request::{self, Asked, Listed},
     server::ServerName,
     target,
 };
@@ -167,7 +167,9 @@ fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure
         let of_link: Option<ServerName> = link::server(&invocation.name)?;
         args.look.hostname.extend(of_link);
     }
-    in_time::report(args, Applet::Munin, Listed::Some, invocation)
+    let alerts = Alerts::default();
+    let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerts };
+    in_time::report(args, asked, invocation)
 }
 
 fn seen(outcome: &Result<Report, Failure>) -> Seen<'_> {

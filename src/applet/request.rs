@@ -8,14 +8,14 @@ use crate::{
     range::Range,
     report::LISTED,
     rule::{Rule, Trigger},
-    run::{Check, Target},
+    run::{Alerts, Check, Log, Sink, Target},
     state_file::Place,
     tally::Grain,
 };
 
 use super::{
     Applet, Failure, Invocation,
-    args::{LookArgs, RuleName, SampleArgs},
+    args::{AlertArgs, LookArgs, RuleName, SampleArgs},
     target,
 };
 
@@ -28,11 +28,27 @@ pub(super) enum Listed {
     All,
 }
 
+/// What a program asks for beside what the options of the sample do.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// Which program.
+    pub(super) applet: Applet,
+    /// How many addresses it may name.
+    pub(super) listed: Listed,
+    /// Who is told of an alert.
+    pub(super) alerts: Alerts,
+}
+
+/// Who is to be told of an alert: those that the options name, or else `log`.
+pub(super) fn alerts(args: AlertArgs, log: Option<Sink>) -> Alerts {
+    let format = args.log_format.into();
+    Alerts { log: args.log.or(log).map(|sink| Log { sink, format }) }
+}
+
 /// What the options ask for.
 pub(super) fn check(
     args: SampleArgs,
-    applet: Applet,
-    listed: Listed,
+    Asked { applet, listed, alerts }: Asked,
     invocation: &Invocation,
 ) -> Result<Check, Failure> {
     let timeout = target::timeout(&args, invocation);
@@ -86,6 +102,7 @@ pub(super) fn check(
             critical: judging.critical,
         },
         state,
+        alerts,
         // Some time is left for the rest.
         deadline: deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline),
     })

@@ -62,6 +62,11 @@ impl Memory {
         }
     }
 
+    /// Lets the next run have the state file.
+    pub(super) fn unlock(&mut self) {
+        self.file = None;
+    }
+
     fn fail(&mut self, error: &StateFileError) {
         let advice = Some(error.advice());
         self.troubles.push(Trouble { problem: chain(error), advice });

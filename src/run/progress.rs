@@ -18,6 +18,8 @@ pub enum Stage {
     Locking,
     /// Reading or writing the state file.
     Remembering,
+    /// Telling of an alert those who asked for it.
+    Alerting,
     /// All is done but the telling.
     Reporting,
 }
@@ -30,12 +32,13 @@ impl Progress {
     /// What the run is doing now.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        const STAGES: [Stage; 6] = [
+        const STAGES: [Stage; 7] = [
             Stage::Excludes,
             Stage::Resolving,
             Stage::Sampling,
             Stage::Locking,
             Stage::Remembering,
+            Stage::Alerting,
             Stage::Reporting,
         ];
         STAGES[usize::from(self.0.load(Ordering::Relaxed))]
@@ -52,6 +55,7 @@ impl Stage {
             Self::Sampling => "reading the socket table",
             Self::Locking => "waiting for the state file",
             Self::Remembering => "using the state file",
+            Self::Alerting => "writing the log",
             Self::Reporting => "writing the answer",
         }
     }

@@ -91,6 +91,7 @@ impl Seen {
             notes: Vec::new(),
             details: self.details,
             shares: self.shares,
+            alerts: Vec::new(),
         }
     }
 }

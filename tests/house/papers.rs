@@ -1,19 +1,37 @@
 //! The papers agree with the program and with one another.
 use std::{fs, path::Path, process::Command};
 
-use topip::applet;
+use topip::applet::{self, Applet};
 
-use crate::support::{HOME, MUNIN, Room, run, skip};
+use crate::support::{CHECK, HOME, LOG, MUNIN, run, skip};
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(HOME).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The help of a program and of its commands.
+fn help(applet: Applet) -> String {
+    let executable = match applet {
+        Applet::Check => CHECK,
+        Applet::Munin => MUNIN,
+        Applet::Log => LOG,
+    };
+    let command = applet::command(applet).unwrap();
+    let commands = command.get_subcommands().map(|it| vec![it.get_name(), "--help"]);
+    let helps = std::iter::once(vec!["--help"]).chain(commands);
+    helps.map(|args| run(Command::new(executable).args(args)).stdout).collect()
+}
+
 #[test]
 fn every_option_is_in_the_help_and_in_the_manual() {
-    let manual = read("man/check_topip.1");
-    let help = Room::new().check(&["--help"]).stdout;
-    let options = applet::manual_options();
+    every_option_is_told(Applet::Check);
+    every_option_is_told(Applet::Log);
+}
+
+fn every_option_is_told(applet: Applet) {
+    let manual = read(&format!("man/{}.1", applet.name()));
+    let help = help(applet);
+    let options = applet::manual_options(applet);
     assert!(options.len() > 20, "{options:?}");
     for option in options {
         // mdoc writes the first hyphen itself.
@@ -34,11 +52,14 @@ fn every_option_is_in_the_help_and_in_the_manual() {
 
 #[test]
 fn the_manual_has_no_option_that_is_not_there() {
-    let options = applet::manual_options();
-    for line in read("man/check_topip.1").lines().filter(|line| line.starts_with(".It Fl")) {
-        for word in line.split("Fl ").skip(1) {
-            let option = format!("-{}", word.split_whitespace().next().unwrap());
-            assert!(options.contains(&option), "{option}, in: {line}");
+    for applet in [Applet::Check, Applet::Log] {
+        let options = applet::manual_options(applet);
+        let manual = read(&format!("man/{}.1", applet.name()));
+        for line in manual.lines().filter(|line| line.starts_with(".It Fl")) {
+            for word in line.split("Fl ").skip(1) {
+                let option = format!("-{}", word.split_whitespace().next().unwrap());
+                assert!(options.contains(&option), "{option}, in: {line}");
+            }
         }
     }
 }
@@ -75,14 +96,14 @@ fn every_variable_of_munin_is_in_the_manual() {
 #[test]
 fn help_fits_a_terminal() {
     let munin = run(Command::new(MUNIN).arg("--help")).stdout;
-    for line in Room::new().check(&["--help"]).stdout.lines().chain(munin.lines()) {
+    for line in (help(Applet::Check) + &help(Applet::Log) + &munin).lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
 }
 
 #[test]
 fn the_manuals_are_clean() {
-    for page in ["check_topip.1", "munin_topip.1", "topip.7", "topip-state.5"] {
+    for page in ["check_topip.1", "munin_topip.1", "topip_log.1", "topip.7", "topip-state.5"] {
         let path = Path::new(HOME).join("man").join(page);
         let mut lint = Command::new("mandoc");
         lint.args(["-Tlint", "-Wwarning"]).arg(&path);

@@ -1,0 +1,57 @@
+//! `topip_log`: its commands, and how it ends.
+use std::ffi::OsString;
+
+use clap::{Parser, error::ErrorKind};
+
+use super::{
+    Answer, Applet, Failure, Invocation,
+    args::{LogArgs, LogCommand},
+    usage,
+};
+
+mod record;
+mod report;
+
+/// Exit codes: of a command that could not do what it should, and of one that
+/// was not understood.
+pub(super) const COULD_NOT: u8 = 1;
+const USAGE: u8 = 2;
+
+/// Does as it is told.
+pub(super) fn answer(invocation: &Invocation) -> Answer {
+    let program = OsString::from(Applet::Log.name());
+    let args = std::iter::once(program).chain(invocation.args.iter().cloned());
+    match LogArgs::try_parse_from(args) {
+        Err(error) => misused(&error),
+        Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
+            report::answer(&args, invocation)
+        }
+        Ok(LogArgs { command: Some(LogCommand::Record(args)), .. }) => {
+            record::answer(*args, invocation)
+        }
+        Ok(LogArgs { command: None, record, .. }) => record::answer(record, invocation),
+    }
+}
+
+fn misused(error: &clap::Error) -> Answer {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Answer {
+            output: error.render().to_string(),
+            complaint: String::new(),
+            exit_code: 0,
+            until: None,
+        };
+    }
+    let more = vec!["See topip_log --help, or topip_log(1).".to_owned()];
+    Answer { exit_code: USAGE, ..failed(&Failure::new(&usage::misuse(error), more)) }
+}
+
+/// The answer where nothing came of it.
+pub(super) fn failed(Failure { problem, more, .. }: &Failure) -> Answer {
+    Answer {
+        output: String::new(),
+        complaint: crate::report::complaint(problem, more),
+        exit_code: COULD_NOT,
+        until: None,
+    }
+}

@@ -1,0 +1,53 @@
+//! `topip_log record`: a line in the log, where there is an alert.
+use std::path::PathBuf;
+
+use crate::{
+    applet::{
+        Answer, Applet, Invocation,
+        args::{DEFAULT_LOG, RecordArgs},
+        in_time,
+        request::{Asked, Listed, alerts},
+        target,
+    },
+    report::{self, Report, Verbosity},
+    run::Sink,
+};
+
+use super::{COULD_NOT, failed};
+
+pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
+    let RecordArgs { sample, alerting, verbose, .. } = args;
+    let verbosity = Verbosity::from_count(verbose);
+    let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
+    let until = in_time::until(target::timeout(&sample, invocation), invocation);
+    let format = alerting.log_format.into();
+    let alerts = alerts(alerting, Some(Sink::File(PathBuf::from(DEFAULT_LOG))));
+    let asked = Asked { applet: Applet::Log, listed, alerts };
+    let answer = match in_time::report(sample, asked, invocation) {
+        Err(failure) => failed(&failure),
+        Ok(report) => {
+            // Cron mails what is said, so that nothing is but what there is.
+            let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
+            let output = match verbosity {
+                Verbosity::Terse => lines.collect(),
+                _ => report::nagios(&report, verbosity),
+            };
+            Answer { output, ..told(&report) }
+        }
+    };
+    Answer { until: Some(until), ..answer }
+}
+
+/// The troubles of a run, which is done where there are none.
+fn told(report: &Report) -> Answer {
+    let complaints = report.troubles.iter().map(|trouble| {
+        let advice: Vec<_> = trouble.advice.iter().cloned().collect();
+        report::complaint(&trouble.problem, &advice)
+    });
+    Answer {
+        output: String::new(),
+        complaint: complaints.collect(),
+        exit_code: if report.troubles.is_empty() { 0 } else { COULD_NOT },
+        until: None,
+    }
+}

@@ -1,0 +1,110 @@
+//! Tells of an alert those who asked to be told.
+use std::{path::PathBuf, time::Instant};
+
+use crate::{
+    journal, local_time, log_file,
+    log_line::{Alert, Format},
+    report::{Trouble, View},
+    rule::{self, Rule},
+    syslog,
+    tally::Peer,
+};
+
+use super::chain;
+
+/// Who is told of an alert.
+#[derive(Clone, Debug, Default)]
+pub struct Alerts {
+    /// The log that gets a line.
+    pub log: Option<Log>,
+}
+
+/// A log, and how a line of it is written.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Where it goes.
+    pub sink: Sink,
+    /// As what.
+    pub format: Format,
+}
+
+/// Where a line of the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// To the end of a file.
+    File(PathBuf),
+    /// To the syslog daemon of this host.
+    Syslog,
+    /// To systemd's journal.
+    Journal,
+}
+
+/// The alerts of a sample: one for each view whose verdict is critical by its
+/// trigger.
+pub(super) fn alerts(views: &[View], rule: &Rule, servers: &[String]) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = Vec::new();
+    for View { sample, verdict, .. } in views {
+        let peer = sample.top.first().filter(|_| rule::is_alert(verdict, rule));
+        // By several lengths of prefixes, one address can be several peers.
+        let is_news = |peer: &&Peer| alerts.iter().all(|it| it.entry.network != peer.network);
+        let Some(peer) = peer.filter(is_news) else {
+            continue;
+        };
+        let when = local_time::at(i64::try_from(sample.when).unwrap_or(i64::MAX));
+        let held_against = (verdict.limit.connections, verdict.row);
+        alerts.push(Alert::new(when, peer, servers, held_against));
+    }
+    alerts
+}
+
+/// Tells everybody; gives what went wrong.
+pub(super) fn tell(told: &Alerts, alerts: &[Alert], deadline: Instant) -> Vec<Trouble> {
+    let Some(log) = &told.log else {
+        return Vec::new();
+    };
+    alerts.iter().filter_map(|alert| write(log, alert, deadline).err()).collect()
+}
+
+fn write(Log { sink, format }: &Log, alert: &Alert, deadline: Instant) -> Result<(), Trouble> {
+    match sink {
+        Sink::File(path) => log_file::append(path, &alert.line(*format), deadline)
+            .map_err(|error| trouble(&error, error.advice())),
+        Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.when)
+            .map_err(|error| trouble(&error, error.advice())),
+        Sink::Journal => {
+            journal::send(&fields(alert, *format)).map_err(|error| trouble(&error, error.advice()))
+        }
+    }
+}
+
+fn trouble(error: &dyn std::error::Error, advice: String) -> Trouble {
+    Trouble { problem: chain(error), advice: Some(advice) }
+}
+
+/// What the journal is told, by field.
+fn fields(alert: &Alert, format: Format) -> Vec<(&'static str, String)> {
+    let Alert { entry, limit, samples, peer } = alert;
+    let ports: Vec<_> = peer.ports.iter().map(|(port, n)| format!("{port}:{n}")).collect();
+    let states: Vec<_> = peer
+        .states
+        .iter()
+        .map(|(state, n)| format!("{}:{n}", state.map_or("-", |state| state.name())))
+        .collect();
+    let mut fields = vec![
+        ("MESSAGE", alert.message(format)),
+        // By this one, journalctl finds alerts whatever they are called.
+        ("MESSAGE_ID", "5b5f6c2ad7a94c1f8f0e4c7b1f3a9d26".to_owned()),
+        ("PRIORITY", "4".to_owned()),
+        ("SYSLOG_FACILITY", "3".to_owned()),
+        ("SYSLOG_IDENTIFIER", syslog::TAG.to_owned()),
+        ("TOPIP_TIME", entry.when.to_rfc3339()),
+        ("TOPIP_ADDRESS", entry.network.to_string()),
+        ("TOPIP_CONNECTIONS", entry.connections.to_string()),
+        ("TOPIP_LIMIT", limit.to_string()),
+        ("TOPIP_SAMPLES", samples.to_string()),
+        ("TOPIP_PORTS", ports.join(",")),
+        ("TOPIP_STATES", states.join(",")),
+    ];
+    fields.extend(entry.servers.iter().map(|server| ("TOPIP_SERVER", server.clone())));
+    fields
+}

@@ -1,0 +1,220 @@
+//! What `topip_log report` makes of a log.
+use std::{
+    fs::{self, File},
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
+use snapbox::{Assert, Data};
+
+use crate::support::{LOG, Ran, Room, file, run};
+
+/// A winter and a summer, at which the clocks change on the last Sundays of
+/// March and October.
+const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+
+const NEW: &str = "\
+2026-11-21T10:00:00+01:00 - 152 connections from 203.0.113.7
+{\"time\":\"2026-11-21T10:01:00+01:00\",\"address\":\"203.0.113.7\",\"connections\":160,\"ports\":\
+[{\"port\":443,\"connections\":160}],\"states\":[],\"limit\":28.1,\"samples\":3,\"servers\":[\"localhost\"]}
+Sat Nov 21 10:02:00 2026 - 480 connections from 2001:db8::7 on web1,web2
+Sat Nov 21 10:03:00 2026 - 40 connections from 203.0.113.8 on web1
+";
+const OLD: &str = "\
+Sun Oct 25 02:59:00 2026 - 90 connections from 203.0.113.7 on web2
+Sun Oct 25 02:01:00 2026 - 91 connections from 203.0.113.7
+Sun Oct 25 03:01:00 2026 - 12 connections from 2001:db8:1::/48
+";
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn report(room: &Room, args: &[&str]) -> Ran {
+    let mut command = room.program(LOG, &[&["report"], args].concat());
+    run(command.env("TZ", ZONE))
+}
+
+/// A log in all formats, with what was rotated away from it.
+fn room() -> Room {
+    let room = Room::new();
+    room.write("topip.log", NEW);
+    room.write("topip.log.1", OLD);
+    room.write(
+        "topip.log.2.gz",
+        gzip(b"Wed Nov 28 23:40:34 2007 - 15 connections from 203.0.113.7\n"),
+    );
+    room.write(
+        "topip.log-20071127.gz",
+        gzip(b"2007-11-27T23:40:34Z - 16 connections from 192.0.2.1\n"),
+    );
+    room.write("topip.log.old", "not ours");
+    room
+}
+
+#[test]
+fn whole_reports() {
+    let room = room();
+    room.write(
+        "damaged",
+        b"2026-11-21T10:00:00+01:00 - 152 connections from 203.0.113.7\n\
+          2026-11-21T10:01:00+01:00 - 152 connections from 203.0.1132026-11-21T10:02:00+01:00 - 1\n\
+          \n\x1b[2J\x1b]0;owned\x07 - 9 connections from 203.0.113.9\n\xff\xfe\0\n\
+          {\"time\":\"2026-11-21T10:01:00+01:00\",\"addr\n\
+          2026-11-21T10:03:00+01:00 - 152 connections from 203.0.113.7\r\n\
+          2026-11-21T10:04:00+01:00 - 152 connections from 203.0.113.7",
+    );
+    room.write("other.log", "");
+    room.write("other.log.1.xz", "\u{fd}7zXZ");
+    room.write("empty", "");
+    room.write("cut.gz", &gzip(OLD.repeat(1000).as_bytes())[..300]);
+    let mut seen = String::new();
+    for args in [
+        "--log topip.log",
+        "--log topip.log --output json",
+        "--log topip.log --output csv",
+        "--log topip.log --prefix4 24 --prefix6 32",
+        "--log topip.log --top 1",
+        "--log topip.log --top 1 --output csv",
+        "--log topip.log --since 2026-11-01",
+        "--log topip.log --since 2026-10-25T01:00:00Z --until 2026-11-21T10:01",
+        "--log topip.log.1 --log damaged",
+        "--log damaged --output json",
+        "--log empty",
+        "--log empty --output csv",
+        "--log nothing",
+        "--log other.log",
+        "--log .",
+        "--log cut.gz",
+        "--since tomorrow",
+        "--since 2026-03-29T02:30",
+        "--since 2026-11-22 --until 2026-11-21",
+        "--prefix4 33",
+        "--top -1",
+        "--log topip.log --stddev 5",
+    ] {
+        let ran = report(&room, &args.split(' ').collect::<Vec<_>>());
+        seen += &format!(
+            "$ topip_log report {args}\n{}{}[{}]\n",
+            ran.stdout,
+            ran.stderr,
+            ran.code.unwrap()
+        );
+    }
+    let golden = file("golden/log-report.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+}
+
+#[test]
+fn standard_input_plain_and_compressed() {
+    let room = room();
+    let expected = report(&room, &["--log", "topip.log.1"]);
+    for bytes in [OLD.as_bytes().to_vec(), gzip(OLD.as_bytes())] {
+        room.write("input", bytes);
+        let mut command = room.program(LOG, &["report", "--log", "-"]);
+        let input = File::open(room.path("input")).unwrap();
+        let ran = run(command.env("TZ", ZONE).stdin(Stdio::from(input)));
+        assert_eq!((ran.code, ran.stdout, &*ran.stderr), (Some(0), expected.stdout.clone(), ""));
+    }
+}
+
+#[test]
+fn a_duration_ago() {
+    let room = Room::new();
+    let now = chrono::DateTime::from_timestamp(
+        std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs().try_into().unwrap(),
+        0,
+    );
+    let line = |hours: i64, address: &str| {
+        let when = now.unwrap() - chrono::TimeDelta::hours(hours);
+        format!("{} - 20 connections from {address}\n", when.to_rfc3339())
+    };
+    room.write("log", line(30, "192.0.2.1") + &line(20, "192.0.2.2") + &line(2, "192.0.2.3"));
+    let check = |args: &[&str], expected: &[&str]| {
+        let ran = report(&room, &[&["--log", "log", "--output", "csv"], args].concat());
+        let found: Vec<_> =
+            ran.stdout.lines().skip(1).map(|it| it.split(',').next().unwrap()).collect();
+        assert_eq!(found, expected, "{args:?}");
+    };
+    check(&["--since", "1d"], &["192.0.2.2", "192.0.2.3"]);
+    check(&["--until", "1d"], &["192.0.2.1"]);
+    check(&["--since", "1d", "--until", "3h"], &["192.0.2.2"]);
+}
+
+/// However long a line is, and whatever comes out of a small file.
+#[test]
+fn memory_is_bounded() {
+    let room = Room::new();
+    let line = b"Wed Nov 28 23:40:34 2007 - 15 connections from 203.0.113.7\n";
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    bomb.write_all(line).unwrap();
+    let zeros = vec![0; 1024 * 1024];
+    for _ in 0..300 {
+        bomb.write_all(&zeros).unwrap();
+    }
+    bomb.write_all(b"\n").unwrap();
+    bomb.write_all(&line.repeat(200_000)).unwrap();
+    room.write("bomb.gz", bomb.finish().unwrap());
+    // 32 MiB of address space: a line of 300 MiB does not fit.
+    let script = "ulimit -v 65536; exec \"$0\" \"$@\"";
+    let args = ["-c", script, LOG, "report", "--log", "bomb.gz", "--output", "csv"];
+    let ran = run(&mut room.program("sh", &args));
+    assert!(ran.stdout.contains("\n203.0.113.7,200001,15,"), "{ran:?}");
+    assert!(ran.stderr.contains("line 2 of bomb.gz: it is too long: ???"), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(0));
+}
+
+/// The figures, by another's hand.
+const AWK: &str = r#"{
+    sub(/^.* - /, ""); n = $1; a = $4
+    count[a]++; if (n > peak[a]) peak[a] = n
+} END { for (a in count) print a "," count[a] "," peak[a] }"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_figures_are_those_of_awk(
+        entries in prop::collection::vec((0..3_000_000_000_u32, 0..9_u8, 1..100_000_u64), 1..200),
+    ) {
+        let room = Room::new();
+        let mut text = String::new();
+        for (seconds, host, connections) in &entries {
+            let when = chrono::DateTime::from_timestamp((*seconds).into(), 0).unwrap();
+            let time = match seconds % 2 {
+                0 => when.to_rfc3339(),
+                _ => when.format("%a %b %e %H:%M:%S %Y").to_string(),
+            };
+            text += &format!("{time} - {connections} connections from 203.0.113.{host}\n");
+        }
+        let log = room.write("log", &text);
+        let ran = room.log(&["report", "--log", "log", "--output", "csv"]);
+        let mut found: Vec<String> = ran.stdout.lines().skip(1).map(|line| {
+            line.splitn(4, ',').take(3).collect::<Vec<_>>().join(",")
+        }).collect();
+        found.sort();
+        let awk = run(Command::new("awk").arg(AWK).arg(&log));
+        let mut expected: Vec<_> = awk.stdout.lines().map(ToOwned::to_owned).collect();
+        expected.sort();
+        prop_assert_eq!(found, expected);
+        // First and last over all, by sort(1).
+        let all = entries.iter().map(|it| it.0);
+        let time = |it: Option<u32>| chrono::DateTime::from_timestamp(it.unwrap().into(), 0).unwrap().to_rfc3339();
+        let ran = room.log(&["report", "--log", "log", "--output", "csv", "--prefix4", "24"]);
+        let row: Vec<_> = ran.stdout.lines().nth(1).unwrap().split(',').collect();
+        prop_assert_eq!(row[0], "203.0.113.0/24");
+        prop_assert_eq!(row[3], time(all.clone().min()));
+        prop_assert_eq!(row[4], time(all.max()));
+    }
+
+    #[test]
+    fn no_log_is_too_wild(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let room = Room::new();
+        fs::write(room.path("log"), &bytes).unwrap();
+        let ran = room.log(&["report", "--log", "log"]);
+        prop_assert!(matches!(ran.code, Some(0 | 1)), "{:?}", ran);
+    }
+}
