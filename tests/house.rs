@@ -1,4 +1,5 @@
 //! The house itself: its floors, and whether its papers agree.
 
 mod floors;
+mod packaging;
 mod papers;

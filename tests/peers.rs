@@ -1,6 +1,7 @@
 //! Against the real thing: the kernel's sockets, and the tools that list them.
 
 mod kernel;
+mod logrotate;
 mod munin_master;
 mod munin_node;
 mod sandbox;

@@ -1,0 +1,61 @@
+//! The examples of `packaging` are such as their programs take.
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use crate::support::{HOME, LOG, Room, run, skip};
+
+fn packaged(name: &str) -> String {
+    fs::read_to_string(Path::new(HOME).join("packaging").join(name)).unwrap()
+}
+
+#[test]
+fn systemd_takes_the_timer() {
+    let room = Room::new();
+    let service = packaged("systemd/topip-log.service").replace("/usr/bin/topip_log", LOG);
+    let service = room.write("topip-log.service", service);
+    let timer = room.write("topip-log.timer", packaged("systemd/topip-log.timer"));
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]).arg(&service).arg(&timer);
+    if verify.output().is_err() {
+        return skip("systemd-analyze");
+    }
+    let ran = run(&mut verify);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+}
+
+#[test]
+fn logrotate_takes_the_rotation() {
+    let room = Room::new();
+    let config = room.write("topip", packaged("logrotate/topip"));
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut debug = Command::new("logrotate");
+    debug.arg("-d").arg("-s").arg(room.path("state")).arg(&config);
+    if debug.output().is_err() {
+        return skip("logrotate");
+    }
+    let ran = run(&mut debug);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("Handling 1 logs") && !ran.stderr.contains("error"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// crontab(5) wants five fields of time, a user, and a command that is there;
+/// and the options have to be such as the program has.
+#[test]
+fn the_lines_for_cron_are_whole() {
+    let text = packaged("cron.d/topip");
+    assert!(text.ends_with('\n'), "cron does not read a last line without an end");
+    let jobs: Vec<_> =
+        text.lines().filter(|it| !it.starts_with('#') && it.contains(" root ")).collect();
+    assert_eq!(jobs.len(), 2);
+    for job in jobs {
+        let fields: Vec<_> = job.split_whitespace().collect();
+        assert_eq!((fields[5], fields[6]), ("root", "/usr/bin/topip_log"), "{job}");
+        let is_time = |it: &&str| it.bytes().all(|it| it.is_ascii_digit() || it == b'*');
+        assert!(fields[..5].iter().all(is_time), "{job}");
+        let ran = run(Room::new().program(LOG, &fields[7..]).args(["--log", "none/log"]));
+        assert!(matches!(ran.code, Some(0 | 1)), "{job}: {}", ran.stderr);
+    }
+}
