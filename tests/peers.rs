@@ -1,5 +1,6 @@
 //! Against the real thing: the kernel's sockets, and the tools that list them.
 
+mod fail2ban;
 mod kernel;
 mod logrotate;
 mod munin_master;
