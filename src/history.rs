@@ -5,6 +5,10 @@ use crate::{
     tally::{Counted, Grain, Peer},
 };
 
+mod mailed;
+
+pub use mailed::{Due, Mailed, Mails, Standing};
+
 /// One look at the sockets, counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {

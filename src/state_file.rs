@@ -21,7 +21,7 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use crate::history::Previous;
+use crate::history::{Mails, Previous};
 
 mod error;
 mod place;
@@ -48,11 +48,39 @@ pub struct StateFile {
     _lock: File,
 }
 
+/// The turn of this run to send a mail; it ends when this is dropped.
+///
+/// It is a lock of its own beside that of the state file: a mail server may take
+/// its time, and other runs have samples to remember meanwhile. The kernel
+/// takes it back from a run that is killed, and what that has not put on record
+/// as mailed is still due: a mail may then come twice, and none is lost. A note
+/// in the state file that somebody is at it would have to be waited out.
+#[derive(Debug)]
+pub struct MailTurn {
+    _lock: File,
+}
+
+impl MailTurn {
+    /// Waits for it until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Where another run has it until then, or it cannot be had at all.
+    pub fn wait(place: &Place, deadline: Instant) -> Result<Self, StateFileError> {
+        let path = place.path()?;
+        let lock = lock(&path, "mail.lock", deadline)?;
+        let lock = lock.ok_or(StateFileError::Mailing { path })?;
+        Ok(Self { _lock: lock })
+    }
+}
+
 /// What was read from a state file.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The sample on record, if any: as it was for each way to tell peers apart.
     pub records: Vec<Previous>,
+    /// The alerts that were mailed.
+    pub mails: Mails,
     /// Where the file was damaged: what is wrong with it, and where it is kept.
     pub damage: Option<Damage>,
 }
@@ -81,22 +109,9 @@ impl StateFile {
         deadline: Instant,
     ) -> Result<Self, StateFileError> {
         let path = place.path()?;
-        let failed = |source| StateFileError::File { action: "lock", path: path.clone(), source };
-        let lock_path = path.with_added_extension("lock");
-        let flags = OFlags::RDWR | OFlags::CREATE;
-        let lock = open(&lock_path, flags).map_err(failed)?;
-        private(&lock).map_err(failed)?;
-        trust(&lock, &lock_path)?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(Self { path, servers, _lock: lock }),
-                Err(TryLockError::Error(source)) => return Err(failed(source)),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(StateFileError::Held { path });
-                }
-                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
-            }
-        }
+        let lock = lock(&path, "lock", deadline)?;
+        let lock = lock.ok_or_else(|| StateFileError::Held { path: path.clone() })?;
+        Ok(Self { path, servers, _lock: lock })
     }
 
     /// Where it is.
@@ -136,7 +151,8 @@ impl StateFile {
             };
             return Err(StateFileError::Foreign { path: self.path.clone(), servers });
         }
-        Ok(Loaded { records: state.records(), damage: None })
+        let mails = state.mails();
+        Ok(Loaded { records: state.records(), mails, damage: None })
     }
 
     /// The state in `bytes`, or what is wrong with them.
@@ -171,13 +187,13 @@ impl StateFile {
         Ok(aside)
     }
 
-    /// Puts `records`, one for each grain, in place of what was there.
+    /// Puts `records`, one for each grain, and `mails` in place of what was there.
     ///
     /// # Errors
     ///
     /// Where it cannot be written; then the old record stands.
-    pub fn save(&self, records: &[Previous]) -> Result<(), StateFileError> {
-        let state = State::of(records, self.servers.clone());
+    pub fn save(&self, records: &[Previous], mails: &Mails) -> Result<(), StateFileError> {
+        let state = State::of(records, mails, self.servers.clone());
         let text = ron::ser::to_string_pretty(&state, ron::ser::PrettyConfig::default())
             .expect("numbers, words and addresses can be written");
         self.replace(&format!("{text}\n")).map_err(|source| StateFileError::File {
@@ -209,6 +225,25 @@ impl StateFile {
             let _ = folder.sync_all();
         }
         Ok(())
+    }
+}
+
+/// Locks the file beside `path` that has this extension more; none where
+/// another run has it until `deadline`.
+fn lock(path: &Path, extension: &str, deadline: Instant) -> Result<Option<File>, StateFileError> {
+    let failed = |source| StateFileError::File { action: "lock", path: path.to_owned(), source };
+    let lock_path = path.with_added_extension(extension);
+    let flags = OFlags::RDWR | OFlags::CREATE;
+    let lock = open(&lock_path, flags).map_err(failed)?;
+    private(&lock).map_err(failed)?;
+    trust(&lock, &lock_path)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+        }
     }
 }
 

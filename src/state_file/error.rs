@@ -41,6 +41,12 @@ pub enum StateFileError {
         /// Its path.
         path: PathBuf,
     },
+    /// Another run is sending the mail, and does not come to an end.
+    #[error("another run of the state file {} is still sending its mail", path.display())]
+    Mailing {
+        /// Its path.
+        path: PathBuf,
+    },
     /// A newer topip wrote it.
     #[error("the state file {} is of version {version}, and this topip knows {VERSION}", path.display())]
     Newer {
@@ -98,6 +104,7 @@ impl StateFileError {
             Self::Held { .. } => {
                 "Is a check stopped or slow? Two checks on end should not overlap.".to_owned()
             }
+            Self::Mailing { .. } => "Is the mail server slow, or a check stopped?".to_owned(),
             Self::Newer { path, .. } => {
                 format!("Install the newer topip again, or remove {}", path.display())
             }

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    history::{OnTop, Previous, REMEMBERED},
+    history::{Mailed, Mails, OnTop, Previous, REMEMBERED},
     network::Network,
     tally::Grain,
 };
@@ -25,6 +25,14 @@ pub(super) struct State {
     tops: Vec<Top>,
     /// The same by other networks, where a check judges by several.
     also: Vec<Also>,
+    mailed: Vec<Told>,
+}
+
+/// An alert that was mailed, as it stands in the file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Told {
+    ip: Network,
+    when: u64,
 }
 
 /// A peer that has been on top, as it stands in the file.
@@ -51,7 +59,7 @@ struct Also {
 
 impl Default for State {
     fn default() -> Self {
-        Self::of(&[], Vec::new())
+        Self::of(&[], &Mails::default(), Vec::new())
     }
 }
 
@@ -65,7 +73,8 @@ impl Default for Also {
 
 impl State {
     /// What is to be kept of a sample of `servers`.
-    pub(super) fn of(records: &[Previous], servers: Vec<String>) -> Self {
+    pub(super) fn of(records: &[Previous], mails: &Mails, servers: Vec<String>) -> Self {
+        let told = |&Mailed { network, when }: &Mailed| Told { ip: network, when };
         let mut views = records.iter().map(Also::of);
         let Also { prefix4, prefix6, maxip, connections, row, tops } =
             views.next().unwrap_or_default();
@@ -81,7 +90,14 @@ impl State {
             row,
             tops,
             also: views.collect(),
+            mailed: mails.0.iter().map(told).collect(),
         }
+    }
+
+    /// What was mailed.
+    pub(super) fn mails(&self) -> Mails {
+        let mailed = |&Told { ip, when }: &Told| Mailed { network: ip, when };
+        Mails(self.mailed.iter().map(mailed).collect())
     }
 
     /// What is on record, for each way to tell peers apart.
