@@ -1,14 +1,15 @@
 //! What one run has to say, as values; the modules below put it into words.
 use crate::{
     filter::LeftOut,
-    history::{Previous, Sample},
+    history::{Previous, Sample, Standing},
     log_line::Alert,
-    rule::Rule,
-    verdict::{Status, Verdict},
+    rule::{self, Rule},
+    verdict::{Reason, Status, Verdict},
 };
 
 mod json;
 mod log;
+mod mail;
 pub mod munin;
 mod nagios;
 mod reading;
@@ -16,6 +17,7 @@ mod sentence;
 
 pub use json::{json, json_failure};
 pub use log::{Picture, complaint, offenders_as_csv, offenders_as_json, offenders_as_text};
+pub use mail::{Letter, alert, recovery};
 pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
 pub use sentence::{earlier, left_out};
@@ -79,6 +81,26 @@ impl Report {
             _ if self.is_doubtful => Status::Unknown,
             true => status,
             false => status.max(Status::Unknown),
+        }
+    }
+
+    /// The views that alerts go out for: where the trigger is critical, which is
+    /// not where a fixed threshold is.
+    pub fn alerting(&self) -> impl Iterator<Item = &View> {
+        let views = self.views.iter().filter(|_| !self.is_doubtful);
+        views.filter(|view| rule::is_alert(&view.verdict, &self.rule))
+    }
+
+    /// How it stands to alerts.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let is_over = |view: &View| view.verdict.reasons.contains(&Reason::Trigger);
+        let alerts: Vec<_> = self.alerting().filter_map(|view| view.sample.on_top()).collect();
+        match alerts[..] {
+            // What was not seen whole may have hidden whom it is about.
+            [] if self.views.iter().any(is_over) || !self.troubles.is_empty() => Standing::Between,
+            [] => Standing::Quiet,
+            _ => Standing::Alert(alerts),
         }
     }
 }

@@ -220,20 +220,21 @@ pub(super) fn heading(sample: &Sample, listed: usize) -> String {
 /// What was on record of the sample before, for each view that has it.
 #[must_use]
 pub fn earlier(views: &[View]) -> Vec<String> {
-    let earlier = views.iter().filter_map(|view| Some((view, view.earlier.as_ref()?)));
-    earlier
-        .map(|(view, Previous { when, on_top, connections, row, .. })| {
-            let who = on_top.map_or_else(
-                || "no connections".to_owned(),
-                |it| format!("{it} on top with {connections}, samples on end: {row}"),
-            );
-            let age = match view.sample.when.checked_sub(*when) {
-                Some(age) => format!("{age} s ago"),
-                None => "in the future".to_owned(),
-            };
-            tagged(views, view, &format!("Earlier sample, {age}: {who}"))
-        })
-        .collect()
+    let earlier = views.iter().filter_map(|view| Some((view, before(view)?)));
+    earlier.map(|(view, it)| tagged(views, view, &format!("Earlier sample, {it}"))).collect()
+}
+
+/// When the sample before was taken, and who was on top.
+pub(super) fn before(view: &View) -> Option<String> {
+    let Previous { when, on_top, connections, row, .. } = view.earlier.as_ref()?;
+    let who = on_top.map_or_else(
+        || "no connections".to_owned(),
+        |it| format!("{it} on top with {connections}, samples on end: {row}"),
+    );
+    Some(match view.sample.when.checked_sub(*when) {
+        Some(age) => format!("{age} s ago: {who}"),
+        None => format!("in the future: {who}"),
+    })
 }
 
 /// A line about one of several views, which says about which.
