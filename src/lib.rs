@@ -44,6 +44,7 @@ pub mod log_file;
 pub mod log_reader;
 pub mod syslog;
 pub mod journal;
+pub mod mail;
 pub mod deliver;
 pub mod run;
 pub mod applet;

@@ -1,0 +1,220 @@
+//! Sends a letter: to a mail server by SMTP, or by this machine's `sendmail`.
+//!
+//! What a mail is made of, and the words of SMTP, are lettre's. The dialogue is
+//! here, since lettre's own waits anew for each piece that comes, keeps a line
+//! that never ends in memory, goes on with what was sent in clear before TLS,
+//! and gives up on all recipients for one that is refused.
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Instant};
+
+use crate::{report::Letter, secret::Secret};
+
+mod error;
+#[cfg(feature = "mail")]
+mod message;
+#[cfg(feature = "mail")]
+mod sendmail;
+#[cfg(feature = "mail")]
+mod smtp;
+#[cfg(feature = "mail")]
+mod tls;
+#[cfg(feature = "mail")]
+mod wire;
+
+pub use error::MailError;
+
+/// From whom a mail is, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The sender, who also gets what cannot be delivered.
+    pub from: Address,
+    /// The recipients; one at least.
+    pub to: Vec<Address>,
+}
+
+/// An address for mail, such as `ops@example.com`, in ASCII.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(String);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is no address for mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an address for mail, such as ops@example.com, in ASCII")]
+pub struct AddressError;
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (user, domain) = text.rsplit_once('@').ok_or(AddressError)?;
+        // A quoted user may have blanks and more. Nobody has one, and not every
+        // server reads them alike.
+        let is_plain =
+            |letter: u8| letter.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&letter);
+        let is_literal = domain.starts_with('[') && domain.ends_with(']');
+        let is_domain = is_literal || (!domain.is_empty() && domain.bytes().all(is_plain));
+        let is_user = !user.is_empty() && !user.starts_with('-') && user.bytes().all(is_plain);
+        #[cfg(feature = "mail")]
+        let is_known = text.parse::<lettre::Address>().is_ok();
+        #[cfg(not(feature = "mail"))]
+        let is_known = true;
+        let fits = is_user && is_domain && is_known && text.is_ascii();
+        fits.then(|| Self(text.to_owned())).ok_or(AddressError)
+    }
+}
+
+/// How a mail leaves this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// By SMTP.
+    Smtp(Server),
+    /// By a program that takes a mail as `sendmail` does.
+    Sendmail(PathBuf),
+}
+
+/// A mail server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: Tls,
+    /// Whether any certificate will do.
+    pub trusts_any: bool,
+    /// Who logs in, if anybody.
+    pub login: Option<Login>,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    None,
+    /// By STARTTLS, where the server offers it.
+    Offered,
+    /// By STARTTLS, or there is no mail.
+    Required,
+    /// From the first byte.
+    Wrapped,
+}
+
+/// Who logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+}
+
+impl Server {
+    /// Whether `host` is this machine.
+    #[must_use]
+    pub fn is_here(host: &str) -> bool {
+        let is_loopback = host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
+        host == "localhost" || is_loopback
+    }
+}
+
+impl fmt::Display for Server {
+    /// `mail.example.com:25`, `[2001:db8::25]:25`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// What became of a mail that went out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// How it went.
+    pub how: String,
+    /// The recipients that were refused beside others that were not: who, and
+    /// the server's words.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Sends `letter`, written `when` seconds after 1970-01-01 UTC.
+///
+/// # Errors
+///
+/// Where nobody gets it, or that is not known before `deadline`.
+#[cfg(feature = "mail")]
+pub fn send(
+    transport: &Transport,
+    envelope: &Envelope,
+    letter: &Letter,
+    when: u64,
+    deadline: Instant,
+) -> Result<Delivered, MailError> {
+    let bytes = message::message(envelope, letter, when)?;
+    match transport {
+        Transport::Smtp(server) => smtp::send(server, envelope, bytes, deadline),
+        Transport::Sendmail(program) => sendmail::send(program, envelope, &bytes, deadline),
+    }
+}
+
+/// Sends nothing: this topip was built without mail.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(feature = "mail"))]
+pub fn send(
+    _transport: &Transport,
+    _envelope: &Envelope,
+    _letter: &Letter,
+    _when: u64,
+    _deadline: Instant,
+) -> Result<Delivered, MailError> {
+    Err(MailError::NotBuilt)
+}
+
+/// What this machine calls itself.
+#[must_use]
+pub fn host_name() -> String {
+    #[cfg(feature = "mail")]
+    {
+        let name = rustix::system::uname();
+        name.nodename().to_string_lossy().into_owned()
+    }
+    #[cfg(not(feature = "mail"))]
+    "localhost".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for text in ["ops@example.com", "a.b+c@mail.example.com", "root@localhost", "x@[192.0.2.1]"]
+        {
+            assert_eq!(text.parse(), Ok(Address(text.to_owned())));
+        }
+        for text in [
+            "",
+            "ops",
+            "@example.com",
+            "ops@",
+            "a b@example.com",
+            "ops@example.com\r\nBcc: x@example.com",
+            "<ops@example.com>",
+            "-oQ/tmp@example.com",
+            "\"a\"@example.com",
+            "öps@example.com",
+            "ops@exämple.com",
+            "a@b@example.com",
+        ] {
+            assert_eq!(text.parse::<Address>(), Err(AddressError), "{text:?}");
+        }
+    }
+}
