@@ -21,6 +21,7 @@ mod check;
 mod duration;
 mod in_time;
 mod log;
+mod mail;
 mod munin;
 mod request;
 mod server;

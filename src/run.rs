@@ -17,6 +17,7 @@ use crate::{
 mod alert;
 mod excludes;
 mod look;
+mod mail;
 mod memory;
 mod progress;
 mod review;
@@ -24,6 +25,7 @@ mod seen;
 mod targets;
 
 pub use alert::{Alerts, Log, Sink};
+pub use mail::MailOrder;
 use memory::Memory;
 pub use progress::{Progress, Stage};
 pub use review::{Review, Reviewed, review};
@@ -158,29 +160,27 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     // What takes long is done before the lock.
     let samples = seen.samples(&check);
     progress.enter(Stage::Locking);
-    let mut memory = Memory::open(&check.state, seen.servers.clone(), check.deadline);
+    let mut memory = Memory::open(check.state.clone(), seen.servers.clone(), check.deadline);
     progress.enter(Stage::Remembering);
     memory.recall();
     let (views, records) = judged(samples, now(), &memory.records, &seen, &check.rule);
     // Who could not see does not know who was on top, and the next sample
     // would be compared with nobody.
     if !seen.is_blind && !seen.is_doubtful {
-        memory.keep(&records);
+        memory.keep(records);
     }
     memory.unlock();
-    let servers = seen.servers.clone();
     let mut report = seen.report(views, &check);
     report.troubles.append(&mut memory.troubles);
     report.notes.append(&mut memory.notes);
-    progress.enter(Stage::Alerting);
-    if !report.is_doubtful {
-        report.alerts = alert::alerts(&report.views, &report.rule, &servers);
-    }
-    report.troubles.extend(alert::tell(&check.alerts, &report.alerts, check.deadline));
-    progress.enter(Stage::Reporting);
-    report.details.extend(memory.path.map(|path| format!("State file: {}", path.display())));
+    let path = memory.path.as_ref();
+    report.details.extend(path.map(|path| format!("State file: {}", path.display())));
     report.details.extend(report::earlier(&report.views));
     report.details.extend(report::left_out(&report.left_out));
+    progress.enter(Stage::Alerting);
+    report.alerts = alert::alerts(&report, &memory.servers);
+    alert::tell(&check.alerts, &memory, check.deadline, &mut report);
+    progress.enter(Stage::Reporting);
     Ok(report)
 }
 

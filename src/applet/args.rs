@@ -12,12 +12,14 @@ mod judging;
 mod log;
 mod login;
 mod look;
+mod mail;
 
 pub(super) use alerting::{AlertArgs, DEFAULT_LOG};
 pub(super) use judging::{JudgingArgs, RuleName};
 pub(super) use log::{LogArgs, LogCommand, Moment, Output, RecordArgs, ReportArgs};
 pub(super) use login::{HostKey, LoginArgs};
 pub(super) use look::{How, LookArgs};
+pub(super) use mail::{Correspondents, MailArgs, MailServer};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -26,6 +28,7 @@ Examples:
   check_topip -w 200 -c 500            ... by fixed thresholds as well
   check_topip -H web1,web2 -u monitor  judge two servers' connections together
   netstat -ntW | check_topip --input - judge a listing
+  check_topip -a topip@web1,ops@web1   mail an alert as well
 
 Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
 

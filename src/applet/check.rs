@@ -12,7 +12,7 @@ use super::{
     Answer, Applet, Failure, Invocation,
     args::{CheckArgs, Form},
     in_time,
-    request::{Asked, Listed, alerts},
+    request::{Asked, Listed},
     target, usage,
 };
 
@@ -58,7 +58,7 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
     let verbosity = Verbosity::from_count(verbose);
     let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
     let timeout = target::timeout(&sample, invocation);
-    let asked = Asked { applet: Applet::Check, listed, alerts: alerts(alerting, None) };
+    let asked = Asked { applet: Applet::Check, listed, alerting: Some(alerting) };
     let answer = match in_time::report(sample, asked, invocation) {
         Ok(report) => Answer {
             output: match form {

@@ -4,7 +4,7 @@ use crate::{
         Report, Trouble,
         munin::{Graphs, Seen, complaint},
     },
-    run::{self, Alerts, chain},
+    run::{self, chain},
 };
 
 use super::{
@@ -167,8 +167,7 @@ fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure
         let of_link: Option<ServerName> = link::server(&invocation.name)?;
         args.look.hostname.extend(of_link);
     }
-    let alerts = Alerts::default();
-    let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerts };
+    let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerting: None };
     in_time::report(args, asked, invocation)
 }
 

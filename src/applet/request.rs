@@ -1,5 +1,9 @@
 //! What the options ask for: from a command line to a run.
-use std::{cmp::Reverse, path::PathBuf, time::Duration};
+use std::{
+    cmp::Reverse,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use crate::{
     connection::TcpStates,
@@ -8,7 +12,7 @@ use crate::{
     range::Range,
     report::LISTED,
     rule::{Rule, Trigger},
-    run::{Alerts, Check, Log, Sink, Target},
+    run::{Alerts, Check, Log, Target},
     state_file::Place,
     tally::Grain,
 };
@@ -16,7 +20,7 @@ use crate::{
 use super::{
     Applet, Failure, Invocation,
     args::{AlertArgs, LookArgs, RuleName, SampleArgs},
-    target,
+    mail, target,
 };
 
 /// How many addresses there is something to say about.
@@ -35,26 +39,27 @@ pub(super) struct Asked {
     pub(super) applet: Applet,
     /// How many addresses it may name.
     pub(super) listed: Listed,
-    /// Who is told of an alert.
-    pub(super) alerts: Alerts,
-}
-
-/// Who is to be told of an alert: those that the options name, or else `log`.
-pub(super) fn alerts(args: AlertArgs, log: Option<Sink>) -> Alerts {
-    let format = args.log_format.into();
-    Alerts { log: args.log.or(log).map(|sink| Log { sink, format }) }
+    /// Who is told of an alert, where the program tells anybody.
+    pub(super) alerting: Option<AlertArgs>,
 }
 
 /// What the options ask for.
 pub(super) fn check(
     args: SampleArgs,
-    Asked { applet, listed, alerts }: Asked,
+    Asked { applet, listed, alerting }: Asked,
     invocation: &Invocation,
 ) -> Result<Check, Failure> {
     let timeout = target::timeout(&args, invocation);
     let tcp_states = tcp_states(&args.look);
     let targets = target::targets(&args, invocation, timeout, tcp_states)?;
     let state = place(&args, applet, invocation, &targets);
+    // Some time is left for the rest.
+    let deadline = invocation.started + timeout.after;
+    let deadline = deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline);
+    let alerts = match alerting {
+        Some(args) => alerts(args, &targets, deadline)?,
+        None => Alerts::default(),
+    };
     let SampleArgs { look, judging, .. } = args;
     let judged = judging.top.filter(|&top| top > 1);
     let grains = grains(&look)?;
@@ -63,7 +68,6 @@ pub(super) fn check(
         let network = |text: &str| text.parse::<Network>().expect("it is a network");
         excludes.extend(DEFAULT_EXCLUDES.map(network));
     }
-    let deadline = invocation.started + timeout.after;
     let stddev = Trigger::Stddev(judging.stddev);
     let lognormal = Trigger::Lognormal { false_alarm_rate: judging.false_alarm_rate };
     let (trigger, beside) = match judging.rule {
@@ -102,10 +106,21 @@ pub(super) fn check(
             critical: judging.critical,
         },
         state,
+        deadline: match alerts.mail {
+            // A server that is dead must not take the time for the mail.
+            Some(_) => deadline.checked_sub(mail::reserve(timeout.after)).unwrap_or(deadline),
+            None => deadline,
+        },
         alerts,
-        // Some time is left for the rest.
-        deadline: deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline),
     })
+}
+
+/// Who is told of an alert.
+fn alerts(args: AlertArgs, targets: &[Target], deadline: Instant) -> Result<Alerts, Failure> {
+    let AlertArgs { log, log_format, mail } = args;
+    let format = log_format.into();
+    let log = log.map(|sink| Log { sink, format });
+    Ok(Alerts { log, mail: mail::order(&mail, targets, deadline)? })
 }
 
 /// The states that count.

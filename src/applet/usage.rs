@@ -7,7 +7,7 @@ pub(super) fn misuse(error: &clap::Error) -> String {
     let option = context(ContextKind::InvalidArg).unwrap_or_default();
     // "--warning <RANGE>"
     let option = option.split_whitespace().next().unwrap_or_default();
-    let value = context(ContextKind::InvalidValue).unwrap_or_default();
+    let value = without_password(&context(ContextKind::InvalidValue).unwrap_or_default());
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(reason)) => {
             let value = if value.is_empty() { "(empty)".to_owned() } else { value };
@@ -17,6 +17,9 @@ pub(super) fn misuse(error: &clap::Error) -> String {
         (ErrorKind::InvalidValue, _) => {
             let known = context(ContextKind::ValidValue).unwrap_or_default();
             format!("cannot read {option} {value}: not one of {known}")
+        }
+        (ErrorKind::MissingRequiredArgument, _) => {
+            format!("there is no {option}, and it is needed")
         }
         (ErrorKind::UnknownArgument, _) if option.starts_with('-') => {
             format!("there is no option {option}")
@@ -32,5 +35,14 @@ pub(super) fn misuse(error: &clap::Error) -> String {
             let line = text.lines().next().unwrap_or("the command line is not understood");
             line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
         }
+    }
+}
+
+/// `value` without what stands before the host of a URL: people put passwords
+/// there.
+fn without_password(value: &str) -> String {
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://...@{place}"),
+        _ => value.to_owned(),
     }
 }

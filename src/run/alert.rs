@@ -4,19 +4,24 @@ use std::{path::PathBuf, time::Instant};
 use crate::{
     journal, local_time, log_file,
     log_line::{Alert, Format},
-    report::{Trouble, View},
-    rule::{self, Rule},
+    report::{Report, Trouble, View},
     syslog,
     tally::Peer,
 };
 
-use super::chain;
+use super::{
+    chain,
+    mail::{MailOrder, mail},
+    memory::Memory,
+};
 
 /// Who is told of an alert.
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
     /// The log that gets a line.
     pub log: Option<Log>,
+    /// What is mailed, and to whom.
+    pub mail: Option<MailOrder>,
 }
 
 /// A log, and how a line of it is written.
@@ -39,15 +44,13 @@ pub enum Sink {
     Journal,
 }
 
-/// The alerts of a sample: one for each view whose verdict is critical by its
-/// trigger.
-pub(super) fn alerts(views: &[View], rule: &Rule, servers: &[String]) -> Vec<Alert> {
+/// The alerts of a sample: one for each view that is one.
+pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = Vec::new();
-    for View { sample, verdict, .. } in views {
-        let peer = sample.top.first().filter(|_| rule::is_alert(verdict, rule));
+    for View { sample, verdict, .. } in report.alerting() {
         // By several lengths of prefixes, one address can be several peers.
         let is_news = |peer: &&Peer| alerts.iter().all(|it| it.entry.network != peer.network);
-        let Some(peer) = peer.filter(is_news) else {
+        let Some(peer) = sample.top.first().filter(is_news) else {
             continue;
         };
         let when = local_time::at(i64::try_from(sample.when).unwrap_or(i64::MAX));
@@ -57,12 +60,16 @@ pub(super) fn alerts(views: &[View], rule: &Rule, servers: &[String]) -> Vec<Ale
     alerts
 }
 
-/// Tells everybody; gives what went wrong.
-pub(super) fn tell(told: &Alerts, alerts: &[Alert], deadline: Instant) -> Vec<Trouble> {
-    let Some(log) = &told.log else {
-        return Vec::new();
-    };
-    alerts.iter().filter_map(|alert| write(log, alert, deadline).err()).collect()
+/// Tells everybody who asked to be told, and adds to `report` what came of it.
+pub(super) fn tell(told: &Alerts, memory: &Memory, deadline: Instant, report: &mut Report) {
+    if let Some(log) = &told.log {
+        let written = report.alerts.iter().map(|alert| write(log, alert, deadline));
+        let troubles: Vec<_> = written.filter_map(Result::err).collect();
+        report.troubles.extend(troubles);
+    }
+    if let Some(order) = &told.mail {
+        mail(order, memory, report);
+    }
 }
 
 fn write(Log { sink, format }: &Log, alert: &Alert, deadline: Instant) -> Result<(), Trouble> {

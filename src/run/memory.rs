@@ -2,7 +2,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    history::Previous,
+    history::{Mails, Previous},
     report::Trouble,
     state_file::{Damage, Loaded, Place, StateFile, StateFileError},
 };
@@ -11,22 +11,40 @@ use super::chain;
 
 /// What is on record, and what went wrong with it: without a state file the
 /// check goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Memory {
+    /// Where the state file is to be.
+    pub(super) place: Place,
+    /// What is looked at.
+    pub(super) servers: Vec<String>,
     file: Option<StateFile>,
     /// Where it is.
     pub(super) path: Option<PathBuf>,
-    /// One for each way to tell peers apart.
+    /// The sample that is on record: one for each way to tell peers apart.
     pub(super) records: Vec<Previous>,
+    /// The alerts that were mailed.
+    pub(super) mails: Mails,
+    /// Whether what is to be kept can be.
+    pub(super) is_kept: bool,
     pub(super) troubles: Vec<Trouble>,
     pub(super) notes: Vec<String>,
 }
 
 impl Memory {
     /// Locks the state file.
-    pub(super) fn open(place: &Place, servers: Vec<String>, deadline: Instant) -> Self {
-        let mut memory = Self::default();
-        match StateFile::open(place, servers, deadline) {
+    pub(super) fn open(place: Place, servers: Vec<String>, deadline: Instant) -> Self {
+        let mut memory = Self {
+            place,
+            servers,
+            file: None,
+            path: None,
+            records: Vec::new(),
+            mails: Mails::default(),
+            is_kept: true,
+            troubles: Vec::new(),
+            notes: Vec::new(),
+        };
+        match StateFile::open(&memory.place, memory.servers.clone(), deadline) {
             Ok(file) => memory.file = Some(file),
             Err(error) => memory.fail(&error),
         }
@@ -39,12 +57,15 @@ impl Memory {
             return;
         };
         match file.load() {
-            Ok(Loaded { records, damage }) => {
-                self.records = records;
+            Ok(Loaded { records, mails, damage }) => {
+                (self.records, self.mails) = (records, mails);
                 self.path = Some(file.path().to_owned());
                 match damage.as_ref().map(damaged) {
                     // What cannot be put aside is not written over.
-                    Some(Err(trouble)) => self.troubles.push(trouble),
+                    Some(Err(trouble)) => {
+                        self.is_kept = false;
+                        self.troubles.push(trouble);
+                    }
                     note => {
                         self.notes.extend(note.and_then(Result::ok));
                         self.file = Some(file);
@@ -56,8 +77,10 @@ impl Memory {
     }
 
     /// Puts `records` in place of what was there.
-    pub(super) fn keep(&mut self, records: &[Previous]) {
-        if let Some(Err(error)) = self.file.as_ref().map(|file| file.save(records)) {
+    pub(super) fn keep(&mut self, records: Vec<Previous>) {
+        self.records = records;
+        let saved = self.file.as_ref().map(|file| file.save(&self.records, &self.mails));
+        if let Some(Err(error)) = saved {
             self.fail(&error);
         }
     }
@@ -68,6 +91,7 @@ impl Memory {
     }
 
     fn fail(&mut self, error: &StateFileError) {
+        self.is_kept = false;
         let advice = Some(error.advice());
         self.troubles.push(Trouble { problem: chain(error), advice });
     }

@@ -55,7 +55,7 @@ impl Stage {
             Self::Sampling => "reading the socket table",
             Self::Locking => "waiting for the state file",
             Self::Remembering => "using the state file",
-            Self::Alerting => "writing the log",
+            Self::Alerting => "telling of an alert",
             Self::Reporting => "writing the answer",
         }
     }

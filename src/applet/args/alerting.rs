@@ -5,6 +5,8 @@ use clap::{Args, ValueEnum};
 
 use crate::{log_line::Format, run::Sink};
 
+use super::MailArgs;
+
 /// The log where none is named.
 pub(in crate::applet) const DEFAULT_LOG: &str = "/var/log/topip.log";
 
@@ -24,6 +26,8 @@ pub(in crate::applet) struct AlertArgs {
     /// How a line of the log is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(in crate::applet) log_format: LogFormat,
+    #[command(flatten)]
+    pub(in crate::applet) mail: MailArgs,
 }
 
 /// How a line of the log is written.

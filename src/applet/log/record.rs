@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use crate::{
     applet::{
         Answer, Applet, Invocation,
-        args::{DEFAULT_LOG, RecordArgs},
+        args::{AlertArgs, DEFAULT_LOG, RecordArgs},
         in_time,
-        request::{Asked, Listed, alerts},
+        request::{Asked, Listed},
         target,
     },
     report::{self, Report, Verbosity},
@@ -21,8 +21,10 @@ pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
     let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
     let until = in_time::until(target::timeout(&sample, invocation), invocation);
     let format = alerting.log_format.into();
-    let alerts = alerts(alerting, Some(Sink::File(PathBuf::from(DEFAULT_LOG))));
-    let asked = Asked { applet: Applet::Log, listed, alerts };
+    // It is there to log, wherever.
+    let log = alerting.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
+    let alerting = AlertArgs { log: Some(log), ..alerting };
+    let asked = Asked { applet: Applet::Log, listed, alerting: Some(alerting) };
     let answer = match in_time::report(sample, asked, invocation) {
         Err(failure) => failed(&failure),
         Ok(report) => {

@@ -1,0 +1,134 @@
+//! Mails an alert, and its end.
+use std::time::{Duration, Instant};
+
+use crate::{
+    history::{Due, Mails},
+    mail::{self, Delivered, Envelope, Transport},
+    report::{self, Report, Trouble},
+    state_file::{MailTurn, StateFile, StateFileError},
+};
+
+use super::{chain, memory::Memory};
+
+/// How long it may take to put on record that a mail went out: what is not on
+/// record is mailed again.
+const RECORDING: Duration = Duration::from_millis(250);
+
+/// What is to be mailed, and to whom.
+#[derive(Clone, Debug)]
+pub struct MailOrder {
+    /// From whom, and to whom.
+    pub envelope: Envelope,
+    /// How it leaves this machine.
+    pub transport: Transport,
+    /// What an administrator calls what is looked at.
+    pub host: String,
+    /// How long the same address is not mailed about again.
+    pub remind: Duration,
+    /// Whether the end is mailed too.
+    pub recovery: bool,
+    /// Until when it may take.
+    pub deadline: Instant,
+}
+
+/// Sends the mail that is due, if one is, and adds to `report` what came of it.
+///
+/// The sample is on record by now and the state file free, so that a slow mail
+/// server holds up nobody's samples.
+pub(super) fn mail(order: &MailOrder, memory: &Memory, report: &mut Report) {
+    if due(order, &memory.mails, report).is_none() {
+        return;
+    }
+    if !memory.is_kept {
+        // Told too often is better than not at all.
+        send(order, &memory.mails, report);
+        return;
+    }
+    let (_turn, mails) = match take_turn(order, memory) {
+        Ok(turn) => turn,
+        Err(error) => return report.troubles.push(not_sent(&error, &error.advice())),
+    };
+    let Some(due) = due(order, &mails, report) else {
+        report.details.push("Mail: another run has just sent it.".to_owned());
+        return;
+    };
+    if send(order, &mails, report)
+        && let Err(error) = record(order, memory, due, report)
+    {
+        let problem = format!("cannot put on record that a mail was sent: {}", chain(&error));
+        let advice = format!("{} The next sample mails it again.", error.advice());
+        report.troubles.push(Trouble { problem, advice: Some(advice) });
+    }
+}
+
+fn due(order: &MailOrder, mails: &Mails, report: &Report) -> Option<Due> {
+    mails.due(&report.standing(), when(report), order.remind, order.recovery)
+}
+
+fn when(report: &Report) -> u64 {
+    report.worst().sample.when
+}
+
+fn open(memory: &Memory, deadline: Instant) -> Result<StateFile, StateFileError> {
+    StateFile::open(&memory.place, memory.servers.clone(), deadline)
+}
+
+/// Waits until no other run sends, and reads what those have sent.
+fn take_turn(order: &MailOrder, memory: &Memory) -> Result<(MailTurn, Mails), StateFileError> {
+    let turn = MailTurn::wait(&memory.place, order.deadline)?;
+    Ok((turn, open(memory, order.deadline)?.load()?.mails))
+}
+
+/// Puts on record that a mail went out, beside the samples that other runs have
+/// left meanwhile.
+fn record(
+    order: &MailOrder,
+    memory: &Memory,
+    due: Due,
+    report: &Report,
+) -> Result<(), StateFileError> {
+    let file = open(memory, order.deadline + RECORDING)?;
+    let mut loaded = file.load()?;
+    loaded.mails.note(due, when(report));
+    let kept = loaded.records;
+    let records = if kept.is_empty() { &memory.records } else { &kept };
+    file.save(records, &loaded.mails)
+}
+
+fn not_sent(error: &dyn std::error::Error, advice: &str) -> Trouble {
+    Trouble {
+        problem: format!("mail not sent: {}", chain(error)),
+        advice: Some(format!("{advice} It is tried again at the next sample.")),
+    }
+}
+
+/// Whether somebody got it.
+fn send(order: &MailOrder, mails: &Mails, report: &mut Report) -> bool {
+    let letter = match due(order, mails, report) {
+        Some(Due::Alert(network)) => {
+            let view = report.alerting().find(|view| view.sample.on_top() == Some(network));
+            report::alert(report, view.unwrap_or_else(|| report.worst()), &order.host)
+        }
+        _ => report::recovery(report, mails, &order.host),
+    };
+    let MailOrder { transport, envelope, deadline, .. } = order;
+    match mail::send(transport, envelope, &letter, when(report), *deadline) {
+        Ok(Delivered { how, refused }) => {
+            let to: Vec<_> = envelope.to.iter().map(ToString::to_string).collect();
+            report.details.push(format!(
+                "Mail: {} sent to {} by {how}",
+                letter.subject,
+                to.join(", ")
+            ));
+            report.troubles.extend(refused.into_iter().map(|(to, reply)| Trouble {
+                problem: format!("mail to {to} was refused: {reply}"),
+                advice: Some("The others have got it. See the log of the mail server.".to_owned()),
+            }));
+            true
+        }
+        Err(error) => {
+            report.troubles.push(not_sent(&error, &error.advice()));
+            false
+        }
+    }
+}
