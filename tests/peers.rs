@@ -3,6 +3,10 @@
 mod fail2ban;
 mod kernel;
 mod logrotate;
+#[cfg(feature = "mail")]
+mod mail;
+#[cfg(feature = "mail")]
+mod mail_stranger;
 mod munin_master;
 mod munin_node;
 mod sandbox;

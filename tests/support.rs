@@ -9,7 +9,11 @@ use std::{
 
 use tempfile::TempDir;
 
+#[cfg(any(feature = "mail", feature = "ssh"))]
+pub mod daemon;
 pub mod munin;
+#[cfg(feature = "mail")]
+pub mod postfix;
 #[cfg(feature = "ssh")]
 pub mod sshd;
 

@@ -526,3 +526,74 @@ fn the_answer_stays_short() {
     assert!(ran.stdout.lines().next().unwrap().len() < 1000, "{}", ran.stdout);
     assert!(fs::exists(room.path("listing")).unwrap());
 }
+
+#[test]
+fn mail() {
+    let needed = "there is no --alert, and it is needed";
+    for args in [&["--smtp", "smtp://x"][..], &["--remind", "1h"], &["--recovery"]] {
+        misuse(args, needed);
+    }
+    misuse(
+        &["-a", "a@b.example"],
+        "cannot read --alert a@b.example: there is nobody to mail to; write FROM,TO[,TO...]",
+    );
+    misuse(
+        &["-a", "a@b.example,c@d.example>\nBcc: x@y.example"],
+        "cannot read --alert a@b.example,c@d.example? Bcc: x@y.example: c@d.example? Bcc: \
+         x@y.example is not an address for mail, such as ops@example.com, in ASCII",
+    );
+    let alert = |args: &[&'static str]| [&["-a", "a@b.example,c@d.example"], args].concat();
+    misuse(
+        &alert(&["--smtp", "localhost"]),
+        "cannot read --smtp localhost: write smtp://[USER@]HOST[:PORT], smtps://[USER@]HOST[:PORT] \
+         or sendmail:[PATH]",
+    );
+    misuse(
+        &alert(&["--smtp", "smtp://me:secret@mail"]),
+        "cannot read --smtp smtp://...@mail: not a server: a password does not belong there",
+    );
+    misuse(
+        &alert(&["--smtp", "smtp://mail?tls=maybe"]),
+        "cannot read --smtp smtp://mail?tls=maybe: after ? goes tls=required, tls=unverified, or, \
+         for smtp, tls=offered or tls=none",
+    );
+    misuse(
+        &alert(&["--remind", "soon"]),
+        "cannot read --remind soon: not a span of time; write 90, 90s, 10m, 2h or 7d",
+    );
+}
+
+#[cfg(feature = "mail")]
+#[test]
+fn passwords_for_mail() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = Room::new();
+    let file = room.write("secret", "hunter2");
+    let check = |args: &[&str], expected: &str| {
+        let ran = room.check(&[&["-a", "a@b.example,c@d.example"], args].concat());
+        assert_eq!(ran.answer(), format!("3 TOPIP UNKNOWN - {expected}"));
+        assert!(!ran.stdout.contains("hunter2"));
+    };
+    let user = "smtp://me@mail";
+    let secret = ["--smtp-password-file", "secret"];
+    check(&["--smtp", user], "there is no password to log in to mail as me");
+    check(&secret, "there is nobody to log in with --smtp-password-file");
+    check(
+        &[&["--smtp", "sendmail:"], &secret[..]].concat(),
+        "there is nobody to log in with --smtp-password-file",
+    );
+    let with = [&["--smtp", user], &secret[..]].concat();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    check(&with, "cannot use secret: others may read it");
+    room.write("secret", "");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    check(&with, "cannot use secret: its first line is empty");
+    fs::remove_file(&file).unwrap();
+    check(&with, "cannot read secret: No such file or directory (os error 2)");
+}
+
+#[cfg(not(feature = "mail"))]
+#[test]
+fn mail_that_is_not_built_in() {
+    misuse(&["-a", "a@b.example,c@d.example"], "this topip was built without mail");
+}

@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 35] = [
+const FLOORS: [(&str, u8); 36] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -42,6 +42,7 @@ const FLOORS: [(&str, u8); 35] = [
     ("syslog", 2),
     ("journal", 2),
     ("deliver", 2),
+    ("mail", 2),
     ("run", 3),
     ("applet", 4),
 ];

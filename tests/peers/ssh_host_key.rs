@@ -3,7 +3,8 @@ use std::{fs, process::Command};
 
 use crate::support::{
     Ran, Room,
-    sshd::{Server, World, do_run, is_possible, key},
+    daemon::do_run,
+    sshd::{Server, World, is_possible, key},
 };
 
 /// What OpenSSH's own client says of the same file: whether it went in.

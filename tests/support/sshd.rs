@@ -1,7 +1,7 @@
 //! Real SSH servers on loopback, with users and keys to throw away.
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,11 +9,13 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
 };
 
-use super::{CHECK, Ran, Room, run};
+use super::{
+    CHECK, Ran, Room,
+    daemon::{do_run, free_port, wait_for},
+    run,
+};
 
 /// A user of this machine, for as long as the test runs.
 pub struct Account {
@@ -25,13 +27,6 @@ pub struct Account {
 fn list_of_users() -> MutexGuard<'static, ()> {
     static LIST: Mutex<()> = Mutex::new(());
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub fn do_run(program: &str, args: &[&str]) {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{program} {args:?}: {complaint}");
 }
 
 impl Account {
@@ -111,10 +106,6 @@ impl Drop for Server {
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         self.child.wait().unwrap();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
@@ -198,15 +189,6 @@ impl Server {
     /// `127.0.0.1:2222`
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-}
-
-/// Waits until somebody listens there.
-pub fn wait_for(address: SocketAddr) {
-    let started = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "nobody listens at {address}");
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

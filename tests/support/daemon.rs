@@ -1,0 +1,29 @@
+//! What tests of daemons share.
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Runs a program that has to do what it is told.
+pub fn do_run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {complaint}");
+}
+
+/// A port of loopback that nobody has.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until somebody listens there.
+pub fn wait_for(address: SocketAddr) {
+    let started = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(started.elapsed() < Duration::from_secs(20), "nobody listens at {address}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
