@@ -1,0 +1,92 @@
+//! Commands that take turns, and what they cost.
+use std::{
+    env,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
+
+/// A command, and what is to be said of it.
+pub struct Contestant {
+    pub name: String,
+    command: Vec<String>,
+    runs: Vec<Cost>,
+}
+
+/// What one run took.
+#[derive(Clone, Copy, Default)]
+pub struct Cost {
+    /// User and system time, in milliseconds.
+    pub cpu: f64,
+    /// In milliseconds.
+    pub wall: f64,
+    /// The largest process, in MiB.
+    pub memory: f64,
+}
+
+impl Contestant {
+    pub fn new(name: &str, command: &[&str]) -> Self {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        Self { name: name.to_owned(), command, runs: Vec::new() }
+    }
+
+    /// A pipeline, named as it is written.
+    pub fn shell(pipeline: &str) -> Self {
+        Self::new(pipeline, &["sh", "-c", pipeline])
+    }
+
+    /// Medians, each by itself.
+    pub fn cost(&self) -> Cost {
+        let median = |part: fn(&Cost) -> f64| {
+            let mut values: Vec<_> = self.runs.iter().map(part).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Cost {
+            cpu: median(|it| it.cpu),
+            wall: median(|it| it.wall),
+            memory: median(|it| it.memory),
+        }
+    }
+
+    fn run(&self) -> Cost {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.arg("cost").args(&self.command).env("LC_ALL", "C");
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let mut numbers = words.split_whitespace().map(|word| word.parse().unwrap());
+        let mut next = || numbers.next().expect("the cost of a command");
+        Cost { cpu: next(), wall: next(), memory: next() }
+    }
+}
+
+/// Lets them take turns, so that a machine that slows down slows them all. The
+/// first turn is for the caches, and does not count.
+pub fn hold(contestants: &mut [Contestant], runs: usize) {
+    for run in 0..=runs {
+        for contestant in &mut *contestants {
+            let cost = contestant.run();
+            if run > 0 {
+                contestant.runs.push(cost);
+            }
+        }
+    }
+}
+
+/// Runs a program and prints what it cost. It is done in a process of its own
+/// because the system adds up what all children took.
+pub fn cost(program: &str, args: &[&str]) {
+    let begin = Instant::now();
+    let status = Command::new(program).args(args).stdout(Stdio::null()).status();
+    let wall = begin.elapsed().as_secs_f64() * 1000.0;
+    // A check's verdict is of no interest here; a program that is missing is.
+    assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).code() != Some(127));
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    let cpu = usage.user_time() + usage.system_time();
+    let [cpu, memory] = [cpu.num_microseconds(), usage.max_rss()].map(|it| it as f64);
+    println!("{} {wall} {}", cpu / 1000.0, memory / 1024.0);
+}
