@@ -120,9 +120,9 @@ const PENDING: usize = 32 * 1024;
 impl<K: Ord + Copy> Runs<K> {
     fn add(&mut self, key: K) {
         self.pending.push(key);
-        // A quarter of what is there: merging costs a walk over all of it, so
-        // that the walks together stay linear in what was added.
-        if self.pending.len() >= PENDING.max(self.counted.len() / 4) {
+        // As many as are there: merging costs a walk over all of it, so that the
+        // walks together stay linear in what was added.
+        if self.pending.len() >= PENDING.max(self.counted.len()) {
             self.merge();
         }
     }
@@ -150,42 +150,30 @@ impl<K: Ord + Copy> Runs<K> {
     /// Sorts what is pending and adds it to what is counted.
     fn merge(&mut self) {
         self.pending.sort_unstable();
-        let (old_len, new_keys) = (self.counted.len(), self.new_keys());
         let Some(&filler) = self.pending.first() else {
             return;
         };
-        self.counted.resize(old_len + new_keys, (filler, 0));
+        let n_runs = self.pending.chunk_by(|a, b| a == b).count();
+        let (mut from, mut to) = (self.counted.len(), self.counted.len() + n_runs);
+        self.counted.resize(to, (filler, 0));
         // From the back, so that the old entries move up in the same memory.
-        let (mut from, mut to) = (old_len, old_len + new_keys);
         for run in self.pending.chunk_by(|a, b| a == b).rev() {
             let key = run[0];
             while from > 0 && self.counted[from - 1].0 > key {
                 (from, to) = (from - 1, to - 1);
                 self.counted[to] = self.counted[from];
             }
-            let n = u32::try_from(run.len()).unwrap_or(u32::MAX);
-            to -= 1;
+            let mut n = u32::try_from(run.len()).unwrap_or(u32::MAX);
             if from > 0 && self.counted[from - 1].0 == key {
                 from -= 1;
-                let old = self.counted[from].1;
-                self.counted[to] = (key, old.saturating_add(n));
-            } else {
-                self.counted[to] = (key, n);
+                n = n.saturating_add(self.counted[from].1);
             }
+            to -= 1;
+            self.counted[to] = (key, n);
         }
+        // Keys that were there already left a gap.
+        self.counted.drain(from..to);
         self.pending.clear();
-    }
-
-    /// How many pending keys are not among the counted ones; both are in order.
-    fn new_keys(&self) -> usize {
-        let mut counted = self.counted.iter().map(|&(key, _)| key).peekable();
-        self.pending
-            .chunk_by(|a, b| a == b)
-            .filter(|run| {
-                while counted.next_if(|&key| key < run[0]).is_some() {}
-                counted.next_if_eq(&run[0]).is_none()
-            })
-            .count()
     }
 }
 
