@@ -1,6 +1,7 @@
 //! Places that socket tables come from: this machine's kernel, or a file.
 use std::{
     fmt, io,
+    ops::RangeInclusive,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -22,8 +23,8 @@ pub enum Source {
     Netlink {
         /// The states that are wanted.
         tcp_states: TcpStates,
-        /// The port of this machine that is wanted; `None`: any.
-        port: Option<u16>,
+        /// The ports of this machine that are wanted; none: all.
+        ports: Vec<RangeInclusive<u16>>,
     },
     /// This machine, by `/proc`.
     Proc,
@@ -61,7 +62,7 @@ impl Source {
     /// in the reading.
     pub fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
         match self {
-            &Self::Netlink { tcp_states, port } => netlink::open(tcp_states, port),
+            Self::Netlink { tcp_states, ports } => netlink::open(*tcp_states, ports),
             Self::Proc => proc::open(),
             Self::File(path) => Ok(vec![input::file(path)?]),
             Self::StandardInput => Ok(vec![input::standard()]),

@@ -74,14 +74,10 @@ fn n_reached(args: &SampleArgs) -> usize {
 }
 
 /// This machine. The kernel is asked only for what counts, as far as it can be
-/// told what that is: states, and one port.
+/// told what that is: states, and ports.
 fn here(args: &SampleArgs, tcp_states: TcpStates) -> Target {
-    let port = match &args.look.port[..] {
-        [range] if range.start() == range.end() => Some(*range.start()),
-        _ => None,
-    };
     let tcp_states = if args.look.inbound { tcp_states.and_listen() } else { tcp_states };
-    let netlink = Source::Netlink { tcp_states, port };
+    let netlink = Source::Netlink { tcp_states, ports: args.look.port.clone() };
     let sources = match args.look.source {
         How::Auto => vec![netlink, Source::Proc],
         How::Netlink => vec![netlink],

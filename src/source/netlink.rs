@@ -6,6 +6,7 @@
 //! the old one, the new one is asked twice.
 use std::{
     io::{self, BufRead, Read},
+    ops::RangeInclusive,
     os::fd::OwnedFd,
 };
 
@@ -23,15 +24,34 @@ use crate::{
 
 use super::{SourceError, read_buffered};
 
+mod ports;
+
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
 const IPPROTO_TCP: u8 = 6;
 /// What the kernel puts into one datagram of a dump at most.
 const DATAGRAM: usize = 32 * 1024;
 
-/// Asks for a dump of the TCP sockets in these states, at that port.
-pub(super) fn open(tcp_states: TcpStates, port: Option<u16>) -> Result<Vec<Capture>, SourceError> {
-    let question = Question { states: tcp_states.bits(), socket: socket(port) };
+/// Asks for a dump of the TCP sockets in these states, at those ports; none: all.
+pub(super) fn open(
+    tcp_states: TcpStates,
+    ports: &[RangeInclusive<u16>],
+) -> Result<Vec<Capture>, SourceError> {
+    ask_by_turns(Question::new(tcp_states, ports))
+}
+
+/// Asks without the filter where the kernel does not like it: whoever reads the
+/// answer looks at the ports again.
+fn ask_by_turns(question: Question) -> Result<Vec<Capture>, SourceError> {
+    match ask(&question) {
+        Err(SourceError::Refused(_)) if !question.filter.is_empty() => {
+            ask(&Question { filter: Vec::new(), ..question })
+        }
+        answer => answer,
+    }
+}
+
+fn ask(question: &Question) -> Result<Vec<Capture>, SourceError> {
     match dump(TCPDIAG_GETSOCK, &question.both_families()) {
         Ok(both) => Ok(vec![capture(both)]),
         Err(SourceError::Refused(_)) => [AF_INET, AF_INET6]
@@ -57,28 +77,47 @@ fn capture(dump: Dump) -> Capture {
 /// connections too, which have no socket yet (`tcp_diag.c`).
 struct Question {
     states: u32,
+    /// `struct inet_diag_sockid`, of which all is any but the local port, where
+    /// one is given.
     socket: [u8; 48],
+    /// An attribute with bytecode, or nothing.
+    filter: Vec<u8>,
 }
 
 impl Question {
+    /// One port has a place in the question, where it costs nothing.
+    fn new(tcp_states: TcpStates, ports: &[RangeInclusive<u16>]) -> Self {
+        let one = match ports {
+            [range] if range.start() == range.end() => *range.start(),
+            _ => 0,
+        };
+        let mut socket = [0; 48];
+        socket[..2].copy_from_slice(&one.to_be_bytes());
+        let bytecode = if one == 0 { ports::bytecode(ports) } else { None };
+        let filter = bytecode.map_or_else(Vec::new, |bytecode| attribute(&bytecode));
+        Self { states: tcp_states.bits(), socket, filter }
+    }
+
     /// `struct inet_diag_req`: no family, no extensions, the socket, the states,
     /// and a field that nobody uses.
     fn both_families(&self) -> Vec<u8> {
-        [&[0; 4][..], &self.socket, &self.states.to_ne_bytes(), &[0; 4]].concat()
+        let states = self.states.to_ne_bytes();
+        [&[0; 4][..], &self.socket, &states, &[0; 4], &self.filter].concat()
     }
 
     /// `struct inet_diag_req_v2`.
     fn one_family(&self, family: u8) -> Vec<u8> {
-        [&[family, IPPROTO_TCP, 0, 0][..], &self.states.to_ne_bytes(), &self.socket].concat()
+        let states = self.states.to_ne_bytes();
+        [&[family, IPPROTO_TCP, 0, 0][..], &states, &self.socket, &self.filter].concat()
     }
 }
 
-/// `struct inet_diag_sockid`, of which all is any but the local port, where that
-/// is given.
-fn socket(port: Option<u16>) -> [u8; 48] {
-    let mut socket = [0; 48];
-    socket[..2].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
-    socket
+/// `struct nlattr` and what it is the header of. The kernel looks for it behind
+/// either question.
+fn attribute(bytecode: &[u8]) -> Vec<u8> {
+    const INET_DIAG_REQ_BYTECODE: u16 = 1;
+    let length = u16::try_from(4 + bytecode.len()).expect("a filter is short");
+    [&length.to_ne_bytes()[..], &INET_DIAG_REQ_BYTECODE.to_ne_bytes(), bytecode].concat()
 }
 
 /// Asks, and waits for the beginning of the answer: a kernel that cannot do it
@@ -159,18 +198,22 @@ impl Read for Dump {
 
 #[cfg(test)]
 mod tests {
-    use crate::parse;
+    use std::net::TcpListener;
+
+    use crate::{connection::Connection, parse};
 
     use super::*;
 
-    const ALL: Question = Question { states: u32::MAX >> 20 & !1, socket: [0; 48] };
+    fn all() -> Question {
+        Question { states: u32::MAX >> 20 & !1, socket: [0; 48], filter: Vec::new() }
+    }
 
     /// DCCP's handler is in no kernel of today. A dump of its sockets succeeds,
     /// without one, as a dump of TCP's does where tcp_diag is missing.
     #[test]
     fn a_missing_module_is_refused_by_the_real_kernel() {
         const IPPROTO_DCCP: u8 = 33;
-        let mut request = ALL.one_family(AF_INET);
+        let mut request = all().one_family(AF_INET);
         request[1] = IPPROTO_DCCP;
         match dump(SOCK_DIAG_BY_FAMILY, &request) {
             Err(SourceError::Refused(error)) => assert_eq!(error.raw_os_error(), Some(2)),
@@ -179,16 +222,53 @@ mod tests {
         }
     }
 
+    /// Every way of asking it.
+    fn dumps(question: &Question) -> impl Iterator<Item = Result<Dump, SourceError>> {
+        [
+            (TCPDIAG_GETSOCK, question.both_families()),
+            (SOCK_DIAG_BY_FAMILY, question.one_family(AF_INET)),
+            (SOCK_DIAG_BY_FAMILY, question.one_family(AF_INET6)),
+        ]
+        .into_iter()
+        .map(|(message_type, request)| dump(message_type, &request))
+    }
+
     #[test]
     fn both_questions_are_answered_to_the_end() {
-        let questions = [
-            (TCPDIAG_GETSOCK, ALL.both_families()),
-            (SOCK_DIAG_BY_FAMILY, ALL.one_family(AF_INET)),
-            (SOCK_DIAG_BY_FAMILY, ALL.one_family(AF_INET6)),
-        ];
-        for (message_type, request) in questions {
-            let dump = dump(message_type, &request).expect("this kernel knows it");
-            parse::read(capture(dump), &mut |_| true).expect("it has an end");
+        for dump in dumps(&all()) {
+            let capture = capture(dump.expect("this kernel knows it"));
+            parse::read(capture, &mut |_| true).expect("it has an end");
         }
+    }
+
+    #[test]
+    fn the_real_kernel_selects_ports() {
+        let listeners = [(); 4].map(|()| TcpListener::bind("[::1]:0").expect("a port is free"));
+        let ports = listeners.each_ref().map(|it| it.local_addr().expect("it has one").port());
+        let wanted = [ports[1]..=ports[1], ports[3]..=ports[3]];
+        let question =
+            Question { filter: Question::new(TcpStates::CONNECTED, &wanted).filter, ..all() };
+        let mut found = Vec::new();
+        for dump in dumps(&question) {
+            let mut see = |connection: &Connection| {
+                found.push(connection.local.port());
+                true
+            };
+            parse::read(capture(dump.expect("it takes the filter")), &mut see).expect("it ends");
+        }
+        found.sort_unstable();
+        let mut twice = [ports[1], ports[1], ports[3], ports[3]];
+        twice.sort_unstable();
+        assert_eq!(found, twice);
+    }
+
+    #[test]
+    fn a_filter_that_the_real_kernel_does_not_like_is_left_out() {
+        let question = || Question { filter: attribute(&[99; 4]), ..all() };
+        for dump in dumps(&question()) {
+            let Err(SourceError::Refused(error)) = dump else { panic!("it took the filter") };
+            assert_eq!(error.raw_os_error(), Some(22));
+        }
+        assert_eq!(ask_by_turns(question()).expect("it is asked again").len(), 1);
     }
 }

@@ -250,6 +250,14 @@ fn what_is_selected_is_the_same_everywhere(room: &Room) {
     for (selection, ss) in [
         (&["--port", "443"][..], "ss -tan sport = 443"),
         (&["--port", "25-80,443"], "ss -tan sport >= 25 and sport <= 80 or sport = 443"),
+        (
+            &["--port", "443,25,8000-8100"],
+            "ss -tan sport >= 8000 and sport <= 8100 or sport = 25 or sport = 443",
+        ),
+        (
+            &["--port", "8080,1-79", "--state", "SYN_RECV,CLOSE_WAIT"],
+            "ss -tan state syn-recv state close-wait ( sport = 8080 or sport <= 79 )",
+        ),
         (&["--state", "time_wait"], "ss -tan state time-wait"),
         (&["--state", "SYN_RECV,CLOSE_WAIT"], "ss -tan state syn-recv state close-wait"),
         (&["--exclude-state", "established"], "ss -tan exclude established"),
@@ -294,6 +302,13 @@ fn what_is_selected_is_the_same_everywhere(room: &Room) {
         let args = [&options[..], &["--inbound", "-x", "::1", "--source", source]].concat();
         room.check(&args).stdout
     };
+    let at_ports = |source| {
+        let args = ["--inbound", "--port", "25,8000-8100", "--source", source];
+        room.check(&[&options[..], &args].concat()).stdout
+    };
+    let some = addresses(&at_ports("netlink"));
+    assert!(some.iter().any(|line| line.starts_with("2001:db8:1:")), "{some:?}");
+    assert_eq!(addresses(&at_ports("proc")), some);
     let seen = inbound("netlink");
     assert_eq!(addresses(&inbound("proc")), addresses(&seen));
     assert!(!addresses(&seen).iter().any(|line| line.starts_with("192.0.2.10 ")), "{seen}");
