@@ -76,8 +76,27 @@ fn hex(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+    let (mut number, mut seen) = (0, 0);
+    for &digit in digits {
+        let value = VALUES[usize::from(digit)];
+        seen |= value;
+        number = number << 4 | u32::from(value & 0xF);
+    }
+    (seen < 0x10).then_some(number)
 }
+
+/// What each byte is as a hexadecimal digit; 0xFF where it is none. Asked digit by
+/// digit, that would be half of the time that a row takes.
+const VALUES: [u8; 256] = {
+    let mut values = [0xFF; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 /// The byte order of the machine that wrote the rows that a text begins with,
 /// where they show it: read in the wrong order, a machine's own addresses are

@@ -1,4 +1,6 @@
 //! What the readers of every dialect make of a line.
+use std::iter;
+
 use crate::connection::Connection;
 
 use super::Problem;
@@ -18,5 +20,14 @@ pub(super) type Faulty<'a> = (Problem, &'a [u8]);
 
 /// The words of a line.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+    let mut rest = line;
+    // To split at every blank and leave out what is empty takes twice as long
+    // where columns are padded.
+    iter::from_fn(move || {
+        let begin = rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let word = &rest[begin..];
+        let end = word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len());
+        (_, rest) = word.split_at(end);
+        Some(&word[..end])
+    })
 }

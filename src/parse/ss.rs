@@ -47,7 +47,9 @@ impl Columns {
         let mut fields = fields(line);
         let mut next = || fields.next().ok_or((Problem::MissingField, line));
         let mut word = next()?;
-        if OTHER.contains(&word) || word.starts_with(b"???") {
+        // States are in capitals, queues are numbers.
+        let may_be_other = word[0].is_ascii_lowercase() && OTHER.contains(&word);
+        if may_be_other || word.starts_with(b"???") {
             return Ok(Row::Other);
         }
         if word == b"tcp" {
