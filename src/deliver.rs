@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the program speaks")]
 use std::io::{self, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// Writes `text` to standard output.
 ///
 /// # Errors
@@ -19,6 +21,17 @@ pub fn to_standard_output(text: &str) -> io::Result<()> {
 /// As above.
 pub fn to_standard_error(text: &str) -> io::Result<()> {
     write(io::stderr().lock(), text)
+}
+
+/// Whether standard output takes so many bytes without making anybody wait.
+#[must_use]
+pub fn has_room_for(length: usize) -> bool {
+    // A pipe that says that it has room has a page of it (pipe(7)).
+    const PAGE: usize = 4096;
+    let output = io::stdout();
+    let mut asked = [PollFd::new(&output, PollFlags::OUT)];
+    let is_asked = poll(&mut asked, Some(&Timespec::default())).is_ok();
+    length <= PAGE && is_asked && asked[0].revents().contains(PollFlags::OUT)
 }
 
 fn write(mut to: impl Write, text: &str) -> io::Result<()> {
