@@ -186,13 +186,18 @@ fn panicked(applet: Applet, failure: &Failure) -> Answer {
     }
 }
 
+/// How long somebody who reads is waited for, however late it is.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
 /// An answer that cannot be given is no OK; nor is one that nobody takes.
 ///
 /// A pipe that is full is waited for on another thread, which ends with the
 /// process. Where there is room, that thread would be a tenth of what a run takes.
 fn deliver(answer: Answer, applet: Applet) -> ExitCode {
     let Answer { output, complaint, exit_code, until } = answer;
-    let until = until.filter(|_| !deliver::has_room_for(output.len()));
+    let has_room = complaint.is_empty() && deliver::has_room_for(output.len());
+    // Who has come to an answer at the last moment needs another one to give it.
+    let until = until.filter(|_| !has_room).map(|until| until.max(Instant::now() + LAST_MOMENT));
     let write = move || {
         deliver::to_standard_output(&output)
             .and_then(|()| deliver::to_standard_error(&complaint))
