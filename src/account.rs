@@ -1,6 +1,8 @@
 //! Who runs this process, by the system's list of users.
 use std::path::PathBuf;
 
+use nix::unistd::{User, geteuid};
+
 /// A user of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -16,12 +18,6 @@ pub struct Account {
 /// still has those of root.
 #[must_use]
 pub fn current() -> Option<Account> {
-    #[cfg(feature = "ssh")]
-    {
-        use nix::unistd::{User, geteuid};
-        let user = User::from_uid(geteuid()).ok().flatten()?;
-        Some(Account { name: user.name, home: user.dir })
-    }
-    #[cfg(not(feature = "ssh"))]
-    None
+    let user = User::from_uid(geteuid()).ok().flatten()?;
+    Some(Account { name: user.name, home: user.dir })
 }

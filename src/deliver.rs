@@ -14,6 +14,19 @@ pub fn to_standard_output(text: &str) -> io::Result<()> {
     write(io::stdout().lock(), text)
 }
 
+/// Writes `text` to standard output; gives whether there is still a reader.
+///
+/// # Errors
+///
+/// Where it cannot be written, as on a full disk.
+pub fn to_reader(text: &str) -> io::Result<bool> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
 /// Writes `text` to standard error, under the same terms.
 ///
 /// # Errors

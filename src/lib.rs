@@ -38,6 +38,7 @@ pub mod secret_file;
 pub mod account;
 pub mod command_line;
 pub mod terminal;
+pub mod signals;
 pub mod state_file;
 pub mod local_time;
 pub mod log_file;

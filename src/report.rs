@@ -14,6 +14,7 @@ pub mod munin;
 mod nagios;
 mod reading;
 mod sentence;
+mod watch;
 
 pub use json::{json, json_failure};
 pub use log::{Picture, complaint, offenders_as_csv, offenders_as_json, offenders_as_text};
@@ -21,6 +22,7 @@ pub use mail::{Letter, alert, recovery};
 pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
 pub use sentence::{earlier, left_out};
+pub use watch::{Row, Watched, line, screen};
 
 /// How many peers are named unless all are asked for.
 pub const LISTED: usize = 10;

@@ -23,6 +23,7 @@ mod progress;
 mod review;
 mod seen;
 mod targets;
+mod watch;
 
 pub use alert::{Alerts, Log, Sink};
 pub use mail::MailOrder;
@@ -32,6 +33,7 @@ pub use review::{Review, Reviewed, review};
 use seen::{Seen, see};
 pub use targets::Target;
 use targets::look_at_all;
+pub use watch::{Glance, Watcher};
 
 /// What a run is asked for.
 #[derive(Clone, Debug)]

@@ -14,6 +14,15 @@ pub fn columns() -> Option<u16> {
     Some(if size.ws_col == 0 { 80 } else { size.ws_col })
 }
 
+/// The columns and rows of that terminal.
+#[must_use]
+pub fn size() -> Option<(usize, usize)> {
+    let columns = columns()?;
+    // As above.
+    let rows = tcgetwinsize(stdout()).ok()?.ws_row;
+    Some((columns.into(), if rows == 0 { 24 } else { rows.into() }))
+}
+
 /// How a terminal was set, and will be again when this is dropped.
 ///
 /// Who asks for a password switches the echo off, and may be given up on before

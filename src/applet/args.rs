@@ -16,7 +16,7 @@ mod mail;
 
 pub(super) use alerting::{AlertArgs, DEFAULT_LOG};
 pub(super) use judging::{JudgingArgs, RuleName};
-pub(super) use log::{LogArgs, LogCommand, Moment, Output, RecordArgs, ReportArgs};
+pub(super) use log::{LogArgs, LogCommand, Moment, Output, RecordArgs, ReportArgs, WatchArgs};
 pub(super) use login::{HostKey, LoginArgs};
 pub(super) use look::{How, LookArgs};
 pub(super) use mail::{Correspondents, MailArgs, MailServer};

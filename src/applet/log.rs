@@ -11,6 +11,7 @@ use super::{
 
 mod record;
 mod report;
+mod watch;
 
 /// Exit codes: of a command that could not do what it should, and of one that
 /// was not understood.
@@ -25,6 +26,9 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
         Err(error) => misused(&error),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
             report::answer(&args, invocation)
+        }
+        Ok(LogArgs { command: Some(LogCommand::Watch(args)), .. }) => {
+            watch::answer(*args, invocation)
         }
         Ok(LogArgs { command: Some(LogCommand::Record(args)), .. }) => {
             record::answer(*args, invocation)

@@ -319,7 +319,7 @@ fn rule_said(sample: &Sample, is_top: bool, by: &Limit, would: &str) -> Vec<Stri
 /// The figures of a sample, and the limit that follows from them.
 pub(super) fn figures_and_limit(report: &Report, view: &View) -> String {
     let figures = figures(&view.sample, report.judged.is_some());
-    format!("{figures}; limit {}", limit(&view.verdict.limit))
+    format!("limit {}; {figures}", limit(&view.verdict.limit))
 }
 
 fn figures(sample: &Sample, is_top: bool) -> String {

@@ -1,7 +1,7 @@
 //! What a person sees: on a pseudoterminal.
 use std::{
     fs::{self, File, OpenOptions},
-    io::Read,
+    io::{BufRead, BufReader, Read},
     os::fd::OwnedFd,
     process::Stdio,
     thread,
@@ -13,18 +13,24 @@ use rustix::{
 };
 use snapbox::{Assert, Data};
 
-use crate::support::{LOG, Room, file};
+use crate::support::{LOG, Room, crowd, file};
+
+/// A terminal of that size: where it is looked at, and what a program is given.
+fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let slave = OpenOptions::new().read(true).write(true).open(name).unwrap();
+    (master, slave.into())
+}
 
 /// Runs the log with what `to` shows of it on a terminal of so many columns;
 /// gives what was written to that.
 fn screen(room: &Room, args: &[&str], columns: u16, locale: &str) -> String {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&master, size).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let slave: OwnedFd = OpenOptions::new().read(true).write(true).open(name).unwrap().into();
+    let (master, slave) = terminal(columns, 24);
     let mut command = room.program(LOG, args);
     command.env("TZ", "UTC").env("LANG", locale);
     command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
@@ -80,4 +86,112 @@ fn a_long_log_says_how_far_it_is_and_leaves_nothing_behind() {
     // Where nobody looks, there is none.
     let ran = room.log(&["report", "--log", "log"]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+}
+
+/// What a screen shows after all that was written to it, which begins each
+/// picture at the top: rows in inverse are marked.
+fn pictures(written: &str) -> Vec<String> {
+    let picture = |text: &str| {
+        let text = text.replace("\x1b[7m", ">").replace("\x1b[0m", "<").replace("\x1b[K", "");
+        text.split("\x1b[J").next().unwrap().replace("\r\n", "\n")
+    };
+    written.split("\x1b[?25l\x1b[H").skip(1).map(picture).collect()
+}
+
+/// A picture for each sample, in place of the one before, until Ctrl-C.
+#[test]
+fn a_watch_on_a_terminal() {
+    let room = Room::new();
+    let quiet = crowd(3, &[("203.0.113.7", 9), ("2001:db8::7", 12)]);
+    let flood = crowd(30, &[("203.0.113.7", 152), ("2001:db8::7", 4)]);
+    room.write("listing", &quiet);
+    let (master, slave) = terminal(90, 12);
+    let args = "watch 1 --input listing --label 203.0.113.0/24=office --prefix6 64";
+    let mut command = room.program(LOG, &args.split(' ').collect::<Vec<_>>());
+    command.env("TZ", "UTC").env("TERM", "xterm");
+    command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut master = File::from(master);
+    let mut written = String::new();
+    let mut read_until = |written: &mut String, n: usize, rewrite: &str| {
+        let mut bytes = [0; 4096];
+        while written.matches("\x1b[J").count() < n {
+            let length = master.read(&mut bytes).unwrap();
+            *written += str::from_utf8(&bytes[..length]).unwrap();
+        }
+        // In one step: it may be read at any time.
+        fs::write(room.path("new"), rewrite).unwrap();
+        fs::rename(room.path("new"), room.path("listing")).unwrap();
+    };
+    read_until(&mut written, 2, &flood);
+    read_until(&mut written, 4, "no listing");
+    read_until(&mut written, 6, &quiet);
+    let child_id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(child_id, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut rest = Vec::new();
+    // The end of a terminal is an error.
+    let _ = master.read_to_end(&mut rest);
+    written += str::from_utf8(&rest).unwrap();
+    assert!(written.ends_with("\x1b[?25h\r\n"), "the cursor is back: {written:?}");
+    let mut pictures = pictures(&written);
+    pictures.dedup_by_key(|picture| picture.split_once('\n').unwrap().1.to_owned());
+    let time = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d").unwrap();
+    let seen = pictures.join("\n====\n") + "\n";
+    let seen = time.replace_all(&seen, "2026-11-22T14:30:00");
+    let golden = file("golden/watch-screen.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(&*seen, Data::read_from(&golden, None));
+}
+
+/// A line for each sample where nobody looks; it ends with whoever reads it, and
+/// by any signal that ends programs.
+#[test]
+fn a_watch_in_a_pipe() {
+    let room = Room::new();
+    room.write("listing", crowd(3, &[("203.0.113.7", 9)]));
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut command = room.program(LOG, &["watch", "1", "--input", "listing"]);
+        let mut child = command.stdout(Stdio::piped()).env("TZ", "UTC").spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..2 {
+            let line = lines.next().unwrap().unwrap();
+            let (time, rest) = line.split_once(' ').unwrap();
+            assert!(time.ends_with("+00:00"), "{line}");
+            let expected = "OK - 203.0.113.7 has 9 connections, limit 17.32; \
+                            12 connections from 4 addresses";
+            assert_eq!(rest, expected);
+        }
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal:?}");
+    }
+    let mut command = room.program(LOG, &["watch", "1s", "--input", "listing"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "its reader is gone");
+}
+
+#[test]
+fn a_watch_of_nothing() {
+    let room = Room::new();
+    for (args, problem) in [
+        ("watch 0", "topip_log: cannot read [SECONDS] 0: not from 1 second to a day"),
+        (
+            "watch soon",
+            "topip_log: cannot read [SECONDS] soon: not a span of time; write 90, 90s, 10m, 2h or 7d",
+        ),
+        (
+            "watch --prefix4 33",
+            "topip_log: cannot read --prefix4 33: not a number of bits, 1 to 32",
+        ),
+        ("watch -l log", "topip_log: there is no option -l"),
+    ] {
+        let ran = room.log(&args.split(' ').collect::<Vec<_>>());
+        let line = ran.stderr.lines().next().unwrap_or_default();
+        assert_eq!((line, ran.code), (problem, Some(2)), "{args}");
+        assert_eq!(ran.stdout, "");
+    }
 }

@@ -17,6 +17,7 @@ Examples:
   topip_log -H web1 -u monitor --log /var/log/topip/web1.log
   topip_log report                     who was it, how often, and how badly?
   topip_log report --since 7d --prefix4 24 --top 3
+  topip_log watch                      who has the connections now?
 
 Durations: 90, 90s, 10m, 2h, 7d. See topip_log(1).";
 
@@ -62,6 +63,34 @@ pub(in crate::applet) enum LogCommand {
         term_width = 80
     )]
     Report(ReportArgs),
+    /// Show who has the connections now, again and again, until Ctrl-C
+    #[command(
+        disable_help_flag = true,
+        disable_version_flag = true,
+        args_override_self = true,
+        term_width = 80
+    )]
+    Watch(Box<WatchArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::applet) struct WatchArgs {
+    /// How often
+    #[arg(value_name = "SECONDS", default_value = "2", value_parser = interval)]
+    pub(in crate::applet) interval: Duration,
+    #[command(flatten)]
+    pub(in crate::applet) sample: SampleArgs,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    help: (),
+}
+
+/// From a second to a day.
+fn interval(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(86_400);
+    let interval = duration(text)?;
+    let is_sane = !interval.is_zero() && interval <= most;
+    if is_sane { Ok(interval) } else { Err("not from 1 second to a day".to_owned()) }
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,177 @@
+//! `topip_log watch`: who has the connections now, again and again.
+use std::{
+    sync::mpsc::{self, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    applet::{
+        Answer, Applet, Failure, Invocation,
+        args::WatchArgs,
+        request::{self, Asked, Listed},
+        target,
+    },
+    deliver, local_time,
+    report::{self, Watched},
+    run::{Glance, Target, Watcher, chain},
+    signals::{Signals, Told},
+    terminal,
+};
+
+use super::{COULD_NOT, USAGE, failed};
+
+/// How many addresses are named at the most: no screen has more rows.
+const MOST_ROWS: usize = 500;
+
+/// What is waited for.
+enum Event {
+    /// A sample, or why there is none.
+    Seen(Box<Watched>),
+    /// What a signal says.
+    Told(Told),
+}
+
+pub(super) fn answer(args: WatchArgs, invocation: &Invocation) -> Answer {
+    // Nobody is asked for a password: it would be asked for every time.
+    let invocation = &Invocation { has_terminal: false, ..invocation.clone() };
+    let outcome = start(args, invocation).and_then(|events| {
+        let picture = picture(invocation);
+        let shown = show(&events, &picture);
+        picture.end();
+        shown
+    });
+    match outcome {
+        Ok(()) => {
+            Answer { output: String::new(), complaint: String::new(), exit_code: 0, until: None }
+        }
+        Err((failure, exit_code)) => Answer { exit_code, ..failed(&failure) },
+    }
+}
+
+/// Starts the looking, and the waiting for signals, each on a thread.
+fn start(args: WatchArgs, invocation: &Invocation) -> Result<mpsc::Receiver<Event>, (Failure, u8)> {
+    let could_not = |problem: String| (Failure::new(&problem, Vec::new()), COULD_NOT);
+    let WatchArgs { interval, sample, .. } = args;
+    let patience = target::timeout(&sample, invocation).after;
+    let asked = Asked { applet: Applet::Log, listed: Listed::Some, alerting: None };
+    let mut check =
+        request::check(sample, asked, invocation).map_err(|failure| (failure, USAGE))?;
+    check.listed = check.judged.unwrap_or(MOST_ROWS);
+    let names = Target::names(&check.targets).join(", ");
+    let title = format!("topip_log watch: {names}, every {} s", interval.as_secs());
+    let signals =
+        Signals::hold().map_err(|error| could_not(format!("cannot wait for signals: {error}")))?;
+    let (sender, events) = mpsc::channel();
+    let look = {
+        let (sender, invocation) = (sender.clone(), invocation.clone());
+        let watcher = Watcher::new(check, patience);
+        move || look(watcher, &title, interval, &invocation, &sender)
+    };
+    let wait = move || {
+        // A signal that cannot be waited for would leave no way to stop.
+        while sender.send(Event::Told(signals.next().unwrap_or(Told::Stop))).is_ok() {}
+    };
+    let spawned =
+        thread::Builder::new().spawn(look).and_then(|_| thread::Builder::new().spawn(wait));
+    spawned.map_err(|error| could_not(format!("cannot start a thread: {error}")))?;
+    Ok(events)
+}
+
+/// Looks every `interval`, as long as somebody listens.
+fn look(
+    mut watcher: Watcher,
+    title: &str,
+    interval: Duration,
+    invocation: &Invocation,
+    sender: &Sender<Event>,
+) {
+    let mut next = Instant::now();
+    loop {
+        let now = (invocation.now + invocation.started.elapsed()).as_secs();
+        let seen = match watcher.look(now) {
+            Ok(Glance { report, changes }) => Ok((report, changes)),
+            Err(error) => Err(chain(&error)),
+        };
+        let time = local_time::at(i64::try_from(now).unwrap_or(i64::MAX)).to_rfc3339();
+        let watched = Watched { seen, time, title: title.to_owned() };
+        if sender.send(Event::Seen(Box::new(watched))).is_err() {
+            return;
+        }
+        // What took longer than that is not caught up with.
+        next = (next + interval).max(Instant::now());
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// How the samples are shown.
+enum Picture {
+    /// On a terminal, each in place of the one before.
+    Screen,
+    /// A line each.
+    Lines,
+}
+
+/// A terminal that cannot move its cursor gets lines, as a pipe does.
+fn picture(invocation: &Invocation) -> Picture {
+    let is_dumb = invocation.variable("TERM").is_none_or(|term| term == "dumb");
+    if terminal::size().is_some() && !is_dumb { Picture::Screen } else { Picture::Lines }
+}
+
+impl Picture {
+    /// The sample, as it is written.
+    fn of(&self, watched: &Watched) -> String {
+        match self {
+            Self::Lines => report::line(watched) + "\n",
+            Self::Screen => {
+                let (width, height) = terminal::size().unwrap_or((80, 24));
+                drawn(watched, width, height)
+            }
+        }
+    }
+
+    /// Gives the terminal back.
+    fn end(&self) {
+        if matches!(self, Self::Screen) {
+            // There is nobody to tell.
+            let _ = deliver::to_standard_output("\x1b[?25h\n");
+        }
+    }
+}
+
+/// The screen with what moves a cursor (ECMA-48): home, no cursor; each row, in
+/// inverse where somebody is over the limit, and nothing behind it; nothing
+/// below.
+fn drawn(watched: &Watched, width: usize, height: usize) -> String {
+    let rows = report::screen(watched, width, height).into_iter().map(|row| match row.is_over {
+        true => format!("\x1b[7m{}\x1b[0m\x1b[K", row.text),
+        false => format!("{}\x1b[K", row.text),
+    });
+    let rows: Vec<_> = rows.collect();
+    format!("\x1b[?25l\x1b[H{}\x1b[J", rows.join("\n"))
+}
+
+/// Shows what comes until it is told to stop, or nobody reads any more.
+fn show(events: &mpsc::Receiver<Event>, picture: &Picture) -> Result<(), (Failure, u8)> {
+    let mut latest: Option<Box<Watched>> = None;
+    for event in events {
+        match event {
+            Event::Told(Told::Stop) => return Ok(()),
+            Event::Told(Told::Resized) if matches!(picture, Picture::Lines) => continue,
+            Event::Told(Told::Resized) => {}
+            Event::Seen(watched) => latest = Some(watched),
+        }
+        let Some(watched) = &latest else {
+            continue;
+        };
+        match deliver::to_reader(&picture.of(watched)) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                let problem = format!("cannot write to standard output: {error}");
+                return Err((Failure::new(&problem, Vec::new()), COULD_NOT));
+            }
+        }
+    }
+    Ok(())
+}

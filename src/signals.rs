@@ -1,0 +1,44 @@
+//! Signals to a program that runs until it is told to stop.
+use nix::{
+    errno::Errno,
+    sys::signal::{SigSet, Signal},
+};
+
+/// What a signal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// To stop: by Ctrl-C, by whoever ends processes, or because the terminal is
+    /// gone.
+    Stop,
+    /// That the terminal has another size.
+    Resized,
+}
+
+/// The signals that somebody waits for, instead of being ended by them.
+#[derive(Clone, Copy, Debug)]
+pub struct Signals(SigSet);
+
+impl Signals {
+    /// Holds them back from now on. Threads that are started later do so too;
+    /// those that are there already do not.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn hold() -> Result<Self, Errno> {
+        let stops = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+        let signals: SigSet = stops.into_iter().chain([Signal::SIGWINCH]).collect();
+        signals.thread_block()?;
+        Ok(Self(signals))
+    }
+
+    /// Waits for the next one.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn next(&self) -> Result<Told, Errno> {
+        let signal = self.0.wait()?;
+        Ok(if signal == Signal::SIGWINCH { Told::Resized } else { Told::Stop })
+    }
+}
