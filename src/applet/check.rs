@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use clap::{Parser, error::ErrorKind};
 
 use crate::{
-    report::{self, Verbosity},
+    report::{self, Report, Verbosity},
     verdict::Status,
 };
 
@@ -59,16 +59,17 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
     let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
     let timeout = target::timeout(&sample, invocation);
     let asked = Asked { applet: Applet::Check, listed, alerting: Some(alerting) };
-    let answer = match in_time::report(sample, asked, invocation) {
-        Ok(report) => Answer {
-            output: match form {
-                Form::Nagios => report::nagios(&report, verbosity),
-                Form::Json => report::json(&report, verbosity),
-            },
-            complaint: String::new(),
-            exit_code: report.status().exit_code(),
-            until: None,
+    let tell = move |report: Report| Answer {
+        output: match form {
+            Form::Nagios => report::nagios(&report, verbosity),
+            Form::Json => report::json(&report, verbosity),
         },
+        complaint: String::new(),
+        exit_code: report.status().exit_code(),
+        until: None,
+    };
+    let answer = match in_time::told(sample, asked, invocation, tell) {
+        Ok(answer) => answer,
         Err(failure) => {
             let status = if failure.is_late { timeout.status } else { Status::Unknown };
             failed(&failure, status, form)

@@ -33,17 +33,19 @@ pub(super) fn until(timeout: Timeout, invocation: &Invocation) -> Instant {
     invocation.started + timeout.after + GRACE
 }
 
-/// Samples and judges as the options ask for, on a thread of its own that is
-/// waited for as long as it is given.
+/// Samples and judges as the options ask for, and puts what came of it into
+/// words by `tell`: on a thread of its own that is waited for as long as it is
+/// given. A million addresses take their time to be told, too.
 ///
 /// # Errors
 ///
 /// Where there is no verdict, or none in time.
-pub(super) fn report(
+pub(super) fn told<T: Send + 'static>(
     args: SampleArgs,
     asked: Asked,
     invocation: &Invocation,
-) -> Result<Report, Failure> {
+    tell: impl FnOnce(Report) -> T + Send + 'static,
+) -> Result<T, Failure> {
     let Timeout { after, .. } = target::timeout(&args, invocation);
     let terminal = Settings::now();
     let progress = Arc::new(Progress::default());
@@ -54,9 +56,10 @@ pub(super) fn report(
         let progress = Arc::clone(&progress);
         let invocation = invocation.clone();
         move || {
-            let outcome =
-                panic::catch_unwind(AssertUnwindSafe(|| run(args, asked, &invocation, &progress)))
-                    .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
+            let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+                run(args, asked, &invocation, &progress).map(tell)
+            }))
+            .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
             // Nobody waits any more: the time was up.
             let _ = sender.send(outcome);
         }

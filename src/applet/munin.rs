@@ -168,7 +168,7 @@ fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure
         args.look.hostname.extend(of_link);
     }
     let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerting: None };
-    in_time::report(args, asked, invocation)
+    in_time::told(args, asked, invocation, |report| report)
 }
 
 fn seen(outcome: &Result<Report, Failure>) -> Seen<'_> {

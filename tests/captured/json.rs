@@ -111,3 +111,34 @@ fn it_keeps_to_its_schema() {
     let ran = run(&mut python(&["-c", validate, &schema, wrong.to_str().unwrap()]));
     assert_ne!(ran.code, Some(0), "the schema takes anything");
 }
+
+/// Whatever there is to tell, it is told whole and in time, or it is said that it
+/// was not.
+#[test]
+fn a_long_answer_is_whole_or_none() {
+    let room = Room::new();
+    let heading = "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n";
+    let row = |n: u32| {
+        let [.., a, b, c] = n.to_be_bytes();
+        format!("ESTAB 0 0 [2001:db8:ffff::1]:443 [2001:db8:{a:x}:{b:x}::{c:x}]:50000\n")
+    };
+    let listing: String =
+        std::iter::once(heading.to_owned()).chain((0..400_000).map(row)).collect();
+    for (seconds, args) in [(1, "-vvv"), (1, "-vvv --prefix6 128,64,48,32"), (30, "-vvv")] {
+        let time = format!("{seconds}:critical");
+        let args: Vec<_> = args.split(' ').chain(["--output", "json", "-t", &time]).collect();
+        let ran = room.judge(&listing, &args);
+        let object: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(object["exit_code"], ran.code.unwrap());
+        match object.get("views") {
+            Some(views) => assert_eq!(views[0]["top"].as_array().unwrap().len(), 400_000),
+            None => {
+                let message = object["message"].as_str().unwrap();
+                assert!(message.starts_with("no answer within 1 s, while "), "{message}");
+                assert_eq!((seconds, ran.code), (1, Some(2)));
+                // Half a second is what an answer may be late.
+                assert!(ran.took.as_millis() < 1500, "{:?}", ran.took);
+            }
+        }
+    }
+}

@@ -25,17 +25,18 @@ pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
     let log = alerting.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
     let alerting = AlertArgs { log: Some(log), ..alerting };
     let asked = Asked { applet: Applet::Log, listed, alerting: Some(alerting) };
-    let answer = match in_time::report(sample, asked, invocation) {
+    let tell = move |report: Report| {
+        // Cron mails what is said, so that nothing is but what there is.
+        let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
+        let output = match verbosity {
+            Verbosity::Terse => lines.collect(),
+            _ => report::nagios(&report, verbosity),
+        };
+        Answer { output, ..told(&report) }
+    };
+    let answer = match in_time::told(sample, asked, invocation, tell) {
         Err(failure) => failed(&failure),
-        Ok(report) => {
-            // Cron mails what is said, so that nothing is but what there is.
-            let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
-            let output = match verbosity {
-                Verbosity::Terse => lines.collect(),
-                _ => report::nagios(&report, verbosity),
-            };
-            Answer { output, ..told(&report) }
-        }
+        Ok(answer) => answer,
     };
     Answer { until: Some(until), ..answer }
 }
