@@ -102,10 +102,15 @@ impl Counted {
         // The least of the top ones is on top of the heap, to make room.
         let mut top = BinaryHeap::new();
         self.each(grain, |count| {
-            top.push(Reverse(count));
-            if top.len() > n {
+            // Most are less than the least, and cost a look.
+            let is_full = top.len() >= n;
+            if is_full && top.peek().is_none_or(|Reverse(least)| count <= *least) {
+                return;
+            }
+            if is_full {
                 top.pop();
             }
+            top.push(Reverse(count));
         });
         top.into_sorted_vec().into_iter().map(|Reverse(count)| self.peer(count)).collect()
     }
@@ -127,6 +132,10 @@ impl Counted {
         while let Some((address, connections)) = addresses.next() {
             let network = grain.network(address);
             let mut sum = Count { connections, network: Reverse(network), addresses: 1 };
+            if network.is_address() {
+                give(sum);
+                continue;
+            }
             few.clear();
             few.push((address, connections));
             while let Some((address, connections)) =
