@@ -1,5 +1,9 @@
 //! Where the state file is.
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::PathBuf};
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     fs::{Access, OFlags, access},
@@ -15,9 +19,9 @@ pub enum Place {
     File(PathBuf),
     /// In a folder of this user's own.
     Below {
-        /// The root of all users' folders, where it is there and can be written
-        /// to: a package makes it. Made by a run as root, it would shut out
-        /// everybody else.
+        /// The root of all users' folders, where a package has made it, and this
+        /// user's folder in it or leave to make one. Made by a run as root, it
+        /// would shut out everybody else.
         shared: Option<PathBuf>,
         /// The root otherwise, which is made where it is missing.
         own: Option<PathBuf>,
@@ -33,10 +37,11 @@ impl Place {
             Self::File(path) => return Ok(path.clone()),
             Self::Below { shared, own, name } => (shared, own, name),
         };
-        let writable = |root: &&PathBuf| access(*root, Access::WRITE_OK | Access::EXEC_OK).is_ok();
-        let shared = shared.as_ref().filter(writable);
+        let user = geteuid().as_raw().to_string();
+        let writable = |folder: &Path| access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        let shared = shared.as_ref().filter(|root| writable(&root.join(&user)) || writable(root));
         let root = shared.or(own.as_ref()).ok_or(StateFileError::NoFolder)?;
-        let folder = root.join(geteuid().as_raw().to_string());
+        let folder = root.join(user);
         let failed = |source| StateFileError::Folder { path: folder.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
         let opened = open(&folder, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
