@@ -1,5 +1,6 @@
 //! The house itself: its floors, and whether its papers agree.
 
 mod floors;
+mod options;
 mod packaging;
 mod papers;

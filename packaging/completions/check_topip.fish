@@ -1,0 +1,56 @@
+complete -c check_topip -s H -s s -l hostname -l server -d 'Servers to reach by SSH, whose counts add up; none, localhost and its addresses are this host' -r
+complete -c check_topip -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
+complete -c check_topip -l source -d 'How to look at this host' -r -f -a "auto\t''
+netlink\t''
+proc\t''"
+complete -c check_topip -l port -d 'Count only connections to these ports of this host' -r
+complete -c check_topip -l state -d 'Count only connections in these TCP states' -r
+complete -c check_topip -l exclude-state -d 'Do not count connections in these TCP states' -r
+complete -c check_topip -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
+complete -c check_topip -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
+complete -c check_topip -l prefix4 -d 'Count IPv4 networks of so many bits; several are judged each, 32 is addresses' -r
+complete -c check_topip -l prefix6 -d 'Count IPv6 networks of so many bits; a client has a /64 of its own' -r
+complete -c check_topip -l prefix-members -d '... where connections come from so many addresses in it at least; where from fewer, count these' -r
+complete -c check_topip -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
+complete -c check_topip -l label-file -d 'File of such names, one a line, # for comments' -r -F
+complete -c check_topip -s u -l username -d 'Log in as this user [default: the current one]' -r
+complete -c check_topip -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
+complete -c check_topip -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
+complete -c check_topip -s i -l identity -d 'Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
+complete -c check_topip -l passphrase-file -d 'File with the passphrase of the private key' -r -F
+complete -c check_topip -l known-hosts -d 'Known host keys [default: the user\'s files, then the system\'s]' -r -F
+complete -c check_topip -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
+accept-new\t''
+ignore\t''"
+complete -c check_topip -l command -d 'Run this there instead of the built-in choice' -r
+complete -c check_topip -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
+complete -c check_topip -l rule -d 'How the limit is found; see topip(7)' -r -f -a "stddev\t''
+lognormal\t''"
+complete -c check_topip -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
+complete -c check_topip -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
+complete -c check_topip -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
+complete -c check_topip -l consecutive -d 'Critical once an address has been on top in so many samples on end' -r
+complete -c check_topip -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
+complete -c check_topip -s w -l warning -d 'Warn at once where the top count is outside this range' -r
+complete -c check_topip -s c -l critical -d 'Critical at once where the top count is outside this range' -r
+complete -c check_topip -l state-file -d 'Keep the sample here [default: a file of its own in /var/lib/topip]' -r -F
+complete -c check_topip -s t -l timeout -d 'Give up after so long, with this status [default: 10:unknown]' -r
+complete -c check_topip -s l -l log -d 'Append alerts to a log, by default /var/log/topip.log; or syslog, journald' -r
+complete -c check_topip -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
+rfc3339\t''
+json\t''"
+complete -c check_topip -s a -l alert -d 'Mail an alert from the first address to the others' -r
+complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
+complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
+complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c check_topip -l output -d 'Answer as a plugin, or in one JSON object for programs' -r -f -a "nagios\t''
+json\t''"
+complete -c check_topip -s 4 -d 'Count IPv4 only; IPv4-mapped addresses are IPv4'
+complete -c check_topip -s 6 -d 'Count IPv6 only'
+complete -c check_topip -l ipv6 -d 'Accepted and without effect: IPv4-mapped addresses always count as IPv4'
+complete -c check_topip -l inbound -d 'Count only connections to a port that is listened on'
+complete -c check_topip -l no-default-excludes -d 'Count 127.0.0.0/8, ::1 and 192.168.0.0/16 too'
+complete -c check_topip -l recovery -d 'Mail when it is over, too'
+complete -c check_topip -s v -l verbose -d 'Show the addresses; -vv: how it was done; -vvv: all'
+complete -c check_topip -s V -l version -d 'Print the version; exit code 3'
+complete -c check_topip -s h -l help -d 'Print this help; exit code 3'
