@@ -1,6 +1,8 @@
-//! Against the real thing: the kernel's sockets, and the tools that list them.
+//! Against the real thing: the kernel's sockets, the tools that list them, and
+//! the daemons that run the check.
 
 mod fail2ban;
+mod icinga;
 mod kernel;
 mod logrotate;
 #[cfg(feature = "mail")]
@@ -9,6 +11,7 @@ mod mail;
 mod mail_stranger;
 mod munin_master;
 mod munin_node;
+mod nagios;
 mod sandbox;
 mod screen;
 #[cfg(feature = "ssh")]

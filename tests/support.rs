@@ -9,9 +9,11 @@ use std::{
 
 use tempfile::TempDir;
 
-#[cfg(any(feature = "mail", feature = "ssh"))]
 pub mod daemon;
+pub mod icinga;
+pub mod monitoring;
 pub mod munin;
+pub mod nagios;
 #[cfg(feature = "mail")]
 pub mod postfix;
 #[cfg(feature = "ssh")]

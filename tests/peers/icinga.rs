@@ -1,0 +1,113 @@
+//! Under real Icinga 2, alone and distributed, with the files of the package.
+use serde_json::Value;
+
+use crate::support::{
+    crowd,
+    icinga::{ICINGA, Instance, packaged},
+    monitoring::{bare, is_possible, until},
+    run,
+};
+
+/// A listing that shows what is listened on.
+fn flood() -> String {
+    let flood = crowd(30, &[("203.0.113.7", 152)]);
+    format!("{flood}tcp 0 0 0.0.0.0:443 0.0.0.0:* LISTEN\n")
+}
+
+fn host(name: &str, more: &str) -> String {
+    format!("object Host \"{name}\" {{\n check_command = \"passive\"\n {more}\n}}\n")
+}
+
+/// The command line of a result.
+fn command(result: &Value) -> Vec<&str> {
+    result["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn the_zones_are_valid() {
+    if is_possible(&[ICINGA]) {
+        let master = Instance::new("master.example.org");
+        let zones = packaged(&master.room, "zones.conf");
+        master.validate(&format!("include \"{}\"\n", zones.display()));
+    }
+}
+
+#[test]
+fn a_master_and_its_agent_run_the_check() {
+    if !is_possible(&[ICINGA, "/usr/bin/curl"]) {
+        return;
+    }
+    let (master, agent) = (Instance::new("master"), Instance::new("agent"));
+    master.certify(&[&agent]);
+    let zones = |agent_at: &str| {
+        format!(
+            "object Endpoint \"master\" {{ }}\nobject Endpoint \"agent\" {{ {agent_at} }}\n\
+             object Zone \"master\" {{ endpoints = [ \"master\" ] }}\n\
+             object Zone \"agent\" {{\n endpoints = [ \"agent\" ]\n parent = \"master\"\n}}\n"
+        )
+    };
+    let listing = agent.room.write("listing", flood());
+    let input = format!("vars.topip_input = \"{}\"", listing.display());
+    let services = packaged(&master.room, "services.conf");
+    let address = format!("host = \"127.0.0.1\"\n port = {}", agent.port);
+    let nobody_there = "vars.topip_groups[\"shop\"] = [ \"127.0.0.2:1\", \"127.0.0.3:1\" ]\n \
+                        vars.topip_password = \"secret\"\n vars.topip_verbose = 3";
+    let objects = [
+        // Checked when told, and at no other time.
+        "object CheckerComponent \"checker\" { }\n\
+         object IcingaApplication \"app\" { enable_service_checks = false }\n",
+        &zones(&address),
+        &host("master", &input),
+        &host("agent", &format!("vars.agent_endpoint = \"agent\"\n {input}\n zone = \"master\"")),
+        &host("shop", nobody_there),
+        &host("far", "address = \"127.0.0.4\"\n vars.topip_by_ssh = true\n vars.topip_username = \"monitor\""),
+        // A command endpoint wants its service in a zone.
+        &format!("include \"{}\"\n", services.display()),
+    ]
+    .concat();
+    let agent = agent.start(&zones(""));
+    let master = master.start(&objects);
+
+    for (service, source) in [("master!topip", "master"), ("agent!topip", "agent")] {
+        if source == "agent" {
+            until("the agent", || {
+                let status = master.get("objects/endpoints/agent")?;
+                status["results"][0]["attrs"]["connected"].as_bool().filter(|it| *it)
+            });
+        }
+        let first = master.check(service);
+        assert_eq!(first["state"], 1.0, "{first}");
+        let second = master.check(service);
+        assert_eq!(second["state"], 2.0, "{second}");
+        assert_eq!(second["check_source"], source, "{second}");
+        let known = master.service(service).unwrap();
+        // Two attempts, two samples.
+        assert_eq!(known["state_type"], 1.0, "{known}");
+
+        let mut ours = bare(agent.instance.room.path("check_topip"));
+        ours.args(["--inbound", "--rule", "lognormal", "--state-file"]);
+        ours.arg(agent.instance.room.path("ours")).arg("--input").arg(&listing);
+        let _ = run(&mut ours);
+        let ours = run(&mut ours).stdout;
+        let (line, long) = ours.split_once('\n').unwrap();
+        let (text, perfdata) = line.split_once(" | ").unwrap();
+        let text = text.split(" in ").next().unwrap();
+        let output = second["output"].as_str().unwrap();
+        assert!(output.starts_with(text), "{output}");
+        assert!(output.ends_with(long.trim_end()), "{output}");
+        let metrics: Vec<_> = second["performance_data"].as_array().unwrap().iter().collect();
+        assert_eq!(metrics, perfdata.split(' ').collect::<Vec<_>>());
+    }
+
+    // Each option comes as what it is, and the password not at all.
+    let result = master.check("shop!topip shop");
+    assert_eq!(result["state"], 3.0, "{result}");
+    let line = command(&result).join(" ");
+    assert!(line.contains("--hostname 127.0.0.2:1 --hostname 127.0.0.3:1"), "{line}");
+    assert!(line.contains("--inbound --rule lognormal -vvv"), "{line}");
+    assert!(!result.to_string().contains("secret"), "{result}");
+    let result = master.check("far!topip");
+    let line = command(&result).join(" ");
+    assert!(line.contains("--hostname 127.0.0.4"), "{line}");
+    assert!(line.contains("--username monitor"), "{line}");
+}
