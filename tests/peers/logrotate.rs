@@ -120,12 +120,12 @@ fn the_packaged_rotation_keeps_the_mode() {
         .collect();
     assert_eq!(
         names.iter().collect::<Vec<_>>(),
-        ["topip.log.1", "topip.log.2.gz", "topip.log.3.gz"]
+        ["topip.log", "topip.log.1", "topip.log.2.gz", "topip.log.3.gz"]
     );
     for name in names {
         assert_eq!(fs::metadata(room.path(&name)).unwrap().mode() & 0o777, 0o640, "{name}");
     }
-    // What was just rotated is found, though there is no log.
+    // What was just rotated is found behind a log with nothing in it.
     let ran = room.log(&["report", "--log", "topip.log", "--output", "csv"]);
     assert!(ran.stdout.contains("\n203.0.113.1,3,3,"), "{ran:?}");
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
