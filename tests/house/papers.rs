@@ -116,9 +116,11 @@ fn the_manuals_are_clean() {
 }
 
 #[test]
-fn the_changelog_knows_this_version() {
+fn the_changelogs_know_this_version() {
     let version = format!("## {} ", env!("CARGO_PKG_VERSION"));
     assert!(read("CHANGELOG.md").contains(&version), "{version}");
+    let version = format!("topip ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(read("packaging/debian/changelog").starts_with(&version), "{version}");
 }
 
 #[test]
