@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{deliver, terminal, verdict::Status};
+use crate::{deliver, signals, terminal, verdict::Status};
 
 mod args;
 mod check;
@@ -163,6 +163,8 @@ pub fn main(built_as: Applet) -> ExitCode {
     let invocation = Invocation::of_this_process();
     // What a panic has to say goes into the answer, not to standard error.
     panic::set_hook(Box::new(|_| {}));
+    // Where that cannot be had, only such a limit would tell.
+    let _ = signals::withstand_file_size_limit();
     let applet = Applet::by_name(&invocation.name).unwrap_or(built_as);
     let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
         .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));

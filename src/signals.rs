@@ -1,8 +1,20 @@
-//! Signals to a program that runs until it is told to stop.
+//! Signals: to a program that runs until it is told to stop, and to one that
+//! must not be ended before it has answered.
 use nix::{
     errno::Errno,
     sys::signal::{SigSet, Signal},
 };
+
+/// Makes a file that may not grow (`ulimit -f`, systemd's `LimitFSIZE`) an error
+/// to who writes it, where it would end the program without a word. Threads that
+/// are started later inherit that, and programs do not.
+///
+/// # Errors
+///
+/// Where the system refuses.
+pub fn withstand_file_size_limit() -> Result<(), Errno> {
+    [Signal::SIGXFSZ].into_iter().collect::<SigSet>().thread_block()
+}
 
 /// What a signal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

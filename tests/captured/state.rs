@@ -3,10 +3,11 @@
 use std::{
     fs::{self, File},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::support::{Ran, Room, crowd, listing, run, skip};
+use crate::support::{CHECK, Ran, Room, crowd, listing, run, skip};
 
 const WARNING: &str =
     "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27)";
@@ -110,6 +111,18 @@ fn networks_have_their_own_row() {
     assert!(answers[0].starts_with(&format!("1 TOPIP WARNING - {network}")), "{answers:?}");
     assert!(answers[1].starts_with(&format!("2 TOPIP CRITICAL - {network}")), "{answers:?}");
     assert!(answers[2].ends_with(" in 3 samples"), "{answers:?}");
+}
+
+/// A limit of what files may have (setrlimit(2), `RLIMIT_FSIZE`) ends no check.
+#[test]
+fn a_file_that_may_not_grow_is_said() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let line = format!("ulimit -f 0; exec {CHECK} --input listing --state-file state");
+    let mut command = Command::new("sh");
+    let ran = run(command.args(["-c", &line]).env_clear().current_dir(room.path(".")));
+    assert_eq!(ran.answer(), WARNING);
+    assert!(ran.stdout.contains("Cannot write the state file state: File too large"), "{ran:?}");
 }
 
 /// What was on top by other lengths says nothing about these.

@@ -188,6 +188,7 @@ fn a_watch_of_nothing() {
             "topip_log: cannot read --prefix4 33: not a number of bits, 1 to 32",
         ),
         ("watch -l log", "topip_log: there is no option -l"),
+        ("watch --input -", "topip_log: cannot watch standard input"),
     ] {
         let ran = room.log(&args.split(' ').collect::<Vec<_>>());
         let line = ran.stderr.lines().next().unwrap_or_default();

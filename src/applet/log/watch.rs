@@ -1,5 +1,6 @@
 //! `topip_log watch`: who has the connections now, again and again.
 use std::{
+    path::Path,
     sync::mpsc::{self, Sender},
     thread,
     time::{Duration, Instant},
@@ -53,6 +54,10 @@ pub(super) fn answer(args: WatchArgs, invocation: &Invocation) -> Answer {
 fn start(args: WatchArgs, invocation: &Invocation) -> Result<mpsc::Receiver<Event>, (Failure, u8)> {
     let could_not = |problem: String| (Failure::new(&problem, Vec::new()), COULD_NOT);
     let WatchArgs { interval, sample, .. } = args;
+    if sample.look.input.as_deref() == Some(Path::new("-")) {
+        let more = "It can be read once. Name a file that is written anew.".to_owned();
+        return Err((Failure::new("cannot watch standard input", vec![more]), USAGE));
+    }
     let patience = target::timeout(&sample, invocation).after;
     let asked = Asked { applet: Applet::Log, listed: Listed::Some, alerting: None };
     let mut check =
