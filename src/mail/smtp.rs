@@ -9,7 +9,7 @@ use std::{
 };
 
 use lettre::transport::smtp::{
-    authentication::{Credentials, DEFAULT_MECHANISMS},
+    authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism},
     commands::{Auth, Data, Ehlo, Mail, Quit, Rcpt, Starttls},
     extension::{ClientId, Extension, ServerInfo},
     response::{Response, Severity},
@@ -139,11 +139,14 @@ struct Session<'a> {
     server: &'a Server,
     stream: BufReader<Stream>,
     deadline: Instant,
+    /// Whether what it says may be told. It may not while it is given the
+    /// password, which some quote when they refuse it.
+    is_quotable: bool,
 }
 
 impl<'a> Session<'a> {
     fn new(server: &'a Server, stream: Stream, deadline: Instant) -> Self {
-        Self { server, stream: BufReader::new(stream), deadline }
+        Self { server, stream: BufReader::new(stream), deadline, is_quotable: true }
     }
 
     fn hello(&mut self) -> Result<ServerInfo, MailError> {
@@ -159,7 +162,7 @@ impl<'a> Session<'a> {
             let problem = "it said more in clear".to_owned();
             return Err(self.no_smtp("told STARTTLS", problem));
         }
-        let Self { server, stream, deadline } = self;
+        let Self { server, stream, deadline, .. } = self;
         let stream = match stream.into_inner() {
             Stream::Clear(wire) => Stream::Tls(tls::encrypt(server, wire, deadline)?),
             encrypted @ Stream::Tls(_) => encrypted,
@@ -171,22 +174,31 @@ impl<'a> Session<'a> {
         let server = self.server.to_string();
         let mechanism =
             info.get_auth_mechanism(DEFAULT_MECHANISMS).ok_or(MailError::NoLogin { server })?;
-        // Neither is in a message: what is told of it is this.
+        // The command has the password in it, and so may the answers: of these
+        // no more is told than the codes.
         let doing = format!("told AUTH {mechanism}");
+        self.is_quotable = false;
+        let outcome = self.prove(&doing, mechanism, login);
+        self.is_quotable = true;
+        outcome
+    }
+
+    /// Gives name and password, in as many steps as the server asks for.
+    fn prove(&mut self, doing: &str, mechanism: Mechanism, login: &Login) -> Result<(), MailError> {
         let Login { user, password } = login;
         let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
         let first = Auth::new(mechanism, credentials.clone(), None);
         let mut command = first.map_err(|_| MailError::Internal)?;
         for _ in 0..QUESTIONS {
-            self.say(&doing, command.to_string().as_bytes())?;
-            let answer = self.positive(&doing)?;
+            self.say(doing, command.to_string().as_bytes())?;
+            let answer = self.positive(doing)?;
             if answer.code().severity == Severity::PositiveCompletion {
                 return Ok(());
             }
             command = Auth::new_from_response(mechanism, credentials.clone(), &answer)
-                .map_err(|_| self.unintelligible(&doing, &answer))?;
+                .map_err(|_| self.unintelligible(doing, &answer))?;
         }
-        Err(self.no_smtp(&doing, "it asks for more than a name and a password".to_owned()))
+        Err(self.no_smtp(doing, "it asks for more than a name and a password".to_owned()))
     }
 
     /// Sends the mail to all who are not refused, if there is one.
@@ -261,13 +273,13 @@ impl<'a> Session<'a> {
     /// The next answer, if it is no refusal.
     fn positive(&mut self, doing: &str) -> Result<Response, MailError> {
         let text = self.text(doing)?;
-        let answer: Response = text.parse().map_err(|_| self.no_smtp(doing, beginning(&text)))?;
+        let answer: Response = text.parse().map_err(|_| self.no_smtp(doing, self.quoted(&text)))?;
         match answer.is_positive() {
             true => Ok(answer),
             false => Err(MailError::Refused {
                 server: self.server.to_string(),
                 doing: doing.to_owned(),
-                reply: told(&answer),
+                reply: self.told(&answer),
             }),
         }
     }
@@ -311,7 +323,22 @@ impl<'a> Session<'a> {
     }
 
     fn unintelligible(&self, doing: &str, answer: &Response) -> MailError {
-        self.no_smtp(doing, told(answer))
+        self.no_smtp(doing, self.told(answer))
+    }
+
+    /// `550 5.1.1 no such user`
+    fn told(&self, answer: &Response) -> String {
+        let code = answer.code().to_string();
+        let lines: Vec<_> = std::iter::once(code.as_str()).chain(answer.message()).collect();
+        let text = lines.join(" ");
+        if self.is_quotable { beginning(&text) } else { codes(&text) }
+    }
+
+    fn quoted(&self, text: &str) -> String {
+        match self.is_quotable {
+            true => beginning(text),
+            false => "its words may have the password in them".to_owned(),
+        }
     }
 
     fn no_smtp(&self, doing: &str, problem: String) -> MailError {
@@ -342,11 +369,23 @@ fn dotted(message: &[u8]) -> Vec<u8> {
     dotted
 }
 
-/// `550 5.1.1 no such user`
-fn told(answer: &Response) -> String {
-    let code = answer.code().to_string();
-    let lines: Vec<_> = std::iter::once(code.as_str()).chain(answer.message()).collect();
-    beginning(&lines.join(" "))
+/// The code, and the enhanced one where there is one: `535 5.7.8`.
+fn codes(text: &str) -> String {
+    let mut words = text.split_whitespace();
+    let code = words.next().unwrap_or_default();
+    match words.next().filter(|word| is_enhanced_code(word)) {
+        Some(enhanced) => format!("{code} {enhanced}"),
+        None => code.to_owned(),
+    }
+}
+
+/// `5.7.8`, as RFC 3463 has it.
+fn is_enhanced_code(word: &str) -> bool {
+    let parts: Vec<_> = word.split('.').collect();
+    let is_number = |part: &&str| {
+        (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    parts.len() == 3 && parts[0].len() == 1 && parts.iter().all(is_number)
 }
 
 fn beginning(text: &str) -> String {
@@ -356,6 +395,16 @@ fn beginning(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_codes_of_an_answer_alone() {
+        let check = |text, expected| assert_eq!(codes(text), expected);
+        check("535 5.7.8 Error: AG1lAHNlY3JldA==", "535 5.7.8");
+        check("500 AUTH PLAIN AG1lAHNlY3JldA==", "500");
+        check("500 5.7.secret", "500");
+        check("500 1.2345.6", "500");
+        check("334", "334");
+    }
 
     #[test]
     fn no_line_of_a_mail_is_its_end() {

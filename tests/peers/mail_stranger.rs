@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -205,6 +206,57 @@ fn one_that_lies() {
     answers(late, "PORT talks no SMTP, given the mail: 354 x");
     let no = &["220 x\r\n", "250 x\r\n", "550-5.7.1 not \u{202e}\x07\r\n550 5.7.1 you\r\n"];
     answers(no, "PORT refused it, told MAIL FROM topip@example.com: 550 5.7.1 not ?? 5.7.1 you");
+}
+
+/// Offers to log in, takes so many steps of that, and quotes what comes next.
+fn quoting(offer: &'static str, steps: &'static [&'static str], code: &'static str) -> u16 {
+    server(move |stream| {
+        let answers = [&["220 x\r\n", offer], steps].concat();
+        let Some(stream) = converse(stream, &answers) else { return };
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        let _ = reader.read_line(&mut line);
+        let answer = format!("{code}{line}");
+        let _ = reader.get_mut().write_all(answer.as_bytes());
+        stall(reader.into_inner());
+    })
+}
+
+/// What is told of a refusal ends up in mails and on web pages.
+#[test]
+fn one_that_quotes_the_password() {
+    let plain = "250-x\r\n250 AUTH PLAIN\r\n";
+    let login = "250-x\r\n250 AUTH LOGIN\r\n";
+    let steps = &["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n"];
+    for (offer, steps, code, expected) in [
+        (plain, &[][..], "500 unrecognized command: ", "refused it, told AUTH PLAIN: 500"),
+        (plain, &[], "535 5.7.8 no: ", "refused it, told AUTH PLAIN: 535 5.7.8"),
+        (plain, &[], "535-5.7.8 no\r\n535 ", "refused it, told AUTH PLAIN: 535 5.7.8"),
+        (plain, &[], "334 ", "talks no SMTP, told AUTH PLAIN: 334"),
+        (
+            plain,
+            &[],
+            "what? ",
+            "talks no SMTP, told AUTH PLAIN: its words may have the password in them",
+        ),
+        (login, steps, "500 what? ", "refused it, told AUTH LOGIN: 500"),
+        (login, steps, "334 ", "talks no SMTP, told AUTH LOGIN: 334"),
+    ] {
+        let port = quoting(offer, steps, code);
+        let room = Room::new();
+        let secret = room.write("secret", "hunter2");
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        let url = format!("smtp://me@localhost:{port}?tls=none");
+        let ran = check(&room, &url, &["-vvv", "-t", "2", "--smtp-password-file", "secret"]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        let line = format!("Mail not sent: localhost:{port} {expected}.");
+        assert!(ran.stdout.lines().any(|it| it == line), "{line}: {ran:?}");
+        let told = ran.stdout + &ran.stderr;
+        // In base64: "hunter2", and what AUTH PLAIN has.
+        for secret in ["hunter2", "aHVudGVyMg", "AG1lAGh1bnRlcjI"] {
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
 }
 
 /// What comes in clear behind the answer to STARTTLS is not taken for what
