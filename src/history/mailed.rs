@@ -7,6 +7,10 @@ use crate::network::Network;
 /// again before its time, and a file that a stranger could swell stays small.
 const LONGEST: usize = 20;
 
+/// How much later than this sample, in seconds, another run may have taken its
+/// own and mailed first: runs that overlap are no longer apart than one takes.
+const OVERLAP: u64 = 60;
+
 /// The alerts that were mailed, and that no closing mail has followed: one for
 /// each peer, the latest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,10 +59,12 @@ impl Mails {
     ) -> Option<Due> {
         match standing {
             Standing::Alert(networks) => {
-                // Either way: a run that overlaps may have taken a later sample
-                // and mailed first. Of a clock that was put back by more than
-                // that nobody should be silenced.
-                let is_recent = |when: u64| now.abs_diff(when) < remind.as_secs();
+                // A mail from the future is another run's, or of a clock that was
+                // put back, by which nobody should be silenced.
+                let is_recent = |when: u64| match now.checked_sub(when) {
+                    Some(ago) => ago < remind.as_secs(),
+                    None => when - now < remind.as_secs().min(OVERLAP),
+                };
                 let is_told = |network: Network| {
                     let mut about = self.0.iter().filter(|mailed| mailed.network == network);
                     about.any(|mailed| is_recent(mailed.when))
@@ -137,12 +143,18 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_put_back_silences_nobody() {
-        check(&[(7, 13_600)], &alert(&[7]), HOUR, Some(Due::Alert(network(7))));
+        let due = Some(Due::Alert(network(7)));
+        for when in [10_060, 13_599, 13_600, u64::MAX] {
+            check(&[(7, when)], &alert(&[7]), HOUR, due);
+        }
+        check(&[(7, 10_010)], &alert(&[7]), Duration::from_secs(10), due);
+        check(&[(7, 10_001)], &alert(&[7]), Duration::ZERO, due);
     }
 
     #[test]
     fn a_run_that_overlaps_may_have_mailed_a_later_sample() {
         check(&[(7, 10_001)], &alert(&[7]), HOUR, None);
+        check(&[(7, 10_059)], &alert(&[7]), HOUR, None);
     }
 
     #[test]
