@@ -63,6 +63,8 @@ fn start(program: &Path, envelope: &Envelope) -> io::Result<Child> {
     Command::new(program)
         .args(["-i", "-f", &envelope.from.0, "--"])
         .args(envelope.to.iter().map(|address| &address.0))
+        // It has no use for the password of the servers that are looked at.
+        .env_remove("TOPIP_PASSWORD")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
