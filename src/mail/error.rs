@@ -105,6 +105,10 @@ pub enum MailError {
         /// What it printed.
         output: String,
     },
+    /// The server had all of it, and then no answer came that says whether it
+    /// has taken it.
+    #[error(transparent)]
+    Unconfirmed(Box<Self>),
     /// A mistake in topip.
     #[error("internal error")]
     Internal,
@@ -138,6 +142,7 @@ impl MailError {
                 "Are the user in --smtp and the password in --smtp-password-file right?"
             }
             Self::Refused { .. } => "See the log of the mail server.",
+            Self::Unconfirmed(_) => "The log of the mail server tells whether it has taken it.",
             Self::NoTls { .. } => "Use smtps://, or ?tls=none where nobody listens in between.",
             Self::Tls { .. } => {
                 "Use the port for it, and the name that its certificate has, and make its authority \

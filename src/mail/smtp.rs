@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
         }
         self.tell("told DATA", Data, Severity::PositiveIntermediate)?;
         self.say("given the mail", &dotted(message))?;
-        self.answer("given the mail", completion)?;
+        self.answer("given the mail", completion).map_err(unconfirmed)?;
         Ok(Delivered { how: self.how(), refused })
     }
 
@@ -344,6 +344,15 @@ impl<'a> Session<'a> {
     fn no_smtp(&self, doing: &str, problem: String) -> MailError {
         let (server, doing) = (self.server.to_string(), doing.to_owned());
         MailError::Unintelligible { server, doing, problem }
+    }
+}
+
+/// What it means that there is no answer to a mail, all of which was given: many
+/// a server takes it first and is slow to say so.
+fn unconfirmed(error: MailError) -> MailError {
+    match error {
+        MailError::Late { .. } | MailError::Lost { .. } => MailError::Unconfirmed(Box::new(error)),
+        answered => answered,
     }
 }
 

@@ -2,9 +2,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    history::{Due, Mails},
-    mail::{self, Delivered, Envelope, Transport},
-    report::{self, Report, Trouble},
+    history::{Due, Mails, Standing},
+    mail::{self, Delivered, Envelope, MailError, Transport},
+    report::{self, Letter, Report, Trouble},
     state_file::{MailTurn, StateFile, StateFileError},
 };
 
@@ -36,14 +36,19 @@ pub struct MailOrder {
 /// The sample is on record by now and the state file free, so that a slow mail
 /// server holds up nobody's samples.
 pub(super) fn mail(order: &MailOrder, memory: &Memory, report: &mut Report) {
-    if due(order, &memory.mails, report).is_none() {
+    let Some(due) = due(order, &memory.mails, report) else {
+        report.details.extend(held_back(order, &memory.mails, report));
         return;
-    }
-    if !memory.is_kept {
+    };
+    if memory.is_kept {
+        mail_in_turn(order, memory, report);
+    } else {
         // Told too often is better than not at all.
-        send(order, &memory.mails, report);
-        return;
+        send(order, due, &memory.mails, "It is sent again at the next sample.", report);
     }
+}
+
+fn mail_in_turn(order: &MailOrder, memory: &Memory, report: &mut Report) {
     let (_turn, mails) = match take_turn(order, memory) {
         Ok(turn) => turn,
         Err(error) => return report.troubles.push(not_sent(&error, &error.advice())),
@@ -52,12 +57,37 @@ pub(super) fn mail(order: &MailOrder, memory: &Memory, report: &mut Report) {
         report.details.push("Mail: another run has just sent it.".to_owned());
         return;
     };
-    if send(order, &mails, report)
+    let again = match due {
+        Due::Alert(_) => "It is not sent again before --remind.",
+        Due::Recovery => "It is not sent again.",
+    };
+    if send(order, due, &mails, again, report)
         && let Err(error) = record(order, memory, due, report)
     {
         let problem = format!("cannot put on record that a mail was sent: {}", chain(&error));
         let advice = format!("{} The next sample mails it again.", error.advice());
         report.troubles.push(Trouble { problem, advice: Some(advice) });
+    }
+}
+
+/// Why there is no mail of an alert.
+fn held_back(order: &MailOrder, mails: &Mails, report: &Report) -> Option<String> {
+    let Standing::Alert(networks) = report.standing() else { return None };
+    let (network, mailed) = networks.iter().find_map(|network| {
+        let mut about = mails.0.iter().rev();
+        Some((network, about.find(|mailed| mailed.network == *network)?))
+    })?;
+    let ago = when(report).saturating_sub(mailed.when);
+    let remind = span(order.remind.as_secs());
+    Some(format!("Mail: about {network} sent {ago} s ago already; again after {remind}"))
+}
+
+/// A span of time as `--remind` takes it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        seconds if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        seconds if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
     }
 }
 
@@ -102,33 +132,65 @@ fn not_sent(error: &dyn std::error::Error, advice: &str) -> Trouble {
     }
 }
 
-/// Whether somebody got it.
-fn send(order: &MailOrder, mails: &Mails, report: &mut Report) -> bool {
-    let letter = match due(order, mails, report) {
-        Some(Due::Alert(network)) => {
-            let view = report.alerting().find(|view| view.sample.on_top() == Some(network));
-            report::alert(report, view.unwrap_or_else(|| report.worst()), &order.host)
-        }
-        _ => report::recovery(report, mails, &order.host),
-    };
+/// A mail that the server may have taken. Who is told twice can live with it;
+/// who is told at every sample, by a server that is merely slow, cannot.
+fn perhaps_sent(error: &MailError, again: &str) -> Trouble {
+    Trouble {
+        problem: format!("mail perhaps not sent: {}", chain(error)),
+        advice: Some(format!("{} {again}", error.advice())),
+    }
+}
+
+/// Whether somebody got it, or may have; `again` says when he gets it again.
+fn send(order: &MailOrder, due: Due, mails: &Mails, again: &str, report: &mut Report) -> bool {
+    let letter = letter(order, due, mails, report);
     let MailOrder { transport, envelope, deadline, .. } = order;
     match mail::send(transport, envelope, &letter, when(report), *deadline) {
-        Ok(Delivered { how, refused }) => {
-            let to: Vec<_> = envelope.to.iter().map(ToString::to_string).collect();
-            report.details.push(format!(
-                "Mail: {} sent to {} by {how}",
-                letter.subject,
-                to.join(", ")
-            ));
-            report.troubles.extend(refused.into_iter().map(|(to, reply)| Trouble {
-                problem: format!("mail to {to} was refused: {reply}"),
-                advice: Some("The others have got it. See the log of the mail server.".to_owned()),
-            }));
+        Ok(delivered) => {
+            report.details.push(told(&letter, envelope, &delivered));
+            report.troubles.extend(delivered.refused.into_iter().map(refused));
+            true
+        }
+        Err(error @ MailError::Unconfirmed(_)) => {
+            report.troubles.push(perhaps_sent(&error, again));
             true
         }
         Err(error) => {
             report.troubles.push(not_sent(&error, &error.advice()));
             false
+        }
+    }
+}
+
+fn letter(order: &MailOrder, due: Due, mails: &Mails, report: &Report) -> Letter {
+    let Due::Alert(network) = due else { return report::recovery(report, mails, &order.host) };
+    let view = report.alerting().find(|view| view.sample.on_top() == Some(network));
+    report::alert(report, view.unwrap_or_else(|| report.worst()), &order.host)
+}
+
+/// Who got it.
+fn told(letter: &Letter, envelope: &Envelope, delivered: &Delivered) -> String {
+    let is_refused = |to: &String| delivered.refused.iter().any(|(refused, _)| refused == to);
+    let to = envelope.to.iter().map(ToString::to_string).filter(|to| !is_refused(to));
+    let to = to.collect::<Vec<_>>().join(", ");
+    format!("Mail: {} sent to {to} by {}", letter.subject, delivered.how)
+}
+
+fn refused((to, reply): (String, String)) -> Trouble {
+    Trouble {
+        problem: format!("mail to {to} was refused: {reply}"),
+        advice: Some("The others have got it. See the log of the mail server.".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (seconds, expected) in [(3600, "1 h"), (90, "90 s"), (120, "2 min"), (86_400, "24 h")] {
+            assert_eq!(span(seconds), expected);
         }
     }
 }

@@ -147,6 +147,11 @@ fn refusals_are_told_and_tried_again() {
     assert_eq!(postfix.mails(1).len(), 1);
     // It went out, and is not tried again.
     assert_eq!(about_mail(&mail_to("nobody@example.com,ops@example.com")), [""; 0]);
+    // Only who got it is named.
+    let to = "topip@example.com,nobody@example.com,ops@example.com";
+    let ran = flood(room, &["-a", to, "--smtp", &url, "--remind", "0", "-vv"]);
+    let sent = format!("Mail: ALERT on listing sent to ops@example.com by {place}, in clear");
+    assert!(about_mail(&ran).contains(&sent.as_str()), "{ran:?}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn by_clear(port: u16, expected: &str) {
 #[test]
 fn one_that_stalls() {
     thread::scope(|scope| {
-        for n in 0..GOOD.len() {
+        for n in 0..GOOD.len() - 1 {
             scope.spawn(move || {
                 let port = server(move |stream| {
                     converse(stream, &GOOD[..n]).into_iter().for_each(stall);
@@ -165,7 +165,7 @@ fn one_that_drips() {
 #[test]
 fn one_that_closes() {
     thread::scope(|scope| {
-        for n in 0..GOOD.len() {
+        for n in 0..GOOD.len() - 1 {
             scope.spawn(move || {
                 let port = server(move |stream| {
                     let Some(mut stream) = converse(stream, &GOOD[..n]) else { return };
@@ -183,6 +183,35 @@ fn one_that_closes() {
             });
         }
     });
+}
+
+/// Takes the mail, and is silent then, or closes.
+#[test]
+fn one_that_takes_a_mail_and_does_not_say_so() {
+    let check_it = |port: u16, expected: &str| {
+        let room = Room::new();
+        let url = format!("smtp://localhost:{port}");
+        let ran = check(&room, &url, &["-t", "2"]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.took < Duration::from_millis(2500), "{ran:?}");
+        let told: Vec<_> = ran.stdout.lines().collect();
+        let line = format!("Mail perhaps not sent: {expected}");
+        assert!(told[1].starts_with(&line), "{told:?}");
+        let advice = "The log of the mail server tells whether it has taken it. \
+                      It is not sent again before --remind.";
+        assert!(told[2].trim() == advice, "{told:?}");
+        // A mail that came is not sent at every sample.
+        let ran = check(&room, &url, &["-vv", "-t", "2"]);
+        let told: Vec<_> = ran.stdout.lines().filter(|line| line.contains("Mail")).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("Mail: about 203.0.113.7 sent "), "{told:?}");
+        assert!(told[0].ends_with(" s ago already; again after 1 h"), "{told:?}");
+    };
+    let taken = |stream| converse(stream, &[&GOOD[..5], &[""]].concat());
+    let silent = server(move |stream| taken(stream).into_iter().for_each(stall));
+    check_it(silent, &format!("localhost:{silent} gave no answer in time, given the mail."));
+    let closing = server(move |stream| drop(taken(stream)));
+    check_it(closing, &format!("lost the connection to localhost:{closing}, given the mail: "));
 }
 
 #[test]
@@ -488,6 +517,11 @@ fn programs_that_are_no_sendmail() {
     told(&dies, &format!("{dies} ended with signal 9"));
     let floods = program("floods", "yes >&2");
     told(&floods, &format!("{floods} gave no answer in time, and was ended"));
+    let tells = program("tells", "printenv TOPIP_PASSWORD >&2 || exit 69");
+    let mut command = room.command(&args(&room, &format!("sendmail:{tells}")));
+    let ran = run(command.env("TOPIP_PASSWORD", "hunter2"));
+    let line = format!("Mail not sent: {tells} ended with 69.");
+    assert_eq!(ran.stdout.lines().nth(1), Some(line.as_str()));
     let leaves = program("leaves", "sleep 60 & exit 1");
     told(&leaves, &format!("{leaves} ended with 1"));
 }
