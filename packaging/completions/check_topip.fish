@@ -39,7 +39,7 @@ complete -c check_topip -s l -l log -d 'Append alerts to a log, by default /var/
 complete -c check_topip -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
-complete -c check_topip -s a -l alert -d 'Mail an alert from the first address to the others' -r
+complete -c check_topip -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
 complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r

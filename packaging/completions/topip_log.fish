@@ -65,7 +65,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s l -l log -d 'Append
 complete -c topip_log -n "__fish_topip_log_needs_command" -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
-complete -c topip_log -n "__fish_topip_log_needs_command" -s a -l alert -d 'Mail an alert from the first address to the others' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
@@ -122,7 +122,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s l -l log 
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s a -l alert -d 'Mail an alert from the first address to the others' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Who is alerted")]
 pub(in crate::applet) struct MailArgs {
-    /// Mail an alert from the first address to the others
+    /// Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others
     #[arg(short, long, value_name = "FROM,TO[,TO...]", allow_hyphen_values = true)]
     pub(in crate::applet) alert: Option<Correspondents>,
     // Brackets are links to rustdoc, so this is no comment.
