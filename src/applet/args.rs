@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, ValueEnum};
 
-use crate::verdict::Status;
+use crate::verdict::{Status, StatusError};
 
 use super::{Applet, duration::duration};
 
@@ -112,7 +112,9 @@ impl std::str::FromStr for Timeout {
             None => (text, Status::Unknown),
             Some((after, status)) => (
                 after,
-                status.parse().map_err(|error: crate::verdict::StatusError| error.to_string())?,
+                status.parse().map_err(|StatusError| {
+                    "not a status; write warning, critical or unknown, or its number 1 to 3"
+                })?,
             ),
         };
         if status == Status::Ok {

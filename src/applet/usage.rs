@@ -19,7 +19,8 @@ pub(super) fn misuse(error: &clap::Error) -> String {
             format!("cannot read {option} {value}: not one of {known}")
         }
         (ErrorKind::MissingRequiredArgument, _) => {
-            format!("there is no {option}, and it is needed")
+            // Clap does not say what needs it.
+            format!("this needs {option}")
         }
         (ErrorKind::UnknownArgument, _) if option.starts_with('-') => {
             format!("there is no option {option}")

@@ -96,8 +96,8 @@ fn numbers() {
     misuse(&["-t", "0"], "cannot read --timeout 0: a check needs at least 1 second");
     misuse(
         &["-t", "5:maybe"],
-        "cannot read --timeout 5:maybe: not a status; write ok, warning, critical or unknown, \
-         or its number 0 to 3",
+        "cannot read --timeout 5:maybe: not a status; write warning, critical or unknown, \
+         or its number 1 to 3",
     );
 }
 
@@ -529,7 +529,7 @@ fn the_answer_stays_short() {
 
 #[test]
 fn mail() {
-    let needed = "there is no --alert, and it is needed";
+    let needed = "this needs --alert";
     for args in [&["--smtp", "smtp://x"][..], &["--remind", "1h"], &["--recovery"]] {
         misuse(args, needed);
     }
