@@ -147,22 +147,34 @@ fn suggest(invocation: &Invocation) -> Answer {
 }
 
 fn graphs(wanted: Option<&variables::Wanted>, invocation: &Invocation) -> Graphs {
-    let of_link = link::server(&invocation.name).ok().flatten();
-    let of_variable = wanted.and_then(|wanted| match &wanted.args.look.hostname[..] {
-        [server] => Some(server.clone()),
-        // Several have no name of their own.
-        _ => None,
-    });
-    let server = of_link.or(of_variable).filter(|server| !server.is_here());
+    let servers = wanted.map(|wanted| &wanted.args.look.hostname[..]).unwrap_or_default();
+    let server = drawn(servers, invocation);
     Graphs {
         name: link::graph(&invocation.name),
-        host_name: server.map(|server| link::host_name(&server.host)),
+        host_name: server.and_then(|server| link::host_name(&server.host)),
         is_multigraph: is_on(invocation, "MUNIN_CAP_MULTIGRAPH"),
         thresholds: wanted.map(|wanted| wanted.thresholds.clone()).unwrap_or_default(),
     }
 }
 
+/// The host that the graphs belong to, where it is not this one.
+fn drawn(servers: &[ServerName], invocation: &Invocation) -> Option<ServerName> {
+    let of_link = link::server(&invocation.name).ok().flatten();
+    let of_variable = match servers {
+        [server] => Some(server.clone()),
+        // Several have no name of their own.
+        _ => None,
+    };
+    of_link.or(of_variable).filter(|server| !server.is_here())
+}
+
 fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure> {
+    // Its values would be drawn as those of the node.
+    if let Some(server) = drawn(&args.look.hostname, invocation)
+        && link::host_name(&server.host).is_none()
+    {
+        return Err(link::nameless(&server.host));
+    }
     if args.look.hostname.is_empty() {
         let of_link: Option<ServerName> = link::server(&invocation.name)?;
         args.look.hostname.extend(of_link);

@@ -273,7 +273,13 @@ fn extinfo(seen: Seen<'_>) -> String {
             parts.join("; ")
         }
     };
-    clean::beginning(&clean::line(&text), LONGEST_EXTINFO)
+    clean::beginning(&harmless(&text), LONGEST_EXTINFO)
+}
+
+/// `text` on one line. The master takes what is after a `#` for a comment, and a
+/// `\` before it for its own.
+fn harmless(text: &str) -> String {
+    clean::line(text).replace(['#', '\\'], "?")
 }
 
 /// What went wrong, for the node's log, with line ends.
@@ -302,14 +308,13 @@ mod tests {
         );
     }
 
-    /// Munin takes what is after a `#` for a comment, and a `\` for its own.
     #[test]
     fn nothing_that_is_told_has_a_say_in_the_protocol() {
         let graphs = Graphs { name: "topip".to_owned(), is_multigraph: true, ..Graphs::default() };
-        let hostile = "a\nb.value 7\nmultigraph x |$(y)";
+        let hostile = "a\nb.value 7\nmultigraph x |$(y) #c \\#d";
         let told = graphs.config(Some(Err(hostile)));
         assert!(!told.contains(['#', '\\', '|', '$']), "{told}");
-        assert!(told.contains("\nconnections_max.extinfo a b.value 7 multigraph x ??(y)\n"));
+        assert!(told.contains("\nconnections_max.extinfo a b.value 7 multigraph x ??(y) ?c ??d\n"));
         assert!(told.lines().all(|line| line.contains(' ')), "{told}");
         assert_eq!(told.matches("multigraph topip").count(), 2);
     }

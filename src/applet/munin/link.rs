@@ -24,9 +24,18 @@ pub(super) fn graph(name: &str) -> String {
     letters(name, |letter| letter.is_ascii_alphanumeric() || letter == '_', "_")
 }
 
-/// A host as Munin can name it: its protocol has no other letters there.
-pub(super) fn host_name(host: &str) -> String {
-    letters(host, |letter| letter.is_ascii_alphanumeric() || ".-".contains(letter), "-")
+/// A host as Munin can name it: its protocol has no other letters there. None
+/// where nothing is left of it: hosts called `-` would share their files.
+pub(super) fn host_name(host: &str) -> Option<String> {
+    let is_known = |letter: char| letter.is_ascii_alphanumeric() || ".-".contains(letter);
+    let has_any = host.contains(|letter: char| letter.is_ascii_alphanumeric());
+    has_any.then(|| letters(host, is_known, "-"))
+}
+
+/// What is wrong with a host that [`host_name`] has nothing of.
+pub(super) fn nameless(host: &str) -> Failure {
+    let more = "Link it by a name with letters from a to z or digits, and set env.hostname.";
+    Failure::new(&format!("Munin has no letters for the host {host}"), vec![more.to_owned()])
 }
 
 fn letters(text: &str, is_known: impl Fn(char) -> bool, other: &str) -> String {
@@ -57,7 +66,10 @@ mod tests {
     #[test]
     fn names_are_such_as_munin_takes() {
         assert_eq!(graph("ssh_www.example.com_topip"), "ssh_www_example_com_topip");
-        assert_eq!(host_name("2001:db8::1"), "2001-db8--1");
-        assert_eq!(host_name("web_1"), "web-1");
+        assert_eq!(host_name("2001:db8::1").unwrap(), "2001-db8--1");
+        assert_eq!(host_name("web_1").unwrap(), "web-1");
+        for host in ["\u{e9}", "-", "_", "\u{e9}.\u{e9}", ""] {
+            assert_eq!(host_name(host), None, "{host}");
+        }
     }
 }
