@@ -12,6 +12,8 @@ mod error;
 #[cfg(feature = "mail")]
 mod message;
 #[cfg(feature = "mail")]
+mod reply;
+#[cfg(feature = "mail")]
 mod sendmail;
 #[cfg(feature = "mail")]
 mod smtp;

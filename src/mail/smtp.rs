@@ -17,7 +17,10 @@ use lettre::transport::smtp::{
 use native_tls::TlsStream;
 
 use super::{
-    Address, Delivered, Envelope, Login, MailError, Server, Tls, message::own_domain, tls,
+    Address, Delivered, Envelope, Login, MailError, Server, Tls,
+    message::own_domain,
+    reply::{beginning, codes},
+    tls,
     wire::Wire,
 };
 
@@ -28,8 +31,6 @@ const MARGIN: Duration = Duration::from_millis(100);
 const GOODBYE: Duration = Duration::from_millis(300);
 /// How long an answer may be.
 const LONGEST_ANSWER: usize = 64 * 1024;
-/// How much of an answer is told.
-const LONGEST_TOLD: usize = 300;
 /// How many things a server may ask who logs in.
 const QUESTIONS: usize = 3;
 
@@ -378,42 +379,9 @@ fn dotted(message: &[u8]) -> Vec<u8> {
     dotted
 }
 
-/// The code, and the enhanced one where there is one: `535 5.7.8`.
-fn codes(text: &str) -> String {
-    let mut words = text.split_whitespace();
-    let code = words.next().unwrap_or_default();
-    match words.next().filter(|word| is_enhanced_code(word)) {
-        Some(enhanced) => format!("{code} {enhanced}"),
-        None => code.to_owned(),
-    }
-}
-
-/// `5.7.8`, as RFC 3463 has it.
-fn is_enhanced_code(word: &str) -> bool {
-    let parts: Vec<_> = word.split('.').collect();
-    let is_number = |part: &&str| {
-        (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    parts.len() == 3 && parts[0].len() == 1 && parts.iter().all(is_number)
-}
-
-fn beginning(text: &str) -> String {
-    text.chars().take(LONGEST_TOLD).collect::<String>().trim_end().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_codes_of_an_answer_alone() {
-        let check = |text, expected| assert_eq!(codes(text), expected);
-        check("535 5.7.8 Error: AG1lAHNlY3JldA==", "535 5.7.8");
-        check("500 AUTH PLAIN AG1lAHNlY3JldA==", "500");
-        check("500 5.7.secret", "500");
-        check("500 1.2345.6", "500");
-        check("334", "334");
-    }
 
     #[test]
     fn no_line_of_a_mail_is_its_end() {
