@@ -5,8 +5,6 @@ use std::{io, os::unix::net::UnixDatagram, time::Duration};
 /// Where the journal listens, by its native protocol (systemd.io, "Native
 /// Journal Protocol").
 const SOCKET: &str = "/run/systemd/journal/socket";
-/// How long a journal that is busy is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why an alert did not get there.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +30,16 @@ impl JournalError {
     }
 }
 
-/// Sends an entry of these fields.
+/// Sends an entry of these fields. A journal that is busy is waited for as long
+/// as `patience`, which is not nothing.
 ///
 /// # Errors
 ///
 /// Where nobody took it.
-pub fn send(fields: &[(&str, String)]) -> Result<(), JournalError> {
+pub fn send(fields: &[(&str, String)], patience: Duration) -> Result<(), JournalError> {
     let socket = UnixDatagram::unbound().map_err(JournalError::Reach)?;
     socket.connect(SOCKET).map_err(JournalError::Reach)?;
-    socket.set_write_timeout(Some(PATIENCE)).map_err(JournalError::Send)?;
+    socket.set_write_timeout(Some(patience)).map_err(JournalError::Send)?;
     let packet = packet(fields);
     let sent = socket.send(&packet).map_err(JournalError::Send)?;
     match sent == packet.len() {

@@ -10,8 +10,6 @@ const SOCKET: &str = "/dev/log";
 const PRIORITY: u8 = 3 * 8 + 4;
 /// What the messages are found by.
 pub const TAG: &str = "topip";
-/// How long a daemon that is busy is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a message did not get there.
 #[derive(Debug, thiserror::Error)]
@@ -37,15 +35,20 @@ impl SyslogError {
     }
 }
 
-/// Sends `message`, with the time that its sample was taken.
+/// Sends `message`, with the time that its sample was taken. A daemon that is
+/// busy is waited for as long as `patience`, which is not nothing.
 ///
 /// # Errors
 ///
 /// Where nobody took it.
-pub fn send(message: &str, when: DateTime<FixedOffset>) -> Result<(), SyslogError> {
+pub fn send(
+    message: &str,
+    when: DateTime<FixedOffset>,
+    patience: Duration,
+) -> Result<(), SyslogError> {
     let socket = UnixDatagram::unbound().map_err(SyslogError::Reach)?;
     socket.connect(SOCKET).map_err(SyslogError::Reach)?;
-    socket.set_write_timeout(Some(PATIENCE)).map_err(SyslogError::Send)?;
+    socket.set_write_timeout(Some(patience)).map_err(SyslogError::Send)?;
     // The form that every daemon takes from its own host: without a host name.
     let packet = format!(
         "<{PRIORITY}>{} {TAG}[{}]: {message}",

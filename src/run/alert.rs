@@ -1,5 +1,8 @@
 //! Tells of an alert those who asked to be told.
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use crate::{
     journal, local_time, log_file,
@@ -14,6 +17,9 @@ use super::{
     mail::{MailOrder, mail},
     memory::Memory,
 };
+
+/// How long daemons that are busy are waited for, over all the alerts of a run.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who is told of an alert.
 #[derive(Clone, Debug, Default)]
@@ -63,24 +69,42 @@ pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
 /// Tells everybody who asked to be told, and adds to `report` what came of it.
 pub(super) fn tell(told: &Alerts, memory: &Memory, deadline: Instant, report: &mut Report) {
     if let Some(log) = &told.log {
-        let written = report.alerts.iter().map(|alert| write(log, alert, deadline));
-        let troubles: Vec<_> = written.filter_map(Result::err).collect();
-        report.troubles.extend(troubles);
+        let trouble = write_all(log, &report.alerts, deadline).err();
+        report.troubles.extend(trouble);
     }
     if let Some(order) = &told.mail {
         mail(order, memory, report);
     }
 }
 
-fn write(Log { sink, format }: &Log, alert: &Alert, deadline: Instant) -> Result<(), Trouble> {
-    match sink {
-        Sink::File(path) => log_file::append(path, &alert.line(*format), deadline)
-            .map_err(|error| trouble(&error, error.advice())),
-        Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.when)
-            .map_err(|error| trouble(&error, error.advice())),
-        Sink::Journal => {
-            journal::send(&fields(alert, *format)).map_err(|error| trouble(&error, error.advice()))
+/// Writes all of `alerts` that can be, and gives the first thing that failed.
+fn write_all(log: &Log, alerts: &[Alert], deadline: Instant) -> Result<(), Trouble> {
+    let mut until = match log.sink {
+        Sink::File(_) => deadline,
+        Sink::Syslog | Sink::Journal => deadline.min(Instant::now() + PATIENCE),
+    };
+    let mut outcome = Ok(());
+    for alert in alerts {
+        let written = write(log, alert, until);
+        if written.is_err() {
+            // What hangs now hangs for the next one, too.
+            until = Instant::now();
         }
+        outcome = outcome.and(written);
+    }
+    outcome
+}
+
+fn write(Log { sink, format }: &Log, alert: &Alert, until: Instant) -> Result<(), Trouble> {
+    // A socket takes no time for all the time there is.
+    let patience = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    match sink {
+        Sink::File(path) => log_file::append(path, &alert.line(*format), until)
+            .map_err(|error| trouble(&error, error.advice())),
+        Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.when, patience())
+            .map_err(|error| trouble(&error, error.advice())),
+        Sink::Journal => journal::send(&fields(alert, *format), patience())
+            .map_err(|error| trouble(&error, error.advice())),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Real daemons take what is logged to syslog and to the journal. Each runs
 //! where no other process sees its socket: on a `/dev` or `/run` of its own.
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command, time::Duration};
 
-use crate::support::{LOG, Ran, Room, crowd, run, skip};
+use crate::support::{CHECK, LOG, Ran, Room, crowd, run, skip};
 
 /// Devices that daemons want, and a way to wait for a socket.
 const DEVICES: &str = "
@@ -142,4 +142,50 @@ fn where_nobody_listens_it_is_said() {
         let Some(ran) = alert(&room, script, &["--log", log]) else { return };
         assert_eq!((ran.code, &*ran.stderr), (Some(1), told));
     }
+}
+
+/// Daemons that listen, and take nothing: two alerts are late by no more than
+/// one, and by no more than there is time for. The verdict stays.
+#[test]
+fn a_daemon_that_hangs_does_not_hang_the_check() {
+    for (log, place) in [("syslog", "/dev/log"), ("journald", "/run/systemd/journal/socket")] {
+        let room = Room::new();
+        let _daemon = stuck(&room);
+        let fleet: Vec<_> = (1..=80).map(|host| format!("198.51.100.{host}")).collect();
+        let mut peers: Vec<_> = fleet.iter().map(|it| (it.as_str(), 5)).collect();
+        peers.push(("203.0.113.7", 152));
+        room.write("listing", crowd(31, &peers));
+        let script = format!(
+            "mount -t tmpfs none /dev && mount -t tmpfs none /run || exit 9
+            mkdir -p /run/systemd/journal; ln -s \"$PWD/stuck\" {place}; exec \"$@\""
+        );
+        let args = ["--input", "listing", "--consecutive", "1", "--stddev", "1"];
+        let more = ["--prefix4", "32,24", "--floor", "1", "--log", log, "-t"];
+        let record = |program, seconds| {
+            let shell = ["-m", "sh", "-c", &script, "sh", program];
+            let mut command = room.program("unshare", &shell);
+            command.args(args).args(more).arg(seconds);
+            run(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))
+        };
+        let ran = record(LOG, "5");
+        if ran.code == Some(9) || ran.stderr.contains("unshare") {
+            return skip(&format!("the right to mount ({})", ran.stderr.trim()));
+        }
+        assert_eq!((ran.code, ran.stdout.lines().count()), (Some(1), 2), "{ran:?}");
+        assert_eq!(ran.stderr.matches("topip_log: cannot write to ").count(), 1, "{ran:?}");
+        assert!(ran.took < Duration::from_millis(1700), "{:?}", ran.took);
+        let ran = record(CHECK, "1");
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stdout.contains("Cannot write to "), "{ran:?}");
+    }
+}
+
+/// A socket in `room` that has all it can take.
+fn stuck(room: &Room) -> UnixDatagram {
+    let daemon = UnixDatagram::bind(room.path("stuck")).unwrap();
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    sender.connect(room.path("stuck")).unwrap();
+    while sender.send(b"full").is_ok() {}
+    daemon
 }
