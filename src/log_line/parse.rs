@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Days, FixedOffset, NaiveDateTime, TimeDelta, TimeZone};
 use serde::Deserialize;
 
-use crate::network::Network;
+use crate::{local_time, network::Network};
 
 use super::{Entry, HERE, is_in_name};
 
@@ -92,18 +92,20 @@ impl<Z: TimeZone> Clock<Z> {
     fn local(&self, text: &str) -> Result<DateTime<FixedOffset>, LineError> {
         let form = "%a %b %e %H:%M:%S %Y";
         let naive = NaiveDateTime::parse_from_str(text, form).map_err(|_| LineError::Time)?;
-        let found = self.zone.from_local_datetime(&naive).map(|it| it.fixed_offset());
         let is_late = |it| self.last.is_none_or(|last| it + DISORDER >= last);
-        let first = found.earliest().filter(|&it| is_late(it));
-        first.or(found.latest()).or_else(|| self.leapt(naive)).ok_or(LineError::Time)
+        match local_time::moments(&self.zone, &naive) {
+            Some((first, _)) if is_late(first) => Ok(first),
+            Some((_, last)) => Ok(last),
+            None => self.leapt(naive).ok_or(LineError::Time),
+        }
     }
 
     /// A time that the clocks leapt over in spring, by the clock of the day
     /// before: somebody wrote it whose zone is not this one.
     fn leapt(&self, naive: NaiveDateTime) -> Option<DateTime<FixedOffset>> {
         let day = Days::new(1);
-        let before = self.zone.from_local_datetime(&naive.checked_sub_days(day)?).earliest()?;
-        before.fixed_offset().checked_add_days(day)
+        let (before, _) = local_time::moments(&self.zone, &naive.checked_sub_days(day)?)?;
+        before.checked_add_days(day)
     }
 }
 

@@ -122,6 +122,44 @@ fn standard_input_plain_and_compressed() {
     }
 }
 
+/// By a zone of this host, and by the same rules written out.
+#[test]
+fn the_hour_that_comes_twice() {
+    for zone in ["Europe/Berlin", ZONE] {
+        let room = Room::new();
+        let line = |minute: i64| {
+            // From 01:00 on, every 5 minutes; at 03:00 it is 02:00 again.
+            let shown = if minute < 120 { minute + 60 } else { minute };
+            format!("Sun Oct 25 {:02}:{:02}:00 2026", shown / 60, shown % 60)
+        };
+        let sequence: String = (0..48)
+            .map(|n| format!("{} - 9 connections from 192.0.2.{n}\n", line(n * 5)))
+            .collect();
+        room.write("sequence", sequence);
+        room.write("lone", "Sun Oct 25 02:30:00 2026 - 9 connections from 192.0.2.1\n");
+        let firsts = |args: &[&str]| -> Vec<String> {
+            let args = [&["report", "--output", "csv", "--log"], args].concat();
+            let ran = run(room.program(LOG, &args).env("TZ", zone));
+            assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+            let first = |line: &str| line.split(',').nth(3).unwrap().to_owned();
+            let mut firsts: Vec<_> = ran.stdout.lines().skip(1).map(first).collect();
+            firsts.sort_by_key(|it| chrono::DateTime::parse_from_rfc3339(it).unwrap());
+            firsts
+        };
+        assert_eq!(firsts(&["lone"]), ["2026-10-25T02:30:00+02:00"], "{zone}");
+        let midnight = chrono::DateTime::parse_from_rfc3339("2026-10-25T01:00:00+02:00").unwrap();
+        let seconds: Vec<_> = firsts(&["sequence"])
+            .iter()
+            .map(|it| chrono::DateTime::parse_from_rfc3339(it).unwrap() - midnight)
+            .map(|since| since.num_seconds())
+            .collect();
+        let expected: Vec<_> = (0..48).map(|n| n * 300).collect();
+        assert_eq!(seconds, expected, "{zone}");
+        let since = firsts(&["sequence", "--since", "2026-10-25 02:30"]);
+        assert_eq!((&*since[0], since.len()), ("2026-10-25T02:30:00+02:00", 30), "{zone}");
+    }
+}
+
 #[test]
 fn a_duration_ago() {
     let room = Room::new();

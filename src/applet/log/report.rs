@@ -1,8 +1,6 @@
 //! `topip_log report`: whom the alerts of a log are about.
 use std::time::{Duration, Instant};
 
-use chrono::TimeZone;
-
 use crate::{
     applet::{
         Answer, Failure, Invocation,
@@ -64,8 +62,8 @@ fn seconds(moment: Moment, now: Duration) -> Result<i64, Failure> {
         Moment::Ago(ago) => Ok(now.saturating_sub_unsigned(ago.as_secs())),
         Moment::Exact(exact) => Ok(exact.timestamp()),
         Moment::Local(local) => {
-            let found = local_time::zone().from_local_datetime(&local).earliest();
-            found.map(|it| it.timestamp()).ok_or_else(|| {
+            let found = local_time::moments(&local_time::zone(), &local);
+            found.map(|(first, _)| first.timestamp()).ok_or_else(|| {
                 let more = vec!["The clocks leap over it: name an hour later.".to_owned()];
                 Failure::new(&format!("there is no {local} here"), more)
             })
