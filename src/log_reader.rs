@@ -6,6 +6,7 @@
 )]
 use std::{
     cell::Cell,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     os::unix::fs::MetadataExt,
@@ -47,6 +48,14 @@ pub enum LogReaderError {
         /// Which.
         name: String,
     },
+    /// The rest cannot be unpacked.
+    #[error("cannot read the log {name} after line {line}: damaged or incomplete gzip")]
+    Gzip {
+        /// Which.
+        name: String,
+        /// The last line that could be read.
+        line: u64,
+    },
     /// It broke off.
     #[error("cannot read the log {name} after line {line}")]
     Read {
@@ -76,7 +85,9 @@ impl LogReaderError {
             Self::Compressed { name } => {
                 format!("Unpack {name} to standard output, and read that with --log -")
             }
-            Self::Read { name, .. } => format!("What it had until there counts. Look at {name}"),
+            Self::Gzip { name, .. } | Self::Read { name, .. } => {
+                format!("What it had until there counts. Look at {name}")
+            }
         }
     }
 }
@@ -94,6 +105,7 @@ pub struct LogFile {
     /// How many bytes it has on disk; `None` for a pipe.
     pub size: Option<u64>,
     read: Rc<Cell<u64>>,
+    is_gzip: bool,
     lines: LineReader<Box<dyn BufRead>>,
 }
 
@@ -122,11 +134,12 @@ impl LogFile {
         let mut bytes = BufReader::with_capacity(BUFFER, bytes);
         let failed = |source| LogReaderError::Open { name: name.clone(), source };
         let beginning = bytes.fill_buf().map_err(failed)?;
-        let bytes: Box<dyn BufRead> = match beginning.starts_with(&GZIP) {
+        let is_gzip = beginning.starts_with(&GZIP);
+        let bytes: Box<dyn BufRead> = match is_gzip {
             true => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(bytes))),
             false => Box::new(bytes),
         };
-        Ok(Self { name, size, read, lines: LineReader::new(bytes) })
+        Ok(Self { name, size, read, is_gzip, lines: LineReader::new(bytes) })
     }
 
     /// How many bytes of it have come from the disk.
@@ -149,7 +162,18 @@ impl LogFile {
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LogReaderError> {
         let line = self.lines.number;
         let name = &self.name;
-        let failed = |source| LogReaderError::Read { name: name.clone(), line, source };
+        let is_gzip = self.is_gzip;
+        let failed = |source: io::Error| match source.kind() {
+            // What flate2 says of it tells nobody what is the matter.
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidData
+                if is_gzip =>
+            {
+                LogReaderError::Gzip { name: name.clone(), line }
+            }
+            _ => LogReaderError::Read { name: name.clone(), line, source },
+        };
         self.lines.next_line().map_err(failed)
     }
 }
@@ -163,44 +187,101 @@ pub fn standard_input() -> Result<LogFile, LogReaderError> {
     LogFile::new("standard input".to_owned(), None, io::stdin())
 }
 
-/// A log and what was rotated away from it, the oldest first.
-///
-/// A file that cannot be opened is one of them, as an error.
-pub fn open(path: &Path) -> Vec<Result<LogFile, LogReaderError>> {
-    let mut files = Vec::new();
-    let mut known = Vec::new();
-    // The newest first: what is rotated meanwhile turns up again under its next
-    // name, and is known by then.
-    let rotated = rotated(path).unwrap_or_else(|source| {
-        files.push(Err(LogReaderError::Folder { name: path.display().to_string(), source }));
-        Vec::new()
-    });
-    for path in std::iter::once(path.to_owned()).chain(rotated) {
+/// How many files are kept open until their turn comes: the newest, which are
+/// rotated on meanwhile. The others are opened in turn.
+const HELD: usize = 64;
+
+/// A file of a log, before its turn.
+pub struct Pending {
+    name: String,
+    /// How many bytes it has on disk; `None` for a pipe.
+    pub size: Option<u64>,
+    file: Option<File>,
+    identity: Identity,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+impl Pending {
+    /// Opens it, where it is not open.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, or is another by now.
+    pub fn open(self) -> Result<LogFile, LogReaderError> {
+        let Self { name, size, file, identity } = self;
+        let opened = file.map_or_else(|| reopened(&name, identity), Ok);
+        let failed = |source| LogReaderError::Open { name: name.clone(), source };
+        let file = opened.map_err(failed)?;
+        LogFile::new(name, size, file)
+    }
+}
+
+fn reopened(name: &str, identity: Identity) -> io::Result<File> {
+    let file = File::open(name)?;
+    match identity_of(&file.metadata()?) == identity {
+        true => Ok(file),
+        false => Err(io::Error::other("it was rotated meanwhile")),
+    }
+}
+
+fn identity_of(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Finds logs, each file of them once, however often it is named.
+#[derive(Default)]
+pub struct Finder {
+    known: HashSet<Identity>,
+}
+
+impl Finder {
+    /// A log and what was rotated away from it, the oldest first.
+    ///
+    /// A file that cannot be opened is one of them, as an error.
+    pub fn find(&mut self, path: &Path) -> Vec<Result<Pending, LogReaderError>> {
+        let mut files = Vec::new();
+        // The newest first: what is rotated meanwhile turns up again under its
+        // next name, and is known by then.
+        let rotated = rotated(path).unwrap_or_else(|source| {
+            files.push(Err(LogReaderError::Folder { name: path.display().to_string(), source }));
+            Vec::new()
+        });
+        let mut is_there = false;
+        for (nth, path) in std::iter::once(path.to_owned()).chain(rotated).enumerate() {
+            let found = self.pending(&path, nth);
+            is_there |= found.is_ok();
+            files.extend(found.transpose());
+        }
+        files.reverse();
+        // A log that was just rotated is not there until the next alert.
+        if is_there {
+            files.retain(|file| !file.as_ref().is_err_and(LogReaderError::is_missing));
+        }
+        files
+    }
+
+    /// The `nth` newest of a log; nothing, where it is known, or beside a log
+    /// and no regular file: a pipe would be waited for.
+    fn pending(&mut self, path: &Path, nth: usize) -> Result<Option<Pending>, LogReaderError> {
         let name = path.display().to_string();
         let failed = |source| LogReaderError::Open { name: name.clone(), source };
-        let file = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-        match file.map_err(failed) {
-            Err(error) => files.push(Err(error)),
-            Ok((metadata, _)) if metadata.is_dir() => {
-                files.push(Err(failed(io::ErrorKind::IsADirectory.into())));
-            }
-            Ok((metadata, _)) if known.contains(&(metadata.dev(), metadata.ino())) => {}
-            Ok(_) if is_compressed_otherwise(&path) => {
-                files.push(Err(LogReaderError::Compressed { name }));
-            }
-            Ok((metadata, file)) => {
-                known.push((metadata.dev(), metadata.ino()));
-                let size = metadata.is_file().then_some(metadata.len());
-                files.push(LogFile::new(name, size, file));
-            }
+        let metadata = fs::metadata(path).map_err(failed)?;
+        if metadata.is_dir() && nth == 0 {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
+        let is_ours = metadata.is_file() || nth == 0;
+        if !is_ours || !self.known.insert(identity_of(&metadata)) {
+            return Ok(None);
+        }
+        if is_compressed_otherwise(path) {
+            return Err(LogReaderError::Compressed { name });
+        }
+        let file = (nth < HELD).then(|| File::open(path)).transpose().map_err(failed)?;
+        let size = metadata.is_file().then_some(metadata.len());
+        Ok(Some(Pending { name, size, file, identity: identity_of(&metadata) }))
     }
-    files.reverse();
-    // A log that was just rotated is not there until the next alert.
-    if files.iter().any(Result::is_ok) {
-        files.retain(|file| !file.as_ref().is_err_and(LogReaderError::is_missing));
-    }
-    files
 }
 
 fn is_compressed_otherwise(path: &Path) -> bool {
@@ -215,13 +296,37 @@ fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
         _ => Path::new("."),
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut found = Vec::new();
+    let mut found = HashMap::new();
     for entry in fs::read_dir(folder)? {
         let other = entry?.file_name();
-        found.extend(age(&name, &other.to_string_lossy()).map(|age| (age, other)));
+        let text = other.to_string_lossy();
+        let Some(age) = age(&name, &text) else {
+            continue;
+        };
+        // A file that is being compressed is there twice, and the plain one is
+        // whole: its name is the shorter.
+        let kept = found.entry(plain(&text).to_owned()).or_insert((age, other.clone()));
+        if other.len() < kept.1.len() {
+            *kept = (age, other);
+        }
     }
+    let mut found: Vec<_> = found.into_values().collect();
     found.sort();
     Ok(found.into_iter().map(|(_, name)| path.with_file_name(name)).collect())
+}
+
+/// A name without what a compression adds to it.
+fn plain(name: &str) -> &str {
+    let compressions = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma"];
+    compressions.iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name)
+}
+
+/// Whether a text begins as dates do that sort: not a port, nor an address.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.split(|it: char| !it.is_ascii_digit());
+    let (first, second) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let is_year = first.len() == 4 && (first.starts_with("19") || first.starts_with("20"));
+    first.len() >= 6 || (is_year && second.len() == 2)
 }
 
 /// What a rotated file of the log `name` is sorted by; `None` if `other` is
@@ -229,15 +334,14 @@ fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// where logrotate knows the extension.
 fn age(name: &str, other: &str) -> Option<(i8, i64)> {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let compressions = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma"];
-    let plain = compressions.iter().find_map(|it| other.strip_suffix(it)).unwrap_or(other);
+    let plain = plain(other);
     let plain = plain.strip_suffix(".backup").unwrap_or(plain);
     let end = format!(".{extension}");
     let middle = plain.strip_prefix(name).or_else(|| {
         plain.strip_prefix(stem)?.strip_suffix(&end).filter(|_| !extension.is_empty())
     })?;
     let digits: String = middle.chars().skip(1).filter(char::is_ascii_digit).collect();
-    let is_ours = middle.starts_with(['.', '-', '_'])
+    let is_ours = (middle.starts_with('.') || is_date(middle.strip_prefix(['-', '_'])?))
         && middle.chars().skip(1).all(|it| it.is_ascii_digit() || "-_:T".contains(it));
     let number: i64 = digits.parse().ok().filter(|_| is_ours)?;
     // Dates: the later is the newer. Numbers: the lower is.
@@ -282,9 +386,13 @@ mod tests {
             "topip.log1",
             "other.log.1",
             "topip.log.",
+            "topip-8443.log",
+            "topip-192-168-1-10.log",
+            "topip.log-8443-10",
         ] {
             assert_eq!(age("topip.log", name), None, "{name}");
         }
+        assert!(age("topip.log", "topip-2007-11-28.log").is_some());
         assert!(age("alerts", "alerts.1").is_some());
         assert_eq!(age("alerts", "alerts."), None);
     }

@@ -6,7 +6,7 @@ use chrono::TimeZone;
 use crate::{
     line::Line,
     log_line::{Clock, Entry, LineError},
-    log_reader::{self, LogFile, LogReaderError},
+    log_reader::{self, Finder, LogFile, LogReaderError, Pending},
     offenders::{Grouping, Offenders},
     report::Trouble,
 };
@@ -53,14 +53,15 @@ pub fn review(
     zone: &impl TimeZone,
     progress: &mut impl FnMut(u64, Option<u64>),
 ) -> Reviewed {
-    let files: Vec<_> = review.logs.iter().flat_map(|path| open(path)).collect();
-    let size = |file: &Result<LogFile, _>| file.as_ref().map_or(Some(0), |file| file.size);
+    let mut finder = Finder::default();
+    let files: Vec<_> = review.logs.iter().flat_map(|path| find(&mut finder, path)).collect();
+    let size = |file: &Result<Found, _>| file.as_ref().map_or(Some(0), Found::size);
     let total: Option<u64> = files.iter().map(size).sum();
     let offenders = Offenders::new(review.grouping);
     let mut reviewed = Reviewed { offenders, ..Reviewed::default() };
     let mut before = 0;
     for file in files {
-        let outcome = file.and_then(|mut file| {
+        let outcome = file.and_then(Found::open).and_then(|mut file| {
             let mut progress = |read| progress(before + read, total);
             reviewed.read(&mut file, review, zone, &mut progress)?;
             before += file.read();
@@ -71,11 +72,33 @@ pub fn review(
     reviewed
 }
 
-fn open(path: &Path) -> Vec<Result<LogFile, LogReaderError>> {
-    match path == Path::new("-") {
-        true => vec![log_reader::standard_input()],
-        false => log_reader::open(path),
+/// What is read in turn.
+enum Found {
+    StandardInput,
+    File(Pending),
+}
+
+impl Found {
+    fn size(&self) -> Option<u64> {
+        match self {
+            Self::StandardInput => None,
+            Self::File(file) => file.size,
+        }
     }
+
+    fn open(self) -> Result<LogFile, LogReaderError> {
+        match self {
+            Self::StandardInput => log_reader::standard_input(),
+            Self::File(file) => file.open(),
+        }
+    }
+}
+
+fn find(finder: &mut Finder, path: &Path) -> Vec<Result<Found, LogReaderError>> {
+    if path == Path::new("-") {
+        return vec![Ok(Found::StandardInput)];
+    }
+    finder.find(path).into_iter().map(|file| file.map(Found::File)).collect()
 }
 
 fn trouble(error: &LogReaderError) -> Trouble {

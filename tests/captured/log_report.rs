@@ -160,6 +160,36 @@ fn the_hour_that_comes_twice() {
     }
 }
 
+/// However it is named, and whatever lies beside it.
+#[test]
+fn each_file_counts_once() {
+    let room = Room::new();
+    let line = "2007-11-27T23:40:34Z - 16 connections from 192.0.2.1\n";
+    for name in ["t.log", "t.log.1", "t-8443.log"] {
+        room.write(name, line);
+    }
+    // One that is being compressed.
+    room.write("t.log.1.gz", &gzip(line.as_bytes())[..20]);
+    assert!(Command::new("mkfifo").arg(room.path("t.log.2")).status().unwrap().success());
+    let count = |args: &str| {
+        let args: Vec<_> = args.split(' ').collect();
+        let ran = report(&room, &[&["--output", "csv"], &args[..]].concat());
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{args:?}");
+        ran.stdout.lines().nth(1).unwrap().split(',').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(count("-l t.log"), "2");
+    assert_eq!(count("-l t.log -l t.log"), "2");
+    assert_eq!(count("-l t.log -l t.log.1"), "2");
+    assert_eq!(count("-l t.log.1 -l ./t.log -l t-8443.log"), "3");
+    for n in 3..200 {
+        room.write(&format!("t.log.{n}"), line);
+    }
+    let script = "ulimit -n 100; exec \"$0\" report -l t.log --output csv";
+    let ran = run(&mut room.program("sh", &["-c", script, LOG]));
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    assert!(ran.stdout.contains("\n192.0.2.1,199,16,"), "{ran:?}");
+}
+
 #[test]
 fn a_duration_ago() {
     let room = Room::new();
