@@ -14,12 +14,18 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{Access, Mode, OFlags},
     io::Errno,
 };
 
 /// What a log is made with, whatever the umask is.
 const MODE: Mode = Mode::from_raw_mode(0o640);
+/// How it is opened: without waiting for the other end of a pipe.
+const FLAGS: OFlags = OFlags::RDWR
+    .union(OFlags::APPEND)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
 /// What a line that lacks its end is given for one. A bare line end would make
 /// a whole line of it, with half an address for somebody to be shut out by.
 const CUT: &str = " [cut off]\n";
@@ -113,6 +119,27 @@ pub fn append(path: &Path, line: &str, deadline: Instant) -> Result<(), LogFileE
     }
 }
 
+/// Whether a line could be appended, and the log be made where there is none.
+///
+/// # Errors
+///
+/// Where it could not: better known before there is an alert to log.
+pub fn probe(path: &Path, deadline: Instant) -> Result<(), LogFileError> {
+    match attempt(path, deadline, open_or_could_make)? {
+        Some(file) => regular(file, path).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn open_or_could_make(path: &Path) -> Result<Option<File>, Errno> {
+    match rustix::fs::open(path, FLAGS, MODE) {
+        Err(Errno::NOENT) => {}
+        opened => return opened.map(|file| Some(File::from(file))),
+    }
+    let to_make = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::access(folder(path), to_make).map(|()| None)
+}
+
 /// One `write`, again only where a signal came before it began.
 fn write(mut file: &File, text: &str) -> io::Result<usize> {
     loop {
@@ -137,7 +164,7 @@ fn is_cut(file: &File) -> io::Result<bool> {
 fn lock(path: &Path, deadline: Instant) -> Result<File, LogFileError> {
     let failed = |source| LogFileError::File { action: "lock", path: path.to_owned(), source };
     let mut pause = Duration::from_micros(100);
-    let mut file = open(path)?;
+    let mut file = open(path, deadline)?;
     loop {
         match file.try_lock() {
             Ok(()) if is_at(&file, path) => return Ok(file),
@@ -147,7 +174,7 @@ fn lock(path: &Path, deadline: Instant) -> Result<File, LogFileError> {
             }
             // One that was rotated while it was waited for may be compressed by
             // now, and the line would be in no file.
-            Ok(()) => file = open(path)?,
+            Ok(()) => file = open(path, deadline)?,
             Err(TryLockError::WouldBlock) => {
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(10));
@@ -163,12 +190,21 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Opens the log, and makes it where there is none.
-fn open(path: &Path) -> Result<File, LogFileError> {
+fn open(path: &Path, deadline: Instant) -> Result<File, LogFileError> {
+    regular(attempt(path, deadline, open_or_make)?, path)
+}
+
+/// Opens the log by `how`, again where it is being rotated.
+fn attempt<T>(
+    path: &Path,
+    deadline: Instant,
+    how: impl Fn(&Path) -> Result<T, Errno>,
+) -> Result<T, LogFileError> {
     let failed = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
     let not_a_file = |what| LogFileError::NotAFile { path: path.to_owned(), what };
-    let until = Instant::now() + ROTATION;
-    let file = loop {
-        match open_or_make(path) {
+    let until = deadline.min(Instant::now() + ROTATION);
+    loop {
+        match how(path) {
             Err(Errno::ACCESS) if is_missing(path) && Instant::now() < until => {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -178,12 +214,16 @@ fn open(path: &Path) -> Result<File, LogFileError> {
             Err(Errno::ISDIR) => return Err(not_a_file("a folder")),
             Err(Errno::NXIO) => return Err(not_a_file("no regular file")),
             Err(errno) => return Err(failed(errno.into())),
-            Ok(file) => break file,
+            Ok(opened) => return Ok(opened),
         }
-    };
+    }
+}
+
+fn regular(file: File, path: &Path) -> Result<File, LogFileError> {
+    let failed = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
     match file.metadata().map_err(failed)?.is_file() {
         true => Ok(file),
-        false => Err(not_a_file("no regular file")),
+        false => Err(LogFileError::NotAFile { path: path.to_owned(), what: "no regular file" }),
     }
 }
 
@@ -192,16 +232,13 @@ fn is_missing(path: &Path) -> bool {
 }
 
 fn open_or_make(path: &Path) -> Result<File, Errno> {
-    // Without waiting for the other end of a pipe.
-    let flags =
-        OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, MODE) {
+    match rustix::fs::open(path, FLAGS, MODE) {
         Err(Errno::NOENT) => {}
         opened => return opened.map(File::from),
     }
-    match rustix::fs::open(path, flags | OFlags::CREATE | OFlags::EXCL, MODE) {
+    match rustix::fs::open(path, FLAGS | OFlags::CREATE | OFlags::EXCL, MODE) {
         // Somebody else was first.
-        Err(Errno::EXIST) => rustix::fs::open(path, flags, MODE).map(File::from),
+        Err(Errno::EXIST) => rustix::fs::open(path, FLAGS, MODE).map(File::from),
         Err(errno) => Err(errno),
         Ok(made) => {
             rustix::fs::fchmod(&made, MODE)?;

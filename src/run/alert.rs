@@ -69,7 +69,13 @@ pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
 /// Tells everybody who asked to be told, and adds to `report` what came of it.
 pub(super) fn tell(told: &Alerts, memory: &Memory, deadline: Instant, report: &mut Report) {
     if let Some(log) = &told.log {
-        let trouble = write_all(log, &report.alerts, deadline).err();
+        let outcome = match (&log.sink, &report.alerts[..]) {
+            (Sink::File(path), []) => {
+                log_file::probe(path, deadline).map_err(|error| trouble(&error, error.advice()))
+            }
+            (_, alerts) => write_all(log, alerts, deadline),
+        };
+        let trouble = outcome.err();
         report.troubles.extend(trouble);
     }
     if let Some(order) = &told.mail {
