@@ -1,7 +1,10 @@
 //! `topip_log`: its commands, and how it ends.
 use std::ffi::OsString;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{
+    Parser,
+    error::{ContextKind, ErrorKind},
+};
 
 use super::{
     Answer, Applet, Failure, Invocation,
@@ -23,7 +26,7 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
     let program = OsString::from(Applet::Log.name());
     let args = std::iter::once(program).chain(invocation.args.iter().cloned());
     match LogArgs::try_parse_from(args) {
-        Err(error) => misused(&error),
+        Err(error) => misused(&error, &invocation.args),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
             report::answer(&args, invocation)
         }
@@ -37,7 +40,7 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
     }
 }
 
-fn misused(error: &clap::Error) -> Answer {
+fn misused(error: &clap::Error, args: &[OsString]) -> Answer {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Answer {
             output: error.render().to_string(),
@@ -46,8 +49,25 @@ fn misused(error: &clap::Error) -> Answer {
             until: None,
         };
     }
-    let more = vec!["See topip_log --help, or topip_log(1).".to_owned()];
+    let help = "See topip_log --help, or topip_log(1).".to_owned();
+    let more = hint(error, args).into_iter().chain([help]).collect();
     Answer { exit_code: USAGE, ..failed(&Failure::new(&usage::misuse(error), more)) }
+}
+
+/// What somebody meant by a word that is no option.
+fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let word = match error.kind() {
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        _ => return None,
+    };
+    let word = error.get(word)?.to_string();
+    let is_report = args.first().is_some_and(|first| first == "report");
+    match is_report {
+        _ if word.starts_with('-') => None,
+        true => Some(format!("A log is named by --log {word}")),
+        false => Some("The commands are record, report and watch.".to_owned()),
+    }
 }
 
 /// The answer where nothing came of it.

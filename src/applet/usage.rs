@@ -29,6 +29,9 @@ pub(super) fn misuse(error: &clap::Error) -> String {
         (ErrorKind::ArgumentConflict, _) => {
             let prior = context(ContextKind::PriorArg).unwrap_or_default();
             let prior = prior.split_whitespace().next().unwrap_or_default();
+            if let Some(command) = context(ContextKind::InvalidSubcommand) {
+                return format!("{prior} goes after {command}");
+            }
             format!("{option} cannot be used with {prior}")
         }
         _ => {

@@ -53,6 +53,11 @@ fn every_format_and_silence() {
         "-l report",
         "--log-format xml",
         "recrod",
+        "help",
+        "-l a.log report",
+        "report a.log",
+        "report -l syslog",
+        "report -l ./syslog",
         "--input listing -t 0",
     ] {
         let args: Vec<_> = args.split(' ').collect();
@@ -305,9 +310,17 @@ fn the_check_logs_too_and_is_never_better_for_a_log_that_fails() {
         "Make the folder none",
     ];
     assert_eq!(lines, told);
-    // No alert, no need for a log.
+    // Before there is an alert, and without making the log.
     room.write("listing", listing(&[("203.0.113.7", 3)]));
-    assert_eq!(check(&["-l", "none/log"]).code, Some(0));
+    let ran = check(&["-l", "none/log"]);
+    assert_ne!(ran.code, Some(0));
+    assert!(ran.stdout.contains("annot open the log none/log"), "{}", ran.stdout);
+    assert_eq!(check(&["-l", "later"]).code, Some(0));
+    assert!(!room.path("later").exists());
+    assert_eq!(check(&["-l", "log"]).code, Some(0));
+    let ran = record(&room, &["-l", "."]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(1), ""));
+    assert!(ran.stderr.starts_with("topip_log: cannot write the log .: it is a folder"));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `topip_log report`: whom the alerts of a log are about.
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
     applet::{
@@ -41,6 +44,15 @@ pub(super) fn answer(args: &ReportArgs, invocation: &Invocation) -> Answer {
 }
 
 fn review(args: &ReportArgs, invocation: &Invocation) -> Result<Review, Failure> {
+    if let Some(daemon) = args.log.iter().find(|log| is_daemon(log)) {
+        let more = vec![
+            "If it was logged as JSON: journalctl -t topip -o cat | topip_log report --log -"
+                .to_owned(),
+        ];
+        let daemon = daemon.display();
+        let problem = format!("{daemon} is a daemon; a file of that name is ./{daemon}");
+        return Err(Failure::new(&problem, more));
+    }
     let seconds = |moment| seconds(moment, invocation.now);
     let (since, until) =
         (args.since.map(seconds).transpose()?, args.until.map(seconds).transpose()?);
@@ -52,6 +64,11 @@ fn review(args: &ReportArgs, invocation: &Invocation) -> Result<Review, Failure>
     }
     let grouping = Grouping { bits4: args.prefix4, bits6: args.prefix6 };
     Ok(Review { logs: args.log.clone(), since, until, grouping })
+}
+
+/// Whether `record` would take that for a daemon.
+fn is_daemon(log: &Path) -> bool {
+    ["syslog", "journald"].iter().any(|daemon| log == Path::new(daemon))
 }
 
 /// A moment in seconds since 1970-01-01 UTC; the first of two, where the clocks
