@@ -9,7 +9,7 @@ use crate::{evidence::Evidence, network::Network, tally::Peer};
 
 mod parse;
 
-pub use parse::{Clock, LineError};
+pub use parse::{Clock, LineError, moments};
 
 /// How many ports of an address a line names: who has thousands has no more
 /// to tell, and a line has to stay one that every reader takes.

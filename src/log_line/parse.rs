@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Days, FixedOffset, NaiveDateTime, TimeDelta, TimeZone};
 use serde::Deserialize;
 
-use crate::{local_time, network::Network};
+use crate::network::Network;
 
 use super::{Entry, HERE, is_in_name};
 
@@ -93,7 +93,7 @@ impl<Z: TimeZone> Clock<Z> {
         let form = "%a %b %e %H:%M:%S %Y";
         let naive = NaiveDateTime::parse_from_str(text, form).map_err(|_| LineError::Time)?;
         let is_late = |it| self.last.is_none_or(|last| it + DISORDER >= last);
-        match local_time::moments(&self.zone, &naive) {
+        match moments(&self.zone, &naive) {
             Some((first, _)) if is_late(first) => Ok(first),
             Some((_, last)) => Ok(last),
             None => self.leapt(naive).ok_or(LineError::Time),
@@ -104,9 +104,21 @@ impl<Z: TimeZone> Clock<Z> {
     /// before: somebody wrote it whose zone is not this one.
     fn leapt(&self, naive: NaiveDateTime) -> Option<DateTime<FixedOffset>> {
         let day = Days::new(1);
-        let (before, _) = local_time::moments(&self.zone, &naive.checked_sub_days(day)?)?;
+        let (before, _) = moments(&self.zone, &naive.checked_sub_days(day)?)?;
         before.checked_add_days(day)
     }
+}
+
+/// When the clocks of `zone` show `local`: the first time and the last, which
+/// differ in the hour that comes twice in autumn. Never, where they leap over it.
+pub fn moments(
+    zone: &impl TimeZone,
+    local: &NaiveDateTime,
+) -> Option<(DateTime<FixedOffset>, DateTime<FixedOffset>)> {
+    let found = zone.from_local_datetime(local).map(|it| it.fixed_offset());
+    // Which of two is the earlier, chrono does not tell reliably.
+    let (one, other) = (found.earliest()?, found.latest()?);
+    Some((one.min(other), one.max(other)))
 }
 
 fn rfc3339(text: &str) -> Result<DateTime<FixedOffset>, LineError> {

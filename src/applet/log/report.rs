@@ -9,7 +9,7 @@ use crate::{
         Answer, Failure, Invocation,
         args::{Moment, Output, ReportArgs},
     },
-    deliver, local_time,
+    deliver, local_time, log_line,
     offenders::Grouping,
     report::{self, Picture, Trouble},
     run::{self, Review, Reviewed},
@@ -79,7 +79,7 @@ fn seconds(moment: Moment, now: Duration) -> Result<i64, Failure> {
         Moment::Ago(ago) => Ok(now.saturating_sub_unsigned(ago.as_secs())),
         Moment::Exact(exact) => Ok(exact.timestamp()),
         Moment::Local(local) => {
-            let found = local_time::moments(&local_time::zone(), &local);
+            let found = log_line::moments(&local_time::zone(), &local);
             found.map(|(first, _)| first.timestamp()).ok_or_else(|| {
                 let more = vec!["The clocks leap over it: name an hour later.".to_owned()];
                 Failure::new(&format!("there is no {local} here"), more)
