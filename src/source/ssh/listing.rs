@@ -126,7 +126,6 @@ impl Listing {
             }
             let more = self.pending.len() < BANNER && self.more()?;
             if !more {
-                self.end = self.pending.len();
                 let text = String::from_utf8_lossy(&self.pending);
                 let line = text.lines().map(str::trim).find(|line| !line.is_empty());
                 self.first = line.map(|line| line.chars().take(120).collect());
@@ -178,23 +177,33 @@ impl Listing {
         while self.start == self.end {
             match self.body {
                 Body::Done => return Ok(()),
-                Body::Raw => {
-                    if self.end < self.pending.len() || self.more()? {
-                        self.end = self.pending.len();
-                        // Then it is the script after all, behind a banner.
-                        if memchr::memmem::find(&self.pending, b"\ntopip-begin ").is_some() {
-                            let problem = "its shell prints more than 64 KiB before the listing";
-                            return Err(self.broken(problem));
-                        }
-                    } else {
-                        self.body = Body::Done;
-                        return match self.remote.end()? {
-                            Ok(()) => Ok(()),
-                            Err(problem) => Err(self.broken(&problem)),
-                        };
-                    }
-                }
+                Body::Raw => self.next_raw()?,
                 Body::Marked { .. } => self.next_lines()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes whole lines of what has no marks, and at the end what is left.
+    fn next_raw(&mut self) -> io::Result<()> {
+        let rest = &self.pending[self.start..];
+        let whole = memchr::memrchr(b'\n', rest).map_or(0, |last| last + 1);
+        // No line of a listing is so long: it will be unreadable.
+        let length = if whole == 0 && rest.len() > BANNER { rest.len() } else { whole };
+        if line_with(&rest[..length], BEGIN).is_some() {
+            // Then it is the script after all, behind a banner.
+            return Err(self.broken("its shell prints more than 64 KiB before the listing"));
+        }
+        if length > 0 {
+            self.end = self.start + length;
+        } else if !self.more()? {
+            if self.start < self.pending.len() {
+                self.end = self.pending.len();
+                return Ok(());
+            }
+            self.body = Body::Done;
+            if let Err(problem) = self.remote.end()? {
+                return Err(self.broken(&problem));
             }
         }
         Ok(())
