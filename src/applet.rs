@@ -189,7 +189,7 @@ fn panicked(applet: Applet, failure: &Failure) -> Answer {
 }
 
 /// How long somebody who reads is waited for, however late it is.
-const LAST_MOMENT: Duration = Duration::from_millis(100);
+const LAST_MOMENT: Duration = Duration::from_millis(150);
 
 /// An answer that cannot be given is no OK; nor is one that nobody takes.
 ///

@@ -16,6 +16,9 @@ use super::{
     target, usage,
 };
 
+/// What a pipe takes at once (pipe(7)).
+const A_PIPE: usize = 64 * 1024;
+
 /// Checks as it is asked to.
 pub(super) fn answer(invocation: &Invocation) -> Answer {
     let program = OsString::from(Applet::Check.name());
@@ -69,6 +72,10 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
         until: None,
     };
     let answer = match in_time::told(sample, asked, invocation, tell) {
+        // There is no time left to give the whole of it, and a part is no answer.
+        Ok(answer) if answer.output.len() > A_PIPE && in_time::is_over(timeout, invocation) => {
+            failed(&in_time::too_long(timeout), timeout.status, form)
+        }
         Ok(answer) => answer,
         Err(failure) => {
             let status = if failure.is_late { timeout.status } else { Status::Unknown };

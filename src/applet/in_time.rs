@@ -78,6 +78,16 @@ pub(super) fn told<T: Send + 'static>(
     outcome.unwrap_or_else(|_| Err(late(after, progress.stage(), input)))
 }
 
+/// Whether the time is up.
+pub(super) fn is_over(timeout: Timeout, invocation: &Invocation) -> bool {
+    invocation.started.elapsed() > timeout.after
+}
+
+/// Why there is no answer where there was one, too long to be given in time.
+pub(super) fn too_long(timeout: Timeout) -> Failure {
+    late(timeout.after, Stage::Reporting, None)
+}
+
 fn late(after: Duration, stage: Stage, input: Option<PathBuf>) -> Failure {
     let doing = match (stage, input) {
         (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),

@@ -136,8 +136,8 @@ fn a_long_answer_is_whole_or_none() {
                 let message = object["message"].as_str().unwrap();
                 assert!(message.starts_with("no answer within 1 s, while "), "{message}");
                 assert_eq!((seconds, ran.code), (1, Some(2)));
-                // Half a second is what an answer may be late.
-                assert!(ran.took.as_millis() < 1500, "{:?}", ran.took);
+                // To tell all of it takes many times that.
+                assert!(ran.took.as_millis() < 2500, "{:?}", ran.took);
             }
         }
     }
