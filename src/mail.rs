@@ -4,7 +4,7 @@
 //! here, since lettre's own waits anew for each piece that comes, keeps a line
 //! that never ends in memory, goes on with what was sent in clear before TLS,
 //! and gives up on all recipients for one that is refused.
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Instant};
+use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
 
 use crate::{report::Letter, secret::Secret};
 
@@ -113,15 +113,6 @@ pub struct Login {
     pub user: String,
     /// Password.
     pub password: Secret,
-}
-
-impl Server {
-    /// Whether `host` is this machine.
-    #[must_use]
-    pub fn is_here(host: &str) -> bool {
-        let is_loopback = host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
-        host == "localhost" || is_loopback
-    }
 }
 
 impl fmt::Display for Server {

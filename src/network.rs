@@ -79,6 +79,14 @@ impl From<Network> for String {
     }
 }
 
+/// Whether a host, by name or address and without brackets, is this one by
+/// whatever name every host has for itself.
+#[must_use]
+pub fn is_this_host(host: &str) -> bool {
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
+    host == "localhost" || is_loopback
+}
+
 /// Why a text is no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {

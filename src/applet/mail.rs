@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     mail::{self, Envelope, Login, Server, Tls, Transport},
+    network::is_this_host,
     run::{MailOrder, Target, chain},
     secret_file,
     source::Source,
@@ -67,7 +68,7 @@ fn transport(args: &MailArgs) -> Result<Transport, Failure> {
 /// server nobody listens in between, and the certificate that it offers is
 /// mostly one that it made itself.
 fn fit(asked: Option<Tls>, name: &ServerName) -> Tls {
-    match (asked, &name.user, Server::is_here(&name.host)) {
+    match (asked, &name.user, is_this_host(&name.host)) {
         (None | Some(Tls::Offered), Some(_), _) => Tls::Required,
         (Some(tls), ..) => tls,
         (None, None, true) => Tls::None,

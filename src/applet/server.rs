@@ -1,6 +1,8 @@
 //! Servers as they are named on a command line: `[USER@]HOST[:PORT]`.
 use std::{net::IpAddr, str::FromStr};
 
+use crate::network::is_this_host;
+
 /// A server, as it is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerName {
@@ -13,9 +15,7 @@ pub(super) struct ServerName {
 impl ServerName {
     /// Whether it is this machine, which needs no login.
     pub(super) fn is_here(&self) -> bool {
-        let is_loopback =
-            self.host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
-        self.user.is_none() && self.port.is_none() && (self.host == "localhost" || is_loopback)
+        self.user.is_none() && self.port.is_none() && is_this_host(&self.host)
     }
 }
 
