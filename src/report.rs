@@ -21,7 +21,7 @@ pub use log::{Picture, complaint, offenders_as_csv, offenders_as_json, offenders
 pub use mail::{Letter, alert, recovery};
 pub use nagios::{failure, nagios};
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
-pub use sentence::{earlier, left_out};
+pub use sentence::{earlier, left_out, span};
 pub use watch::{Row, Watched, line, screen};
 
 /// How many peers are named unless all are asked for.
@@ -42,7 +42,7 @@ pub struct Report {
     /// What could not be seen or kept: each makes the outcome at least UNKNOWN.
     pub troubles: Vec<Trouble>,
     /// Whether all that was to be counted was, and no more: what went wrong, if
-    /// anything did, is about the state file.
+    /// anything did, is about the state file, the log or a mail.
     pub is_whole: bool,
     /// Whether connections counted that should not have: then nobody can be
     /// blamed, and the outcome is UNKNOWN at the worst.

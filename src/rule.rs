@@ -69,7 +69,7 @@ pub fn judge(sample: &Sample, history: &History, rule: &Rule) -> Verdict {
     #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
     let max = sample.summary.max as f64;
 
-    let over = max > limit.connections;
+    let over = limit.is_exceeded_by(sample.summary.max);
     let trigger = match over {
         false => Status::Ok,
         true if row >= rule.consecutive => Status::Critical,

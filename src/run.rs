@@ -61,7 +61,7 @@ pub struct Check {
     pub state: Place,
     /// Who is told where the verdict is an alert.
     pub alerts: Alerts,
-    /// Until when a lock may be waited for.
+    /// Until when the targets, names of hosts, a lock and a log are waited for.
     pub deadline: Instant,
 }
 

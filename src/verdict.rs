@@ -83,6 +83,16 @@ pub struct Limit {
     pub is_floor: bool,
 }
 
+impl Limit {
+    /// Whether so many connections are over it; at the limit they are not.
+    #[must_use]
+    pub fn is_exceeded_by(&self, connections: u64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+        let connections = connections as f64;
+        connections > self.connections
+    }
+}
+
 /// What a limit follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {

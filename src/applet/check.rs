@@ -59,7 +59,7 @@ fn form_asked_for(args: &[OsString]) -> Form {
 fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
     let CheckArgs { sample, alerting, verbose, output: form, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
-    let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
+    let listed = Listed::by(verbosity);
     let timeout = target::timeout(&sample, invocation);
     let asked = Asked { applet: Applet::Check, listed, alerting: Some(alerting) };
     let tell = move |report: Report| Answer {

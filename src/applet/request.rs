@@ -10,7 +10,7 @@ use crate::{
     filter::{DEFAULT_EXCLUDES, IpFamily, Selection},
     network::Network,
     range::Range,
-    report::LISTED,
+    report::{LISTED, Verbosity},
     rule::{Rule, Trigger},
     run::{Alerts, Check, Log, Target},
     state_file::Place,
@@ -30,6 +30,13 @@ pub(super) enum Listed {
     Some,
     /// Every one.
     All,
+}
+
+impl Listed {
+    /// Those that an answer of this verbosity may name.
+    pub(super) fn by(verbosity: Verbosity) -> Self {
+        if verbosity >= Verbosity::Everything { Self::All } else { Self::Some }
+    }
 }
 
 /// What a program asks for beside what the options of the sample do.

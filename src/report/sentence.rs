@@ -175,10 +175,12 @@ pub(super) fn share((server, connections): &(String, u64)) -> String {
 }
 
 /// So many seconds, in the largest unit that is not too coarse.
-fn span(seconds: u64) -> String {
+#[must_use]
+pub fn span(seconds: u64) -> String {
     match seconds {
-        0..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
+        0..120 => format!("{seconds} s"),
+        3600 | 7200..172_800 => format!("{} h", seconds / 3600),
+        120..7200 => format!("{} min", seconds / 60),
         _ => format!("{} days", seconds / 86_400),
     }
 }
@@ -253,8 +255,7 @@ pub(super) fn explanation(report: &Report, view: &View) -> Vec<String> {
     let mut lines = Vec::new();
     if sample.addresses > 0 {
         lines.extend(rule_said(sample, is_top, &verdict.limit, ""));
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
-        let over = sample.summary.max as f64 > verdict.beside.connections;
+        let over = verdict.beside.is_exceeded_by(sample.summary.max);
         let would = if over { WOULD } else { WOULD_NOT };
         lines.extend(rule_said(sample, is_top, &verdict.beside, would));
     }
@@ -272,7 +273,8 @@ pub(super) fn blind_sides(report: &Report) -> Vec<String> {
 /// Where the rule is blind to what it should see: a top address that is above
 /// the floor, and could not be over the limit whatever it did.
 fn blind_side(report: &Report, view: &View) -> Option<String> {
-    let (View { sample, verdict, .. }, rule) = (view, &report.rule);
+    let View { sample, verdict, .. } = view;
+    let rule = &report.rule;
     let Trigger::Stddev(times) = rule.trigger else {
         return None;
     };
@@ -364,4 +366,25 @@ fn first_sample(first: FirstSample) -> String {
 /// Whether an explanation of the status is due without being asked for.
 pub(super) fn wants_explaining(status: Status) -> bool {
     status != Status::Ok
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (90, "90 s"),
+            (120, "2 min"),
+            (3600, "1 h"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (86_400, "24 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
 }

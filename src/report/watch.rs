@@ -77,8 +77,7 @@ fn peers(report: &Report, changes: Option<&[i64]>, width: usize) -> Vec<Row> {
             sentence::ports(peer),
             sentence::states(peer),
         );
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
-        let is_over = peer.connections as f64 > view.verdict.limit.connections;
+        let is_over = view.verdict.limit.is_exceeded_by(peer.connections);
         rows.push(row(&text, width, is_over));
     }
     rows

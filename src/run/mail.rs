@@ -78,17 +78,8 @@ fn held_back(order: &MailOrder, mails: &Mails, report: &Report) -> Option<String
         Some((network, about.find(|mailed| mailed.network == *network)?))
     })?;
     let ago = when(report).saturating_sub(mailed.when);
-    let remind = span(order.remind.as_secs());
+    let remind = report::span(order.remind.as_secs());
     Some(format!("Mail: about {network} sent {ago} s ago already; again after {remind}"))
-}
-
-/// A span of time as `--remind` takes it.
-fn span(seconds: u64) -> String {
-    match seconds {
-        seconds if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
-        seconds if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        seconds => format!("{seconds} s"),
-    }
 }
 
 fn due(order: &MailOrder, mails: &Mails, report: &Report) -> Option<Due> {
@@ -180,17 +171,5 @@ fn refused((to, reply): (String, String)) -> Trouble {
     Trouble {
         problem: format!("mail to {to} was refused: {reply}"),
         advice: Some("The others have got it. See the log of the mail server.".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans() {
-        for (seconds, expected) in [(3600, "1 h"), (90, "90 s"), (120, "2 min"), (86_400, "24 h")] {
-            assert_eq!(span(seconds), expected);
-        }
     }
 }

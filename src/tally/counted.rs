@@ -14,6 +14,7 @@ use super::{KEY6, address4, address6, key4, key6};
 pub struct Counted {
     v4: Vec<(u64, u32)>,
     v6: Vec<([u8; KEY6], u32)>,
+    addresses: u64,
 }
 
 /// A peer and its connections.
@@ -75,13 +76,15 @@ struct Count {
 impl Counted {
     /// Takes what was counted, each in order.
     pub(super) fn new(v4: Vec<(u64, u32)>, v6: Vec<([u8; KEY6], u32)>) -> Self {
-        Self { v4, v6 }
+        let mut counted = Self { v4, v6, addresses: 0 };
+        counted.addresses = counted.by_address().count() as u64;
+        counted
     }
 
     /// How many addresses have connections.
     #[must_use]
     pub fn addresses(&self) -> u64 {
-        self.by_address().count() as u64
+        self.addresses
     }
 
     /// The counts of all peers, highest first.

@@ -18,7 +18,7 @@ use super::{COULD_NOT, failed};
 pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
     let RecordArgs { sample, alerting, verbose, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
-    let listed = if verbosity >= Verbosity::Everything { Listed::All } else { Listed::Some };
+    let listed = Listed::by(verbosity);
     let until = in_time::until(target::timeout(&sample, invocation), invocation);
     let format = alerting.log_format.into();
     // It is there to log, wherever.
