@@ -4,5 +4,5 @@ use std::process::ExitCode;
 use topip::applet::{self, Applet};
 
 fn main() -> ExitCode {
-    applet::main(Applet::Check)
+    applet::main(Applet::Check, None)
 }

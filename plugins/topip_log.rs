@@ -4,5 +4,5 @@ use std::process::ExitCode;
 use topip::applet::{self, Applet};
 
 fn main() -> ExitCode {
-    applet::main(Applet::Log)
+    applet::main(Applet::Log, None)
 }

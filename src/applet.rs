@@ -23,6 +23,7 @@ mod in_time;
 mod log;
 mod mail;
 mod munin;
+mod reach;
 mod request;
 mod server;
 mod target;
@@ -31,6 +32,7 @@ mod value;
 
 pub use args::{command, manual_options};
 pub use munin::munin_variables;
+pub use reach::Reach;
 
 /// The programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +92,14 @@ pub struct Invocation {
     pub shows_errors: bool,
     /// How wide the terminal is that shows standard output, if any does.
     pub columns: Option<u16>,
+    /// What this executable has to reach beyond this machine, if it has.
+    reach: Option<Reach>,
 }
 
 impl Invocation {
     /// This process's own.
     #[expect(clippy::disallowed_methods, reason = "this is where they become values")]
-    fn of_this_process() -> Self {
+    fn of_this_process(reach: Option<Reach>) -> Self {
         let mut args = std::env::args_os();
         let name = args.next().unwrap_or_default();
         let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -106,7 +110,7 @@ impl Invocation {
         let shows_errors = std::io::stderr().is_terminal();
         let columns = terminal::columns();
         let (args, started) = (args.collect(), Instant::now());
-        Self { name, args, env, now, started, has_terminal, shows_errors, columns }
+        Self { name, args, env, now, started, has_terminal, shows_errors, columns, reach }
     }
 
     /// A variable of the environment, where it is set to anything.
@@ -157,10 +161,11 @@ impl Failure {
     }
 }
 
-/// Runs this process as the program that its name says, or as `built_as`.
+/// Runs this process as the program that its name says, or as `built_as`. Without a
+/// `reach` of its own, it goes on as `topip-remote` where it needs one.
 #[must_use]
-pub fn main(built_as: Applet) -> ExitCode {
-    let invocation = Invocation::of_this_process();
+pub fn main(built_as: Applet, reach: Option<Reach>) -> ExitCode {
+    let invocation = Invocation::of_this_process(reach);
     // What a panic has to say goes into the answer, not to standard error.
     panic::set_hook(Box::new(|_| {}));
     // Where that cannot be had, only such a limit would tell.

@@ -37,6 +37,7 @@ pub mod resolve;
 pub mod secret_file;
 pub mod account;
 pub mod command_line;
+pub mod hand_over;
 pub mod terminal;
 pub mod signals;
 pub mod state_file;

@@ -135,7 +135,12 @@ pub struct Delivered {
     pub refused: Vec<(String, String)>,
 }
 
-/// Sends `letter`, written `when` seconds after 1970-01-01 UTC.
+/// Sends a letter: a value, so that an executable in which nobody gives one links
+/// nothing of TLS.
+pub type Post = fn(&Transport, &Envelope, &Letter, u64, Instant) -> Result<Delivered, MailError>;
+
+/// Sends `letter`, written `when` seconds after 1970-01-01 UTC. Whoever names this
+/// function links OpenSSL.
 ///
 /// # Errors
 ///

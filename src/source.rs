@@ -13,10 +13,10 @@ mod netlink;
 mod proc;
 mod ssh;
 
-pub use ssh::{Credentials, HostKeyPolicy, Server, SshError};
+pub use ssh::{Credentials, Dial, HostKeyPolicy, Server, SshError, dial};
 
 /// Where to look.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Source {
     /// This machine, by sock_diag. What the kernel leaves out costs next to
     /// nothing.

@@ -119,12 +119,22 @@ pub fn run(command: &mut Command) -> Ran {
     }
 }
 
-/// Puts the check where any user can run it.
+/// Puts a program where any user can run it, with what it becomes where it reaches
+/// beyond this machine beside it.
+pub fn copy_of(program: &str, to: &Path) {
+    copied(program, to);
+    let remote = Path::new(program).with_file_name("topip-remote");
+    if remote.exists() {
+        copied(remote.to_str().unwrap(), &to.with_file_name("topip-remote"));
+    }
+}
+
+/// Copies an executable.
 ///
 /// By cp(1): were the copy written by this process, another test's child might
 /// still have it open for writing, and nobody could run it.
-pub fn copy_of_the_check(to: &Path) {
-    let copied = Command::new("cp").arg(CHECK).arg(to).status();
+pub fn copied(program: &str, to: &Path) {
+    let copied = Command::new("cp").arg(program).arg(to).status();
     assert!(copied.unwrap().success());
 }
 

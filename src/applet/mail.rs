@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Failure,
+    Failure, Invocation,
     args::{Correspondents, MailArgs, MailServer},
     server::ServerName,
 };
@@ -25,6 +25,7 @@ pub(super) fn order(
     args: &MailArgs,
     targets: &[Target],
     deadline: Instant,
+    invocation: &Invocation,
 ) -> Result<Option<MailOrder>, Failure> {
     let Some(Correspondents { from, to }) = args.alert.clone() else {
         return Ok(None);
@@ -33,6 +34,7 @@ pub(super) fn order(
         let more = vec!["Build it with the feature mail, which is on by default.".to_owned()];
         return Err(Failure::new("this topip was built without mail", more));
     }
+    let post = invocation.reach()?.post;
     Ok(Some(MailOrder {
         envelope: Envelope { from, to },
         transport: transport(args)?,
@@ -40,6 +42,7 @@ pub(super) fn order(
         remind: args.remind,
         recovery: args.recovery,
         deadline,
+        post,
     }))
 }
 

@@ -64,7 +64,7 @@ pub(super) fn check(
     let deadline = invocation.started + timeout.after;
     let deadline = deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline);
     let alerts = match alerting {
-        Some(args) => alerts(args, &targets, deadline)?,
+        Some(args) => alerts(args, &targets, deadline, invocation)?,
         None => Alerts::default(),
     };
     let SampleArgs { look, judging, .. } = args;
@@ -123,11 +123,16 @@ pub(super) fn check(
 }
 
 /// Who is told of an alert.
-fn alerts(args: AlertArgs, targets: &[Target], deadline: Instant) -> Result<Alerts, Failure> {
+fn alerts(
+    args: AlertArgs,
+    targets: &[Target],
+    deadline: Instant,
+    invocation: &Invocation,
+) -> Result<Alerts, Failure> {
     let AlertArgs { log, log_format, mail } = args;
     let format = log_format.into();
     let log = log.map(|sink| Log { sink, format });
-    Ok(Alerts { log, mail: mail::order(&mail, targets, deadline)? })
+    Ok(Alerts { log, mail: mail::order(&mail, targets, deadline, invocation)? })
 }
 
 /// The states that count.

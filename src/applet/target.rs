@@ -11,7 +11,7 @@ use crate::{
     run::{Target, chain},
     secret::Secret,
     secret_file,
-    source::{Credentials, HostKeyPolicy, Server, Source},
+    source::{Credentials, Dial, HostKeyPolicy, Server, Source},
     verdict::Status,
 };
 
@@ -93,6 +93,7 @@ struct Way<'a> {
     credentials: Credentials,
     known_hosts: Vec<PathBuf>,
     patience: Duration,
+    dial: Dial,
 }
 
 impl<'a> Way<'a> {
@@ -105,6 +106,7 @@ impl<'a> Way<'a> {
             let more = vec!["Build it with the feature ssh, which is on by default.".to_owned()];
             return Err(Failure::new("this topip was built without SSH", more));
         }
+        let dial = invocation.reach()?.dial;
         let account = account::current();
         if account.is_none()
             && args.login.known_hosts.is_none()
@@ -136,7 +138,7 @@ impl<'a> Way<'a> {
             }
         };
         // Who waits for it stops before that, and can say what it was at.
-        Ok(Self { args, account, credentials, known_hosts, patience: timeout.after })
+        Ok(Self { args, account, credentials, known_hosts, patience: timeout.after, dial })
     }
 
     fn to(&self, name: &ServerName) -> Result<Target, Failure> {
@@ -161,6 +163,7 @@ impl<'a> Way<'a> {
             },
             command: self.args.login.command.clone(),
             patience: self.patience,
+            dial: self.dial,
         };
         Ok(Target { name: server.name(), sources: vec![Source::Ssh(Box::new(server))] })
     }

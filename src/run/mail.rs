@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     history::{Due, Mails, Standing},
-    mail::{self, Delivered, Envelope, MailError, Transport},
+    mail::{Delivered, Envelope, MailError, Post, Transport},
     report::{self, Letter, Report, Trouble},
     state_file::{MailTurn, StateFile, StateFileError},
 };
@@ -29,6 +29,8 @@ pub struct MailOrder {
     pub recovery: bool,
     /// Until when it may take.
     pub deadline: Instant,
+    /// By what it is sent.
+    pub post: Post,
 }
 
 /// Sends the mail that is due, if one is, and adds to `report` what came of it.
@@ -135,8 +137,8 @@ fn perhaps_sent(error: &MailError, again: &str) -> Trouble {
 /// Whether somebody got it, or may have; `again` says when he gets it again.
 fn send(order: &MailOrder, due: Due, mails: &Mails, again: &str, report: &mut Report) -> bool {
     let letter = letter(order, due, mails, report);
-    let MailOrder { transport, envelope, deadline, .. } = order;
-    match mail::send(transport, envelope, &letter, when(report), *deadline) {
+    let MailOrder { transport, envelope, deadline, post, .. } = order;
+    match post(transport, envelope, &letter, when(report), *deadline) {
         Ok(delivered) => {
             report.details.push(told(&letter, envelope, &delivered));
             report.troubles.extend(delivered.refused.into_iter().map(refused));

@@ -29,8 +29,34 @@ mod problem;
 #[cfg(feature = "ssh")]
 mod remote;
 
+/// Reaches a server and starts its listing: a value, so that an executable in which
+/// nobody gives one links nothing of SSH.
+pub type Dial = fn(&Server, &Watch) -> Result<Capture, SshError>;
+
+/// Reaches it by SSH. Whoever names this function links libssh2 and OpenSSL.
+///
+/// # Errors
+///
+/// Where the server gives no listing. No credential is sent to a server whose host
+/// key was refused.
+#[cfg(feature = "ssh")]
+pub fn dial(server: &Server, watch: &Watch) -> Result<Capture, SshError> {
+    connect::capture(server, watch)
+}
+
+/// Reaches nothing: this topip was built without SSH.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(feature = "ssh"))]
+pub fn dial(_server: &Server, watch: &Watch) -> Result<Capture, SshError> {
+    watch.set("nothing");
+    Err(SshError::NotBuilt)
+}
+
 /// A server and how to get there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// Name or address, without brackets.
     pub host: String,
@@ -50,6 +76,8 @@ pub struct Server {
     pub command: Option<String>,
     /// How long the whole may take; what libssh2 can keep to it, does.
     pub patience: Duration,
+    /// By what it is reached.
+    pub dial: Dial,
 }
 
 /// What may prove who one is. All are tried, in this order.
@@ -83,17 +111,8 @@ pub enum HostKeyPolicy {
 
 impl Server {
     /// Logs in and starts the command. Its output is read while it comes.
-    ///
-    /// No credential is sent to a server whose host key was refused.
     pub(super) fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
-        #[cfg(feature = "ssh")]
-        let capture = connect::capture(self, watch);
-        #[cfg(not(feature = "ssh"))]
-        let capture = {
-            watch.set("nothing");
-            Err(SshError::NotBuilt)
-        };
-        match capture {
+        match (self.dial)(self, watch) {
             Ok(capture) => Ok(vec![capture]),
             Err(error) => {
                 let advice = error.advice(self);

@@ -8,13 +8,14 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 37] = [
+const FLOORS: [(&str, u8); 38] = [
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
     ("terminal", 2),
     ("signals", 2),
     ("command_line", 2),
+    ("hand_over", 2),
     ("connection", 0),
     ("capture", 0),
     ("network", 0),

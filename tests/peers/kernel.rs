@@ -16,7 +16,7 @@ use rustix::{
     process::{Resource, Rlimit, setrlimit},
 };
 
-use crate::support::{CHECK, Room, copy_of_the_check, run, skip};
+use crate::support::{CHECK, Room, copy_of, run, skip};
 
 /// Runs `test` on a thread that is in a new network namespace, with loopback
 /// up, and all documentation addresses its own.
@@ -319,7 +319,7 @@ fn an_ordinary_user_sees_the_same(room: &Room, seen: &[String]) {
     const NOBODY: u32 = 65534;
     // Where the tests are built, nobody else may be let in.
     let program = room.path("check_topip");
-    copy_of_the_check(&program);
+    copy_of(CHECK, &program);
     fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = Command::new(program);
     command

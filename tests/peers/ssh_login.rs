@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    CHECK, Ran, copy_of_the_check, run,
+    CHECK, Ran, copy_of, run,
     sshd::{Account, Server, World, is_possible, key},
 };
 
@@ -315,7 +315,7 @@ fn the_usual_names_in_the_home_folder() {
     fs::write(home.join(".ssh/known_hosts"), world.server.known("127.0.0.1")).unwrap();
     world.account.own();
     let program = world.room.path("check");
-    copy_of_the_check(&program);
+    copy_of(CHECK, &program);
     let uid = fs::metadata(home).map(|it| std::os::unix::fs::MetadataExt::uid(&it)).unwrap();
     let mut command = Command::new(program);
     command

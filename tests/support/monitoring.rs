@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Room, copy_of_the_check, daemon::do_run, file};
+use super::{CHECK, Room, copy_of, daemon::do_run, file};
 
 /// What a daemon gets for PATH.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -81,7 +81,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub fn room_of_nagios(folders: &[&str]) -> Room {
     let room = Room::new();
     fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-    copy_of_the_check(&room.path("check_topip"));
+    copy_of(CHECK, &room.path("check_topip"));
     for folder in folders {
         fs::create_dir_all(room.path(folder)).unwrap();
     }

@@ -15,7 +15,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType};
 
-use super::{MUNIN, Ran, Room, run};
+use super::{MUNIN, Ran, Room, copy_of, run};
 
 /// The environment of a daemon.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,12 +49,14 @@ impl Site {
     pub fn new(links: &[&str], settings: &str) -> Self {
         let room = Room::new();
         readable(&room.path("."));
-        for folder in ["etc/plugins", "etc/plugin-conf.d", "lib", "state", "perl/Munin/Common"] {
+        for folder in
+            ["etc/plugins", "etc/plugin-conf.d", "bin", "lib", "state", "perl/Munin/Common"]
+        {
             fs::create_dir_all(room.path(folder)).unwrap();
         }
-        // By cp(1), for the reason that `copy_of_the_check` has.
-        let copied = Command::new("cp").arg(MUNIN).arg(room.path("lib/topip_")).status();
-        assert!(copied.unwrap().success());
+        // As the package has it: the folder of plugins has a link, and nothing else.
+        copy_of(MUNIN, &room.path("bin/munin_topip"));
+        symlink("../bin/munin_topip", room.path("lib/topip_")).unwrap();
         // munin-node-configure knows a plugin by a link into that folder.
         for link in links {
             symlink(room.path("lib/topip_"), room.path("etc/plugins").join(link)).unwrap();
