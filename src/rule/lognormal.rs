@@ -1,5 +1,7 @@
 //! The limit for the top address that follows from the counts of the others,
 //! on the logarithm of the counts.
+use libm::{exp, expm1, log, log1p};
+
 use super::normal::exceeded_with;
 
 /// What the others say of the top one.
@@ -141,9 +143,9 @@ fn of_others(others: &[u64], false_alarm_rate: f64) -> Reach {
     let by_line = Line::through(others).at(highest) - ln(median);
     // Where false alarms are welcome the score can be below 0.
     let above_median = by_line.max(floor * highest).max(0.0);
-    let logarithm = (ln(median) + above_median).min(MOST.ln());
+    let logarithm = (ln(median) + above_median).min(log(MOST));
     Reach {
-        connections: logarithm.exp(),
+        connections: exp(logarithm),
         median,
         scale: if highest > 0.0 { above_median / highest } else { 0.0 },
         set_aside: 0,
@@ -154,7 +156,7 @@ fn of_others(others: &[u64], false_alarm_rate: f64) -> Reach {
 /// `false_alarm_rate`: Φ⁻¹((1 − α)^(1/n)), by way of its distance from 1, which
 /// a float has room for.
 fn highest_score(n: usize, false_alarm_rate: f64) -> f64 {
-    exceeded_with(-((-false_alarm_rate).ln_1p() / float(n as u64)).exp_m1())
+    exceeded_with(-expm1(log1p(-false_alarm_rate) / float(n as u64)))
 }
 
 /// Where the `rank`-th highest of `n` normal values is about, by Blom.
@@ -220,7 +222,7 @@ fn ranks(n: usize) -> impl Iterator<Item = usize> {
 
 /// The logarithm of a count; nobody on the list has none, and 0 is taken for 1.
 fn ln(count: u64) -> f64 {
-    float(count.max(1)).ln()
+    log(float(count.max(1)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]

@@ -1,4 +1,5 @@
 //! The normal distribution, as far as a limit needs it.
+use libm::log;
 
 /// The value that a standard normal variate exceeds with probability `p`,
 /// above 0 and below 1.
@@ -11,7 +12,7 @@ pub(super) fn exceeded_with(p: f64) -> f64 {
         let r = 0.180_625 - q * q;
         return q * ratio(r, &CENTRE);
     }
-    let r = (-p.min(1.0 - p).ln()).sqrt();
+    let r = (-log(p.min(1.0 - p))).sqrt();
     let z = if r <= 5.0 { ratio(r - 1.6, &TAIL) } else { ratio(r - 5.0, &FAR_TAIL) };
     z.copysign(q)
 }
