@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{deliver, signals, terminal, verdict::Status};
+use crate::{deliver, process, signals, terminal, verdict::Status};
 
 mod args;
 mod check;
@@ -100,9 +100,8 @@ impl Invocation {
     /// This process's own.
     #[expect(clippy::disallowed_methods, reason = "this is where they become values")]
     fn of_this_process(reach: Option<Reach>) -> Self {
-        let mut args = std::env::args_os();
-        let name = args.next().unwrap_or_default();
-        let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = called();
+        let args = std::env::args_os().skip(1);
         // Before 1970 a clock is so wrong that 0 is as good.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let env = std::env::vars_os().collect();
@@ -159,18 +158,37 @@ impl Failure {
         let more = "This is a mistake in topip. Please report it with the command line.".to_owned();
         Self::new(&format!("internal error: {text}"), vec![more])
     }
+
+    /// Whoever may start it would read and write, by its options, whatever its
+    /// owner may.
+    fn set_uid() -> Self {
+        let more = "Take the bit from its file (chmod ug-s), and start it as that user: by sudo, \
+                    or as a service of that user.";
+        Self::new("cannot run set-uid or set-gid", vec![more.to_owned()])
+    }
+}
+
+/// What this process is called, without folders.
+#[expect(clippy::disallowed_methods, reason = "the program that it is depends on that")]
+fn called() -> String {
+    let name = std::env::args_os().next().unwrap_or_default();
+    Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Runs this process as the program that its name says, or as `built_as`. Without a
 /// `reach` of its own, it goes on as `topip-remote` where it needs one.
 #[must_use]
 pub fn main(built_as: Applet, reach: Option<Reach>) -> ExitCode {
-    let invocation = Invocation::of_this_process(reach);
     // What a panic has to say goes into the answer, not to standard error.
     panic::set_hook(Box::new(|_| {}));
+    let applet = Applet::by_name(&called()).unwrap_or(built_as);
+    // Options and environment are those of somebody with fewer rights.
+    if process::has_borrowed_rights() {
+        return deliver(panicked(applet, &Failure::set_uid()), applet);
+    }
+    let invocation = Invocation::of_this_process(reach);
     // Where that cannot be had, only such a limit would tell.
     let _ = signals::withstand_file_size_limit();
-    let applet = Applet::by_name(&invocation.name).unwrap_or(built_as);
     let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
         .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));
     deliver(answer, applet)

@@ -38,6 +38,7 @@ pub mod secret_file;
 pub mod account;
 pub mod command_line;
 pub mod hand_over;
+pub mod process;
 pub mod terminal;
 pub mod signals;
 pub mod state_file;

@@ -1,6 +1,6 @@
-//! The tests that see topip from outside, in three rooms: on captured input,
-//! against the real programs and kernel that it works with, and on the house
-//! itself.
+//! The tests that see topip from outside, in four rooms: on captured input,
+//! against the real programs and kernel that it works with, against those who
+//! mean it ill, and on the house itself.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_types,
@@ -10,6 +10,7 @@
 )]
 
 mod captured;
+mod hostile;
 mod house;
 mod peers;
 mod support;

@@ -18,6 +18,7 @@ pub mod nagios;
 pub mod postfix;
 #[cfg(feature = "ssh")]
 pub mod sshd;
+pub mod stranger;
 
 /// The folder of this package.
 pub const HOME: &str = env!("CARGO_MANIFEST_DIR");

@@ -8,7 +8,7 @@ use std::{
 use crate::support::HOME;
 
 /// The floor of each module right below `src`, as ARCHITECTURE.md has them.
-const FLOORS: [(&str, u8); 38] = [
+const FLOORS: &[(&str, u8)] = &[
     ("secret", 0),
     ("secret_file", 2),
     ("account", 2),
@@ -16,6 +16,7 @@ const FLOORS: [(&str, u8); 38] = [
     ("signals", 2),
     ("command_line", 2),
     ("hand_over", 2),
+    ("process", 2),
     ("connection", 0),
     ("capture", 0),
     ("network", 0),
