@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{deliver, process, signals, terminal, verdict::Status};
+use crate::{deliver, process, secret::Secret, signals, terminal, verdict::Status};
 
 mod args;
 mod check;
@@ -73,6 +73,9 @@ impl Applet {
     }
 }
 
+/// The variable that may have the password for servers.
+const PASSWORD: &str = "TOPIP_PASSWORD";
+
 /// All that a program is given from outside.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -80,8 +83,10 @@ pub struct Invocation {
     pub name: String,
     /// The arguments after that.
     pub args: Vec<OsString>,
-    /// The environment.
+    /// The environment, but for the password.
     pub env: Vec<(OsString, OsString)>,
+    /// The password that the environment has.
+    pub password: Option<Secret>,
     /// When it began, since 1970-01-01 UTC.
     pub now: Duration,
     /// The same moment, by a clock that nobody sets.
@@ -104,12 +109,16 @@ impl Invocation {
         let args = std::env::args_os().skip(1);
         // Before 1970 a clock is so wrong that 0 is as good.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let env = std::env::vars_os().collect();
+        // No copy of it is to be where it is not wiped.
+        let (secret, env): (Vec<_>, Vec<_>) =
+            std::env::vars_os().partition(|(name, _)| name == PASSWORD);
+        let secret = secret.into_iter().map(|(_, text)| Secret::of(text));
+        let password = secret.last().filter(|it| !it.reveal().is_empty());
         let has_terminal = std::io::stdin().is_terminal();
         let shows_errors = std::io::stderr().is_terminal();
         let columns = terminal::columns();
         let (args, started) = (args.collect(), Instant::now());
-        Self { name, args, env, now, started, has_terminal, shows_errors, columns, reach }
+        Self { name, args, env, password, now, started, has_terminal, shows_errors, columns, reach }
     }
 
     /// A variable of the environment, where it is set to anything.

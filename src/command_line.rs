@@ -1,4 +1,4 @@
-//! This process's own command line, as other users can see it.
+//! This process's own command line and environment, as others can see them.
 #![expect(clippy::disallowed_methods, reason = "the process's memory is a file")]
 use std::{
     fs::{self, OpenOptions},
@@ -7,7 +7,10 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-/// Overwrites the passwords in the command line that `ps` shows.
+use zeroize::Zeroizing;
+
+/// Overwrites the passwords in the command line that `ps` shows, and in the
+/// environment, which this user's other processes can read.
 ///
 /// They stand there from the start of the process until now, which is long
 /// enough to be read: this makes it shorter, and no more.
@@ -16,9 +19,18 @@ use std::{
 ///
 /// Where the kernel does not let the process write to its own memory that way.
 pub fn wipe_passwords() -> io::Result<()> {
-    let (start, command_line) = (address()?, fs::read("/proc/self/cmdline")?);
-    let memory = OpenOptions::new().write(true).open("/proc/self/mem")?;
-    for password in passwords(&command_line) {
+    let [line, environment] = places()?;
+    let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem")?;
+    let read = |place: &Range<u64>| {
+        // One that grows while it is read would leave copies behind.
+        let length = usize::try_from(place.end - place.start).map_err(io::Error::other)?;
+        let mut text = Zeroizing::new(vec![0; length]);
+        memory.read_exact_at(&mut text, place.start).map(|()| text)
+    };
+    let in_line = passwords(&read(&line)?).into_iter().map(|it| (line.start, it));
+    let variables = variables(&read(&environment)?);
+    let in_environment = variables.into_iter().map(|it| (environment.start, it));
+    for (start, password) in in_line.chain(in_environment) {
         let cover = vec![b'x'; password.len()];
         memory.write_all_at(&cover, start + password.start as u64)?;
     }
@@ -51,16 +63,33 @@ fn passwords(command_line: &[u8]) -> Vec<Range<usize>> {
     found
 }
 
-/// Where the command line is in memory: `arg_start` of proc(5), field 48 of
-/// `stat`.
-fn address() -> io::Result<u64> {
+/// Where they are in an environment. Munin's is that of its option.
+fn variables(environment: &[u8]) -> Vec<Range<usize>> {
+    let names = [&b"TOPIP_PASSWORD="[..], b"password="];
+    let mut at = 0;
+    let variables = environment.split(|&byte| byte == 0).map(|variable| {
+        let whole = at..at + variable.len();
+        at = whole.end + 1;
+        let name = names.iter().find(|name| variable.starts_with(name))?;
+        Some(whole.start + name.len()..whole.end)
+    });
+    variables.flatten().collect()
+}
+
+/// Where command line and environment are in memory: `arg_start` to `env_end` of
+/// proc(5), fields 48 to 51 of `stat`.
+fn places() -> io::Result<[Range<u64>; 2]> {
     let unlike = || io::Error::other("/proc/self/stat is not as it is known");
     let stat = fs::read("/proc/self/stat")?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     // The second field is the name in parentheses, which may hold anything.
     let (_, fields) = stat.rsplit_once(") ").ok_or_else(unlike)?;
-    let field = fields.split_whitespace().nth(48 - 3).ok_or_else(unlike)?;
-    field.parse().map_err(|_| unlike())
+    let fields: Vec<u64> =
+        fields.split_whitespace().skip(48 - 3).map_while(|field| field.parse().ok()).collect();
+    match fields[..] {
+        [a, b, c, d, ..] if a <= b && c <= d => Ok([a..b, c..d]),
+        _ => Err(unlike()),
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +114,17 @@ mod tests {
         );
         check(&["check_topip", "-vvp", "five", "-v4psix"], &["five", "six"]);
         check(&["p", "--password-file", "p", "-u", "p", "-n", "-p"], &[]);
+        check(
+            &["check_topip", "-p=seven", "-p", "-8", "-p", "--nine"],
+            &["=seven", "-8", "--nine"],
+        );
+    }
+
+    #[test]
+    fn passwords_of_the_environment() {
+        let environment =
+            b"HOME=/\0TOPIP_PASSWORD=one\0password=two\0PASSWORD=no\0password_file=no\0";
+        let found = variables(environment).into_iter().map(|at| &environment[at]);
+        assert_eq!(found.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
     }
 }

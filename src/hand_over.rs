@@ -4,7 +4,7 @@
 //! standard streams, what limits it and who waits for it stay as they are.
 #![expect(clippy::disallowed_types, reason = "this is where another executable takes over")]
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -28,12 +28,11 @@ pub fn beside_this(name: &str) -> io::Result<PathBuf> {
 /// Goes on as `executable`, called by `name` with `args` in `env`. Comes back only
 /// where that cannot be, with the reason.
 #[must_use]
-pub fn to(
+pub fn to<'a>(
     executable: &Path,
     name: &str,
     args: &[OsString],
-    env: &[(OsString, OsString)],
+    env: impl Iterator<Item = (&'a OsStr, &'a OsStr)>,
 ) -> io::Error {
-    let env = env.iter().map(|(name, value)| (name, value));
     Command::new(executable).arg0(name).args(args).env_clear().envs(env).env(MARK, "1").exec()
 }

@@ -10,6 +10,8 @@ use crate::{report::Letter, secret::Secret};
 
 mod error;
 #[cfg(feature = "mail")]
+mod login;
+#[cfg(feature = "mail")]
 mod message;
 #[cfg(feature = "mail")]
 mod reply;

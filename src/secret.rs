@@ -1,18 +1,29 @@
 //! A text that must not be shown.
-use std::fmt;
+use std::{ffi::OsString, fmt, os::unix::ffi::OsStringExt, sync::Arc};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-/// A password or passphrase. It shows as dots, and is wiped from memory when it
-/// is no longer needed.
+/// A password or passphrase. It shows as dots, is in memory once, however many
+/// have it, and is wiped from there when nobody needs it any longer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Keeps `text`.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+
+    /// Keeps `text`, and no copy of it. What is not UTF-8 in it is no letter.
+    #[must_use]
+    pub fn of(text: OsString) -> Self {
+        Self::new(String::from_utf8(text.into_vec()).unwrap_or_else(|error| {
+            let mut bytes = error.into_bytes();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            bytes.zeroize();
+            text
+        }))
     }
 
     /// The text, for whoever it is meant for.

@@ -14,6 +14,8 @@ use crate::secret::Secret;
 
 /// How long a password may be.
 const LONGEST: u64 = 4096;
+/// What is read into.
+const ROOM: usize = 2 * LONGEST as usize;
 
 /// Why a file gives no secret.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,8 @@ pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
     if !is_private(&file).map_err(failed)? {
         return Err(SecretFileError::Open { path: path.to_owned() });
     }
-    let mut text = Zeroizing::new(String::new());
+    // With room for all of it: one that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(ROOM));
     file.take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > LONGEST {
         return Err(form("it is longer than 4096 bytes"));

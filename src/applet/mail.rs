@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use crate::{
     mail::{self, Envelope, Login, Server, Tls, Transport},
     network::is_this_host,
+    process,
     run::{MailOrder, Target, chain},
     secret_file,
     source::Source,
@@ -86,6 +87,8 @@ fn login(name: &ServerName, args: &MailArgs) -> Result<Option<Login>, Failure> {
             let failed = |error: secret_file::SecretFileError| {
                 Failure::new(&chain(&error), vec![error.advice()])
             };
+            // Where it fails, a core dump may have the password.
+            let _ = process::hide_memory();
             let password = secret_file::read(file).map_err(failed)?;
             Ok(Some(Login { user: user.clone(), password }))
         }

@@ -4,12 +4,14 @@
 //! one executable, `topip-remote`, and the others become that one where a run
 //! reaches servers or has mail to send. It is given what they were given, and
 //! begins anew: nothing has been looked at, read or asked for by then.
+use std::ffi::OsStr;
+
 use crate::{
     hand_over, mail,
     source::{self, Dial},
 };
 
-use super::{Failure, Invocation};
+use super::{Failure, Invocation, PASSWORD};
 
 /// The executable that reaches beyond this machine.
 const REMOTE: &str = "topip-remote";
@@ -57,7 +59,10 @@ impl Invocation {
             let problem = format!("cannot go on as {shown}: it is not what it is called");
             return Failure::new(&problem, advice("Install topip anew."));
         }
-        let error = hand_over::to(&remote, &self.name, &self.args, &self.env);
+        let env = self.env.iter().map(|(name, value)| (&**name, &**value));
+        let password =
+            self.password.iter().map(|it| (OsStr::new(PASSWORD), OsStr::new(it.reveal())));
+        let error = hand_over::to(&remote, &self.name, &self.args, env.chain(password));
         let problem = format!("cannot go on as {shown}, which has SSH and mail: {error}");
         Failure::new(
             &problem,

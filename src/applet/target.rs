@@ -8,6 +8,7 @@ use crate::{
     account::{self, Account},
     command_line,
     connection::TcpStates,
+    process,
     run::{Target, chain},
     secret::Secret,
     secret_file,
@@ -39,7 +40,7 @@ pub(super) fn targets(
     timeout: Timeout,
     tcp_states: TcpStates,
 ) -> Result<Vec<Target>, Failure> {
-    if args.login.password.is_some() {
+    if args.login.password.is_some() || invocation.password.is_some() {
         // It has been seen by whoever looked; where this fails, it is seen longer.
         let _ = command_line::wipe_passwords();
     }
@@ -107,6 +108,8 @@ impl<'a> Way<'a> {
             return Err(Failure::new("this topip was built without SSH", more));
         }
         let dial = invocation.reach()?.dial;
+        // From here on there are secrets; where it fails, a core dump may have them.
+        let _ = process::hide_memory();
         let account = account::current();
         if account.is_none()
             && args.login.known_hosts.is_none()
@@ -177,8 +180,7 @@ fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>
     if let Some(file) = &args.login.password_file {
         return secret(file).map(Some);
     }
-    let variable = invocation.variable("TOPIP_PASSWORD");
-    Ok(variable.map(|text| Secret::new(text.to_string_lossy().into_owned())))
+    Ok(invocation.password.clone())
 }
 
 fn secret(file: &Path) -> Result<Secret, Failure> {

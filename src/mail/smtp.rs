@@ -9,15 +9,15 @@ use std::{
 };
 
 use lettre::transport::smtp::{
-    authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism},
-    commands::{Auth, Data, Ehlo, Mail, Quit, Rcpt, Starttls},
+    authentication::{DEFAULT_MECHANISMS, Mechanism},
+    commands::{Data, Ehlo, Mail, Quit, Rcpt, Starttls},
     extension::{ClientId, Extension, ServerInfo},
     response::{Response, Severity},
 };
 use native_tls::TlsStream;
 
 use super::{
-    Address, Delivered, Envelope, Login, MailError, Server, Tls,
+    Address, Delivered, Envelope, Login, MailError, Server, Tls, login,
     message::own_domain,
     reply::{beginning, codes},
     tls,
@@ -186,18 +186,16 @@ impl<'a> Session<'a> {
 
     /// Gives name and password, in as many steps as the server asks for.
     fn prove(&mut self, doing: &str, mechanism: Mechanism, login: &Login) -> Result<(), MailError> {
-        let Login { user, password } = login;
-        let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
-        let first = Auth::new(mechanism, credentials.clone(), None);
-        let mut command = first.map_err(|_| MailError::Internal)?;
+        let mut command = login::first(mechanism, login);
         for _ in 0..QUESTIONS {
-            self.say(doing, command.to_string().as_bytes())?;
+            self.say(doing, &command)?;
             let answer = self.positive(doing)?;
             if answer.code().severity == Severity::PositiveCompletion {
                 return Ok(());
             }
-            command = Auth::new_from_response(mechanism, credentials.clone(), &answer)
-                .map_err(|_| self.unintelligible(doing, &answer))?;
+            let question = answer.first_word().unwrap_or_default();
+            command = login::next(mechanism, login, question)
+                .ok_or_else(|| self.unintelligible(doing, &answer))?;
         }
         Err(self.no_smtp(doing, "it asks for more than a name and a password".to_owned()))
     }

@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 use super::{Server, SshError, clock::Clock, problem::problem};
 use crate::{secret::Secret, secret_file};
 
+/// How much is looked at of what should be a key.
+const LONGEST_KEY: usize = 64 * 1024;
+
 /// Logs in; says by what.
 ///
 /// What was asked for is tried before what happens to be there: a server ends
@@ -275,9 +278,13 @@ fn look_at(path: &Path) -> Result<bool, String> {
     if !secret_file::is_private(&file).map_err(|error| error.to_string())? {
         return Err("others may read it".to_owned());
     }
-    let mut text = Zeroizing::new(String::new());
-    // The longest, RSA with 16384 bits, has 13 KiB.
-    (&mut file).take(64 * 1024).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    // The longest, RSA with 16384 bits, has 13 KiB; a text that grows leaves
+    // copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(2 * LONGEST_KEY));
+    (&mut file)
+        .take(LONGEST_KEY as u64)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
     if !text.contains("PRIVATE KEY-----") {
         return Err("it is no private key".to_owned());
     }
@@ -295,7 +302,7 @@ fn is_encrypted(text: &str) -> bool {
     let body = Zeroizing::new(body);
     // Whole groups of four letters; the beginning is enough.
     let beginning = body.get(..body.len().min(64) / 4 * 4).unwrap_or_default();
-    let Ok(bytes) = STANDARD.decode(beginning) else { return false };
+    let Ok(bytes) = STANDARD.decode(beginning).map(Zeroizing::new) else { return false };
     let Some(rest) = bytes.strip_prefix(MAGIC) else { return false };
     let cipher = rest.get(4..8);
     text.contains("BEGIN OPENSSH") && cipher.is_some_and(|cipher| cipher != b"none")
