@@ -39,6 +39,7 @@ pub mod account;
 pub mod command_line;
 pub mod hand_over;
 pub mod process;
+pub mod folder;
 pub mod terminal;
 pub mod signals;
 pub mod state_file;

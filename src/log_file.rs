@@ -5,7 +5,8 @@
 //! as long as it takes to see that the line before is whole.
 #![expect(clippy::disallowed_types, reason = "this is where the log is opened")]
 use std::{
-    fs::{self, File, TryLockError},
+    ffi::OsString,
+    fs::{File, TryLockError},
     io::{self, Write},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
@@ -14,9 +15,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, Mode, OFlags},
+    fs::{Access, AtFlags, Mode, OFlags, accessat, fchmod, fstat, openat, statat},
     io::Errno,
+    process::geteuid,
 };
+
+use crate::folder::{Folder, FolderError, Missing};
 
 /// What a log is made with, whatever the umask is.
 const MODE: Mode = Mode::from_raw_mode(0o640);
@@ -45,6 +49,17 @@ pub enum LogFileError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The way to its folder leads through what somebody else has put there.
+    #[error(transparent)]
+    Way(FolderError),
+    /// It is where others may write, and so may be anything.
+    #[error("cannot trust the log {}: {problem}", path.display())]
+    Untrusted {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        problem: &'static str,
     },
     /// It is a link, a folder, a pipe or the like.
     #[error("cannot write the log {}: it is {what}", path.display())]
@@ -91,6 +106,9 @@ impl LogFileError {
                 }
                 _ => format!("Name another with --log; see ls -ld {}", path.display()),
             },
+            Self::Way(_) | Self::Untrusted { .. } => {
+                "Name one with --log in a folder where nobody else may write.".to_owned()
+            }
             Self::NotAFile { .. } => {
                 "Name a regular file with --log, or syslog or journald.".to_owned()
             }
@@ -109,7 +127,7 @@ impl LogFileError {
 pub fn append(path: &Path, line: &str, deadline: Instant) -> Result<(), LogFileError> {
     let failed =
         |action| move |source| LogFileError::File { action, path: path.to_owned(), source };
-    let file = lock(path, deadline)?;
+    let file = lock(&Spot::at(path)?, deadline)?;
     let is_cut = is_cut(&file).map_err(failed("read"))?;
     let text = format!("{}{line}\n", if is_cut { CUT } else { "" });
     let written = write(&file, &text).map_err(failed("write"))?;
@@ -125,19 +143,47 @@ pub fn append(path: &Path, line: &str, deadline: Instant) -> Result<(), LogFileE
 ///
 /// Where it could not: better known before there is an alert to log.
 pub fn probe(path: &Path, deadline: Instant) -> Result<(), LogFileError> {
-    match attempt(path, deadline, open_or_could_make)? {
-        Some(file) => regular(file, path).map(drop),
+    let spot = Spot::at(path)?;
+    match attempt(&spot, deadline, open_or_could_make)? {
+        Some(file) => regular(file, &spot).map(drop),
         None => Ok(()),
     }
 }
 
-fn open_or_could_make(path: &Path) -> Result<Option<File>, Errno> {
-    match rustix::fs::open(path, FLAGS, MODE) {
+/// Where a log is: its path, and its folder, which is open.
+#[derive(Debug)]
+struct Spot {
+    path: PathBuf,
+    folder: Folder,
+    name: OsString,
+}
+
+impl Spot {
+    fn at(path: &Path) -> Result<Self, LogFileError> {
+        let (folder, name) = Folder::of(path, Missing::Fail).map_err(|error| match error {
+            FolderError::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
+                LogFileError::NotAFile { path: path.to_owned(), what: "a folder" }
+            }
+            FolderError::Open { source, .. } => {
+                LogFileError::File { action: "open", path: path.to_owned(), source }
+            }
+            planted => LogFileError::Way(planted),
+        })?;
+        Ok(Self { path: path.to_owned(), folder, name })
+    }
+
+    fn open(&self, flags: OFlags) -> Result<File, Errno> {
+        openat(&self.folder, &self.name, flags, MODE).map(File::from)
+    }
+}
+
+fn open_or_could_make(spot: &Spot) -> Result<Option<File>, Errno> {
+    match spot.open(FLAGS) {
         Err(Errno::NOENT) => {}
-        opened => return opened.map(|file| Some(File::from(file))),
+        opened => return opened.map(Some),
     }
     let to_make = Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::access(folder(path), to_make).map(|()| None)
+    accessat(&spot.folder, ".", to_make, AtFlags::empty()).map(|()| None)
 }
 
 /// One `write`, again only where a signal came before it began.
@@ -161,20 +207,20 @@ fn is_cut(file: &File) -> io::Result<bool> {
 }
 
 /// Opens the log and keeps other topips off it.
-fn lock(path: &Path, deadline: Instant) -> Result<File, LogFileError> {
-    let failed = |source| LogFileError::File { action: "lock", path: path.to_owned(), source };
+fn lock(spot: &Spot, deadline: Instant) -> Result<File, LogFileError> {
+    let failed = |source| LogFileError::File { action: "lock", path: spot.path.clone(), source };
     let mut pause = Duration::from_micros(100);
-    let mut file = open(path, deadline)?;
+    let mut file = open(spot, deadline)?;
     loop {
         match file.try_lock() {
-            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) if is_at(&file, spot) => return Ok(file),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
             _ if Instant::now() >= deadline => {
-                return Err(LogFileError::Held { path: path.to_owned() });
+                return Err(LogFileError::Held { path: spot.path.clone() });
             }
             // One that was rotated while it was waited for may be compressed by
             // now, and the line would be in no file.
-            Ok(()) => file = open(path, deadline)?,
+            Ok(()) => file = open(spot, deadline)?,
             Err(TryLockError::WouldBlock) => {
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(10));
@@ -183,29 +229,32 @@ fn lock(path: &Path, deadline: Instant) -> Result<File, LogFileError> {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (file, path) = (file.metadata(), fs::symlink_metadata(path));
-    matches!((file, path), (Ok(file), Ok(path)) if identity(file.clone()) == identity(path.clone()))
+fn is_at(file: &File, spot: &Spot) -> bool {
+    let there = statat(&spot.folder, &spot.name, AtFlags::SYMLINK_NOFOLLOW);
+    match (fstat(file), there) {
+        (Ok(file), Ok(there)) => (file.st_dev, file.st_ino) == (there.st_dev, there.st_ino),
+        _ => false,
+    }
 }
 
 /// Opens the log, and makes it where there is none.
-fn open(path: &Path, deadline: Instant) -> Result<File, LogFileError> {
-    regular(attempt(path, deadline, open_or_make)?, path)
+fn open(spot: &Spot, deadline: Instant) -> Result<File, LogFileError> {
+    regular(attempt(spot, deadline, open_or_make)?, spot)
 }
 
 /// Opens the log by `how`, again where it is being rotated.
 fn attempt<T>(
-    path: &Path,
+    spot: &Spot,
     deadline: Instant,
-    how: impl Fn(&Path) -> Result<T, Errno>,
+    how: impl Fn(&Spot) -> Result<T, Errno>,
 ) -> Result<T, LogFileError> {
+    let path = &spot.path;
     let failed = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
     let not_a_file = |what| LogFileError::NotAFile { path: path.to_owned(), what };
     let until = deadline.min(Instant::now() + ROTATION);
     loop {
-        match how(path) {
-            Err(Errno::ACCESS) if is_missing(path) && Instant::now() < until => {
+        match how(spot) {
+            Err(Errno::ACCESS) if is_missing(spot) && Instant::now() < until => {
                 thread::sleep(Duration::from_millis(1));
             }
             // The system's words for these are "too many levels" and "no such
@@ -219,30 +268,42 @@ fn attempt<T>(
     }
 }
 
-fn regular(file: File, path: &Path) -> Result<File, LogFileError> {
-    let failed = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
-    match file.metadata().map_err(failed)?.is_file() {
-        true => Ok(file),
-        false => Err(LogFileError::NotAFile { path: path.to_owned(), what: "no regular file" }),
+/// Refuses what is no file; and in a folder where others put what they like,
+/// what one of them has put there.
+fn regular(file: File, spot: &Spot) -> Result<File, LogFileError> {
+    let path = &spot.path;
+    let failed = |source| LogFileError::File { action: "open", path: path.clone(), source };
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(LogFileError::NotAFile { path: path.clone(), what: "no regular file" });
     }
+    let is_anothers = metadata.uid() != 0 && metadata.uid() != geteuid().as_raw();
+    let problem = match spot.folder.is_shared() {
+        // Whose folder it is, his is the log.
+        true if is_anothers && !spot.folder.is_anothers() => "it belongs to another user",
+        true if metadata.nlink() > 1 => "it has another name (a hard link)",
+        _ => return Ok(file),
+    };
+    Err(LogFileError::Untrusted { path: path.clone(), problem })
 }
 
-fn is_missing(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+fn is_missing(spot: &Spot) -> bool {
+    let there = statat(&spot.folder, &spot.name, AtFlags::SYMLINK_NOFOLLOW);
+    matches!(there, Err(Errno::NOENT))
 }
 
-fn open_or_make(path: &Path) -> Result<File, Errno> {
-    match rustix::fs::open(path, FLAGS, MODE) {
+fn open_or_make(spot: &Spot) -> Result<File, Errno> {
+    match spot.open(FLAGS) {
         Err(Errno::NOENT) => {}
-        opened => return opened.map(File::from),
+        opened => return opened,
     }
-    match rustix::fs::open(path, FLAGS | OFlags::CREATE | OFlags::EXCL, MODE) {
+    match spot.open(FLAGS | OFlags::CREATE | OFlags::EXCL) {
         // Somebody else was first.
-        Err(Errno::EXIST) => rustix::fs::open(path, FLAGS, MODE).map(File::from),
+        Err(Errno::EXIST) => spot.open(FLAGS),
         Err(errno) => Err(errno),
         Ok(made) => {
-            rustix::fs::fchmod(&made, MODE)?;
-            Ok(File::from(made))
+            fchmod(&made, MODE)?;
+            Ok(made)
         }
     }
 }

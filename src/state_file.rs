@@ -6,7 +6,7 @@
 //! lock is a file of its own, because a renamed file is another one.
 #![expect(clippy::disallowed_types, reason = "this is where the state file is opened")]
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, Metadata, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -28,8 +28,9 @@ mod place;
 mod record;
 
 pub use error::StateFileError;
-use error::{NOT_A_FILE, OPEN};
+use error::{ANOTHERS, LINKED, NOT_A_FILE, OPEN};
 pub use place::Place;
+use place::Spot;
 use record::State;
 
 /// The version of the file's format that is written here. A newer one is
@@ -43,7 +44,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 /// A state file that this run has to itself.
 #[derive(Debug)]
 pub struct StateFile {
-    path: PathBuf,
+    spot: Spot,
     servers: Vec<String>,
     _lock: File,
 }
@@ -67,9 +68,9 @@ impl MailTurn {
     ///
     /// Where another run has it until then, or it cannot be had at all.
     pub fn wait(place: &Place, deadline: Instant) -> Result<Self, StateFileError> {
-        let path = place.path()?;
-        let lock = lock(&path, "mail.lock", deadline)?;
-        let lock = lock.ok_or(StateFileError::Mailing { path })?;
+        let spot = place.spot()?;
+        let lock = lock(&spot, "mail.lock", deadline)?;
+        let lock = lock.ok_or(StateFileError::Mailing { path: spot.path })?;
         Ok(Self { _lock: lock })
     }
 }
@@ -108,16 +109,16 @@ impl StateFile {
         servers: Vec<String>,
         deadline: Instant,
     ) -> Result<Self, StateFileError> {
-        let path = place.path()?;
-        let lock = lock(&path, "lock", deadline)?;
-        let lock = lock.ok_or_else(|| StateFileError::Held { path: path.clone() })?;
-        Ok(Self { path, servers, _lock: lock })
+        let spot = place.spot()?;
+        let lock = lock(&spot, "lock", deadline)?;
+        let lock = lock.ok_or_else(|| StateFileError::Held { path: spot.path.clone() })?;
+        Ok(Self { spot, servers, _lock: lock })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.spot.path
     }
 
     /// Reads what is on record.
@@ -129,18 +130,19 @@ impl StateFile {
     /// Where it cannot be read, or must not be written over.
     pub fn load(&self) -> Result<Loaded, StateFileError> {
         let failed =
-            |source| StateFileError::File { action: "read", path: self.path.clone(), source };
-        let file = match open(&self.path, OFlags::RDONLY) {
+            |source| StateFileError::File { action: "read", path: self.path().to_owned(), source };
+        let file = match self.spot.open("", OFlags::RDONLY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
             file => file.map_err(failed)?,
         };
-        trust(&file, &self.path)?;
+        trust(&file, self.path())?;
         let mut bytes = Vec::new();
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         let state = match self.understand(&bytes)? {
             Ok(state) => state,
             Err(problem) => {
-                let damage = Damage { path: self.path.clone(), problem, kept_as: self.put_aside() };
+                let damage =
+                    Damage { path: self.path().to_owned(), problem, kept_as: self.put_aside() };
                 return Ok(Loaded { damage: Some(damage), ..Loaded::default() });
             }
         };
@@ -149,7 +151,7 @@ impl StateFile {
                 [] => "nothing that it names".to_owned(),
                 _ => state.servers.join(","),
             };
-            return Err(StateFileError::Foreign { path: self.path.clone(), servers });
+            return Err(StateFileError::Foreign { path: self.path().to_owned(), servers });
         }
         let mails = state.mails();
         Ok(Loaded { records: state.records(), mails, damage: None })
@@ -174,7 +176,7 @@ impl StateFile {
         // A later version may have fields of other forms: look at it first.
         match options.from_bytes::<Peek>(bytes) {
             Ok(Peek { version }) if version > VERSION => {
-                Err(StateFileError::Newer { path: self.path.clone(), version })
+                Err(StateFileError::Newer { path: self.path().to_owned(), version })
             }
             Ok(_) => Ok(options.from_bytes(bytes).map_err(|error| error.to_string())),
             Err(error) => Ok(Err(error.to_string())),
@@ -182,9 +184,8 @@ impl StateFile {
     }
 
     fn put_aside(&self) -> Result<PathBuf, io::Error> {
-        let aside = self.path.with_added_extension("bad");
-        fs::rename(&self.path, &aside)?;
-        Ok(aside)
+        self.spot.rename("", "bad")?;
+        Ok(self.path().with_added_extension("bad"))
     }
 
     /// Puts `records`, one for each grain, and `mails` in place of what was there.
@@ -198,7 +199,7 @@ impl StateFile {
             .expect("numbers, words and addresses can be written");
         self.replace(&format!("{text}\n")).map_err(|source| StateFileError::File {
             action: "write",
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             source,
         })
     }
@@ -207,15 +208,14 @@ impl StateFile {
     fn replace(&self, text: &str) -> io::Result<()> {
         // One name, not a random one: what a killed run left behind is what the
         // next one clears away. The lock sees to it that nobody is at it now.
-        let new = self.path.with_added_extension("new");
-        match fs::remove_file(&new) {
+        match self.spot.remove("new") {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let written = write_whole(&new, text).and_then(|()| fs::rename(&new, &self.path));
+        let written = write_whole(&self.spot, text).and_then(|()| self.spot.rename("new", ""));
         if written.is_err() {
             // Nothing can be done about it, and the error that counts is known.
-            let _ = fs::remove_file(&new);
+            let _ = self.spot.remove("new");
         }
         // The folder is not synced: after a loss of power, the old one may be
         // there again, which is as whole. To wait for the disk a second time would
@@ -224,15 +224,16 @@ impl StateFile {
     }
 }
 
-/// Locks the file beside `path` that has this extension more; none where
-/// another run has it until `deadline`.
-fn lock(path: &Path, extension: &str, deadline: Instant) -> Result<Option<File>, StateFileError> {
-    let failed = |source| StateFileError::File { action: "lock", path: path.to_owned(), source };
-    let lock_path = path.with_added_extension(extension);
-    let flags = OFlags::RDWR | OFlags::CREATE;
-    let lock = open(&lock_path, flags).map_err(failed)?;
+/// Locks the file beside the one at `spot` that has this extension more; none
+/// where another run has it until `deadline`.
+fn lock(spot: &Spot, extension: &str, deadline: Instant) -> Result<Option<File>, StateFileError> {
+    let failed = |source| StateFileError::File { action: "lock", path: spot.path.clone(), source };
+    let lock_path = spot.path.with_added_extension(extension);
+    let lock = spot.open(extension, OFlags::RDWR | OFlags::CREATE).map_err(failed)?;
+    // It is not touched before it is known to be none of another's.
+    trust_owner(&lock, &lock_path)?;
     private(&lock).map_err(failed)?;
-    trust(&lock, &lock_path)?;
+    trust_mode(&lock, &lock_path)?;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
@@ -244,8 +245,8 @@ fn lock(path: &Path, extension: &str, deadline: Instant) -> Result<Option<File>,
 }
 
 /// Makes a file of mode 0640, whatever the umask is, and sees it to the disk.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+fn write_whole(spot: &Spot, text: &str) -> io::Result<()> {
+    let mut file = spot.open("new", OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
@@ -256,20 +257,6 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
-}
-
-/// Opens without following a link at the end of `path`, and without waiting
-/// for the other end of a pipe.
-fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o640)).map_err(|errno| {
-        match errno {
-            // The system's words for it are "too many levels".
-            rustix::io::Errno::LOOP => io::Error::other("it is a symbolic link"),
-            errno => errno.into(),
-        }
-    })?;
-    Ok(File::from(file))
 }
 
 /// Gives a lock that this run has just made the mode that it should have,
@@ -284,25 +271,38 @@ fn private(lock: &File) -> io::Result<()> {
 
 /// Refuses what is no file, or what somebody else could have written.
 fn trust(file: &File, path: &Path) -> Result<(), StateFileError> {
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    if !is_file {
-        return Err(StateFileError::Untrusted { path: path.to_owned(), problem: NOT_A_FILE });
-    }
-    trust_owner(file, path)
+    trust_owner(file, path)?;
+    trust_mode(file, path)
 }
 
+/// Refuses what is no file, what is another's, and what has another name, by
+/// which it may be anything.
 fn trust_owner(file: &File, path: &Path) -> Result<(), StateFileError> {
     let untrusted = |problem| StateFileError::Untrusted { path: path.to_owned(), problem };
-    let metadata = file.metadata().map_err(|source| StateFileError::File {
+    let metadata = metadata(file, path)?;
+    if !metadata.is_file() {
+        return Err(untrusted(NOT_A_FILE));
+    }
+    if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
+        return Err(untrusted(ANOTHERS));
+    }
+    if metadata.nlink() > 1 {
+        return Err(untrusted(LINKED));
+    }
+    Ok(())
+}
+
+fn trust_mode(file: &File, path: &Path) -> Result<(), StateFileError> {
+    match metadata(file, path)?.mode() & 0o022 {
+        0 => Ok(()),
+        _ => Err(StateFileError::Untrusted { path: path.to_owned(), problem: OPEN }),
+    }
+}
+
+fn metadata(file: &File, path: &Path) -> Result<Metadata, StateFileError> {
+    file.metadata().map_err(|source| StateFileError::File {
         action: "look at",
         path: path.to_owned(),
         source,
-    })?;
-    if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
-        return Err(untrusted("it belongs to another user"));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(untrusted(OPEN));
-    }
-    Ok(())
+    })
 }

@@ -1,6 +1,8 @@
 //! Why the state file cannot be used, and what to do about it.
 use std::{io, path::PathBuf};
 
+use crate::folder::FolderError;
+
 use super::{VERSION, parent};
 
 /// Why the state file cannot be used.
@@ -25,6 +27,9 @@ pub enum StateFileError {
         /// Why not.
         problem: &'static str,
     },
+    /// The way to its folder cannot be gone.
+    #[error(transparent)]
+    Way(FolderError),
     /// It cannot be opened, read, written or renamed.
     #[error("cannot {action} the state file {}", path.display())]
     File {
@@ -78,7 +83,8 @@ impl StateFileError {
                  --state-file.",
                 parent(path).display()
             ),
-            Self::Untrusted { path, problem: NOT_A_FILE } => {
+            Self::Way(_) => "Keep it where nobody else may write, with --state-file.".to_owned(),
+            Self::Untrusted { path, problem: NOT_A_FILE | LINKED } => {
                 format!("Name another file with --state-file; see ls -ld {}", path.display())
             }
             Self::Untrusted { path, problem: OPEN } => {
@@ -113,5 +119,7 @@ impl StateFileError {
     }
 }
 
+pub(super) const ANOTHERS: &str = "it belongs to another user";
+pub(super) const LINKED: &str = "it has another name (a hard link)";
 pub(super) const NOT_A_FILE: &str = "it is not a regular file";
 pub(super) const OPEN: &str = "others may write to it";

@@ -7,9 +7,9 @@
 //! are left to it, line by line.
 #![expect(clippy::disallowed_types, reason = "this is where known_hosts is opened")]
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -17,9 +17,14 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
+use rustix::{
+    fs::{Mode, OFlags},
+    process::geteuid,
+};
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
 
 use super::{HostKeyPolicy, Server, SshError};
+use crate::folder::{Folder, FolderError, Missing};
 
 /// How long such a file may be.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -76,7 +81,9 @@ impl KnownKeys {
                 // A service may have no home to speak of.
                 Err(_) if !server.known_hosts_asked_for => continue,
                 opened => opened
-                    .and_then(|opened| opened.take(LONGEST).read_to_end(&mut bytes))
+                    .and_then(|opened| {
+                        ones_own(file, opened)?.take(LONGEST).read_to_end(&mut bytes)
+                    })
                     .map_err(failed)?,
             };
             known.add(file, &String::from_utf8_lossy(&bytes), server, &hashes);
@@ -118,6 +125,22 @@ impl KnownKeys {
         let known = ALGORITHMS.iter().filter(|(_, key_type)| is_known(key_type));
         let unknown = ALGORITHMS.iter().filter(|(_, key_type)| !is_known(key_type));
         known.chain(unknown).map(|&(algorithm, _)| algorithm).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Refuses a file that anybody may have written: whose key it is would be his
+/// to say.
+fn ones_own(path: &Path, file: File) -> io::Result<File> {
+    let metadata = file.metadata()?;
+    let is_own = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
+    let is_planted = || {
+        let folder = Folder::of(path, Missing::Fail);
+        folder.is_err() || folder.is_ok_and(|(folder, _)| folder.is_shared())
+    };
+    let is_open = metadata.mode() & 0o002 != 0;
+    match metadata.is_file() && (is_open || (!is_own && is_planted())) {
+        true => Err(io::Error::other("others may write to it")),
+        false => Ok(file),
     }
 }
 
@@ -270,19 +293,32 @@ fn write_down(server: &Server, blob: &[u8]) -> Result<(), SshError> {
         String::from_utf8_lossy(key_type),
         STANDARD.encode(blob)
     );
-    if let Some(folder) = file.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    }
-    let mut opened = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(file)
-        .map_err(failed)?;
+    let mut opened = open_to_append(file).map_err(failed)?;
     let line =
         if ends_in_a_line(&mut opened).map_err(failed)? { line } else { format!("\n{line}") };
     opened.write_all(line.as_bytes()).map_err(failed)
+}
+
+/// Opens the user's file, and makes it where there is none. It may be a link of
+/// his own, but nothing that somebody else has put there.
+fn open_to_append(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let (folder, opened) = Folder::open_linked(path, flags, Mode::from_raw_mode(0o600)).map_err(
+        |error| match error {
+            FolderError::Open { source, .. } => source,
+            planted => io::Error::other(planted.to_string()),
+        },
+    )?;
+    let opened = File::from(opened);
+    let metadata = opened.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let is_own = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
+    if folder.is_shared() && (!is_own || metadata.nlink() > 1) {
+        return Err(io::Error::other("somebody else may have put it there"));
+    }
+    Ok(opened)
 }
 
 fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
