@@ -4,3 +4,4 @@ mod floors;
 mod options;
 mod packaging;
 mod papers;
+mod security;
