@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::{CHECK, LOG, MUNIN, Room, daemon::do_run};
+use super::{CHECK, LOG, MUNIN, Room, copy_of};
 
 /// Two users that no package runs anything as.
 pub const NOBODY: u32 = 65534;
@@ -43,8 +43,7 @@ pub fn open_room() -> Room {
     let room = Room::new();
     fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     for program in [CHECK, MUNIN, LOG] {
-        // By cp(1): see `copy_of_the_check`.
-        do_run("cp", &[program, room.path(".").to_str().unwrap()]);
+        copy_of(program, &room.path(Path::new(program).file_name().unwrap().to_str().unwrap()));
     }
     room
 }
