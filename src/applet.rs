@@ -9,7 +9,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
     process::ExitCode,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -196,8 +196,8 @@ pub fn main(built_as: Applet, reach: Option<Reach>) -> ExitCode {
         return deliver(panicked(applet, &Failure::set_uid()), applet);
     }
     let invocation = Invocation::of_this_process(reach);
-    // Where that cannot be had, only such a limit would tell.
-    let _ = signals::withstand_file_size_limit();
+    // Where that cannot be had, they end this process, and nothing else is amiss.
+    let _ = signals::hold();
     let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
         .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));
     deliver(answer, applet)
@@ -226,34 +226,43 @@ const LAST_MOMENT: Duration = Duration::from_millis(150);
 /// An answer that cannot be given is no OK; nor is one that nobody takes.
 ///
 /// A pipe that is full is waited for on another thread, which ends with the
-/// process. Where there is room, that thread would be a tenth of what a run takes.
+/// process: when the time is up, or a signal says so. Where there is room, that
+/// thread would be a tenth of what a run takes.
 fn deliver(answer: Answer, applet: Applet) -> ExitCode {
     let Answer { output, complaint, exit_code, until } = answer;
-    let has_room = complaint.is_empty() && deliver::has_room_for(output.len());
+    // Silence takes no reader.
+    if output.is_empty() && complaint.is_empty() {
+        return ExitCode::from(exit_code);
+    }
+    let has_room = deliver::has_room_for(&output, &complaint);
     // Who has come to an answer at the last moment needs another one to give it.
-    let until = until.filter(|_| !has_room).map(|until| until.max(Instant::now() + LAST_MOMENT));
-    let write = move || {
+    let until = until.map(|until| until.max(Instant::now() + LAST_MOMENT));
+    let write = Arc::new(move || {
         deliver::to_standard_output(&output)
             .and_then(|()| deliver::to_standard_error(&complaint))
             .is_ok()
-    };
-    let is_delivered = match until {
-        None => write(),
-        Some(until) => {
-            let (sender, delivered) = mpsc::channel();
-            // Nobody listens any more: the time was up.
-            let writer = thread::Builder::new().spawn(move || {
-                let _ = sender.send(write());
-            });
-            let left = until.saturating_duration_since(Instant::now());
-            writer.is_ok() && delivered.recv_timeout(left).unwrap_or(false)
-        }
-    };
+    });
+    let is_delivered = if has_room { write() } else { written(&write, until) };
     let undelivered = match applet {
         Applet::Check | Applet::Munin => Status::Unknown.exit_code(),
         Applet::Log => log::COULD_NOT,
     };
     ExitCode::from(if is_delivered { exit_code } else { undelivered })
+}
+
+/// Whether somebody took what is written, until then.
+fn written(write: &Arc<impl Fn() -> bool + Send + Sync + 'static>, until: Option<Instant>) -> bool {
+    let (sender, delivered) = mpsc::channel();
+    let writer = Arc::clone(write);
+    let writer = thread::Builder::new().spawn(move || {
+        // Nobody listens any more: the time was up.
+        let _ = sender.send(writer());
+    });
+    match writer {
+        Ok(_) => signals::receive(&delivered, until).unwrap_or(false),
+        // Somebody will take it, most likely, and nobody else can wait for him.
+        Err(_) => write(),
+    }
 }
 
 #[cfg(test)]

@@ -36,15 +36,23 @@ pub fn to_standard_error(text: &str) -> io::Result<()> {
     write(io::stderr().lock(), text)
 }
 
-/// Whether standard output takes so many bytes without making anybody wait.
+/// Whether standard output takes the one and standard error the other without
+/// making anybody wait.
 #[must_use]
-pub fn has_room_for(length: usize) -> bool {
-    // A pipe that says that it has room has a page of it (pipe(7)).
+pub fn has_room_for(output: &str, complaint: &str) -> bool {
+    // A pipe that says that it has room has a page of it (pipe(7)); it may be the
+    // same one.
     const PAGE: usize = 4096;
-    let output = io::stdout();
-    let mut asked = [PollFd::new(&output, PollFlags::OUT)];
-    let is_asked = poll(&mut asked, Some(&Timespec::default())).is_ok();
-    length <= PAGE && is_asked && asked[0].revents().contains(PollFlags::OUT)
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let mut asked = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&stderr, PollFlags::OUT)];
+    let asked = match (output, complaint) {
+        ("", _) => &mut asked[1..],
+        (_, "") => &mut asked[..1],
+        _ => &mut asked[..],
+    };
+    let is_asked = poll(asked, Some(&Timespec::default())).is_ok();
+    let has_room = |it: &PollFd<'_>| it.revents().contains(PollFlags::OUT);
+    output.len() + complaint.len() <= PAGE && is_asked && asked.iter().all(has_room)
 }
 
 fn write(mut to: impl Write, text: &str) -> io::Result<()> {

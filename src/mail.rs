@@ -178,6 +178,13 @@ pub fn send(
     Err(MailError::NotBuilt)
 }
 
+/// Ends the program that a mail is being given to, if there is one: whoever waits
+/// for it is about to end.
+pub fn end() {
+    #[cfg(feature = "mail")]
+    sendmail::end_running();
+}
+
 /// What this machine calls itself.
 #[must_use]
 pub fn host_name() -> String {

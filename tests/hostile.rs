@@ -1,6 +1,9 @@
-//! Against those who mean it ill: other users of the host, servers, and whoever
-//! writes what is read.
+//! Under fire: faults that are made to happen for real, and those who mean it ill,
+//! be they other users of the host, servers, or whoever writes what is read.
+//! SECURITY.md has what is promised of each, in tables.
 
 mod planted;
+mod promise;
 mod secrets;
 mod set_uid;
+mod signals;

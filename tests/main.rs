@@ -1,6 +1,6 @@
 //! The tests that see topip from outside, in four rooms: on captured input,
-//! against the real programs and kernel that it works with, against those who
-//! mean it ill, and on the house itself.
+//! against the real programs and kernel that it works with, under fire, and on
+//! the house itself.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_types,

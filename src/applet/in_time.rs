@@ -1,19 +1,18 @@
-//! A run that is over in time, whatever it hangs in.
+//! A run that is over in time, whatever it hangs in, and when it is told to end.
 use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
+    mail,
     report::Report,
     run::{self, Progress, Stage},
+    signals::{self, Ending, Interruption},
     terminal::Settings,
 };
 
@@ -25,7 +24,7 @@ use super::{
 };
 
 /// How long a run that is about to write its state file may take beyond its
-/// time, so that it leaves nothing half done.
+/// time, or when it is told to end, so that it leaves nothing half done.
 const GRACE: Duration = Duration::from_millis(300);
 
 /// Until when the answer has to be out.
@@ -39,7 +38,7 @@ pub(super) fn until(timeout: Timeout, invocation: &Invocation) -> Instant {
 ///
 /// # Errors
 ///
-/// Where there is no verdict, or none in time.
+/// Where there is no verdict, or none in time, or none before it was told to end.
 pub(super) fn told<T: Send + 'static>(
     args: SampleArgs,
     asked: Asked,
@@ -64,18 +63,47 @@ pub(super) fn told<T: Send + 'static>(
             let _ = sender.send(outcome);
         }
     };
-    thread::Builder::new()
-        .spawn(worker)
-        .map_err(|error| Failure::new(&format!("cannot start a thread: {error}"), Vec::new()))?;
-    let left = after.saturating_sub(started.elapsed());
-    let outcome = match outcomes.recv_timeout(left) {
-        Err(RecvTimeoutError::Timeout) if progress.stage() >= Stage::Remembering => {
-            outcomes.recv_timeout(GRACE)
+    start(worker)?;
+    let outcome = signals::receive(&outcomes, Some(started + after)).or_else(|why| {
+        if progress.leave() {
+            return Err(why);
         }
-        outcome => outcome,
-    };
+        signals::receive(&outcomes, Some(Instant::now() + GRACE)).map_err(|_| why)
+    });
     drop(terminal);
-    outcome.unwrap_or_else(|_| Err(late(after, progress.stage(), input)))
+    outcome.unwrap_or_else(|why| {
+        // What has been started for a mail ends with who has started it.
+        mail::end();
+        Err(interrupted(why, after, &doing(progress.stage(), input)))
+    })
+}
+
+/// Does `work` on a thread of its own, until a signal says that it is to end.
+///
+/// # Errors
+///
+/// Where one did, or there is no such thread.
+pub(super) fn unless_ended<T: Send + 'static>(
+    doing: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let (sender, outcomes) = mpsc::channel();
+    start(move || {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(work))
+            .map_err(|panic: Box<dyn Any + Send>| Failure::internal(&*panic));
+        // As above.
+        let _ = sender.send(outcome);
+    })?;
+    signals::receive(&outcomes, None)
+        .unwrap_or_else(|why| Err(interrupted(why, Duration::ZERO, doing)))
+}
+
+fn start(worker: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let started = thread::Builder::new().spawn(worker);
+    started.map(drop).map_err(|error| {
+        let more = "May this user have another process (ulimit -u), and so much more memory?";
+        Failure::new(&format!("cannot start a thread: {error}"), vec![more.to_owned()])
+    })
 }
 
 /// Whether the time is up.
@@ -85,14 +113,32 @@ pub(super) fn is_over(timeout: Timeout, invocation: &Invocation) -> bool {
 
 /// Why there is no answer where there was one, too long to be given in time.
 pub(super) fn too_long(timeout: Timeout) -> Failure {
-    late(timeout.after, Stage::Reporting, None)
+    late(timeout.after, Stage::Reporting.doing())
 }
 
-fn late(after: Duration, stage: Stage, input: Option<PathBuf>) -> Failure {
-    let doing = match (stage, input) {
+fn doing(stage: Stage, input: Option<PathBuf>) -> String {
+    match (stage, input) {
         (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),
         (stage, _) => stage.doing().to_owned(),
+    }
+}
+
+fn interrupted(why: Interruption, after: Duration, doing: &str) -> Failure {
+    match why {
+        Interruption::Late => late(after, doing),
+        Interruption::Told(signal) => ended(signal, doing),
+    }
+}
+
+fn ended(signal: Ending, doing: &str) -> Failure {
+    let more = match signal.is_of_a_limit() {
+        true => "Allow it more CPU time: ulimit -t, or LimitCPU of its unit.",
+        false => "Who ended it? If it was the monitoring, put --timeout below what that allows.",
     };
+    Failure::new(&format!("ended by {signal} while {doing}"), vec![more.to_owned()])
+}
+
+fn late(after: Duration, doing: &str) -> Failure {
     let more = "Give it more time with --timeout, below what the monitoring allows.".to_owned();
     Failure {
         is_late: true,

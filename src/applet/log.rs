@@ -9,7 +9,7 @@ use clap::{
 use super::{
     Answer, Applet, Failure, Invocation,
     args::{LogArgs, LogCommand},
-    usage,
+    in_time, usage,
 };
 
 mod record;
@@ -28,7 +28,9 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
     match LogArgs::try_parse_from(args) {
         Err(error) => misused(&error, &invocation.args),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
-            report::answer(&args, invocation)
+            let invocation = invocation.clone();
+            in_time::unless_ended("reading the log", move || report::answer(&args, &invocation))
+                .unwrap_or_else(|failure| failed(&failure))
         }
         Ok(LogArgs { command: Some(LogCommand::Watch(args)), .. }) => {
             watch::answer(*args, invocation)

@@ -5,7 +5,7 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{Mutex, PoisonError, TryLockError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +21,9 @@ const INTERVAL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How much of what it printed is kept.
 const LONGEST: u64 = 1000;
+
+/// The program that runs, and all that it has started.
+static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// Gives `message` to `program`; ends that where it is not done by `deadline`.
 pub(super) fn send(
@@ -47,7 +50,9 @@ pub(super) fn send(
         let _ = sender.send(beginning(output));
     })?;
     let Some(status) = wait(&mut child, deadline).map_err(failed)? else {
-        end(&mut child);
+        end_running();
+        // One that the kernel holds on to must not be waited for.
+        let _ = child.try_wait();
         let server = program.display().to_string();
         return Err(MailError::Late { server, doing: "and was ended".to_owned() });
     };
@@ -60,7 +65,8 @@ pub(super) fn send(
 
 /// `-i`: a dot is no end. `-f`: who gets what cannot be delivered.
 fn start(program: &Path, envelope: &Envelope) -> io::Result<Child> {
-    Command::new(program)
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = Command::new(program)
         .args(["-i", "-f", &envelope.from.0, "--"])
         .args(envelope.to.iter().map(|address| &address.0))
         // It has no use for the password of the servers that are looked at.
@@ -70,7 +76,9 @@ fn start(program: &Path, envelope: &Envelope) -> io::Result<Child> {
         .stderr(Stdio::piped())
         // It and what it starts can then be ended as one.
         .process_group(0)
-        .spawn()
+        .spawn()?;
+    *running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    Ok(child)
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), MailError> {
@@ -90,9 +98,13 @@ fn beginning(mut output: impl Read) -> String {
 
 fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(status) = child.try_wait()? {
+            // From now on its number may be another's.
+            *running = None;
             return Ok(Some(status));
         }
+        drop(running);
         if Instant::now() >= deadline {
             return Ok(None);
         }
@@ -100,14 +112,22 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
     }
 }
 
-/// Ends the program and what it has started.
-fn end(child: &mut Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+/// Ends the program and what it has started, if one runs.
+pub(super) fn end_running() {
+    // One that is being started is not waited for: the disk may not answer.
+    let until = Instant::now() + 2 * INTERVAL;
+    let mut running = loop {
+        match RUNNING.try_lock() {
+            Ok(running) => break running,
+            Err(TryLockError::Poisoned(running)) => break running.into_inner(),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return,
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    };
+    if let Some(group) = running.take() {
         // It may have ended just now.
         let _ = kill_process_group(group, Signal::KILL);
     }
-    // One that the kernel holds on to must not be waited for.
-    let _ = child.try_wait();
 }
 
 fn code(status: ExitStatus) -> String {

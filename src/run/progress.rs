@@ -1,9 +1,15 @@
 //! How far a run has come.
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    thread,
+};
 
-/// How far a run has come, for whoever waits for it.
+/// How far a run has come, for whoever waits for it, and whether he still does.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU8);
+
+/// Set where nobody waits any more.
+const LEFT: u8 = 0x80;
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +31,23 @@ pub enum Stage {
 }
 
 impl Progress {
+    /// Goes on to `stage`; or no further, where the run was given up: who has
+    /// been told that there is no answer must not find a sample of it, or a mail.
     pub(super) fn enter(&self, stage: Stage) {
-        self.0.store(stage as u8, Ordering::Relaxed);
+        let next = |now| (now & LEFT == 0).then_some(stage as u8);
+        let entered = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        while entered.is_err() {
+            // It ends with the process.
+            thread::park();
+        }
+    }
+
+    /// Gives the run up, unless it is about to leave something behind, or has;
+    /// gives whether it did.
+    #[must_use]
+    pub fn leave(&self) -> bool {
+        let next = |now| (now < Stage::Remembering as u8).then_some(now | LEFT);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
     /// What the run is doing now.
@@ -41,7 +62,7 @@ impl Progress {
             Stage::Alerting,
             Stage::Reporting,
         ];
-        STAGES[usize::from(self.0.load(Ordering::Relaxed))]
+        STAGES[usize::from(self.0.load(Ordering::Relaxed) & !LEFT)]
     }
 }
 

@@ -1,7 +1,7 @@
 //! `topip_log watch`: who has the connections now, again and again.
 use std::{
     path::Path,
-    sync::mpsc::{self, Sender},
+    sync::mpsc::{self, SyncSender},
     thread,
     time::{Duration, Instant},
 };
@@ -25,24 +25,27 @@ use super::{COULD_NOT, USAGE, failed};
 /// How many addresses are named at the most: no screen has more rows.
 const MOST_ROWS: usize = 500;
 
-/// What is waited for.
+/// How long the last picture is waited for, and the terminal given back: nobody
+/// may be reading.
+const LAST_MOMENT: Duration = Duration::from_millis(150);
+
+/// What is shown.
 enum Event {
     /// A sample, or why there is none.
     Seen(Box<Watched>),
-    /// What a signal says.
-    Told(Told),
+    /// The same again: the terminal has another size.
+    Resized,
+    /// No more.
+    Stop,
 }
+
+/// How a watch comes to its end: told to, or as it may.
+type Ending = Option<Result<(), (Failure, u8)>>;
 
 pub(super) fn answer(args: WatchArgs, invocation: &Invocation) -> Answer {
     // Nobody is asked for a password: it would be asked for every time.
     let invocation = &Invocation { has_terminal: false, ..invocation.clone() };
-    let outcome = start(args, invocation).and_then(|events| {
-        let picture = picture(invocation);
-        let shown = show(&events, &picture);
-        picture.end();
-        shown
-    });
-    match outcome {
+    match start(args, invocation).and_then(|watch| watch.end()) {
         Ok(()) => {
             Answer { output: String::new(), complaint: String::new(), exit_code: 0, until: None }
         }
@@ -50,8 +53,29 @@ pub(super) fn answer(args: WatchArgs, invocation: &Invocation) -> Answer {
     }
 }
 
-/// Starts the looking, and the waiting for signals, each on a thread.
-fn start(args: WatchArgs, invocation: &Invocation) -> Result<mpsc::Receiver<Event>, (Failure, u8)> {
+/// What goes on on other threads.
+struct Watch {
+    events: SyncSender<Event>,
+    endings: mpsc::Receiver<Ending>,
+}
+
+impl Watch {
+    /// Waits until it is told to stop, or nobody reads any more.
+    fn end(&self) -> Result<(), (Failure, u8)> {
+        // As long as there is a watch, somebody can end it.
+        if let Some(shown) = self.endings.recv().unwrap_or_default() {
+            return shown;
+        }
+        // Where the last picture is stuck, this one is not waited for either.
+        let _ = self.events.try_send(Event::Stop);
+        let _ = self.endings.recv_timeout(LAST_MOMENT);
+        Ok(())
+    }
+}
+
+/// Starts the looking, the showing, and the waiting for signals, each on a
+/// thread: who does not read what is shown must be able to stop it.
+fn start(args: WatchArgs, invocation: &Invocation) -> Result<Watch, (Failure, u8)> {
     let could_not = |problem: String| (Failure::new(&problem, Vec::new()), COULD_NOT);
     let WatchArgs { interval, sample, .. } = args;
     if sample.look.input.as_deref() == Some(Path::new("-")) {
@@ -66,21 +90,42 @@ fn start(args: WatchArgs, invocation: &Invocation) -> Result<mpsc::Receiver<Even
     let names = Target::names(&check.targets).join(", ");
     let title = format!("topip_log watch: {names}, every {} s", interval.as_secs());
     let signals =
-        Signals::hold().map_err(|error| could_not(format!("cannot wait for signals: {error}")))?;
-    let (sender, events) = mpsc::channel();
+        Signals::all().map_err(|error| could_not(format!("cannot wait for signals: {error}")))?;
+    // What nobody reads is not kept: the looking waits for the showing.
+    let (events, shown) = mpsc::sync_channel(1);
+    let (ends, endings) = mpsc::channel();
     let look = {
-        let (sender, invocation) = (sender.clone(), invocation.clone());
+        let (events, invocation) = (events.clone(), invocation.clone());
         let watcher = Watcher::new(check, patience);
-        move || look(watcher, &title, interval, &invocation, &sender)
+        move || look(watcher, &title, interval, &invocation, &events)
     };
-    let wait = move || {
-        // A signal that cannot be waited for would leave no way to stop.
-        while sender.send(Event::Told(signals.next().unwrap_or(Told::Stop))).is_ok() {}
+    let show = {
+        let (picture, ends) = (picture(invocation), ends.clone());
+        move || {
+            let outcome = show(&shown, &picture);
+            picture.end();
+            // Nobody waits any more: it was told to stop.
+            let _ = ends.send(Some(outcome));
+        }
     };
-    let spawned =
-        thread::Builder::new().spawn(look).and_then(|_| thread::Builder::new().spawn(wait));
-    spawned.map_err(|error| could_not(format!("cannot start a thread: {error}")))?;
-    Ok(events)
+    let wait = {
+        let events = events.clone();
+        move || {
+            // A signal that cannot be waited for would leave no way to stop.
+            while signals.next() == Ok(Told::Resized) {
+                // The next picture has the new size, too.
+                let _ = events.try_send(Event::Resized);
+            }
+            // As above.
+            let _ = ends.send(None);
+        }
+    };
+    let works: [Box<dyn FnOnce() + Send>; 3] = [Box::new(look), Box::new(show), Box::new(wait)];
+    for work in works {
+        let started = thread::Builder::new().spawn(work);
+        started.map_err(|error| could_not(format!("cannot start a thread: {error}")))?;
+    }
+    Ok(Watch { events, endings })
 }
 
 /// Looks every `interval`, as long as somebody listens.
@@ -89,7 +134,7 @@ fn look(
     title: &str,
     interval: Duration,
     invocation: &Invocation,
-    sender: &Sender<Event>,
+    events: &SyncSender<Event>,
 ) {
     let mut next = Instant::now();
     loop {
@@ -100,7 +145,7 @@ fn look(
         };
         let time = local_time::at(i64::try_from(now).unwrap_or(i64::MAX)).to_rfc3339();
         let watched = Watched { seen, time, title: title.to_owned() };
-        if sender.send(Event::Seen(Box::new(watched))).is_err() {
+        if events.send(Event::Seen(Box::new(watched))).is_err() {
             return;
         }
         // What took longer than that is not caught up with.
@@ -156,14 +201,14 @@ fn drawn(watched: &Watched, width: usize, height: usize) -> String {
     format!("\x1b[?25l\x1b[H{}\x1b[J", rows.join("\n"))
 }
 
-/// Shows what comes until it is told to stop, or nobody reads any more.
+/// Shows what comes until there is no more, or nobody reads any more.
 fn show(events: &mpsc::Receiver<Event>, picture: &Picture) -> Result<(), (Failure, u8)> {
     let mut latest: Option<Box<Watched>> = None;
     for event in events {
         match event {
-            Event::Told(Told::Stop) => return Ok(()),
-            Event::Told(Told::Resized) if matches!(picture, Picture::Lines) => continue,
-            Event::Told(Told::Resized) => {}
+            Event::Stop => return Ok(()),
+            Event::Resized if matches!(picture, Picture::Lines) => continue,
+            Event::Resized => {}
             Event::Seen(watched) => latest = Some(watched),
         }
         let Some(watched) = &latest else {

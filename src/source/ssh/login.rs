@@ -1,9 +1,15 @@
 //! Proves who one is, by whatever is at hand: keys, a password, an agent.
 #![expect(clippy::disallowed_types, reason = "this is where private keys are looked at")]
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    thread,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::{
+    process::{Signal, getpid, kill_process},
     stdio::stdin,
     termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
 };
@@ -269,7 +275,22 @@ fn ask(question: &str) -> Option<Secret> {
         // Where it cannot be had now, it is switched off a moment later.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
     }
-    rpassword::prompt_password(question).ok().map(Secret::new)
+    match rpassword::prompt_password(question) {
+        Ok(answer) => Some(Secret::new(answer)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => end(),
+        // No more, and no reason.
+        Err(_) => None,
+    }
+}
+
+/// Ends the run by the signal that Ctrl-C stands for: who asks for a password
+/// has taken the letter for himself.
+fn end() -> ! {
+    // Where it cannot be sent, the time is up before long.
+    let _ = kill_process(getpid(), Signal::INT);
+    loop {
+        thread::park();
+    }
 }
 
 /// Whether the private key in a file is encrypted; or why it cannot be used.
