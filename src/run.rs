@@ -11,7 +11,7 @@ use crate::{
     rule::{self, Rule},
     source::SourceError,
     state_file::Place,
-    tally::Grain,
+    tally::{Full, Grain},
 };
 
 mod alert;
@@ -77,6 +77,9 @@ pub enum Error {
     /// A source broke off, or gave what cannot be read.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// There are more addresses than can be counted.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// A target did not answer in time.
     #[error("{name} gave no answer in {seconds} s{}", while_doing(doing))]
     NoAnswer {
@@ -120,6 +123,13 @@ impl Error {
             Self::NoAnswer { .. } => {
                 vec![
                     "Give it more time with --timeout, below what the monitoring allows."
+                        .to_owned(),
+                ]
+            }
+            Self::Full(_) => {
+                vec![
+                    "Allow it more memory (ulimit -v, or LimitAS of its unit), or look at some \
+                      ports alone with --port."
                         .to_owned(),
                 ]
             }

@@ -23,6 +23,15 @@ pub struct Tally {
     v6: Runs<[u8; KEY6]>,
 }
 
+/// There is no memory for more addresses than that.
+///
+/// How many there are is a stranger's choice, so that it is no mistake of topip
+/// where they do not fit; and who runs out of memory elsewhere is ended by the
+/// library without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no memory to count more than {0} addresses")]
+pub struct Full(pub usize);
+
 /// Address, port and state of an IPv6 peer in one comparable key.
 const KEY6: usize = 16 + 2 + 1;
 
@@ -66,6 +75,21 @@ impl Tally {
         self.v4.sum() + self.v6.sum()
     }
 
+    /// Whether all that was added could be counted, and there is memory left to
+    /// judge it.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not, or there is not.
+    pub fn fits(&mut self) -> Result<(), Full> {
+        self.v4.fits()?;
+        self.v6.fits()?;
+        // The counts alone are looked at after this, and a list of them grows by
+        // doubling.
+        let n = self.v4.counted.len() + self.v6.counted.len();
+        Vec::<[u64; 2]>::new().try_reserve_exact(n).map_err(|_| Full(n))
+    }
+
     /// Ends the counting.
     #[must_use]
     pub fn finish(mut self) -> Counted {
@@ -104,12 +128,14 @@ struct Runs<K> {
     counted: Vec<(K, u32)>,
     /// As they came.
     pending: Vec<K>,
+    /// How many there were when there was no memory for more.
+    full: Option<usize>,
 }
 
 // Derived, it would ask for K: Default.
 impl<K> Default for Runs<K> {
     fn default() -> Self {
-        Self { counted: Vec::new(), pending: Vec::new() }
+        Self { counted: Vec::new(), pending: Vec::new(), full: None }
     }
 }
 
@@ -119,6 +145,9 @@ const PENDING: usize = 32 * 1024;
 
 impl<K: Ord + Copy> Runs<K> {
     fn add(&mut self, key: K) {
+        if self.pending.len() == self.pending.capacity() && !self.grow() {
+            return;
+        }
         self.pending.push(key);
         // As many as are there: merging costs a walk over all of it, so that the
         // walks together stay linear in what was added.
@@ -127,9 +156,43 @@ impl<K: Ord + Copy> Runs<K> {
         }
     }
 
+    /// Makes room for what is pending; gives whether there is.
+    fn grow(&mut self) -> bool {
+        // Twice as much each time, as a list that grows by itself.
+        let more = self.pending.capacity().max(64);
+        if self.full.is_none() && self.pending.try_reserve(more).is_err() {
+            self.give_up();
+        }
+        self.full.is_none()
+    }
+
+    /// Counts no more, and gives the memory back: there is an answer to be given.
+    fn give_up(&mut self) {
+        let n = self.counted.len();
+        *self = Self { full: Some(self.full.unwrap_or(n)), ..Self::default() };
+    }
+
+    fn fits(&mut self) -> Result<(), Full> {
+        self.merge();
+        self.pending = Vec::new();
+        self.full.map_or(Ok(()), |n| Err(Full(n)))
+    }
+
     fn add_all(&mut self, mut other: Self) {
         other.merge();
         self.merge();
+        if self.counted.is_empty() || other.full.is_some() {
+            // There is one target, mostly: its counts need not be there twice.
+            let full = self.full.or(other.full);
+            *self = Self { full, ..other };
+            return;
+        }
+        let n = other.counted.len();
+        // Sorting takes half of it again.
+        let half = Vec::<(K, u32)>::new().try_reserve_exact((self.counted.len() + n) / 2);
+        if half.is_err() || self.counted.try_reserve(n).is_err() {
+            return self.give_up();
+        }
         self.counted.append(&mut other.counted);
         // Two sorted runs are merged in one walk.
         self.counted.sort_by_key(|&(key, _)| key);
@@ -155,6 +218,9 @@ impl<K: Ord + Copy> Runs<K> {
         };
         let n_runs = self.pending.chunk_by(|a, b| a == b).count();
         let (mut from, mut to) = (self.counted.len(), self.counted.len() + n_runs);
+        if self.counted.try_reserve(n_runs).is_err() {
+            return self.give_up();
+        }
         self.counted.resize(to, (filler, 0));
         // From the back, so that the old entries move up in the same memory.
         for run in self.pending.chunk_by(|a, b| a == b).rev() {

@@ -12,7 +12,7 @@ mod mail_stranger;
 mod munin_master;
 mod munin_node;
 mod nagios;
-mod sandbox;
+pub mod sandbox;
 mod screen;
 #[cfg(feature = "ssh")]
 mod ssh_host_key;

@@ -44,8 +44,9 @@ pub(super) fn see(check: &Check, progress: &Progress) -> Result<Seen, Error> {
     let (excludes, unresolved) = excludes(&check.exclude_files, check.deadline, progress)?;
     selection.excludes.extend(excludes);
     progress.enter(Stage::Sampling);
-    let Sum { tally, left_out, reading, details, shares, mut troubles } =
+    let Sum { mut tally, left_out, reading, details, shares, mut troubles } =
         look_at_all(check.targets.clone(), &Filter::new(selection), check.deadline)?;
+    tally.fits()?;
     let counted = tally.finish();
     let readings = [
         report::unreadable(&reading),

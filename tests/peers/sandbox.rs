@@ -7,7 +7,7 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-use crate::support::{CHECK, Ran, Room, run, skip};
+use crate::support::{CHECK, Room, run, skip};
 
 /// `socket(2)` on x86-64 and on arm64.
 const SOCKET: i64 = if cfg!(target_arch = "aarch64") { 198 } else { 41 };
@@ -15,7 +15,7 @@ const AF_NETLINK: u64 = 16;
 const EAFNOSUPPORT: u32 = 97;
 
 /// Runs `test` on a thread, and so in children, without netlink.
-fn without_netlink(test: impl FnOnce() -> Ran + Send + 'static) -> Ran {
+pub fn without_netlink<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::spawn(|| {
         let is_netlink =
             SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, AF_NETLINK)
