@@ -6,7 +6,7 @@
 //! lock is a file of its own, because a renamed file is another one.
 #![expect(clippy::disallowed_types, reason = "this is where the state file is opened")]
 use std::{
-    fs::{File, Metadata, TryLockError},
+    fs::{self, File, Metadata, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -226,22 +226,36 @@ impl StateFile {
 
 /// Locks the file beside the one at `spot` that has this extension more; none
 /// where another run has it until `deadline`.
+///
+/// One that was removed while it was waited for keeps nobody off: the next run
+/// makes another.
 fn lock(spot: &Spot, extension: &str, deadline: Instant) -> Result<Option<File>, StateFileError> {
     let failed = |source| StateFileError::File { action: "lock", path: spot.path.clone(), source };
     let lock_path = spot.path.with_added_extension(extension);
-    let lock = spot.open(extension, OFlags::RDWR | OFlags::CREATE).map_err(failed)?;
-    // It is not touched before it is known to be none of another's.
-    trust_owner(&lock, &lock_path)?;
-    private(&lock).map_err(failed)?;
-    trust_mode(&lock, &lock_path)?;
+    let make = || {
+        let lock = spot.open(extension, OFlags::RDWR | OFlags::CREATE).map_err(failed)?;
+        // It is not touched before it is known to be none of another's.
+        trust_owner(&lock, &lock_path)?;
+        private(&lock).map_err(failed)?;
+        trust_mode(&lock, &lock_path)?;
+        Ok(lock)
+    };
+    let mut lock = make()?;
     loop {
         match lock.try_lock() {
-            Ok(()) => return Ok(Some(lock)),
+            Ok(()) if is_at(&lock, &lock_path) => return Ok(Some(lock)),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(None),
+            _ if Instant::now() >= deadline => return Ok(None),
+            Ok(()) => lock = make()?,
             Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
         }
     }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let (file, path) = (file.metadata().map(identity), fs::symlink_metadata(path).map(identity));
+    matches!((file, path), (Ok(file), Ok(path)) if file == path)
 }
 
 /// Makes a file of mode 0640, whatever the umask is, and sees it to the disk.

@@ -3,6 +3,7 @@
 //! SECURITY.md has what is promised of each, in tables.
 
 mod limits;
+mod overlap;
 mod planted;
 mod promise;
 mod secrets;

@@ -129,6 +129,17 @@ impl Running {
         path.is_ok_and(|path| links.into_iter().any(|link| link == path))
     }
 
+    /// Whether it has ended, and nobody has asked what came of it.
+    pub fn is_over(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        status.is_ok_and(|status| status.contains("\nState:\tZ"))
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
+    }
+
     /// Sends it a signal, and starts the clock anew.
     pub fn tell(&mut self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
