@@ -2,6 +2,7 @@
 //! be they other users of the host, servers, or whoever writes what is read.
 //! SECURITY.md has what is promised of each, in tables.
 
+mod crash;
 mod limits;
 mod overlap;
 mod planted;
