@@ -2,7 +2,9 @@
 //! be they other users of the host, servers, or whoever writes what is read.
 //! SECURITY.md has what is promised of each, in tables.
 
+mod clock;
 mod crash;
+mod disk;
 mod limits;
 mod overlap;
 mod planted;
