@@ -3,9 +3,11 @@
 //! SECURITY.md has what is promised of each, in tables.
 
 mod clock;
+mod closed;
 mod crash;
 mod disk;
 mod limits;
+mod odd;
 mod overlap;
 mod planted;
 mod promise;
