@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{CHECK, LOG, MUNIN, Ran, Room, copy_of_the_check, crowd, run};
+use crate::support::{CHECK, LOG, MUNIN, Ran, Room, copy_of, crowd, run};
 
 use super::promise::{Running, kept};
 
@@ -211,7 +211,7 @@ fn names_of_every_kind() {
 #[test]
 fn an_executable_that_is_elsewhere() {
     let room = room();
-    copy_of_the_check(&room.path("check_copy"));
+    copy_of(CHECK, &room.path("check_copy"));
     fs::rename(room.path("check_copy"), room.path("check_renamed")).unwrap();
     fs::hard_link(room.path("check_renamed"), room.path("check_hard")).unwrap();
     symlink("check_renamed", room.path("check_soft")).unwrap();
