@@ -107,8 +107,7 @@ impl Invocation {
     fn of_this_process(reach: Option<Reach>) -> Self {
         let name = called();
         let args = std::env::args_os().skip(1);
-        // Before 1970 a clock is so wrong that 0 is as good.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (now, started) = moment();
         // No copy of it is to be where it is not wiped.
         let (secret, env): (Vec<_>, Vec<_>) =
             std::env::vars_os().partition(|(name, _)| name == PASSWORD);
@@ -117,7 +116,7 @@ impl Invocation {
         let has_terminal = std::io::stdin().is_terminal();
         let shows_errors = std::io::stderr().is_terminal();
         let columns = terminal::columns();
-        let (args, started) = (args.collect(), Instant::now());
+        let args = args.collect();
         Self { name, args, env, password, now, started, has_terminal, shows_errors, columns, reach }
     }
 
@@ -175,6 +174,28 @@ impl Failure {
                     or as a service of that user.";
         Self::new("cannot run set-uid or set-gid", vec![more.to_owned()])
     }
+}
+
+/// This moment by both clocks, the one that people set and the one that nobody does.
+///
+/// On a host that has no time to spare, a process may wait for seconds between two
+/// looks. Every later time of the run would be off by that, and its sample in the
+/// future of those that other runs take meanwhile.
+#[expect(clippy::disallowed_methods, reason = "this is where time becomes a value")]
+fn moment() -> (Duration, Instant) {
+    const AT_ONCE: Duration = Duration::from_micros(100);
+    let look = || {
+        let started = Instant::now();
+        // Before 1970 a clock is so wrong that 0 is as good.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (started.elapsed(), (now, started))
+    };
+    let mut looks = std::iter::repeat_with(look).take(10);
+    let first = looks.next().expect("ten are some");
+    if first.0 < AT_ONCE {
+        return first.1;
+    }
+    looks.chain([first]).min_by_key(|&(apart, _)| apart).expect("one is there").1
 }
 
 /// What this process is called, without folders.
