@@ -4,6 +4,7 @@ mod bad_input;
 mod captures;
 mod detection;
 mod dialects;
+#[cfg(feature = "ssh")]
 mod executables;
 mod golden;
 mod json;

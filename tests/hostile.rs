@@ -11,6 +11,7 @@ mod odd;
 mod overlap;
 mod planted;
 mod promise;
+#[cfg(all(feature = "ssh", feature = "mail"))]
 mod secrets;
 mod set_uid;
 mod signals;

@@ -21,11 +21,9 @@ fn reach(room: &Room, program: &Path) -> Ran {
     run(&mut room.program(program.to_str().unwrap(), &["-H", NOBODY, "--known-hosts", "/dev/null"]))
 }
 
-#[cfg(feature = "ssh")]
 const REACHED: &str = "3 TOPIP UNKNOWN - cannot connect to 127.0.0.1, 127.0.0.1:1: \
                        Connection refused (os error 111)";
 
-#[cfg(feature = "ssh")]
 #[test]
 fn a_link_from_anywhere_finds_it() {
     let room = Room::new();
@@ -36,7 +34,6 @@ fn a_link_from_anywhere_finds_it() {
     }
 }
 
-#[cfg(feature = "ssh")]
 #[test]
 fn it_is_called_what_the_program_was_called() {
     let room = Room::new();
@@ -52,7 +49,6 @@ fn it_is_called_what_the_program_was_called() {
 
 /// Who copies one file alone has a check of this machine, and is told why it is
 /// no check of others.
-#[cfg(feature = "ssh")]
 #[test]
 fn without_it_a_server_is_unknown_and_this_machine_is_seen() {
     let room = Room::new();
@@ -73,7 +69,6 @@ fn without_it_a_server_is_unknown_and_this_machine_is_seen() {
 }
 
 /// Two that hand over to one another would never end.
-#[cfg(feature = "ssh")]
 #[test]
 fn one_that_is_not_it_is_not_asked_twice() {
     let room = Room::new();
@@ -91,18 +86,9 @@ fn one_that_is_not_it_is_not_asked_twice() {
 }
 
 /// Whoever runs it by its own name gets the check.
-#[cfg(feature = "ssh")]
 #[test]
 fn by_its_own_name_it_is_the_check() {
     assert_eq!(reach(&Room::new(), &remote()).answer(), REACHED);
     let ran = run(Command::new(remote()).arg("--version"));
     assert_eq!(ran.stdout, concat!("check_topip ", env!("CARGO_PKG_VERSION"), "\n"));
-}
-
-#[cfg(not(feature = "ssh"))]
-#[test]
-fn without_ssh_there_is_nothing_to_become() {
-    let ran = reach(&Room::new(), Path::new(CHECK));
-    assert_eq!(ran.answer(), "3 TOPIP UNKNOWN - this topip was built without SSH");
-    let _ = (copied, crowd, remote, LOG, MUNIN);
 }

@@ -2,7 +2,6 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
 };
 
 use crate::support::{
@@ -298,7 +297,7 @@ mod known_hosts {
         assert_eq!(known.lines().count(), 1, "{known}");
     }
 
-    fn remove(path: &Path) {
+    fn remove(path: &std::path::Path) {
         if fs::symlink_metadata(path).unwrap().is_dir() {
             fs::remove_dir(path).unwrap();
         } else {

@@ -100,7 +100,6 @@ fn listener() -> (TcpListener, String) {
 }
 
 #[test]
-#[cfg(feature = "ssh")]
 fn every_spelling_of_a_password_is_wiped() {
     for words in [
         &["-p", PASSWORD][..],
@@ -126,7 +125,6 @@ fn every_spelling_of_a_password_is_wiped() {
 }
 
 #[test]
-#[cfg(feature = "ssh")]
 fn the_password_of_munins_settings_is_wiped() {
     let (listener, address) = listener();
     let room = Room::new();
@@ -139,7 +137,6 @@ fn the_password_of_munins_settings_is_wiped() {
 
 /// Another process of the same user reads neither its memory nor its environment.
 #[test]
-#[cfg(feature = "ssh")]
 fn processes_of_the_same_user_cannot_look_in() {
     if !is_possible() {
         return;
@@ -160,7 +157,6 @@ fn processes_of_the_same_user_cannot_look_in() {
 
 /// However it ends, it leaves no picture of its memory behind.
 #[test]
-#[cfg(feature = "ssh")]
 fn there_is_no_core_dump_with_a_secret() {
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
     let cores = |room: &Room| {
@@ -203,7 +199,6 @@ fn end(mut running: Running, signal: &str) {
 }
 
 /// A mail server that takes the login, and then waits.
-#[cfg(feature = "mail")]
 fn mail_server(mut peer: TcpStream, offer: &str, answers: &[&str]) -> TcpStream {
     peer.write_all(b"220 here\r\n").unwrap();
     let mut reader = BufReader::new(peer.try_clone().unwrap());
@@ -220,7 +215,6 @@ fn mail_server(mut peer: TcpStream, offer: &str, answers: &[&str]) -> TcpStream 
 }
 
 #[test]
-#[cfg(feature = "mail")]
 fn a_password_for_mail_is_wiped_from_memory() {
     if !is_possible() {
         return;
@@ -269,7 +263,6 @@ fn secret(path: &Path) {
 }
 
 #[test]
-#[cfg(feature = "ssh")]
 fn a_password_for_a_server_is_wiped_from_memory() {
     use crate::support::sshd::{World, is_possible};
     if !is_possible() {
