@@ -1,7 +1,11 @@
 //! Under fire: faults that are made to happen for real, and those who mean it ill,
 //! be they other users of the host, servers, or whoever writes what is read.
 //! SECURITY.md has what is promised of each, in tables.
+//!
+//! Where a fault may come at any of thousands of places, a sample of them is
+//! tried each time, and all of them where `HOSTILE=all` is set.
 
+mod answer;
 mod clock;
 mod closed;
 mod crash;
@@ -15,3 +19,11 @@ mod promise;
 mod secrets;
 mod set_uid;
 mod signals;
+#[cfg(feature = "ssh")]
+mod ssh_cut;
+
+/// Whether all places are to be tried.
+#[cfg(any(feature = "ssh", feature = "mail"))]
+fn is_whole() -> bool {
+    std::env::var_os("HOSTILE").is_some_and(|it| it == "all")
+}

@@ -16,6 +16,8 @@ pub mod munin;
 pub mod nagios;
 #[cfg(feature = "mail")]
 pub mod postfix;
+#[cfg(any(feature = "ssh", feature = "mail"))]
+pub mod proxy;
 #[cfg(feature = "ssh")]
 pub mod sshd;
 pub mod stranger;
