@@ -11,6 +11,8 @@ mod closed;
 mod crash;
 mod disk;
 mod limits;
+#[cfg(feature = "mail")]
+mod mail_cut;
 mod odd;
 mod overlap;
 mod planted;
@@ -23,7 +25,6 @@ mod signals;
 mod ssh_cut;
 
 /// Whether all places are to be tried.
-#[cfg(any(feature = "ssh", feature = "mail"))]
 fn is_whole() -> bool {
     std::env::var_os("HOSTILE").is_some_and(|it| it == "all")
 }

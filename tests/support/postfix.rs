@@ -106,7 +106,8 @@ impl Postfix {
             clear_submission,
             children: vec![dovecot, postfix],
         };
-        wait_for(SocketAddr::from((Ipv4Addr::LOCALHOST, clear)));
+        // The last one that it opens.
+        wait_for(SocketAddr::from((Ipv4Addr::LOCALHOST, clear_submission)));
         until("Dovecot's socket", || server.room.path("auth").exists().then_some(()));
         Some(server)
     }
