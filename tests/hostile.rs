@@ -23,6 +23,8 @@ mod set_uid;
 mod signals;
 #[cfg(feature = "ssh")]
 mod ssh_cut;
+#[cfg(feature = "ssh")]
+mod ssh_stranger;
 
 /// Whether all places are to be tried.
 fn is_whole() -> bool {

@@ -14,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{CHECK, Ran, Room, crowd, run, skip};
+use crate::support::{
+    CHECK, Ran, Room, crowd,
+    daemon::{server, stall},
+    run, skip,
+};
 
 /// The answers of a server that takes a mail, in the order of the dialogue.
 const GOOD: [&str; 6] = [
@@ -35,20 +39,6 @@ const DOING: [&str; 6] = [
     "told DATA",
     "given the mail",
 ];
-
-/// Listens, and has each connection `served`. Ends with the process.
-fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let serve = Arc::new(serve);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (serve, stream) = (Arc::clone(&serve), stream.unwrap());
-            thread::spawn(move || serve(stream));
-        }
-    });
-    port
-}
 
 /// Takes part in the dialogue for so many answers. Gives the connection back;
 /// none if the other end has closed.
@@ -71,12 +61,6 @@ fn converse(stream: TcpStream, answers: &[&str]) -> Option<TcpStream> {
         reader.get_mut().write_all(answer.as_bytes()).ok()?;
     }
     Some(reader.into_inner())
-}
-
-/// Waits until the other end is gone.
-fn stall(mut stream: TcpStream) {
-    let mut buffer = [0; 1024];
-    while stream.read(&mut buffer).is_ok_and(|n| n > 0) {}
 }
 
 fn args(room: &Room, url: &str) -> Vec<String> {

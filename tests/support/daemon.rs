@@ -1,7 +1,9 @@
 //! What tests of daemons share.
 use std::{
+    io::Read,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -26,4 +28,24 @@ pub fn wait_for(address: SocketAddr) {
         assert!(started.elapsed() < Duration::from_secs(20), "nobody listens at {address}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Listens, and has each connection `served`. Ends with the process.
+pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (serve, stream) = (Arc::clone(&serve), stream.unwrap());
+            thread::spawn(move || serve(stream));
+        }
+    });
+    port
+}
+
+/// Waits until the other end is gone.
+pub fn stall(mut stream: TcpStream) {
+    let mut buffer = [0; 1024];
+    while stream.read(&mut buffer).is_ok_and(|n| n > 0) {}
 }
