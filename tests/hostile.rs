@@ -13,6 +13,8 @@ mod disk;
 mod limits;
 #[cfg(feature = "mail")]
 mod mail_cut;
+#[cfg(feature = "mail")]
+mod mail_stranger;
 mod odd;
 mod overlap;
 mod planted;

@@ -254,6 +254,12 @@ impl<'a> Session<'a> {
     }
 
     fn say(&mut self, doing: &str, bytes: &[u8]) -> Result<(), MailError> {
+        // An answer to what has not been said yet would be taken for the one to
+        // it. A server that shuts down may say so at any time.
+        let early = self.stream.buffer();
+        if !early.is_empty() && !early.starts_with(b"421") {
+            return Err(self.no_smtp(doing, "it had answered before".to_owned()));
+        }
         let said = match self.stream.get_mut() {
             Stream::Clear(wire) => wire.write_all(bytes).and_then(|()| wire.flush()),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
