@@ -15,6 +15,7 @@ mod limits;
 mod mail_cut;
 #[cfg(feature = "mail")]
 mod mail_stranger;
+mod names;
 mod odd;
 mod overlap;
 mod planted;

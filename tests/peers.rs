@@ -3,7 +3,7 @@
 
 mod fail2ban;
 mod icinga;
-mod kernel;
+pub mod kernel;
 mod logrotate;
 #[cfg(feature = "mail")]
 mod mail;
