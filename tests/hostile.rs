@@ -6,6 +6,7 @@
 //! tried each time, and all of them where `HOSTILE=all` is set.
 
 mod answer;
+mod churn;
 mod clock;
 mod closed;
 mod crash;
