@@ -11,6 +11,8 @@ mod clock;
 mod closed;
 mod crash;
 mod disk;
+#[cfg(feature = "ssh")]
+mod fifty;
 mod limits;
 #[cfg(feature = "mail")]
 mod mail_cut;
@@ -29,6 +31,8 @@ mod signals;
 mod ssh_cut;
 #[cfg(feature = "ssh")]
 mod ssh_stranger;
+#[cfg(feature = "ssh")]
+mod watched;
 
 /// Whether all places are to be tried.
 fn is_whole() -> bool {
