@@ -27,6 +27,8 @@ mod promise;
 mod secrets;
 mod set_uid;
 mod signals;
+#[cfg(all(feature = "ssh", feature = "mail"))]
+mod soak;
 #[cfg(feature = "ssh")]
 mod ssh_cut;
 #[cfg(feature = "ssh")]
