@@ -10,6 +10,10 @@ use crate::{
     network::Network,
 };
 
+mod again;
+
+pub use again::Again;
+
 /// What is not counted unless it is asked for: the host itself, and the
 /// private range that topip.py left out.
 pub const DEFAULT_EXCLUDES: [&str; 3] = ["127.0.0.0/8", "::1", "192.168.0.0/16"];

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use crate::{
     capture::OwnConnection,
     connection::Connection,
-    filter::{Filter, LeftOut},
+    filter::{Again, Filter, LeftOut},
     parse::{self, ParseError, Reading},
     report,
     source::{Source, SourceError, Watch},
@@ -84,8 +84,12 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
     for mut capture in source.open(watch)? {
         details.append(&mut capture.how);
         let own = capture.own;
+        let mut again = matches!(source, Source::Proc).then(Again::default);
         let (mut n_connected, mut saw_own) = (0_u64, false);
         let reading = parse::read(capture, &mut |connection| {
+            if again.as_mut().is_some_and(|again| again.is(connection)) {
+                return false;
+            }
             n_connected += u64::from(connection.is_connected());
             let is_own = own.is_some_and(|own| is_own(connection, own));
             saw_own |= is_own;
