@@ -90,6 +90,12 @@ pub enum Error {
         /// What it was at.
         doing: String,
     },
+    /// A target that is looked at again and again has not answered yet.
+    #[error("{name} has given no answer since an earlier look")]
+    Busy {
+        /// Which.
+        name: String,
+    },
     /// A target could not be looked at beside the others.
     #[error("cannot start a thread for {name}")]
     Thread {
@@ -120,7 +126,7 @@ impl Error {
             Self::Source(error) => error.advice().into_iter().collect(),
             Self::Parse(error) => error.advice().into_iter().collect(),
             Self::NoWay { last, before } => [before.clone(), last.more()].concat(),
-            Self::NoAnswer { .. } => {
+            Self::NoAnswer { .. } | Self::Busy { .. } => {
                 vec![
                     "Give it more time with --timeout, below what the monitoring allows."
                         .to_owned(),

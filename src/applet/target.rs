@@ -49,7 +49,7 @@ pub(super) fn targets(
             true => Source::StandardInput,
             false => Source::File(path.clone()),
         };
-        return Ok(vec![Target { name: "input".to_owned(), sources: vec![source] }]);
+        return Ok(vec![Target::new("input".to_owned(), vec![source])]);
     }
     if args.look.hostname.is_empty() {
         return Ok(vec![here(args, tcp_states)]);
@@ -84,7 +84,7 @@ fn here(args: &SampleArgs, tcp_states: TcpStates) -> Target {
         How::Netlink => vec![netlink],
         How::Proc => vec![Source::Proc],
     };
-    Target { name: "localhost".to_owned(), sources }
+    Target::new("localhost".to_owned(), sources)
 }
 
 /// How servers are reached: the same for all of them.
@@ -168,7 +168,7 @@ impl<'a> Way<'a> {
             patience: self.patience,
             dial: self.dial,
         };
-        Ok(Target { name: server.name(), sources: vec![Source::Ssh(Box::new(server))] })
+        Ok(Target::new(server.name(), vec![Source::Ssh(Box::new(server))]))
     }
 }
 

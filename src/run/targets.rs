@@ -1,6 +1,10 @@
 //! Looks at all that is asked for, at the same time.
 use std::{
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -26,9 +30,38 @@ pub struct Target {
     /// Ways to its sockets, the best first; the next one is taken where one
     /// gives nothing.
     pub sources: Vec<Source>,
+    busy: Busy,
+}
+
+/// Whether a target is being looked at, which its clones know too: who looks
+/// again and again at one that hangs would leave a thread behind each time.
+#[derive(Clone, Debug, Default)]
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    /// `None` where somebody looks already.
+    fn begin(&self) -> Option<Looking> {
+        let was_busy = self.0.swap(true, Ordering::Relaxed);
+        (!was_busy).then(|| Looking(self.clone()))
+    }
+}
+
+/// A look that is under way as long as this is there.
+struct Looking(Busy);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Target {
+    /// A target of that name, with these ways to its sockets.
+    #[must_use]
+    pub fn new(name: String, sources: Vec<Source>) -> Self {
+        Self { name, sources, busy: Busy::default() }
+    }
+
     /// What targets are called, in an order that is always the same.
     #[must_use]
     pub fn names(targets: &[Self]) -> Vec<String> {
@@ -60,7 +93,7 @@ pub(super) fn look_at_all(
 ) -> Result<Sum, Error> {
     let several = targets.len() > 1;
     let outcomes = match &targets[..] {
-        [Target { name, sources }] if !sources.iter().any(may_hang) => {
+        [Target { name, sources, .. }] if !sources.iter().any(may_hang) => {
             vec![(name.clone(), look(sources, filter, &Watch::default()))]
         }
         _ => at_once(targets, filter, deadline),
@@ -105,6 +138,26 @@ impl Sum {
     }
 }
 
+/// Looks at a target on a thread of its own, which tells what came of it; fails
+/// where there is no thread, or one is still at it.
+fn begin(
+    target: Target,
+    filter: &Filter,
+    watch: &Watch,
+    tell: impl FnOnce(Result<Looked, Error>) + Send + 'static,
+) -> Result<(), Error> {
+    let Target { name, sources, busy } = target;
+    let looking = busy.begin().ok_or_else(|| Error::Busy { name: name.clone() })?;
+    let (filter, watch) = (filter.clone(), watch.clone());
+    let worker = move || {
+        let outcome = look(&sources, &filter, &watch);
+        drop(looking);
+        tell(outcome);
+    };
+    let spawned = thread::Builder::new().spawn(worker);
+    spawned.map(drop).map_err(|source| Error::Thread { name, source })
+}
+
 /// One thread for each target. Who does not answer in time is left behind: the
 /// thread ends with the process.
 fn at_once(
@@ -117,22 +170,14 @@ fn at_once(
     let mut waiting: Vec<_> = targets
         .into_iter()
         .enumerate()
-        .map(|(index, Target { name, sources })| {
-            let watch = Watch::default();
-            let (sender, filter) = (sender.clone(), filter.clone());
-            let worker = {
-                let watch = watch.clone();
-                move || {
-                    let outcome = look(&sources, &filter, &watch);
-                    // Nobody waits any more: the time was up.
-                    let _ = sender.send((index, outcome));
-                }
-            };
-            let outcome = match thread::Builder::new().spawn(worker) {
-                Ok(_) => None,
-                Err(source) => Some(Err(Error::Thread { name: name.clone(), source })),
-            };
-            (name, watch, outcome)
+        .map(|(index, target)| {
+            let (name, watch) = (target.name.clone(), Watch::default());
+            let sender = sender.clone();
+            let begun = begin(target, filter, &watch, move |outcome| {
+                // Nobody waits any more: the time was up.
+                let _ = sender.send((index, outcome));
+            });
+            (name, watch, begun.err().map(Err))
         })
         .collect();
     drop(sender);

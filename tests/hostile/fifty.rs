@@ -1,18 +1,19 @@
 //! Many servers at once, and long listings.
 use std::{
     fs,
+    os::unix::net::UnixListener,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use super::{
     answer::{LATE, is_clean, is_in_time, is_unknown},
-    watched::peak,
+    watched::{Watch, peak},
 };
 use crate::{
     peers::kernel::in_namespace,
     support::{
-        CHECK, Ran, listing, run,
+        CHECK, LOG, Ran, listing, run,
         sshd::{World, is_possible},
     },
 };
@@ -107,6 +108,34 @@ fn all_but_one() {
     assert!(ran.stdout.contains("127.0.0.50]"), "{ran:?}");
     assert!(ran.stdout.contains(" gave no answer in "), "{ran:?}");
     assert!(ran.stdout.contains("\n203.0.113.7 98 connections on port 443"), "{ran:?}");
+}
+
+/// An agent that never answers keeps a look from its end. One that looks again
+/// and again must not leave more and more of them behind.
+#[test]
+fn one_that_is_watched_and_hangs() {
+    if !is_possible() {
+        return;
+    }
+    let world = World::new("/bin/sh", "");
+    let agent = world.room.path("agent");
+    // The system lets them in, and nobody talks to them.
+    let _silent = UnixListener::bind(&agent).unwrap();
+    let server = format!("{}@{}", world.account.name, world.server.address());
+    let mut command = Command::new(LOG);
+    command
+        .args(["watch", "1", "-t", "1", "-H", &server, "--known-hosts", "known_hosts"])
+        .env_clear()
+        .env("SSH_AUTH_SOCK", &agent)
+        .current_dir(world.room.path("."));
+    let watch = Watch::start(command, world.room.path("watched"));
+    let (_, n_descriptors, n_threads) = watch.after(3);
+    let (_, n_descriptors_after, n_threads_after) = watch.after(8);
+    assert_eq!((n_descriptors_after, n_threads_after), (n_descriptors, n_threads));
+    let told = fs::read_to_string(&watch.lines).unwrap();
+    let told: Vec<_> = told.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert!(told[0].contains(" gave no answer in "), "{told:?}");
+    assert!(told[7].ends_with(" has given no answer since an earlier look"), "{told:?}");
 }
 
 /// Hundreds of thousands of rows pass through the memory of some.

@@ -6,9 +6,8 @@ use std::{
     io::Write,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -16,7 +15,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::{
     answer::is_clean,
     is_whole,
-    watched::{descriptors, peak, status},
+    watched::{Watch, peak},
 };
 use crate::{
     peers::kernel::{connect, in_namespace},
@@ -218,42 +217,6 @@ fn reset((client, mut server): Pair) {
     drop(client);
 }
 
-/// `topip_log watch`, the one program that stays.
-struct Watch {
-    child: Child,
-    lines: std::path::PathBuf,
-}
-
-impl Watch {
-    fn start(room: &Room, args: &[&str]) -> Self {
-        let lines = room.path("watched");
-        let mut command = room.program(LOG, &[&["watch", "1"][..], args].concat());
-        let file = fs::File::create(&lines).unwrap();
-        let child = command.stdout(Stdio::from(file)).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, lines }
-    }
-
-    /// Waits for so many looks; gives memory in KiB, descriptors and threads.
-    fn after(&self, looks: usize) -> (u64, usize, u64) {
-        let started = Instant::now();
-        let n = || fs::read_to_string(&self.lines).unwrap().lines().count();
-        while n() < looks {
-            assert!(started.elapsed() < Duration::from_secs(120), "{} looks", n());
-            thread::sleep(Duration::from_millis(50));
-        }
-        let pid = self.child.id();
-        let of = |name| status(pid, name).expect("it is running");
-        (of("VmRSS"), descriptors(pid), of("Threads"))
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
-    }
-}
-
 fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
     values.sort_unstable();
     values[values.len() / 2]
@@ -294,7 +257,8 @@ fn a_day_leaves_nothing_behind_and_nothing_grows() {
     in_namespace(|| {
         let Some(postfix) = Postfix::start() else { return };
         let mut day = Day::new(postfix, faketime);
-        let watch = Watch::start(&day.room, &["-x", SERVER, "-t", "5"]);
+        let command = day.room.program(LOG, &["watch", "1", "-x", SERVER, "-t", "5"]);
+        let watch = Watch::start(command, day.room.path("watched"));
         let n = n_samples();
         let mut at_first = None;
         let mut files = None;
