@@ -1,8 +1,11 @@
 //! From a server's name to a running command there.
 #![expect(clippy::disallowed_types, reason = "this is where servers are connected to")]
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::{
+    io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+};
 
-use ssh2::{MethodType, Session};
+use ssh2::{ErrorCode, MethodType, Session};
 
 use crate::capture::{Capture, Format};
 
@@ -24,7 +27,7 @@ pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshErro
 
     watch.set("agreeing on keys");
     let known = host_key::KnownKeys::read(server)?;
-    let session = handshake(server, stream, &known, &clock)?;
+    let session = handshake(server, (stream, &socket), &known, &clock)?;
     host_key::verify(server, &session, known)?;
     clock.note("key exchange");
 
@@ -95,13 +98,18 @@ fn connect(
 
 fn handshake(
     server: &Server,
-    stream: TcpStream,
+    (stream, socket): (TcpStream, &TcpStream),
     known: &host_key::KnownKeys,
     clock: &Clock,
 ) -> Result<Session, SshError> {
-    let failed = |error: ssh2::Error| SshError::Handshake {
-        host: server.host.clone(),
-        problem: problem(&error),
+    let failed = |error: ssh2::Error| {
+        // libssh2 has the same numbers for two sides that agree on nothing, and
+        // for one that goes away before they do.
+        let problem = match error.code() {
+            ErrorCode::Session(-5 | -8) if is_gone(socket) => "it closed the connection".to_owned(),
+            _ => problem(&error),
+        };
+        SshError::Handshake { host: server.host.clone(), problem }
     };
     let mut session = Session::new().map_err(failed)?;
     session.method_pref(MethodType::HostKey, &known.preference()).map_err(failed)?;
@@ -109,6 +117,15 @@ fn handshake(
     clock.bound(&session);
     session.handshake().map_err(failed)?;
     Ok(session)
+}
+
+/// Whether the other end has closed, and all that it said before is read.
+fn is_gone(socket: &TcpStream) -> bool {
+    let next = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+    match next {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
 }
 
 fn algorithms(session: &Session) -> String {
