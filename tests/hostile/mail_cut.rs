@@ -27,7 +27,7 @@ use crate::support::{
 const AT_ONCE: usize = 8;
 /// The limit of those that stall, and of the others, which do not need it.
 const PATIENCE: Duration = Duration::from_secs(2);
-const PLENTY: Duration = Duration::from_secs(10);
+const PLENTY: Duration = Duration::from_secs(30);
 
 /// What a run says became of its mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
