@@ -13,6 +13,8 @@ mod crash;
 mod disk;
 #[cfg(feature = "ssh")]
 mod fifty;
+#[cfg(feature = "ssh")]
+mod known_hosts;
 mod limits;
 #[cfg(feature = "mail")]
 mod mail_cut;

@@ -11,7 +11,7 @@ use crate::support::{
 
 /// What somebody may put where a file is expected, and whether it is his own to
 /// put there on a kernel that guards hard links.
-const PLANTS: [(&str, &str); 8] = [
+pub const PLANTS: [(&str, &str); 8] = [
     ("a link to a file", "ln -s ../precious $P"),
     ("a link to a file that is not there", "ln -s ../made $P"),
     ("a link to a file of the system", "ln -s /etc/hosts $P"),
@@ -35,7 +35,7 @@ fn place() -> Room {
 }
 
 /// Puts a plant at `path` in tmp, as a user that is not the one who runs topip.
-fn plant(room: &Room, user: u32, path: &str, plant: &str) {
+pub fn plant(room: &Room, user: u32, path: &str, plant: &str) {
     if plant == "HARD" {
         // The kernel lets nobody link what is not his, where it guards that.
         return fs::hard_link(room.path("precious"), room.path("tmp").join(path)).unwrap();
@@ -246,62 +246,6 @@ fn a_users_folder_does_not_lead_root_out_of_it() {
             assert_eq!(outside(&room), before, "{name}: {}", ran.stdout);
             fs::remove_file(path).unwrap();
             let _ = fs::remove_file(folder.join("state.lock"));
-        }
-    }
-}
-
-#[cfg(feature = "ssh")]
-mod known_hosts {
-    use super::*;
-    use crate::support::sshd::{World, is_possible};
-
-    /// What is accepted is written down in one's own file, and in no other.
-    #[test]
-    fn a_new_key_is_written_into_no_file_of_another() {
-        if !is_possible() {
-            return;
-        }
-        let world = World::new("/bin/sh", "");
-        let room = &world.room;
-        let tmp = everybodys(room, "tmp");
-        room.write("precious", "precious\n");
-        let accept = |file: &str| {
-            let server = format!("{}@{}", world.account.name, world.server.address());
-            run(room.command(&["-H", &server, "-i", "id", "--host-key", "accept-new"]).args([
-                "--known-hosts",
-                file,
-                "--no-default-excludes",
-                "-t",
-                "3",
-            ]))
-        };
-        for (what, how) in PLANTS {
-            if what == "a link to a file of the system" {
-                continue;
-            }
-            super::plant(room, NOBODY, "known", how);
-            let ran = accept("tmp/known");
-            assert_eq!(ran.code, Some(3), "{what}: {}", ran.stdout);
-            assert_eq!(fs::read_to_string(room.path("precious")).unwrap(), "precious\n", "{what}");
-            assert!(!room.path("made").exists(), "{what}");
-            let planted = tmp.join("known");
-            let text = if planted.is_file() { fs::read(&planted).unwrap() } else { Vec::new() };
-            assert!(!String::from_utf8_lossy(&text).contains("ssh-ed25519"), "{what}");
-            remove(&planted);
-        }
-        // A link of one's own is followed: people keep such files elsewhere.
-        std::os::unix::fs::symlink("elsewhere/known", room.path("link")).unwrap();
-        let ran = accept("link");
-        assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
-        let known = fs::read_to_string(room.path("elsewhere/known")).unwrap();
-        assert_eq!(known.lines().count(), 1, "{known}");
-    }
-
-    fn remove(path: &std::path::Path) {
-        if fs::symlink_metadata(path).unwrap().is_dir() {
-            fs::remove_dir(path).unwrap();
-        } else {
-            fs::remove_file(path).unwrap();
         }
     }
 }
