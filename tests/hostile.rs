@@ -11,6 +11,7 @@ mod clock;
 mod closed;
 mod crash;
 mod disk;
+mod downgrade;
 #[cfg(feature = "ssh")]
 mod fifty;
 #[cfg(feature = "ssh")]

@@ -5,6 +5,7 @@ use crate::{
     labels::Labels,
     network_file,
     report::{self, Report, Trouble, View},
+    source::{HostKeyPolicy, Source},
     tally::Counted,
 };
 
@@ -72,6 +73,20 @@ pub(super) fn see(check: &Check, progress: &Progress) -> Result<Seen, Error> {
     })
 }
 
+/// What is said of servers that may be anybody.
+fn unchecked(targets: &[Target]) -> Vec<String> {
+    let is_unchecked = |source: &Source| matches!(source, Source::Ssh(server) if server.host_key_policy == HostKeyPolicy::Ignore);
+    let names = targets.iter().filter(|target| target.sources.iter().any(is_unchecked));
+    let names: Vec<_> = names.map(|target| target.name.as_str()).collect();
+    match names[..] {
+        [] => Vec::new(),
+        _ => vec![format!(
+            "Who answered as {} was not checked (--host-key ignore).",
+            names.join(", ")
+        )],
+    }
+}
+
 impl Seen {
     /// A sample for each way to tell peers apart; nobody has said when yet.
     pub(super) fn samples(&self, check: &Check) -> Vec<Sample> {
@@ -89,7 +104,7 @@ impl Seen {
             is_whole: self.troubles.is_empty(),
             is_doubtful: self.is_doubtful,
             troubles: self.troubles,
-            notes: Vec::new(),
+            notes: unchecked(&check.targets),
             details: self.details,
             shares: self.shares,
             alerts: Vec::new(),

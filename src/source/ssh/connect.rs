@@ -12,6 +12,14 @@ use crate::capture::{Capture, Format};
 use super::{Server, SshError, clock::Clock, host_key, listing, login, problem::problem};
 use crate::source::Watch;
 
+/// What a session may be encrypted and sealed with: libssh2 would also take what
+/// was broken long ago, from a server that has nothing else, or from somebody who
+/// sits before it. Its key exchanges are those of today.
+const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,\
+                       aes128-gcm@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,\
+                    hmac-sha2-256,hmac-sha2-512";
+
 /// Connects, makes sure of the host, logs in, starts the command.
 pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshError> {
     let mut clock = Clock::start(server.patience);
@@ -112,6 +120,14 @@ fn handshake(
         SshError::Handshake { host: server.host.clone(), problem }
     };
     let mut session = Session::new().map_err(failed)?;
+    for (method, names) in [
+        (MethodType::CryptCs, CIPHERS),
+        (MethodType::CryptSc, CIPHERS),
+        (MethodType::MacCs, MACS),
+        (MethodType::MacSc, MACS),
+    ] {
+        session.method_pref(method, names).map_err(failed)?;
+    }
     session.method_pref(MethodType::HostKey, &known.preference()).map_err(failed)?;
     session.set_tcp_stream(stream);
     clock.bound(&session);
