@@ -17,8 +17,7 @@ pub fn line(text: &str) -> String {
 pub fn shown(text: &str) -> String {
     let character = |it: char| match it {
         '\n' | '\r' | '\t' => ' ',
-        it if it.is_ascii_graphic() || it == ' ' || it.is_alphanumeric() => it,
-        _ => '?',
+        it => letter(it),
     };
     text.chars().map(character).collect()
 }
@@ -27,10 +26,21 @@ fn character(character: char) -> char {
     match character {
         '\n' | '\r' | '\t' => ' ',
         '|' | '<' | '>' | '$' | '&' | '"' | '\'' => '?',
-        // Direction marks and the like are neither.
-        it if it.is_ascii_graphic() || it == ' ' || it.is_alphanumeric() => it,
-        _ => '?',
+        it => letter(it),
     }
+}
+
+/// What shows by itself, as what it is. Direction marks and the like are no
+/// letters; the fillers of Hangul are, and show nothing.
+fn letter(it: char) -> char {
+    if it.is_ascii_graphic() || it == ' ' || is_letter(it) { it } else { '?' }
+}
+
+/// Whether it is a letter or a digit, of any script, that shows.
+#[must_use]
+pub fn is_letter(it: char) -> bool {
+    let is_filler = matches!(it, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+    it.is_alphanumeric() && !is_filler
 }
 
 /// The beginning of `line`, at most `bytes` long.
@@ -52,6 +62,8 @@ mod tests {
         assert_eq!(line("a|b=1;2\n$(x) `y` <z> & \"q\" 'r'"), "a?b=1;2 ?(x) y ?z? ? ?q? ?r?");
         assert_eq!(line("\x1b[31mred\x07\u{202e}\0"), "?[31mred???");
         assert_eq!(line("Zürich 東京\n"), "Zürich 東京");
+        assert_eq!(line("\u{3164}a\u{115f}\u{200b}\u{feff}\u{9b}"), "?a????");
+        assert_eq!(shown("\u{3164}\u{85}a|b"), "??a|b");
     }
 
     #[test]

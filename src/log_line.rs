@@ -5,7 +5,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
-use crate::{evidence::Evidence, network::Network, tally::Peer};
+use crate::{clean, evidence::Evidence, network::Network, tally::Peer};
 
 mod parse;
 
@@ -134,7 +134,7 @@ fn names(servers: &[String]) -> Vec<String> {
 /// Whether a server's name may have it: whatever else a name had would have a
 /// say in where the line ends, or in what a spreadsheet makes of it.
 fn is_in_name(character: char) -> bool {
-    character.is_alphanumeric() || "-._:%[]".contains(character)
+    clean::is_letter(character) || "-._:%[]".contains(character)
 }
 
 #[cfg(test)]

@@ -29,9 +29,11 @@ mod promise;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod secrets;
 mod set_uid;
+mod shaping;
 mod signals;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod soak;
+mod speaking;
 #[cfg(feature = "ssh")]
 mod ssh_cut;
 #[cfg(feature = "ssh")]

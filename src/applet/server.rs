@@ -1,7 +1,7 @@
 //! Servers as they are named on a command line: `[USER@]HOST[:PORT]`.
 use std::{net::IpAddr, str::FromStr};
 
-use crate::network::is_this_host;
+use crate::{clean, network::is_this_host};
 
 /// A server, as it is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl FromStr for ServerName {
             }
             Some(_) => return Err(form()),
         };
-        let is_name = |letter: char| letter.is_alphanumeric() || "-._:%".contains(letter);
+        let is_name = |letter: char| clean::is_letter(letter) || "-._:%".contains(letter);
         if host.is_empty() || host.starts_with('-') || !host.chars().all(is_name) {
             return Err(form());
         }
@@ -100,6 +100,7 @@ mod tests {
             "web 1",
             "web1;id",
             "a\0b",
+            "web\u{3164}1",
             "web1/x",
         ] {
             let found = text.parse::<ServerName>();

@@ -133,7 +133,9 @@ fn network(text: &str) -> Result<Network, LineError> {
 
 fn servers<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, LineError> {
     let names: Vec<_> = names.map(ToOwned::to_owned).collect();
-    let is_name = |name: &String| !name.is_empty() && name.chars().all(is_in_name);
+    // No server's name begins with a hyphen, and a spreadsheet would reckon with it.
+    let is_name =
+        |name: &String| !name.is_empty() && !name.starts_with('-') && name.chars().all(is_in_name);
     match &names[..] {
         [only] if only == HERE => Ok(Vec::new()),
         _ if names.iter().all(is_name) => Ok(names),
