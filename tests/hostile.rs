@@ -9,6 +9,7 @@ mod answer;
 mod churn;
 mod clock;
 mod closed;
+mod confined;
 mod crash;
 mod disk;
 mod downgrade;
