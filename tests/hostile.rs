@@ -39,6 +39,7 @@ mod speaking;
 mod ssh_cut;
 #[cfg(feature = "ssh")]
 mod ssh_stranger;
+mod started;
 #[cfg(feature = "ssh")]
 mod watched;
 
