@@ -1,7 +1,9 @@
 //! SECURITY.md promises nothing that no test holds.
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use crate::support::HOME;
+use serde_json::Value;
+
+use crate::support::{HOME, skip};
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(HOME).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -59,4 +61,31 @@ fn it_is_found() {
     for paper in ["README.md", "ARCHITECTURE.md"] {
         assert!(read(paper).contains("(SECURITY.md)"), "{paper} does not link to SECURITY.md");
     }
+}
+
+/// The list of what is built in has every crate of the tree, with its licence and
+/// the checksum that Cargo.lock has.
+#[test]
+fn the_bill_of_materials_is_whole() {
+    let mut list = Command::new(Path::new(HOME).join("packaging/bill-of-materials"));
+    let Ok(list) = list.env("SOURCE_DATE_EPOCH", "1196293234").output() else {
+        return skip("python3");
+    };
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    assert_eq!(list["metadata"]["timestamp"], "2007-11-28T23:40:34Z");
+    let crates = list["components"].as_array().unwrap();
+    let lock = read("Cargo.lock");
+    for it in crates {
+        let [name, version] = ["name", "version"].map(|field| it[field].as_str().unwrap());
+        let checksum = it["hashes"][0]["content"].as_str().unwrap();
+        let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        let (_, entry) = lock.split_once(&entry).unwrap_or_else(|| panic!("{name} {version}"));
+        let entry = entry.split("\n\n").next().unwrap();
+        assert!(entry.contains(&format!("checksum = \"{checksum}\"")), "{name} {version}");
+        assert!(it["licenses"][0]["expression"].is_string(), "{name}");
+    }
+    let has = |name: &str| crates.iter().any(|it| it["name"] == name);
+    assert!(has("clap") && has("libssh2-sys") && has("rustix"), "{crates:?}");
+    assert!(!has("proptest") && !has("cc") && !has("tempfile"), "{crates:?}");
 }
