@@ -1,72 +1,110 @@
-//! Sockets that are established, without anybody at their other end.
-//!
-//! With `TCP_REPAIR`, a socket is connected without a packet (it is for moving
-//! live connections to another machine). To a dump it is like any other, and a
-//! million of them need no second million of clients.
+//! Makes established sockets, and holds them.
 use std::{
+    fs::File,
     io::{Read, stdin},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    ops::Range,
     os::fd::OwnedFd,
+    time::Duration,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::TcpRepair};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::socket::{setsockopt, sockopt::TcpRepair},
+};
 use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with},
+    net::{
+        AddressFamily, SocketFlags, SocketType, accept, bind, connect, listen, socket_with, sockopt,
+    },
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-/// What this host is called here; the addresses of [`crate::parts`].
-const SERVER4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
-/// Has one connection in twenty.
-const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+use crate::{
+    ends::{Ends, Pair, server},
+    flood::EACH,
+};
 
-/// Makes those sockets of a flood of `n` that are in `range`, says that they are
-/// there, and holds them until standard input ends. Without a number of
-/// connections per address, each has one to nine, and one has a twentieth of all.
-pub fn hold(n: usize, per_address: Option<usize>, range: Range<usize>) {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
-    let attacks = if per_address.is_none() { n / 20 } else { 0 };
-    let attack = (0..attacks).map(|i| (ATTACKER, i));
-    let rest = (0..).flat_map(|index| {
-        let n_here = per_address.unwrap_or(index * 7 % 9 + 1);
-        (0..n_here).map(move |i| (address(index), i))
-    });
-    let ends = attack.chain(rest).take(n).skip(range.start).take(range.len());
-    let sockets: Vec<_> = ends.map(|(peer, index)| established(peer, index)).collect();
-    println!("{} sockets", sockets.len());
-    let _ = stdin().read(&mut [0]);
-}
+/// In the `way` of [`Way::word`](crate::flood::Way::word): with `TCP_REPAIR`.
+pub const REPAIR: &str = "repair";
 
-/// One address in ten is of IPv6, and one in ten is of IPv4 on a socket for both.
-fn address(index: usize) -> IpAddr {
-    // An odd factor shuffles without giving an address twice.
-    let host = (index as u32).wrapping_mul(0x9E37_79B1) & 0xFF_FFFF;
-    let v4 = Ipv4Addr::from_bits(10 << 24 | host);
-    match index % 10 {
-        0 => Ipv6Addr::from_bits(0x2001_0db8_0001 << 80 | u128::from(host) << 40).into(),
-        1 => v4.to_ipv6_mapped().into(),
-        _ => v4.into(),
-    }
-}
-
-fn established(peer: IpAddr, index: usize) -> OwnedFd {
-    let (family, server) = match peer {
-        IpAddr::V4(_) => (AddressFamily::INET, SERVER4.into()),
-        IpAddr::V6(it) if it.to_ipv4_mapped().is_some() => {
-            (AddressFamily::INET6, SERVER4.to_ipv6_mapped().into())
-        }
-        IpAddr::V6(_) => (AddressFamily::INET6, SERVER6.into()),
+/// Makes sockets, says that they are there, and holds them until standard input
+/// ends.
+pub fn hold(way: &str, ends: &Ends) {
+    // Both ends of each, and what any process has open.
+    let files = 2 * EACH as u64 + 100;
+    let maximum = getrlimit(Resource::Nofile).maximum.map(|most| most.max(files));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum }).unwrap();
+    let sockets = match way {
+        REPAIR => ends.pairs(0).map(repaired).collect(),
+        clients => shaken(clients, ends),
     };
-    let server: IpAddr = server;
-    let port = if index % 4 == 3 { 80 } else { 443 };
-    let client_port = 1024 + u16::try_from(index % 64000).unwrap();
+    println!("{} connections", ends.range.len());
+    let _ = stdin().read(&mut [0]);
+    drop(sockets);
+}
+
+fn socket(end: SocketAddr) -> OwnedFd {
+    let family = if end.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    setsockopt(&socket, TcpRepair, &1).expect("CAP_NET_ADMIN");
-    bind(&socket, &SocketAddr::new(server, port)).unwrap();
-    connect(&socket, &SocketAddr::new(peer, client_port))
-        .unwrap_or_else(|error| panic!("{server}:{port} with {peer}:{client_port}: {error}"));
+    if end.is_ipv6() {
+        // Whole networks are local here, of which IPv6 binds to no address.
+        sockopt::set_ipv6_freebind(&socket, true).unwrap();
+    }
     socket
+}
+
+/// A socket that is connected without a packet, and without anybody at its other
+/// end: with `TCP_REPAIR`, which is for moving live connections to another
+/// machine. A million of them need no second million of clients.
+fn repaired(Pair { server, client }: Pair) -> OwnedFd {
+    let socket = socket(server);
+    setsockopt(&socket, TcpRepair, &1).expect("CAP_NET_ADMIN");
+    bind(&socket, &server).unwrap();
+    connect(&socket, &client).unwrap_or_else(|error| panic!("{server} with {client}: {error}"));
+    socket
+}
+
+/// Both ends of connections by handshake: the servers' in this namespace, the
+/// clients' in that of the file `clients`.
+fn shaken(clients: &str, ends: &Ends) -> Vec<OwnedFd> {
+    // Each process is a server of its own, and has what is accepted here.
+    let host = ends.range.start / EACH;
+    let listeners = Listeners::new(host);
+    let clients = File::open(clients).unwrap();
+    setns(clients, CloneFlags::CLONE_NEWNET).unwrap();
+    let mut sockets = Vec::with_capacity(2 * ends.range.len());
+    for Pair { server, client } in ends.pairs(host) {
+        let socket = socket(client);
+        // Closed by a reset, they leave nothing in TIME_WAIT behind.
+        sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
+        bind(&socket, &client).unwrap_or_else(|error| panic!("{client}: {error}"));
+        connect(&socket, &server).unwrap_or_else(|error| panic!("{client} to {server}: {error}"));
+        sockets.push(socket);
+        sockets.push(accept(listeners.of(server)).unwrap());
+    }
+    sockets
+}
+
+struct Listeners(Vec<(SocketAddr, OwnedFd)>);
+
+impl Listeners {
+    fn new(host: usize) -> Self {
+        let kinds: [IpAddr; 3] = [
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().into(),
+            Ipv6Addr::UNSPECIFIED.into(),
+        ];
+        let at = |kind| [443, 80].map(|port| SocketAddr::new(server(kind, host), port));
+        let listener = |at| {
+            let socket = socket(at);
+            bind(&socket, &at).unwrap_or_else(|error| panic!("{at}: {error}"));
+            listen(&socket, 128).unwrap();
+            (at, socket)
+        };
+        Self(kinds.into_iter().flat_map(at).map(listener).collect())
+    }
+
+    fn of(&self, server: SocketAddr) -> &OwnedFd {
+        let mut those = self.0.iter().filter(|&&(at, _)| at == server);
+        &those.next().expect("it is listened there").1
+    }
 }
