@@ -39,7 +39,7 @@ impl Way {
     fn memory(self) -> usize {
         match self {
             Self::Handshake => 10,
-            Self::Repair => 6,
+            Self::Repair => 5,
         }
     }
 }
@@ -149,6 +149,8 @@ impl Flood {
         if let Some(lack) = lacks_memory(n, way) {
             panic!("{lack}");
         }
+        // Into the terminal, and not into what is printed of it.
+        eprintln!("{n} connections");
         let word = match way {
             Way::Handshake => path(&namespaces.clients),
             Way::Repair => hold::REPAIR.to_owned(),
