@@ -1,5 +1,9 @@
 //! What a source hands over: bytes, and what is known about them.
-use std::{fmt, io::BufRead, net::SocketAddr};
+use std::{
+    fmt,
+    io::BufRead,
+    net::{IpAddr, SocketAddr},
+};
 
 /// Bytes of a socket table, not yet read.
 ///
@@ -17,6 +21,9 @@ pub struct Capture {
     /// The connection that they come by, where it is in the table itself: it is
     /// of the looking, not of what is looked at.
     pub own: Option<OwnConnection>,
+    /// The addresses of the host that is looked at, in order, where they are known
+    /// and matter: a table of flows does not tell which of them are its own.
+    pub addresses: Option<Vec<IpAddr>>,
     /// How they were come by, for whoever asks; one sentence each.
     pub how: Vec<String>,
     /// The bytes.
@@ -49,6 +56,8 @@ pub struct OwnConnection {
 pub enum Format {
     /// Answers of the kernel's sock_diag, netlink message after message.
     InetDiag,
+    /// Answers of the kernel's ctnetlink, the same way.
+    Ctnetlink,
     /// Text that some tool or `/proc` wrote; its dialect is in the text.
     Listing,
 }

@@ -55,6 +55,8 @@ pub struct Filter {
     left_out: LeftOut,
     /// The ports that are listened on, as far as they have been seen.
     listening: BTreeSet<u16>,
+    /// The host's own addresses, in order, where what is looked at are flows.
+    own: Option<Vec<IpAddr>>,
 }
 
 /// Which connections did not count, and why.
@@ -69,8 +71,11 @@ pub struct LeftOut {
     /// How many were in a state that the table does not tell, where states were
     /// asked for.
     pub untold_state: u64,
-    /// How many this host has opened itself, where those to it were asked for.
+    /// How many this host has opened itself: of its sockets, where those to it were
+    /// asked for; of flows, always.
     pub outbound: u64,
+    /// How many flows went on to other hosts, where those to it were asked for.
+    pub through: u64,
     /// How many lead from this host to itself, by an address that is not
     /// loopback.
     pub own: u64,
@@ -87,6 +92,7 @@ impl LeftOut {
         self.other_state += other.other_state;
         self.untold_state += other.untold_state;
         self.outbound += other.outbound;
+        self.through += other.through;
         self.own += other.own;
         let mut sums: BTreeMap<_, u64> = self.excluded.drain(..).collect();
         for (network, n) in other.excluded {
@@ -121,7 +127,21 @@ impl Filter {
         excludes.sort();
         excludes.dedup_by(|inner, outer| outer.contains(inner.first_address()));
         let excluded = vec![0; excludes.len()];
-        Self { selection, excluded, left_out: LeftOut::default(), listening: BTreeSet::new() }
+        Self {
+            selection,
+            excluded,
+            left_out: LeftOut::default(),
+            listening: BTreeSet::new(),
+            own: None,
+        }
+    }
+
+    /// From now on, connections are flows that a host tracks which has these
+    /// addresses, in order. Those that it opens itself do not count: it is no
+    /// client of its own. Inbound are those that went to one of its addresses,
+    /// wherever they were sent on to.
+    pub fn tell_flows_by(&mut self, own: Vec<IpAddr>) {
+        self.own = Some(own);
     }
 
     /// Whether `connection` counts. A socket with nobody at the other end does
@@ -160,6 +180,19 @@ impl Filter {
             self.left_out.own += 1;
             return false;
         }
+        if let Some(own) = &self.own {
+            let is_own = |address| own.binary_search(&address).is_ok();
+            // Loopback is for the excludes to name.
+            if is_own(peer) && !peer.is_loopback() {
+                self.left_out.outbound += 1;
+                return false;
+            }
+            let called = connection.local.ip().to_canonical();
+            if self.selection.inbound && !is_own(called) && !called.is_loopback() {
+                self.left_out.through += 1;
+                return false;
+            }
+        }
         // Of a cut address only the leading bits are known: a network takes it
         // out where it would whatever the rest is.
         let known = connection.peer_cut.unwrap_or(u8::MAX);
@@ -181,10 +214,16 @@ impl Filter {
 
     /// The ports that are listened on, where only connections to them count. The
     /// tables list connections before all of them are known, so that this is for
-    /// whoever has counted.
+    /// whoever has counted. `None` for flows too, which are told by their addresses.
     #[must_use]
     pub fn inbound(&self) -> Option<&BTreeSet<u16>> {
-        self.selection.inbound.then_some(&self.listening)
+        (self.selection.inbound && self.own.is_none()).then_some(&self.listening)
+    }
+
+    /// Whether only connections to this host count.
+    #[must_use]
+    pub fn is_inbound(&self) -> bool {
+        self.selection.inbound
     }
 
     /// Which connections did not count so far.
@@ -295,6 +334,30 @@ mod tests {
         assert!(filter.counts(&to("192.0.2.10", "192.0.2.11")));
         assert!(filter.counts(&to("127.0.0.1", "127.0.0.1")));
         assert_eq!(filter.left_out().own, 3);
+    }
+
+    #[test]
+    fn flows_are_told_by_the_addresses_of_the_host() {
+        let own = ["10.0.0.1", "192.0.2.10", "2001:db8::10"];
+        let own: Vec<IpAddr> = own.iter().map(|it| it.parse().expect("an address")).collect();
+        let flow = |peer, local: &str| Connection {
+            local: SocketAddr::new(local.parse().expect("an address"), 443),
+            ..connection(peer)
+        };
+        for (inbound, expected) in [(false, (2, 0)), (true, (2, 2))] {
+            let mut filter = Filter::new(Selection { inbound, ..Selection::default() });
+            filter.tell_flows_by(own.clone());
+            assert!(filter.counts(&flow("203.0.113.7", "192.0.2.10")));
+            assert!(filter.counts(&flow("2001:db8::7", "2001:db8::10")));
+            assert!(filter.counts(&flow("127.0.0.1", "127.0.0.2")));
+            assert_eq!(filter.counts(&flow("203.0.113.7", "198.51.100.1")), !inbound);
+            assert_eq!(filter.counts(&flow("2001:db8::7", "2001:db8::11")), !inbound);
+            assert!(!filter.counts(&flow("10.0.0.1", "10.0.0.2")));
+            assert!(!filter.counts(&flow("2001:db8::10", "2001:db8::7")));
+            assert_eq!(filter.inbound(), None);
+            let left_out = filter.left_out();
+            assert_eq!((left_out.outbound, left_out.through), expected);
+        }
     }
 
     #[test]

@@ -10,10 +10,14 @@ use crate::{
     connection::Connection,
 };
 
+use netlink::{Interface, MessageProblem};
+
 mod bsd;
+pub mod conntrack;
 mod endpoint;
 pub mod inet_diag;
 mod listing;
+pub mod netlink;
 mod netstat;
 mod proc_net;
 mod recognise;
@@ -46,6 +50,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What the rows that were read are.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let mut subjects = self.dialects.iter().map(|dialect| dialect.subject());
+        let first = subjects.next().unwrap_or_default();
+        if subjects.all(|subject| subject == first) { first } else { Subject::Both }
+    }
+
     /// Adds what reading another capture of the same source came to.
     pub fn add(&mut self, other: Self) {
         let new: Vec<_> =
@@ -61,11 +73,27 @@ impl Reading {
     }
 }
 
+/// What the rows of a table are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Subject {
+    /// A host's own sockets.
+    #[default]
+    Sockets,
+    /// What a host's connection tracking knows: connections to it and through it.
+    Flows,
+    /// Some are the one, some the other.
+    Both,
+}
+
 /// A kind of listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// The kernel's sock_diag.
     InetDiag,
+    /// The kernel's ctnetlink: tracked flows.
+    Ctnetlink,
+    /// `conntrack -L` and `/proc/net/nf_conntrack`: tracked flows.
+    Conntrack,
     /// `/proc/net/tcp` and `/proc/net/tcp6` of Linux.
     ProcNet,
     /// `netstat` of net-tools or BusyBox, in any language.
@@ -81,11 +109,22 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// What its rows are.
+    #[must_use]
+    pub fn subject(self) -> Subject {
+        match self {
+            Self::Ctnetlink | Self::Conntrack => Subject::Flows,
+            _ => Subject::Sockets,
+        }
+    }
+
     /// What an administrator calls it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::InetDiag => "sock_diag",
+            Self::Ctnetlink => "ctnetlink",
+            Self::Conntrack => "conntrack",
             Self::ProcNet => "/proc/net/tcp",
             Self::Netstat => "netstat",
             Self::Ss => "ss",
@@ -148,6 +187,24 @@ pub enum Problem {
     TooLong,
 }
 
+/// What `conntrack` prints beside listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// What `-o xml` prints.
+    Xml,
+    /// What `-E` prints: what became of flows, one after the other.
+    Events,
+}
+
+impl Unfit {
+    fn as_it_is(self) -> &'static str {
+        match self {
+            Self::Xml => "is a flow table in XML, which is not read",
+            Self::Events => "has events of conntrack -E, which are no table",
+        }
+    }
+}
+
 /// Why a capture could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
@@ -191,22 +248,60 @@ pub enum ParseError {
         /// Where it came from.
         origin: String,
     },
+    /// A form of a flow table that is none of a listing.
+    #[error("{origin} {}", unfit.as_it_is())]
+    Unfit {
+        /// Where it came from.
+        origin: String,
+        /// What it is.
+        unfit: Unfit,
+    },
+    /// Only flows to the host itself were asked for, and nothing says which of
+    /// its addresses are its own.
+    #[error("{origin} does not tell which flows are to the host's own addresses")]
+    NoAddresses {
+        /// Where it came from.
+        origin: String,
+    },
+    /// A flow table that has nothing in it, which came by TCP or is this host's own.
+    #[error("{origin} tracks no connection, not even this session")]
+    NothingTracked {
+        /// Where it came from.
+        origin: String,
+    },
+    /// Another table than the one that was asked for.
+    #[error("{origin} listed sockets, where tracked flows were asked for")]
+    NoFlows {
+        /// Where it came from.
+        origin: String,
+    },
     /// The kernel answered with an error in place of a dump, or at its end.
-    #[error("the kernel refused a dump by sock_diag")]
-    Refused(#[source] io::Error),
-    /// The kernel says that the sockets changed too much while it dumped them.
-    #[error("the kernel dump by sock_diag was interrupted")]
-    Interrupted,
+    #[error("the kernel refused a dump by {interface}")]
+    Refused {
+        /// What was asked.
+        interface: Interface,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel says that the table changed too much while it dumped it.
+    #[error("the kernel dump by {interface} was interrupted")]
+    Interrupted {
+        /// What was asked.
+        interface: Interface,
+    },
     /// The kernel stopped without an end.
-    #[error("the kernel dump by sock_diag has no end")]
-    Endless,
+    #[error("the kernel dump by {interface} has no end")]
+    Endless {
+        /// What was asked.
+        interface: Interface,
+    },
     /// A message that is not what the kernel's headers say it should be.
     #[error("message {number} of the kernel dump is not understood: {problem}")]
     Message {
         /// Counted from 1.
         number: u64,
         /// What is wrong with it.
-        problem: inet_diag::MessageProblem,
+        problem: MessageProblem,
     },
 }
 
@@ -219,13 +314,23 @@ impl ParseError {
                 "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
             }
             Self::NoListing { .. } => {
-                "Known are the listings of netstat and ss, and /proc/net/tcp; see topip(7)."
+                "Known are the listings of netstat, ss and conntrack, and /proc/net/tcp; see topip(7)."
             }
             Self::Blind { .. } => {
                 "May its user see the sockets there? Or name another command with --command."
             }
             Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
+            Self::Unfit { .. } => "List the table as text: conntrack -L -p tcp, without -o xml.",
+            Self::NoAddresses { .. } => {
+                "Leave --inbound out, or look on that host itself with --source conntrack."
+            }
+            Self::NothingTracked { .. } => {
+                "No rule there uses connection tracking; see nft list ruleset. Or its user may not see the flows."
+            }
+            Self::NoFlows { .. } => {
+                "What it runs for topip has to be conntrack -L -p tcp, or cat /proc/net/nf_conntrack."
+            }
             Self::Utf16 { .. } => {
                 "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."
             }
@@ -249,6 +354,9 @@ pub fn read(
     let Capture { format, origin, byte_order, bytes, .. } = capture;
     match format {
         Format::InetDiag => inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts),
+        Format::Ctnetlink => {
+            conntrack::messages::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts)
+        }
         Format::Listing => {
             let mut reading = listing::read(bytes, &origin, byte_order, counts)?;
             if origin.starts_with("/proc/self/")

@@ -3,6 +3,7 @@ use crate::{
     filter::LeftOut,
     history::{Previous, Sample, Standing},
     log_line::Alert,
+    parse::Subject,
     rule::{self, Rule},
     verdict::{Reason, Status, Verdict},
 };
@@ -35,6 +36,10 @@ pub struct Report {
     pub views: Vec<View>,
     /// What did not count.
     pub left_out: LeftOut,
+    /// What was counted.
+    pub subject: Subject,
+    /// Whether only connections to the host were asked for.
+    pub is_inbound: bool,
     /// What the sample was held against.
     pub rule: Rule,
     /// How many of the top peers are judged; `None`: all.

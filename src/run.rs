@@ -6,7 +6,7 @@ use crate::{
     history::{History, Previous, Sample},
     labels::Label,
     network_file::NetworkFileError,
-    parse::ParseError,
+    parse::{ParseError, Subject},
     report::{self, Report, View},
     rule::{self, Rule},
     source::SourceError,
@@ -108,8 +108,10 @@ pub enum Error {
     #[error("none of {} servers gave anything: {}", .0.len(), .0.first().map_or_else(String::new, |first| chain(first)))]
     NoTarget(Vec<Error>),
     /// None of several ways gave anything.
-    #[error("cannot look at the sockets of this machine: {}", chain(last))]
+    #[error("cannot look at the {} of this machine: {}", of(*subject), chain(last))]
     NoWay {
+        /// What was looked for.
+        subject: Subject,
         /// What came of the last way.
         last: Box<Error>,
         /// What came of those before it, in words.
@@ -125,7 +127,7 @@ impl Error {
             Self::NetworkFile(error) => vec![error.advice()],
             Self::Source(error) => error.advice().into_iter().collect(),
             Self::Parse(error) => error.advice().into_iter().collect(),
-            Self::NoWay { last, before } => [before.clone(), last.more()].concat(),
+            Self::NoWay { last, before, .. } => [before.clone(), last.more()].concat(),
             Self::NoAnswer { .. } | Self::Busy { .. } => {
                 vec![
                     "Give it more time with --timeout, below what the monitoring allows."
@@ -145,6 +147,13 @@ impl Error {
                 .flat_map(|error| [vec![format!("{}.", chain(error))], error.more()].concat())
                 .collect(),
         }
+    }
+}
+
+fn of(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Flows => "tracked connections",
+        Subject::Sockets | Subject::Both => "sockets",
     }
 }
 

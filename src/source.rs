@@ -2,12 +2,17 @@
 use std::{
     fmt, io,
     ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{capture::Capture, connection::TcpStates};
+use crate::{
+    capture::Capture,
+    connection::TcpStates,
+    parse::{Subject, netlink::Interface},
+};
 
+mod conntrack;
 mod input;
 mod netlink;
 mod proc;
@@ -28,6 +33,13 @@ pub enum Source {
     },
     /// This machine, by `/proc`.
     Proc,
+    /// The flows that this machine tracks, by ctnetlink.
+    Conntrack {
+        /// The ports that are wanted; none: all.
+        ports: Vec<RangeInclusive<u16>>,
+    },
+    /// The same by `/proc`.
+    ConntrackProc,
     /// A saved listing.
     File(PathBuf),
     /// A saved listing on standard input.
@@ -53,6 +65,17 @@ impl Watch {
 }
 
 impl Source {
+    /// What its rows have to be; `None`: whatever they are.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Conntrack { .. } | Self::ConntrackProc => Some(Subject::Flows),
+            Self::Netlink { .. } | Self::Proc => Some(Subject::Sockets),
+            Self::Ssh(server) if server.subject == Subject::Flows => Some(Subject::Flows),
+            Self::Ssh(_) | Self::File(_) | Self::StandardInput => None,
+        }
+    }
+
     /// Opens the source. The captures belong together: what they hold is to be
     /// added up.
     ///
@@ -64,6 +87,8 @@ impl Source {
         match self {
             Self::Netlink { tcp_states, ports } => netlink::open(*tcp_states, ports),
             Self::Proc => proc::open(),
+            Self::Conntrack { ports } => conntrack::open(ports),
+            Self::ConntrackProc => conntrack::proc::open(),
             Self::File(path) => Ok(vec![input::file(path)?]),
             Self::StandardInput => Ok(vec![input::standard()]),
             Self::Ssh(server) => server.open(watch),
@@ -76,6 +101,8 @@ impl fmt::Display for Source {
         match self {
             Self::Netlink { .. } => f.write_str("netlink (sock_diag)"),
             Self::Proc => write!(f, "{} and tcp6", proc::TCP),
+            Self::Conntrack { .. } => f.write_str("netlink (ctnetlink)"),
+            Self::ConntrackProc => f.write_str(conntrack::proc::FLOWS),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::StandardInput => f.write_str("standard input"),
             Self::Ssh(server) => f.write_str(&server.name()),
@@ -117,14 +144,28 @@ pub enum SourceError {
     /// The kernel's door to its sockets is shut: no module, a sandbox, a policy.
     #[error("cannot {step} netlink")]
     Netlink {
+        /// For what.
+        interface: Interface,
         /// What was tried with it: `open`, `ask`, `read from`.
         step: &'static str,
         /// What the system said.
         source: io::Error,
     },
     /// The kernel took the question and has no answer.
-    #[error("the kernel refused a dump by sock_diag")]
-    Refused(#[source] io::Error),
+    #[error("the kernel refused a dump by {interface}")]
+    Refused {
+        /// What was asked.
+        interface: Interface,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Connection tracking knows nothing at all, not even of this host's own
+    /// connections.
+    #[error("the kernel tracks no connection here")]
+    NothingTracked,
+    /// It is not known which addresses are this host's own.
+    #[error("cannot list the addresses of this host")]
+    Addresses(#[source] io::Error),
     /// A file that cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
@@ -149,7 +190,16 @@ impl SourceError {
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let advice = match self {
-            Self::Netlink { .. } | Self::Refused(_) => {
+            Self::Netlink { interface: Interface::Ctnetlink, source, .. }
+            | Self::Refused { interface: Interface::Ctnetlink, source } => {
+                conntrack::advice(source).to_owned()
+            }
+            Self::Open { path, source } if path == Path::new(conntrack::proc::FLOWS) => {
+                conntrack::advice(source).to_owned()
+            }
+            Self::NothingTracked => conntrack::NO_RULE.to_owned(),
+            Self::Addresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
+            Self::Netlink { .. } | Self::Refused { .. } => {
                 "Load the kernel module tcp_diag, or use --source proc.".to_owned()
             }
             Self::Open { path, .. } if path.starts_with("/proc") => {

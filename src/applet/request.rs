@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     Applet, Failure, Invocation,
-    args::{AlertArgs, LookArgs, RuleName, SampleArgs},
+    args::{AlertArgs, How, LookArgs, RuleName, SampleArgs},
     mail, target,
 };
 
@@ -260,7 +260,9 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
         range(judging.warning),
         range(judging.critical)
     );
-    format!("{looks_at} {judges}")
+    // Named where it is another table: a way to the same one makes no other check.
+    let table = if look.source == How::Conntrack { " conntrack" } else { "" };
+    format!("{looks_at} {judges}{table}")
 }
 
 /// FNV-1a with 64 bits (draft-eastlake-fnv): the same in every version and on

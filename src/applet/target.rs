@@ -8,6 +8,7 @@ use crate::{
     account::{self, Account},
     command_line,
     connection::TcpStates,
+    parse::Subject,
     process,
     run::{Target, chain},
     secret::Secret,
@@ -83,6 +84,9 @@ fn here(args: &SampleArgs, tcp_states: TcpStates) -> Target {
         How::Auto => vec![netlink, Source::Proc],
         How::Netlink => vec![netlink],
         How::Proc => vec![Source::Proc],
+        How::Conntrack => {
+            vec![Source::Conntrack { ports: args.look.port.clone() }, Source::ConntrackProc]
+        }
     };
     Target::new("localhost".to_owned(), sources)
 }
@@ -163,6 +167,10 @@ impl<'a> Way<'a> {
                 HostKey::Strict => HostKeyPolicy::Strict,
                 HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
                 HostKey::Ignore => HostKeyPolicy::Ignore,
+            },
+            subject: match self.args.look.source {
+                How::Conntrack => Subject::Flows,
+                How::Auto | How::Netlink | How::Proc => Subject::Sockets,
             },
             command: self.args.login.command.clone(),
             patience: self.patience,

@@ -1,11 +1,10 @@
 //! The kernel's answers by sock_diag to connections.
 //!
-//! The layouts are `struct nlmsghdr` (`include/uapi/linux/netlink.h`) and
-//! `struct inet_diag_msg` (`include/uapi/linux/inet_diag.h`). Numbers are in the
-//! byte order of the machine, ports and addresses in that of the network. The
-//! attributes behind a message are not looked at.
+//! The layout is `struct inet_diag_msg` (`include/uapi/linux/inet_diag.h`).
+//! Numbers are in the byte order of the machine, ports and addresses in that of
+//! the network. The attributes behind a message are not looked at.
 use std::{
-    io::{self, BufRead},
+    io::BufRead,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
@@ -14,45 +13,18 @@ use crate::{
     connection::{Connection, TcpState},
 };
 
-use super::{Dialect, ParseError, Reading};
+use super::{
+    Dialect, ParseError, Reading,
+    netlink::{self, AF_INET, AF_INET6, Interface, MessageProblem},
+};
 
 /// `TCPDIAG_GETSOCK`: one walk through the sockets of both families.
 pub const TCPDIAG_GETSOCK: u16 = 18;
 /// `SOCK_DIAG_BY_FAMILY`: one walk for each family.
 pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
-const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-/// IPv4, as a message names it.
-pub const AF_INET: u8 = 2;
-/// IPv6.
-pub const AF_INET6: u8 = 10;
-
-/// `struct nlmsghdr`.
-const HEADER: usize = 16;
 /// `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
-/// What the kernel never exceeds: one skb.
-const LONGEST: usize = 64 * 1024;
-
-/// What is wrong with a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MessageProblem {
-    /// Its length is less than its parts need, or more than the kernel sends.
-    #[error("its length is {0} bytes")]
-    Length(usize),
-    /// Not one of the types that a dump is made of.
-    #[error("its type is {0}")]
-    Type(u16),
-    /// Neither IPv4 nor IPv6.
-    #[error("its address family is {0}")]
-    Family(u8),
-    /// Not a state of TCP.
-    #[error("its TCP state is {0}")]
-    TcpState(u8),
-}
 
 /// Reads a dump to its end and gives each connection to `counts`.
 ///
@@ -62,158 +34,21 @@ pub enum MessageProblem {
 /// module that is missing (tcp_diag) shows as a refusal at the *end*: the dump
 /// itself succeeds, without a socket.
 pub(super) fn read(
-    mut bytes: impl BufRead,
+    bytes: impl BufRead,
     byte_order: ByteOrder,
     counts: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<Reading, ParseError> {
-    let mut dump = Dump { byte_order, n_messages: 0, counts };
-    let mut straddling = Vec::new();
-    loop {
-        let chunk = bytes.fill_buf().map_err(unreadable)?;
-        let (read, end) = dump.messages(chunk)?;
-        let left = chunk.len() - read;
-        bytes.consume(read);
-        if end {
-            return Ok(Reading { dialects: vec![Dialect::InetDiag], ..Reading::default() });
+    let mut take = |message_type: u16, payload: &[u8]| {
+        if !matches!(message_type, TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY) {
+            return Err(MessageProblem::Type(message_type));
         }
-        if read == 0 {
-            if left == 0 {
-                return Err(ParseError::Endless);
-            }
-            // A kernel's datagram ends where a message ends; a file's buffer
-            // may end anywhere.
-            dump.one_message(&mut bytes, &mut straddling)?;
-            if dump.messages(&straddling)?.1 {
-                return Ok(Reading { dialects: vec![Dialect::InetDiag], ..Reading::default() });
-            }
-        }
-    }
-}
-
-fn unreadable(source: io::Error) -> ParseError {
-    ParseError::Read { origin: "the kernel dump by sock_diag".to_owned(), source }
-}
-
-/// Whether an answer begins with a refusal: an error, or the end of a dump
-/// that failed. A source asks this to try another way before it hands the
-/// capture on.
-#[must_use]
-pub fn refusal(datagram: &[u8]) -> Option<io::Error> {
-    let mut dump =
-        Dump { byte_order: ByteOrder::NATIVE, n_messages: 0, counts: &mut |_: &Connection| false };
-    let length = dump.number(datagram, 0).map_or(0, |length| length as usize).min(datagram.len());
-    match dump.message(&datagram[..length]) {
-        Err(ParseError::Refused(error)) => Some(error),
-        _ => None,
-    }
-}
-
-/// Where a dump stands.
-struct Dump<'a, C> {
-    byte_order: ByteOrder,
-    n_messages: u64,
-    counts: &'a mut C,
-}
-
-impl<C: FnMut(&Connection) -> bool> Dump<'_, C> {
-    /// Reads the whole messages that `chunk` begins with. Gives how many bytes
-    /// they take, and whether the last one ends the dump.
-    fn messages(&mut self, chunk: &[u8]) -> Result<(usize, bool), ParseError> {
-        let mut at = 0;
-        while let Some(length) = self.number(chunk, at) {
-            let length = self.checked(length)?;
-            let Some(message) = chunk.get(at..at + length) else { break };
-            // The padding behind the last message need not be there.
-            at = (at + length.next_multiple_of(4)).min(chunk.len());
-            self.n_messages += 1;
-            if self.message(message)? {
-                return Ok((at, true));
-            }
-        }
-        Ok((at, false))
-    }
-
-    /// Reads one message, of which `bytes` hold a part.
-    fn one_message(
-        &mut self,
-        bytes: &mut impl BufRead,
-        message: &mut Vec<u8>,
-    ) -> Result<(), ParseError> {
-        message.resize(4, 0);
-        bytes.read_exact(message).map_err(unreadable)?;
-        let length = self.number(message, 0).map_or(Ok(0), |length| self.checked(length))?;
-        message.resize(length, 0);
-        bytes.read_exact(&mut message[4..]).map_err(unreadable)?;
-        let mut padding = [0; 3];
-        bytes.read_exact(&mut padding[..length.next_multiple_of(4) - length]).map_err(unreadable)
-    }
-
-    fn checked(&self, length: u32) -> Result<usize, ParseError> {
-        let length = length as usize;
-        if (HEADER..=LONGEST).contains(&length) {
-            return Ok(length);
-        }
-        let number = self.n_messages + 1;
-        Err(ParseError::Message { number, problem: MessageProblem::Length(length) })
-    }
-
-    /// Reads one message; says whether it ends the dump.
-    fn message(&mut self, message: &[u8]) -> Result<bool, ParseError> {
-        let wrong = |problem| ParseError::Message { number: self.n_messages, problem };
-        let too_short = || wrong(MessageProblem::Length(message.len()));
-        let (header, payload) = message.split_at_checked(HEADER).ok_or_else(too_short)?;
-        let short = |at: usize| self.byte_order.u16([header[at], header[at + 1]]);
-        let (message_type, flags) = (short(4), short(6));
-        match message_type {
-            NLMSG_NOOP => return Ok(false),
-            NLMSG_ERROR => {
-                let code = self.number(payload, 0).ok_or_else(too_short)?;
-                return Err(ParseError::Refused(os_error(code)));
-            }
-            NLMSG_DONE => {
-                // The trap of this interface: a dump that could not be made
-                // ends as one that was, but for this number.
-                return match self.number(payload, 0) {
-                    Some(code) if code.cast_signed() < 0 => {
-                        Err(ParseError::Refused(os_error(code)))
-                    }
-                    _ if flags & NLM_F_DUMP_INTR != 0 => Err(ParseError::Interrupted),
-                    _ => Ok(true),
-                };
-            }
-            TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY => {}
-            other => return Err(wrong(MessageProblem::Type(other))),
-        }
-        if flags & NLM_F_DUMP_INTR != 0 {
-            return Err(ParseError::Interrupted);
-        }
-        let payload = payload.first_chunk().ok_or_else(too_short)?;
-        let connection = connection(payload).map_err(wrong)?;
-        (self.counts)(&connection);
-        Ok(false)
-    }
-
-    fn number(&self, bytes: &[u8], at: usize) -> Option<u32> {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(match self.byte_order {
-            ByteOrder::Little => u32::from_le_bytes(bytes),
-            ByteOrder::Big => u32::from_be_bytes(bytes),
-        })
-    }
-}
-
-impl ByteOrder {
-    fn u16(self, bytes: [u8; 2]) -> u16 {
-        match self {
-            Self::Little => u16::from_le_bytes(bytes),
-            Self::Big => u16::from_be_bytes(bytes),
-        }
-    }
-}
-
-/// The kernel sends error numbers negative.
-fn os_error(code: u32) -> io::Error {
-    io::Error::from_raw_os_error(code.cast_signed().wrapping_neg())
+        let payload = payload.first_chunk();
+        let payload = payload.ok_or(MessageProblem::Short)?;
+        counts(&connection(payload)?);
+        Ok(())
+    };
+    netlink::read(bytes, byte_order, Interface::SockDiag, &mut take)?;
+    Ok(Reading { dialects: vec![Dialect::InetDiag], ..Reading::default() })
 }
 
 /// Reads a `struct inet_diag_msg`: family at 0, state at 1, then
@@ -245,7 +80,14 @@ fn connection(message: &[u8; MESSAGE]) -> Result<Connection, MessageProblem> {
 mod tests {
     use std::io::BufReader;
 
+    use crate::parse::netlink::{HEADER, refusal};
+
     use super::*;
+
+    const NLMSG_NOOP: u16 = 1;
+    const NLMSG_ERROR: u16 = 2;
+    const NLMSG_DONE: u16 = 3;
+    const NLM_F_DUMP_INTR: u16 = 0x10;
 
     /// A message as the kernel would send it, attributes and all.
     fn message(message_type: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
@@ -288,7 +130,7 @@ mod tests {
             });
             match reading {
                 Ok(_) => found.push("end".to_owned()),
-                Err(ParseError::Refused(error)) => found.push(format!("refused: {error}")),
+                Err(ParseError::Refused { source, .. }) => found.push(format!("refused: {source}")),
                 Err(error) => found.push(error.to_string()),
             }
             assert_eq!(found.join(", "), expected, "in chunks of {capacity}");
@@ -349,9 +191,9 @@ mod tests {
         check(&[vec![4, 0, 0, 0]], &text("its length is 4 bytes"));
         check(&[vec![255; 16]], &text("its length is 4294967295 bytes"));
         check(&[message(99, 0, &[])], &text("its type is 99"));
-        check(&[message(TCPDIAG_GETSOCK, 2, &[2, 1])], &text("its length is 18 bytes"));
+        check(&[message(TCPDIAG_GETSOCK, 2, &[2, 1])], &text("it ends too early"));
         check(&[message(TCPDIAG_GETSOCK, 2, &socket(7, 1, &[]))], &text("its address family is 7"));
         check(&[message(TCPDIAG_GETSOCK, 2, &socket(2, 13, &[]))], &text("its TCP state is 13"));
-        check(&[message(NLMSG_ERROR, 0, &[])], &text("its length is 16 bytes"));
+        check(&[message(NLMSG_ERROR, 0, &[])], &text("it ends too early"));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    Dialect, ParseError, Problem, Reading, Unreadable,
+    Dialect, ParseError, Problem, Reading, Unfit, Unreadable, conntrack,
     netstat::Columns,
     proc_net,
     recognise::{self, Table},
@@ -36,6 +36,7 @@ pub(super) fn read(
         ss_columns: ss::Columns::default(),
         suspects: Suspects::default(),
         first: None,
+        unfit: None,
         reading: Reading::default(),
     };
     let unreadable = |source| ParseError::Read { origin: origin.to_owned(), source };
@@ -58,6 +59,9 @@ pub(super) fn read(
                 listing.line(number, line.trim_ascii_end());
             }
             Some(Line::Unended(line)) => listing.unended(number, line.trim_ascii_end()),
+        }
+        if let Some(unfit) = listing.unfit {
+            return Err(ParseError::Unfit { origin: origin.to_owned(), unfit });
         }
         match listing.wants_rows.take() {
             None => {}
@@ -96,6 +100,8 @@ struct Listing<'c, C> {
     suspects: Suspects,
     /// The first line that is not empty.
     first: Option<String>,
+    /// What it is in place of a listing.
+    unfit: Option<Unfit>,
     reading: Reading,
 }
 
@@ -117,6 +123,14 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             return false;
         }
         self.note_first(line);
+        if self.table.is_none_or(|table| table == Table::Conntrack) {
+            if conntrack::is_footer(line) {
+                self.begin(Table::Conntrack);
+                self.note_dialect(Dialect::Conntrack);
+                return true;
+            }
+            self.unfit = conntrack::unfit(line);
+        }
         if recognise::may_be_heading(line) {
             match recognise::heading(line) {
                 Some(table) => self.heading(table, line),
@@ -201,6 +215,8 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     fn may_go_on_as(&self, table: Table, line: &[u8]) -> bool {
         match self.table {
             None => true,
+            // Its rows are like no other's.
+            Some(other) if table == Table::Conntrack => other != table,
             // /proc/net/udp has rows like those of tcp.
             Some(Table::Elsewhere) => table != Table::ProcNet,
             // A row of netstat that lacks its end looks like one of ss.
@@ -214,6 +230,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Table::Elsewhere => (Row::Other, None),
             Table::Ss => (self.ss_columns.row(line)?, Some(Dialect::Ss)),
             Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
+            Table::Conntrack => (conntrack::row(line)?, Some(Dialect::Conntrack)),
             Table::ProcNet => {
                 let order = self.byte_order.unwrap_or(ByteOrder::NATIVE);
                 (proc_net::row(line, order)?, Some(Dialect::ProcNet))
@@ -229,7 +246,13 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     fn take(&mut self, number: u64, row: &Row, dialect: Option<Dialect>) {
         match row {
             Row::Continuation => {}
-            Row::Other => self.reading.other += 1,
+            Row::Other => {
+                self.reading.other += 1;
+                // Nothing else shows what a table of flows is.
+                if dialect == Some(Dialect::Conntrack) {
+                    self.note_dialect(Dialect::Conntrack);
+                }
+            }
             Row::Connection(connection) => {
                 self.reading.rows += 1;
                 let counts = (self.counts)(connection);
@@ -240,10 +263,16 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
                     self.suspects.n += 1;
                     self.suspects.first.get_or_insert(number);
                 }
-                if let Some(dialect) = dialect.filter(|it| !self.reading.dialects.contains(it)) {
-                    self.reading.dialects.push(dialect);
+                if let Some(dialect) = dialect {
+                    self.note_dialect(dialect);
                 }
             }
+        }
+    }
+
+    fn note_dialect(&mut self, dialect: Dialect) {
+        if !self.reading.dialects.contains(&dialect) {
+            self.reading.dialects.push(dialect);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Table {
     Ss,
     ProcNet,
     Solaris,
+    /// The flows of connection tracking, which have no heading.
+    Conntrack,
     /// Known, and without TCP connections.
     Elsewhere,
 }
@@ -84,8 +86,12 @@ pub(super) fn begins_row(line: &[u8]) -> bool {
 
 /// The table that `line` is a row of, where no heading was there to tell.
 pub(super) fn row(line: &[u8]) -> Option<Table> {
-    static ROWS: LazyLock<[(Regex, Table); 4]> = LazyLock::new(|| {
+    static ROWS: LazyLock<[(Regex, Table); 5]> = LazyLock::new(|| {
         [
+            (
+                r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src=",
+                Table::Conntrack,
+            ),
             (r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} ", Table::ProcNet),
             // The word after the addresses tells netstat from ss with a Netid.
             (
@@ -159,6 +165,9 @@ mod tests {
         row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
         row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000 users:((\"sshd\",pid=1,fd=3))", Table::Ss);
         row("   0: 0100007F:0016 00000000:0000 0A 00000000:00000000", Table::ProcNet);
+        row("tcp      6 119 TIME_WAIT src=192.0.2.7 dst=192.0.2.1 sport=1", Table::Conntrack);
+        row("ipv4     2 udp      17 29 src=192.0.2.7 dst=192.0.2.1", Table::Conntrack);
+        row("tcp      6 src=192.0.2.7 dst=192.0.2.1 sport=50000", Table::Conntrack);
         row("192.0.2.10.22  203.0.113.7.51514  64128 0 128872 0 ESTABLISHED", Table::Solaris);
     }
 

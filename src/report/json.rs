@@ -6,6 +6,7 @@ use crate::{
     clean,
     evidence::Evidence,
     filter::LeftOut,
+    parse::Subject,
     verdict::{Basis, Limit, Reason, Status},
 };
 
@@ -24,6 +25,7 @@ struct Answer<'a> {
     exit_code: u8,
     message: String,
     when: u64,
+    counted: &'static str,
     views: Vec<JsonView<'a>>,
     servers: Vec<Server<'a>>,
     left_out: JsonLeftOut,
@@ -76,6 +78,7 @@ struct JsonLeftOut {
     other_port: u64,
     other_state: u64,
     outbound: u64,
+    through: u64,
     own: u64,
 }
 
@@ -103,6 +106,7 @@ pub fn json(report: &Report, verbosity: Verbosity) -> String {
         exit_code: status.exit_code(),
         message: sentence::message(report),
         when: report.worst().sample.when,
+        counted: counted(report.subject),
         views: report
             .views
             .iter()
@@ -136,6 +140,14 @@ pub fn json_failure(status: Status, problem: &str, more: &[String]) -> String {
         message: clean::beginning(&clean::line(problem), sentence::LONGEST_TEXT),
         advice: more.iter().map(|line| clean::line(line)).collect(),
     })
+}
+
+fn counted(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Sockets => "sockets",
+        Subject::Flows => "flows",
+        Subject::Both => "both",
+    }
 }
 
 fn written(answer: &impl Serialize) -> String {
@@ -192,6 +204,7 @@ impl JsonLeftOut {
             other_port: left_out.other_port,
             other_state: left_out.other_state,
             outbound: left_out.outbound,
+            through: left_out.through,
             own: left_out.own,
         }
     }

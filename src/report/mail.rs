@@ -61,7 +61,7 @@ pub fn recovery(report: &Report, mails: &Mails, host: &str) -> Letter {
 }
 
 fn verdict(report: &Report, view: &View) -> String {
-    folded(&format!("{}.", sentence::verdict(view, &report.left_out)), "")
+    folded(&format!("{}.", sentence::verdict(report, view)), "")
 }
 
 fn subject(word: &str, host: &str) -> String {

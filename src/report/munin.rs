@@ -264,7 +264,7 @@ fn extinfo(seen: Seen<'_>) -> String {
         Err(problem) => problem.to_owned(),
         Ok(report) => {
             let view = graphed(report);
-            let verdict = sentence::verdict(view, &report.left_out);
+            let verdict = sentence::verdict(report, view);
             let top = view.sample.top.first();
             let evidence = top.map(|peer| sentence::evidence(peer, view.sample.when));
             let trouble = report.troubles.first().filter(|_| !report.is_whole);

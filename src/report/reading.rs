@@ -1,7 +1,7 @@
 //! What there is to say about how a listing was read.
 use crate::{
     filter::LeftOut,
-    parse::{Dialect, Problem, Reading},
+    parse::{Dialect, Problem, Reading, Subject},
 };
 
 use super::{Trouble, sentence};
@@ -15,12 +15,16 @@ pub fn looked_at(source: &str, reading: &Reading) -> String {
     match reading.dialects[..] {
         [] => text += ", which has headings only",
         // The kernel's own words need no interpreter.
-        [Dialect::InetDiag] => {}
+        [Dialect::InetDiag | Dialect::Ctnetlink] => {}
         _ => text = format!("{text}, read as {}", dialects.join(", ")),
     }
     if reading.other > 0 {
         let rows = sentence::count(reading.other, "row", "rows");
-        text = format!("{text}; {rows} of other sockets");
+        let others = match reading.subject() {
+            Subject::Flows => "flows",
+            Subject::Sockets | Subject::Both => "sockets",
+        };
+        text = format!("{text}; {rows} of other {others}");
     }
     text
 }

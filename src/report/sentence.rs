@@ -6,6 +6,7 @@ use crate::{
     connection::TcpState,
     filter::LeftOut,
     history::{Previous, Sample},
+    parse::Subject,
     range::Alert,
     rule::{self, Trigger},
     tally::{Grain, Peer},
@@ -31,7 +32,7 @@ pub(super) const LONGEST_TEXT: usize = 600;
 
 /// The run in one sentence, clean.
 pub(super) fn message(report: &Report) -> String {
-    let verdict = verdict(report.worst(), &report.left_out);
+    let verdict = verdict(report, report.worst());
     match report.troubles.first() {
         Some(trouble) if report.status() == Status::Unknown => {
             // The rest of the verdict is worth less than room for the trouble.
@@ -43,13 +44,17 @@ pub(super) fn message(report: &Report) -> String {
 }
 
 /// Who has how many connections, and what that is held against.
-pub(super) fn verdict(view: &View, left_out: &LeftOut) -> String {
+pub(super) fn verdict(report: &Report, view: &View) -> String {
     let View { sample, verdict, .. } = view;
+    let way = way(report);
     let subject = match sample.top.first() {
         Some(peer) => {
-            format!("{} has {}", who(peer), count(peer.connections, "connection", "connections"))
+            let connections = count(peer.connections, "connection", "connections");
+            format!("{} has {connections}{way}", who(peer))
         }
-        None => format!("no connections worth looking at{}", n_left_out(left_out)),
+        None => {
+            format!("no connections{way} worth looking at{}", n_left_out(&report.left_out))
+        }
     };
     match verdict.reasons.first() {
         Some(Reason::Trigger) => {
@@ -59,6 +64,17 @@ pub(super) fn verdict(view: &View, left_out: &LeftOut) -> String {
         Some(Reason::Critical(alert)) => format!("{subject}, {} (--critical)", outside(*alert)),
         None if sample.top.is_empty() => subject,
         None => format!("{subject}, limit {}", decimal(verdict.limit.connections)),
+    }
+}
+
+/// Which way the connections go that were counted: of sockets that needs no word.
+fn way(report: &Report) -> &'static str {
+    match (report.subject, report.is_inbound, report.shares.len() > 1) {
+        (Subject::Sockets | Subject::Both, ..) => "",
+        (Subject::Flows, false, false) => " through this gateway",
+        (Subject::Flows, false, true) => " through these gateways",
+        (Subject::Flows, true, false) => " to this gateway",
+        (Subject::Flows, true, true) => " to these gateways",
     }
 }
 
@@ -73,12 +89,13 @@ fn n_left_out(left_out: &LeftOut) -> String {
 }
 
 /// What did not count for not being asked for, and why.
-fn not_selected(left_out: &LeftOut) -> [(u64, &'static str); 5] {
+fn not_selected(left_out: &LeftOut) -> [(u64, &'static str); 6] {
     [
         (left_out.other_family, "of the other address family"),
         (left_out.other_port, "to other ports"),
         (left_out.other_state, "in other states"),
         (left_out.outbound, "opened by this host"),
+        (left_out.through, "to other hosts"),
         (left_out.own, "of this host to itself"),
     ]
 }

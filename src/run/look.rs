@@ -7,7 +7,7 @@ use crate::{
     capture::OwnConnection,
     connection::Connection,
     filter::{Again, Filter, LeftOut},
-    parse::{self, ParseError, Reading},
+    parse::{self, ParseError, Reading, Subject},
     report,
     source::{Source, SourceError, Watch},
     tally::Tally,
@@ -57,16 +57,19 @@ pub(super) fn look(sources: &[Source], filter: &Filter, watch: &Watch) -> Result
     if sources.len() == 1 && before.is_empty() {
         return Err(last);
     }
-    Err(Error::NoWay { last: Box::new(last), before })
+    let subject = sources.iter().find_map(Source::subject).unwrap_or_default();
+    Err(Error::NoWay { subject, last: Box::new(last), before })
 }
 
 /// Whether the same source may give more the next time.
 fn is_passing(error: &Error) -> bool {
     match error {
-        Error::Parse(ParseError::Interrupted | ParseError::Endless) => true,
+        Error::Parse(ParseError::Interrupted { .. } | ParseError::Endless { .. }) => true,
         // No memory for a buffer: the kernel's words for it are these two.
-        Error::Parse(ParseError::Read { source, .. } | ParseError::Refused(source))
-        | Error::Source(SourceError::Netlink { source, .. } | SourceError::Refused(source)) => {
+        Error::Parse(ParseError::Read { source, .. } | ParseError::Refused { source, .. })
+        | Error::Source(
+            SourceError::Netlink { source, .. } | SourceError::Refused { source, .. },
+        ) => {
             matches!(
                 source.raw_os_error().map(Errno::from_raw_os_error),
                 Some(Errno::NOBUFS | Errno::NOMEM)
@@ -84,6 +87,10 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
     for mut capture in source.open(watch)? {
         details.append(&mut capture.how);
         let own = capture.own;
+        let knows_addresses = capture.addresses.is_some();
+        if let Some(addresses) = capture.addresses.take() {
+            filter.tell_flows_by(addresses);
+        }
         let mut again = matches!(source, Source::Proc).then(Again::default);
         let (mut n_connected, mut saw_own) = (0_u64, false);
         let reading = parse::read(capture, &mut |connection| {
@@ -98,13 +105,35 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
                 tally.add(connection);
             }
             counts
+        });
+        let nothing = || ParseError::NothingTracked { origin: source.to_string() };
+        let wants_flows = source.subject() == Some(Subject::Flows);
+        let reading = reading.map_err(|error| match error {
+            ParseError::Empty { .. } if wants_flows => nothing(),
+            error => error,
         })?;
-        // Who was reached by TCP has a connection, and knows it.
+        let of_sockets = reading.subject() == Subject::Sockets;
+        // Who was reached by TCP has a connection, and knows it. Who tracks flows
+        // knows it by other ends where it was sent on.
         let is_blind = own.is_some_and(|own| {
-            n_connected == 0 || (own.is_certain && !saw_own && reading.cut == 0)
+            let must_see = own.is_certain && of_sockets && reading.cut == 0;
+            n_connected == 0 || (must_see && !saw_own)
         });
         if is_blind && reading.unreadable == 0 {
-            return Err(ParseError::Blind { origin: source.to_string() }.into());
+            let blind = || ParseError::Blind { origin: source.to_string() };
+            return Err(if of_sockets { blind() } else { nothing() }.into());
+        }
+        if wants_flows && reading.subject() != Subject::Flows {
+            return Err(ParseError::NoFlows { origin: source.to_string() }.into());
+        }
+        if !of_sockets && !knows_addresses {
+            if filter.is_inbound() {
+                return Err(ParseError::NoAddresses { origin: source.to_string() }.into());
+            }
+            details.push(format!(
+                "{source} does not tell which addresses are its host's own: flows that it \
+                 opened count too."
+            ));
         }
         whole.add(reading);
     }
@@ -115,7 +144,7 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
         return Err(ParseError::NoListeners { origin: source.to_string() }.into());
     }
     let mut left_out = filter.left_out();
-    left_out.outbound = outbound.map_or(0, |(_, n)| n);
+    left_out.outbound += outbound.map_or(0, |(_, n)| n);
     Ok(Looked { tally, left_out, reading: whole, details })
 }
 

@@ -37,6 +37,7 @@ fn capture(origin: String, bytes: impl io::Read + Send + 'static) -> Capture {
         // It may come from another machine.
         byte_order: None,
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(BufReader::new(bytes)),
     }

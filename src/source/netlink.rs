@@ -4,33 +4,25 @@
 //! kernel answers it with IPv4 and IPv6 in one walk through its tables, where
 //! `SOCK_DIAG_BY_FAMILY` takes one walk for each. Where a kernel does not know
 //! the old one, the new one is asked twice.
-use std::{
-    io::{self, BufRead, Read},
-    ops::RangeInclusive,
-    os::fd::OwnedFd,
-};
-
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect,
-    netlink::{self, SocketAddrNetlink},
-    recv, send, socket_with,
-};
+use std::ops::RangeInclusive;
 
 use crate::{
     capture::{ByteOrder, Capture, Format},
     connection::TcpStates,
-    parse::inet_diag::{AF_INET, AF_INET6, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, refusal},
+    parse::{
+        inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
+        netlink::{AF_INET, AF_INET6, Interface},
+    },
 };
 
-use super::{SourceError, read_buffered};
+use super::SourceError;
 
+pub(super) mod dump;
 mod ports;
 
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
+use dump::Dump;
+
 const IPPROTO_TCP: u8 = 6;
-/// What the kernel puts into one datagram of a dump at most.
-const DATAGRAM: usize = 32 * 1024;
 
 /// Asks for a dump of the TCP sockets in these states, at those ports; none: all.
 pub(super) fn open(
@@ -44,7 +36,7 @@ pub(super) fn open(
 /// answer looks at the ports again.
 fn ask_by_turns(question: Question) -> Result<Vec<Capture>, SourceError> {
     match ask(&question) {
-        Err(SourceError::Refused(_)) if !question.filter.is_empty() => {
+        Err(SourceError::Refused { .. }) if !question.filter.is_empty() => {
             ask(&Question { filter: Vec::new(), ..question })
         }
         answer => answer,
@@ -54,12 +46,16 @@ fn ask_by_turns(question: Question) -> Result<Vec<Capture>, SourceError> {
 fn ask(question: &Question) -> Result<Vec<Capture>, SourceError> {
     match dump(TCPDIAG_GETSOCK, &question.both_families()) {
         Ok(both) => Ok(vec![capture(both)]),
-        Err(SourceError::Refused(_)) => [AF_INET, AF_INET6]
+        Err(SourceError::Refused { .. }) => [AF_INET, AF_INET6]
             .into_iter()
             .map(|family| Ok(capture(dump(SOCK_DIAG_BY_FAMILY, &question.one_family(family))?)))
             .collect(),
         Err(error) => Err(error),
     }
+}
+
+fn dump(message_type: u16, request: &[u8]) -> Result<Dump, SourceError> {
+    dump::open(Interface::SockDiag, message_type, request)
 }
 
 fn capture(dump: Dump) -> Capture {
@@ -68,6 +64,7 @@ fn capture(dump: Dump) -> Capture {
         origin: "netlink".to_owned(),
         byte_order: Some(ByteOrder::NATIVE),
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(dump),
     }
@@ -120,82 +117,6 @@ fn attribute(bytecode: &[u8]) -> Vec<u8> {
     [&length.to_ne_bytes()[..], &INET_DIAG_REQ_BYTECODE.to_ne_bytes(), bytecode].concat()
 }
 
-/// Asks, and waits for the beginning of the answer: a kernel that cannot do it
-/// says so there.
-fn dump(message_type: u16, request: &[u8]) -> Result<Dump, SourceError> {
-    let failed =
-        |step| move |errno: rustix::io::Errno| SourceError::Netlink { step, source: errno.into() };
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )
-    .map_err(failed("open"))?;
-    // Connected to the kernel, the socket takes nobody else's messages.
-    connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(failed("open"))?;
-    send(&socket, &message(message_type, request), SendFlags::empty()).map_err(failed("ask"))?;
-
-    let mut dump = Dump { socket, datagram: vec![0; DATAGRAM], start: 0, end: 0 };
-    let first =
-        dump.fill_buf().map_err(|source| SourceError::Netlink { step: "read from", source })?;
-    match refusal(first) {
-        Some(error) => Err(SourceError::Refused(error)),
-        None => Ok(dump),
-    }
-}
-
-/// `struct nlmsghdr` and what it is the header of.
-fn message(message_type: u16, payload: &[u8]) -> Vec<u8> {
-    const HEADER: usize = 16;
-    let length = u32::try_from(HEADER + payload.len()).expect("a request is short");
-    let flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let sequence_and_port = [0; 8];
-    [
-        &length.to_ne_bytes()[..],
-        &message_type.to_ne_bytes(),
-        &flags.to_ne_bytes(),
-        &sequence_and_port,
-        payload,
-    ]
-    .concat()
-}
-
-/// The kernel's answer, datagram by datagram. It has no end of its own: who
-/// reads it stops where the dump says that it is done.
-struct Dump {
-    socket: OwnedFd,
-    datagram: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl BufRead for Dump {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            let (_, length) = rustix::io::retry_on_intr(|| {
-                recv(&self.socket, &mut self.datagram[..], RecvFlags::TRUNC)
-            })?;
-            // With TRUNC the kernel tells how long the datagram was.
-            if length > self.datagram.len() {
-                return Err(io::Error::other("a datagram was longer than the kernel sends"));
-            }
-            (self.start, self.end) = (0, length);
-        }
-        Ok(&self.datagram[self.start..self.end])
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.start = self.end.min(self.start + amount);
-    }
-}
-
-impl Read for Dump {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, buffer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -216,7 +137,7 @@ mod tests {
         let mut request = all().one_family(AF_INET);
         request[1] = IPPROTO_DCCP;
         match dump(SOCK_DIAG_BY_FAMILY, &request) {
-            Err(SourceError::Refused(error)) => assert_eq!(error.raw_os_error(), Some(2)),
+            Err(SourceError::Refused { source, .. }) => assert_eq!(source.raw_os_error(), Some(2)),
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("a dump of what is not there"),
         }
@@ -266,8 +187,8 @@ mod tests {
     fn a_filter_that_the_real_kernel_does_not_like_is_left_out() {
         let question = || Question { filter: attribute(&[99; 4]), ..all() };
         for dump in dumps(&question()) {
-            let Err(SourceError::Refused(error)) = dump else { panic!("it took the filter") };
-            assert_eq!(error.raw_os_error(), Some(22));
+            let Err(SourceError::Refused { source, .. }) = dump else { panic!("it took it") };
+            assert_eq!(source.raw_os_error(), Some(22));
         }
         assert_eq!(ask_by_turns(question()).expect("it is asked again").len(), 1);
     }

@@ -32,6 +32,7 @@ fn open_one(path: &str) -> Result<Capture, SourceError> {
         origin: path.to_owned(),
         byte_order: Some(ByteOrder::NATIVE),
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(BufReader::new(file)),
     })

@@ -10,7 +10,7 @@
 //! a source does so on a thread of its own, and stops waiting for it.
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{capture::Capture, secret::Secret};
+use crate::{capture::Capture, parse::Subject, secret::Secret};
 
 use super::{SourceError, SshFailure, Watch};
 
@@ -72,6 +72,8 @@ pub struct Server {
     pub known_hosts_asked_for: bool,
     /// What becomes of a host key that is not known.
     pub host_key_policy: HostKeyPolicy,
+    /// Which of its tables is wanted.
+    pub subject: Subject,
     /// What to run instead of the built-in choice.
     pub command: Option<String>,
     /// How long the whole may take; what libssh2 can keep to it, does.
@@ -212,6 +214,11 @@ impl SshError {
                 format!("chmod 600 {}", path.display())
             }
             Self::Key { path, .. } => format!("Is it a private key? ls -l {}", path.display()),
+            Self::NoListing { .. } if server.subject == Subject::Flows => format!(
+                "May {user} see the flows there? Let it, in sudoers: {user} ALL=(root) NOPASSWD: \
+                 /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp",
+                user = server.user
+            ),
             Self::NoListing { .. } => "Name a command that lists its sockets with --command, \
                                        such as netstat -n for Windows."
                 .to_owned(),

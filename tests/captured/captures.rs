@@ -9,7 +9,7 @@ use std::{
 use topip::{
     capture::{ByteOrder, Capture, Format},
     connection::Connection,
-    parse::{self, Reading},
+    parse::{self, Reading, Subject},
 };
 
 use crate::support;
@@ -26,6 +26,7 @@ pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Readi
         origin: "a listing".to_owned(),
         byte_order,
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(BufReader::new(std::io::Cursor::new(bytes))),
     };
@@ -46,7 +47,7 @@ pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Readi
 }
 
 pub fn listings() -> Vec<PathBuf> {
-    let mut listings: Vec<_> = ["foreign", "linux"]
+    let mut listings: Vec<_> = ["conntrack", "foreign", "linux"]
         .iter()
         .flat_map(|folder| fs::read_dir(support::file("captures").join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
@@ -82,7 +83,7 @@ fn every_listing_gives_its_tally() {
             wrong.push(format!("{name}: {reading:?}"));
         }
     }
-    assert!(n_tallies >= 45, "only {n_tallies} tallies were found");
+    assert!(n_tallies >= 57, "only {n_tallies} tallies were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -170,11 +171,25 @@ fn every_state_of_every_dialect_is_known() {
     }
     let all =
         "CLOSE_WAIT CLOSING ESTABLISHED FIN_WAIT1 FIN_WAIT2 LAST_ACK SYN_RECV SYN_SENT TIME_WAIT";
+    // Of flows, each is seen from its middle.
+    let tracked = "CLOSE CLOSE_WAIT ESTABLISHED FIN_WAIT1 LAST_ACK SYN_RECV TIME_WAIT";
     for (folder, found) in states {
+        let all = if folder == "conntrack" { tracked } else { all };
         for state in all.split(' ') {
             assert!(found.contains(state), "no {state} in {folder}");
         }
     }
+}
+
+#[test]
+fn flows_of_other_protocols_are_others() {
+    let reading =
+        |name: &str| tally(fs::read(support::file("captures/conntrack").join(name)).unwrap()).1;
+    let (all, tcp) = (reading("conntrack-L.txt"), reading("conntrack-L-tcp.txt"));
+    assert_eq!((all.rows, tcp.rows, tcp.other), (55, 55, 0));
+    assert_eq!((all.other, reading("proc-nf_conntrack.txt").other), (6, 6));
+    assert_eq!(all.subject(), Subject::Flows);
+    assert_eq!(reading("conntrack-L-none.txt").subject(), Subject::Flows);
 }
 
 #[test]

@@ -91,6 +91,16 @@ fn ss_state(state: TcpState) -> &'static str {
     }
 }
 
+fn conntrack_state(state: TcpState) -> Option<&'static str> {
+    Some(match state {
+        TcpState::FinWait1 => "FIN_WAIT",
+        TcpState::SynSent | TcpState::FinWait2 | TcpState::Closing | TcpState::Listen => {
+            return None;
+        }
+        state => state.name(),
+    })
+}
+
 fn windows_state(state: TcpState) -> &'static str {
     match state {
         TcpState::SynRecv => "SYN_RECEIVED",
@@ -160,6 +170,26 @@ proptest! {
         let stateless = |Row { local, peer, .. }: &Row| format!("0      0      {local} {peer}");
         check(listing("", &rows, stateless), None, &expected(&rows, false));
 
+        // It keeps more states than it has names for here.
+        let tracked: Vec<_> = rows.iter().filter(|row| conntrack_state(row.state).is_some()).cloned().collect();
+        let conntrack = |Row { local, peer, state }: &Row| {
+            let state = conntrack_state(*state).unwrap();
+            let (to, from) = (local.ip(), peer.ip());
+            let (to_port, from_port) = (local.port(), peer.port());
+            format!(
+                "tcp      6 {to_port} {state} src={from} dst={to} sport={from_port} dport={to_port} \
+                 packets=1 bytes=60 src=10.1.0.2 dst={from} sport=8080 dport={from_port} mark=0 use=1"
+            )
+        };
+        if !tracked.is_empty() {
+            check(listing("", &tracked, conntrack), None, &expected(&tracked, true));
+            let family = |row: &Row| {
+                let family = if row.peer.is_ipv4() { "ipv4     2" } else { "ipv6     10" };
+                format!("{family} {}", conntrack(row))
+            };
+            check(listing("", &tracked, family), None, &expected(&tracked, true));
+        }
+
         let bsd = |Row { local, peer, state }: &Row| {
             let family = if peer.is_ipv4() { "tcp4" } else { "tcp6" };
             format!("{family} 0 0 {} {} {}", dotted(local), dotted(peer), bsd_state(*state))
@@ -190,14 +220,21 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..2000), heading in 0..4usize) {
-        let headings = ["", "Proto Recv-Q\n", "  sl  local_address rem_address   st tx_queue\n", "TCP: IPv4\n"];
+    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..2000), heading in 0..5usize) {
+        let headings = [
+            "",
+            "Proto Recv-Q\n",
+            "  sl  local_address rem_address   st tx_queue\n",
+            "TCP: IPv4\n",
+            "tcp 6 9 CLOSE src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2\n",
+        ];
         bytes.splice(0..0, headings[heading].bytes());
         let capture = topip::capture::Capture {
             format: topip::capture::Format::Listing,
             origin: "junk".to_owned(),
             byte_order: None,
             own: None,
+            addresses: None,
             how: Vec::new(),
             bytes: Box::new(std::io::Cursor::new(bytes.clone())),
         };
@@ -207,8 +244,22 @@ proptest! {
             origin: "junk".to_owned(),
             byte_order: None,
             own: None,
+            addresses: None,
             how: Vec::new(),
-            bytes: Box::new(std::io::Cursor::new(bytes)),
+            bytes: Box::new(std::io::Cursor::new(bytes.clone())),
+        };
+        let _ = topip::parse::read(capture, &mut |_| true);
+        // Within a message that is one, so that its attributes are asked.
+        let length = u32::try_from(16 + bytes.len()).unwrap();
+        let header = [&length.to_ne_bytes()[..], &[0, 1, 2, 0], &[0; 8]].concat();
+        let capture = topip::capture::Capture {
+            format: topip::capture::Format::Ctnetlink,
+            origin: "junk".to_owned(),
+            byte_order: None,
+            own: None,
+            addresses: None,
+            how: Vec::new(),
+            bytes: Box::new(std::io::Cursor::new([header, bytes].concat())),
         };
         let _ = topip::parse::read(capture, &mut |_| true);
     }

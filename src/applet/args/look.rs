@@ -31,7 +31,7 @@ pub(in crate::applet) struct LookArgs {
     /// Read a saved listing instead of looking at this host; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(in crate::applet) input: Option<PathBuf>,
-    /// How to look at this host
+    /// How to look at this host; conntrack counts what it and servers forward
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(in crate::applet) source: How,
     /// Count IPv4 only; IPv4-mapped addresses are IPv4
@@ -122,4 +122,7 @@ pub(in crate::applet) enum How {
     /// By /proc alone.
     #[value(help = None)]
     Proc,
+    /// The flows that connection tracking knows, in place of sockets.
+    #[value(help = None)]
+    Conntrack,
 }

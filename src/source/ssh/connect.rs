@@ -53,6 +53,7 @@ pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshErro
         origin: server.name(),
         byte_order: begun.byte_order,
         own: begun.own,
+        addresses: begun.addresses,
         how: vec![
             format!(
                 "{}: logged in as {} by {method}; ran {}",

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "a socket is handed on")]
 use std::{
     io::{self, BufRead, Read},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::Instant,
 };
 
@@ -11,8 +11,25 @@ use ssh2::Session;
 use super::{Server, SshError, clock::Clock, problem::problem, remote::Remote};
 use crate::{
     capture::{ByteOrder, OwnConnection},
+    parse::Subject,
     source::read_buffered,
 };
+
+/// What both scripts begin with.
+macro_rules! beginning {
+    () => {
+        concat!(
+            "sh -c '",
+            "LC_ALL=C; LANG=C; ",
+            "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; ",
+            "export LC_ALL LANG PATH; ",
+            "t() { echo topip-try $*; \"$@\"; r=$?; echo; echo topip-end $r $*; ",
+            "if test $r = 0; then exit 0; fi; }; ",
+            "s=`uname -s`; m=`uname -m`; ",
+            "echo; echo topip-begin ${s:-unknown} ${m:-unknown} $SSH_CONNECTION; ",
+        )
+    };
+}
 
 /// What is run there: the first of the ways of its system that works.
 ///
@@ -21,17 +38,11 @@ use crate::{
 /// it is the shell of POSIX, and of Solaris before that. Lines that begin with
 /// `topip-` tell the reader where a listing begins and ends, and what a shell
 /// or its start files print otherwise is left out.
-const SCRIPT: &str = concat!(
-    "sh -c '",
-    "LC_ALL=C; LANG=C; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; ",
-    "export LC_ALL LANG PATH; ",
-    "t() { echo topip-try $*; \"$@\"; r=$?; echo; echo topip-end $r $*; ",
-    "if test $r = 0; then exit 0; fi; }; ",
+const SOCKETS: &str = concat!(
+    beginning!(),
     "proc() { cat /proc/net/tcp || return 1; ",
     "if test -r /proc/net/tcp6; then cat /proc/net/tcp6; fi; }; ",
     "both() { netstat -an -f inet -P tcp || return 1; netstat -an -f inet6 -P tcp; }; ",
-    "s=`uname -s`; m=`uname -m`; ",
-    "echo; echo topip-begin ${s:-unknown} ${m:-unknown} $SSH_CONNECTION; ",
     "case $s in ",
     "FreeBSD|DragonFly) t netstat -anW -p tcp;; ",
     "Darwin) t netstat -anl -p tcp;; ",
@@ -40,6 +51,18 @@ const SCRIPT: &str = concat!(
     "AIX) t netstat -an;; ",
     "*) t ss -tan; t proc; t netstat -natW; t netstat -nat; t netstat -an;; ",
     "esac; exit 127'"
+);
+
+/// The same for the flows that it tracks, and before them its addresses. Each
+/// family by itself: before 1.4.6, conntrack lists only IPv4 where none is named.
+/// What needs no other right is tried first: every refusal of sudo is logged.
+const FLOWS: &str = concat!(
+    beginning!(),
+    "c() { $* -L -f ipv4 -p tcp || return 1; $* -L -f ipv6 -p tcp; }; ",
+    "ip -o addr 2>/dev/null | while read n d f a r; do echo topip-own $a; done; ",
+    "t c conntrack; t cat /proc/net/nf_conntrack; ",
+    "t c sudo -n conntrack; t sudo -n cat /proc/net/nf_conntrack; ",
+    "exit 127'"
 );
 
 /// How much may stand before the listing: banners of a login.
@@ -52,6 +75,7 @@ pub(super) struct Begun {
     pub(super) command: String,
     pub(super) byte_order: Option<ByteOrder>,
     pub(super) own: Option<OwnConnection>,
+    pub(super) addresses: Option<Vec<IpAddr>>,
 }
 
 /// Starts the command and waits for the first of its listing.
@@ -64,7 +88,8 @@ pub(super) fn start(
         |error: ssh2::Error| SshError::Exec { host: server.host.clone(), problem: problem(&error) };
     clock.bound(&session);
     let mut channel = session.channel_session().map_err(failed)?;
-    channel.exec(server.command.as_deref().unwrap_or(SCRIPT)).map_err(failed)?;
+    let script = if server.subject == Subject::Flows { FLOWS } else { SOCKETS };
+    channel.exec(server.command.as_deref().unwrap_or(script)).map_err(failed)?;
     // It has nothing to read, and must not wait for it.
     channel.send_eof().map_err(failed)?;
     let deadline = Instant::now() + clock.left();
@@ -75,6 +100,7 @@ pub(super) fn start(
         start: 0,
         end: 0,
         body: Body::Raw,
+        addresses: Vec::new(),
         first: None,
     };
     let begun = listing.begin(server, own).map_err(|problem| SshError::NoListing {
@@ -92,6 +118,8 @@ pub(super) struct Listing {
     start: usize,
     end: usize,
     body: Body,
+    /// The server's own addresses, as far as it has told them.
+    addresses: Vec<IpAddr>,
     /// The first line, where all of it is taken for the listing: if it is none,
     /// it may say why.
     first: Option<String>,
@@ -109,6 +137,7 @@ enum Body {
 }
 
 const BEGIN: &[u8] = b"topip-begin";
+const OWN: &[u8] = b"topip-own ";
 const TRY: &[u8] = b"topip-try ";
 const END: &[u8] = b"topip-end ";
 
@@ -116,7 +145,12 @@ impl Listing {
     /// Reads up to the mark that the script makes first. Where there is none,
     /// something else was run: a forced command, or one that was asked for.
     fn begin(&mut self, server: &Server, own: Option<OwnConnection>) -> io::Result<Begun> {
-        let raw = |command: &str| Begun { command: command.to_owned(), byte_order: None, own };
+        let raw = |command: &str| Begun {
+            command: command.to_owned(),
+            byte_order: None,
+            own,
+            addresses: None,
+        };
         if let Some(command) = &server.command {
             return Ok(raw(command));
         }
@@ -145,6 +179,7 @@ impl Listing {
             command: String::new(),
             byte_order: Some(byte_order(machine.unwrap_or_default())),
             own: own_connection(words.get(2..).unwrap_or_default()).or(own),
+            addresses: None,
         };
         self.start = (mark_end + 1).min(self.pending.len());
         self.end = self.start;
@@ -156,7 +191,10 @@ impl Listing {
         };
         let command = tried.last().cloned().unwrap_or_default();
         let command = format!("{command} ({})", system.unwrap_or("unknown system"));
-        Ok(Begun { command, ..begun })
+        let mut addresses = std::mem::take(&mut self.addresses);
+        addresses.sort_unstable();
+        let addresses = (!addresses.is_empty()).then_some(addresses);
+        Ok(Begun { command, addresses, ..begun })
     }
 
     /// Reads more behind what is pending; says whether there was any.
@@ -250,6 +288,13 @@ impl Listing {
 
     /// Does what a mark says.
     fn mark(&mut self, mark: &str) -> io::Result<()> {
+        if let Some(address) = mark.strip_prefix("topip-own ") {
+            // The length of its network may stand behind it. Of what is no address,
+            // no flow can be.
+            let address = address.split('/').next().unwrap_or_default();
+            self.addresses.extend(address.parse::<IpAddr>());
+            return Ok(());
+        }
         let Body::Marked { within, tried, lines } = &mut self.body else { return Ok(()) };
         if let Some(command) = mark.strip_prefix("topip-try ") {
             *within = true;
@@ -257,7 +302,10 @@ impl Listing {
             tried.push(match command {
                 "proc" => "cat /proc/net/tcp".to_owned(),
                 "both" => "netstat -an -f inet".to_owned(),
-                command => command.chars().take(60).collect(),
+                command => match command.strip_prefix("c ") {
+                    Some(conntrack) => format!("{conntrack} -L"),
+                    None => command.chars().take(60).collect(),
+                },
             });
             return Ok(());
         }
@@ -340,7 +388,7 @@ fn line_with(bytes: &[u8], mark: &[u8]) -> Option<(usize, usize)> {
 fn first_mark(lines: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(lines, b"topip-").find(|&at| {
         let is_first = at == 0 || lines[at - 1] == b'\n';
-        is_first && (lines[at..].starts_with(TRY) || lines[at..].starts_with(END))
+        is_first && [OWN, TRY, END].iter().any(|mark| lines[at..].starts_with(mark))
     })
 }
 
@@ -382,10 +430,12 @@ mod tests {
 
     #[test]
     fn the_script_means_the_same_to_every_shell() {
-        let inner = SCRIPT.strip_prefix("sh -c '").and_then(|it| it.strip_suffix('\''));
-        let inner = inner.expect("it is one word in single quotes");
-        for letter in ['\'', '\\', '!', '\n', '~'] {
-            assert!(!inner.contains(letter), "{letter:?}");
+        for script in [SOCKETS, FLOWS] {
+            let inner = script.strip_prefix("sh -c '").and_then(|it| it.strip_suffix('\''));
+            let inner = inner.expect("it is one word in single quotes");
+            for letter in ['\'', '\\', '!', '\n', '~'] {
+                assert!(!inner.contains(letter), "{letter:?}");
+            }
         }
     }
 
