@@ -12,6 +12,7 @@ mod mail_stranger;
 mod munin_master;
 mod munin_node;
 mod nagios;
+mod netns;
 pub mod sandbox;
 mod screen;
 #[cfg(feature = "ssh")]

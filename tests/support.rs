@@ -21,6 +21,7 @@ pub mod proxy;
 #[cfg(feature = "ssh")]
 pub mod sshd;
 pub mod stranger;
+pub mod topology;
 
 /// The folder of this package.
 pub const HOME: &str = env!("CARGO_MANIFEST_DIR");
