@@ -1,6 +1,7 @@
 //! Against the real thing: the kernel's sockets, the tools that list them, and
 //! the daemons that run the check.
 
+mod conntrack;
 mod fail2ban;
 mod icinga;
 pub mod kernel;
@@ -15,6 +16,8 @@ mod nagios;
 mod netns;
 pub mod sandbox;
 mod screen;
+#[cfg(feature = "ssh")]
+mod ssh_conntrack;
 #[cfg(feature = "ssh")]
 mod ssh_host_key;
 #[cfg(feature = "ssh")]

@@ -53,12 +53,18 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
 /// Asks for a dump of the flows at those ports; none: all.
 pub(super) fn open(ports: &[RangeInclusive<u16>]) -> Result<Vec<Capture>, SourceError> {
     let stats = dump::answer(Interface::Ctnetlink, CT_GET_STATS, &question(AF_UNSPEC, &[]))?;
-    if entries(&stats) == Some(0) {
+    let entries = entries(&stats);
+    if entries.0 == Some(0) {
         return Err(SourceError::NothingTracked);
     }
     let own = addresses()?;
     let dumps = ask_by_turns(&filter(ports))?;
-    Ok(dumps.into_iter().map(|dump| capture(dump, own.clone())).collect())
+    let mut captures: Vec<_> = dumps.into_iter().map(|dump| capture(dump, own.clone())).collect();
+    if let (Some(n), Some(most)) = entries {
+        // A table that is full takes in no new ones, and their packets are dropped.
+        captures[0].how.push(format!("The kernel tracks {n} flows; it has room for {most}."));
+    }
+    Ok(captures)
 }
 
 /// Asks without the filter, and once, where the kernel does not like it.

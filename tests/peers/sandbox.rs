@@ -15,23 +15,37 @@ const AF_NETLINK: u64 = 16;
 const EAFNOSUPPORT: u32 = 97;
 
 /// Runs `test` on a thread, and so in children, without netlink.
-pub fn without_netlink<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
-    let thread = thread::spawn(|| {
-        let is_netlink =
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, AF_NETLINK)
-                .unwrap();
-        let rules = BTreeMap::from([(SOCKET, vec![SeccompRule::new(vec![is_netlink]).unwrap()])]);
-        let filter = SeccompFilter::new(
-            rules,
-            SeccompAction::Allow,
-            SeccompAction::Errno(EAFNOSUPPORT),
-            std::env::consts::ARCH.try_into().unwrap(),
-        );
-        let program: BpfProgram = filter.unwrap().try_into().unwrap();
-        apply_filter(&program).unwrap();
-        test()
-    });
-    thread.join().unwrap()
+pub fn without_netlink<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    without_sockets(None, EAFNOSUPPORT, test)
+}
+
+/// The same without sockets of one protocol of netlink, or of all: they fail with
+/// `errno`.
+pub fn without_sockets<T: Send>(
+    protocol: Option<u64>,
+    errno: u32,
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let argument = |index, value| {
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap()
+    };
+    let mut conditions = vec![argument(0, AF_NETLINK)];
+    conditions.extend(protocol.map(|protocol| argument(2, protocol)));
+    let rules = BTreeMap::from([(SOCKET, vec![SeccompRule::new(conditions).unwrap()])]);
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            apply_filter(&program).unwrap();
+            test()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[test]

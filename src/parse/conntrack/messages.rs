@@ -85,15 +85,20 @@ pub(in crate::parse) fn read(
     Ok(reading)
 }
 
-/// How many flows of any protocol the kernel says there are, in its answer to
-/// [`CT_GET_STATS`].
+/// How many flows of any protocol the kernel says there are, and how many there is
+/// room for, in its answer to [`CT_GET_STATS`]. Kernels before 4.18 do not say the
+/// latter.
 #[must_use]
-pub fn entries(answer: &[u8]) -> Option<u32> {
+pub fn entries(answer: &[u8]) -> (Option<u32>, Option<u32>) {
     const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
-    let behind = answer.get(netlink::HEADER + NFGENMSG..)?;
-    let entries = attributes(behind, ByteOrder::NATIVE)
-        .find_map(|it| it.ok().filter(|&(it, _)| it == CTA_STATS_GLOBAL_ENTRIES))?;
-    Some(u32::from_be_bytes(entries.1.try_into().ok()?))
+    const CTA_STATS_MAX_ENTRIES: u16 = 2;
+    let behind = answer.get(netlink::HEADER + NFGENMSG..).unwrap_or_default();
+    let number = |wanted| {
+        let mut all = attributes(behind, ByteOrder::NATIVE);
+        let found = all.find_map(|it| it.ok().filter(|&(it, _)| it == wanted))?;
+        Some(u32::from_be_bytes(found.1.try_into().ok()?))
+    };
+    (number(CTA_STATS_GLOBAL_ENTRIES), number(CTA_STATS_MAX_ENTRIES))
 }
 
 /// Reads what a message holds of a flow; `None` where that is no connection: it is
@@ -330,10 +335,12 @@ mod tests {
     fn how_many_flows_there_are() {
         let answer = |attributes: &[Vec<u8>]| entries(&message(CT_GET_STATS, attributes));
         let most = attribute(2, &262_144u32.to_be_bytes());
-        assert_eq!(answer(&[attribute(1, &7u32.to_be_bytes()), most.clone()]), Some(7));
-        assert_eq!(answer(&[most]), None);
-        assert_eq!(answer(&[attribute(1, &[7])]), None);
-        assert_eq!(entries(&[]), None);
+        let some = attribute(1, &7u32.to_be_bytes());
+        assert_eq!(answer(&[some.clone(), most.clone()]), (Some(7), Some(262_144)));
+        assert_eq!(answer(&[some]), (Some(7), None));
+        assert_eq!(answer(&[most]), (None, Some(262_144)));
+        assert_eq!(answer(&[attribute(1, &[7])]), (None, None));
+        assert_eq!(entries(&[]), (None, None));
     }
 
     #[test]
