@@ -50,7 +50,7 @@ _check_topip() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --port)

@@ -59,7 +59,7 @@ _topip_log() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -277,7 +277,7 @@ _topip_log() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --port)
@@ -545,7 +545,7 @@ _topip_log() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --port)

@@ -26,9 +26,10 @@ end
 
 complete -c topip_log -n "__fish_topip_log_needs_command" -s H -s s -l hostname -l server -d 'Servers to reach by SSH, whose counts add up; none, localhost and its addresses are this host' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
-complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'How to look at this host' -r -f -a "auto\t''
+complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-state -d 'Do not count connections in these TCP states' -r
@@ -83,9 +84,10 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -f -a "report" -d 'Tel
 complete -c topip_log -n "__fish_topip_log_needs_command" -f -a "watch" -d 'Show who has the connections now, again and again, until Ctrl-C'
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s H -s s -l hostname -l server -d 'Servers to reach by SSH, whose counts add up; none, localhost and its addresses are this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'How to look at this host' -r -f -a "auto\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-state -d 'Do not count connections in these TCP states' -r
@@ -146,9 +148,10 @@ csv\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s h -l help -d 'Print this help'
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s H -s s -l hostname -l server -d 'Servers to reach by SSH, whose counts add up; none, localhost and its addresses are this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'How to look at this host' -r -f -a "auto\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-state -d 'Do not count connections in these TCP states' -r

@@ -70,9 +70,14 @@ fn state_of_word(word: &[u8]) -> Option<TcpState> {
     }
 }
 
-/// What the tool says last, on standard error: a saved listing may have it.
-pub(super) fn is_footer(line: &[u8]) -> bool {
-    line.starts_with(b"conntrack v") && line.ends_with(b" have been shown.")
+/// Where in `line` that begins which the tool says last, on standard error: a saved
+/// listing may have it, in the middle of a row too, because what is still to come
+/// of the listing waits in a buffer then.
+pub(super) fn footer(line: &[u8]) -> Option<usize> {
+    if !line.ends_with(b" have been shown.") {
+        return None;
+    }
+    memchr::memmem::find(line, b"conntrack v")
 }
 
 /// Whether `line` is of what the tool prints in place of a listing.
@@ -212,8 +217,10 @@ mod tests {
 
     #[test]
     fn what_the_tool_prints_beside_listings() {
-        assert!(is_footer(b"conntrack v1.4.7 (conntrack-tools): 12 flow entries have been shown."));
-        assert!(!is_footer(b"conntrack v1.4.7 (conntrack-tools): Operation failed: sorry"));
+        let shown = "conntrack v1.4.7 (conntrack-tools): 12 flow entries have been shown.";
+        assert_eq!(footer(shown.as_bytes()), Some(0));
+        assert_eq!(footer(format!("tcp      6 11{shown}").as_bytes()), Some(13));
+        assert_eq!(footer(b"conntrack v1.4.7 (conntrack-tools): Operation failed: sorry"), None);
         for (line, expected) in [
             ("<conntrack>", Some(Unfit::Xml)),
             ("<flow><meta direction=\"original\">", Some(Unfit::Xml)),

@@ -36,6 +36,7 @@ pub(super) fn read(
         ss_columns: ss::Columns::default(),
         suspects: Suspects::default(),
         first: None,
+        head: Vec::new(),
         unfit: None,
         reading: Reading::default(),
     };
@@ -74,6 +75,8 @@ pub(super) fn read(
             }
         }
     }
+    let head = std::mem::take(&mut listing.head);
+    listing.give_up_head(lines.number, &head);
     listing.end_table();
     match (listing.found_one, listing.first) {
         (true, _) => Ok(listing.reading),
@@ -100,6 +103,8 @@ struct Listing<'c, C> {
     suspects: Suspects,
     /// The first line that is not empty.
     first: Option<String>,
+    /// The beginning of a row, which something else came into.
+    head: Vec<u8>,
     /// What it is in place of a listing.
     unfit: Option<Unfit>,
     reading: Reading,
@@ -119,15 +124,22 @@ type Read<'a> = Result<(Row, Option<Dialect>), Faulty<'a>>;
 impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     /// Reads a line; says whether it was a row.
     fn line(&mut self, number: u64, line: &[u8]) -> bool {
-        if line.is_empty() {
+        // Of a row that something came into, the line end alone may be left.
+        if line.is_empty() && self.head.is_empty() {
             return false;
         }
         self.note_first(line);
         if self.table.is_none_or(|table| table == Table::Conntrack) {
-            if conntrack::is_footer(line) {
+            if let Some(at) = conntrack::footer(line) {
                 self.begin(Table::Conntrack);
                 self.note_dialect(Dialect::Conntrack);
+                let before = std::mem::replace(&mut self.head, line[..at].to_vec());
+                self.give_up_head(number, &before);
                 return true;
+            }
+            if !self.head.is_empty() {
+                let row = [&std::mem::take(&mut self.head), line].concat();
+                return self.line(number, &row);
             }
             self.unfit = conntrack::unfit(line);
         }
@@ -280,6 +292,13 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         self.reading.unreadable += 1;
         if self.reading.first_unreadable.is_none() {
             self.reading.first_unreadable = Some(Unreadable::new(number, faulty));
+        }
+    }
+
+    /// The beginning of a row whose rest did not come.
+    fn give_up_head(&mut self, number: u64, head: &[u8]) {
+        if !head.is_empty() {
+            self.give_up(number, (Problem::MissingField, head));
         }
     }
 

@@ -28,6 +28,8 @@ mod login;
 mod problem;
 #[cfg(feature = "ssh")]
 mod remote;
+#[cfg(feature = "ssh")]
+mod script;
 
 /// Reaches a server and starts its listing: a value, so that an executable in which
 /// nobody gives one links nothing of SSH.

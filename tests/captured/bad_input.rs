@@ -107,7 +107,10 @@ fn options() {
     misuse(&["--log", "-"], "cannot read --log -: not a file, syslog or journald");
     misuse(&["web1"], "unexpected argument web1");
     misuse(&["--stddev"], "--stddev needs a value");
-    misuse(&["--source", "ss"], "cannot read --source ss: not one of auto, netlink, proc");
+    misuse(
+        &["--source", "ss"],
+        "cannot read --source ss: not one of auto, netlink, proc, conntrack",
+    );
     misuse(&["--rule", "grubbs"], "cannot read --rule grubbs: not one of stddev, lognormal");
     misuse(&["-4", "-6"], "-4 cannot be used with -6");
     misuse(

@@ -212,3 +212,38 @@ fn a_banner_before_the_listing_does_no_harm() {
 fn the_folder_is_explained() {
     assert!(Path::new(support::HOME).join("tests/captures/README.md").exists());
 }
+
+/// `conntrack -L` says how many there were before it has written all of them.
+#[test]
+fn a_footer_may_come_into_a_row() {
+    let shown = "conntrack v1.4.7 (conntrack-tools): 1 flow entries have been shown.\n";
+    let row = "tcp 6 9 CLOSE src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2\n";
+    for at in 0..row.len() {
+        let (found, reading) = tally([&row[..at], shown, &row[at..]].concat().into());
+        assert_eq!((found.as_str(), reading.unreadable), ("80 203.0.113.7 CLOSE 1\n", 0), "{at}");
+        // Nothing is left out without a word.
+        for broken in [format!("{}{shown}", &row[..at]), format!("{}{shown}{shown}", &row[..at])] {
+            let (found, reading) = tally(broken.into());
+            assert_eq!((found.as_str(), reading.unreadable), ("", u64::from(at > 0)), "{at}");
+        }
+    }
+}
+
+#[test]
+fn what_conntrack_prints_beside_listings_is_refused_with_a_word() {
+    for (name, expected) in [
+        ("conntrack-L-xml.other", "is a flow table in XML, which is not read"),
+        ("conntrack-E.other", "has events of conntrack -E, which are no table"),
+    ] {
+        let path = support::file("captures/conntrack").join(name);
+        let ran = support::Room::new().check(&["--input", path.to_str().unwrap()]);
+        assert_eq!(
+            ran.stdout,
+            format!(
+                "TOPIP UNKNOWN - {} {expected}\n\
+                 List the table as text: conntrack -L -p tcp, without -o xml.\n",
+                path.display()
+            )
+        );
+    }
+}

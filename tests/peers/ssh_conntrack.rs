@@ -45,7 +45,7 @@ fn with_flows(test: impl FnOnce(&mut World) + Send + 'static) {
 fn with_sudoers(world: &mut World, sudoers: &str) {
     let file = world.room.write("sudoers", sudoers);
     let script = format!(
-        "mount -t tmpfs tmpfs /etc/sudoers.d && cp {} /etc/sudoers.d/topip && \
+        "mount -t tmpfs -o mode=755 tmpfs /etc/sudoers.d && cp {} /etc/sudoers.d/topip && \
          chmod 440 /etc/sudoers.d/topip || exit 1",
         file.display()
     );

@@ -8,62 +8,11 @@ use std::{
 
 use ssh2::Session;
 
-use super::{Server, SshError, clock::Clock, problem::problem, remote::Remote};
+use super::{Server, SshError, clock::Clock, problem::problem, remote::Remote, script};
 use crate::{
     capture::{ByteOrder, OwnConnection},
-    parse::Subject,
     source::read_buffered,
 };
-
-/// What both scripts begin with.
-macro_rules! beginning {
-    () => {
-        concat!(
-            "sh -c '",
-            "LC_ALL=C; LANG=C; ",
-            "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin; ",
-            "export LC_ALL LANG PATH; ",
-            "t() { echo topip-try $*; \"$@\"; r=$?; echo; echo topip-end $r $*; ",
-            "if test $r = 0; then exit 0; fi; }; ",
-            "s=`uname -s`; m=`uname -m`; ",
-            "echo; echo topip-begin ${s:-unknown} ${m:-unknown} $SSH_CONNECTION; ",
-        )
-    };
-}
-
-/// What is run there: the first of the ways of its system that works.
-///
-/// The login shell may be any, and is given one word that means the same to
-/// all: a text in single quotes, on one line, without `'`, `\` and `!`. Within
-/// it is the shell of POSIX, and of Solaris before that. Lines that begin with
-/// `topip-` tell the reader where a listing begins and ends, and what a shell
-/// or its start files print otherwise is left out.
-const SOCKETS: &str = concat!(
-    beginning!(),
-    "proc() { cat /proc/net/tcp || return 1; ",
-    "if test -r /proc/net/tcp6; then cat /proc/net/tcp6; fi; }; ",
-    "both() { netstat -an -f inet -P tcp || return 1; netstat -an -f inet6 -P tcp; }; ",
-    "case $s in ",
-    "FreeBSD|DragonFly) t netstat -anW -p tcp;; ",
-    "Darwin) t netstat -anl -p tcp;; ",
-    "OpenBSD|NetBSD) t netstat -anv -p tcp;; ",
-    "SunOS) t both;; ",
-    "AIX) t netstat -an;; ",
-    "*) t ss -tan; t proc; t netstat -natW; t netstat -nat; t netstat -an;; ",
-    "esac; exit 127'"
-);
-
-/// The same for the flows that it tracks, and before them its addresses. Each
-/// family by itself: before 1.4.6, conntrack lists only IPv4 where none is named.
-/// What needs no other right is tried first: every refusal of sudo is logged.
-const FLOWS: &str = concat!(
-    beginning!(),
-    "c() { $* -L -f ipv4 -p tcp || return 1; $* -L -f ipv6 -p tcp; }; ",
-    "ip -o addr 2>/dev/null | while read n d f a r; do echo topip-own $a; done; ",
-    "t c conntrack; t cat /proc/net/nf_conntrack; ",
-    "t c sudo -n conntrack; t sudo -n cat /proc/net/nf_conntrack; ",
-    "exit 127'"
-);
 
 /// How much may stand before the listing: banners of a login.
 const BANNER: usize = 64 * 1024;
@@ -88,8 +37,8 @@ pub(super) fn start(
         |error: ssh2::Error| SshError::Exec { host: server.host.clone(), problem: problem(&error) };
     clock.bound(&session);
     let mut channel = session.channel_session().map_err(failed)?;
-    let script = if server.subject == Subject::Flows { FLOWS } else { SOCKETS };
-    channel.exec(server.command.as_deref().unwrap_or(script)).map_err(failed)?;
+    let command = server.command.as_deref().unwrap_or(script::of(server.subject));
+    channel.exec(command).map_err(failed)?;
     // It has nothing to read, and must not wait for it.
     channel.send_eof().map_err(failed)?;
     let deadline = Instant::now() + clock.left();
@@ -427,17 +376,6 @@ fn own_connection(words: &[&str]) -> Option<OwnConnection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_script_means_the_same_to_every_shell() {
-        for script in [SOCKETS, FLOWS] {
-            let inner = script.strip_prefix("sh -c '").and_then(|it| it.strip_suffix('\''));
-            let inner = inner.expect("it is one word in single quotes");
-            for letter in ['\'', '\\', '!', '\n', '~'] {
-                assert!(!inner.contains(letter), "{letter:?}");
-            }
-        }
-    }
 
     #[test]
     fn machines_and_their_byte_order() {
