@@ -258,7 +258,7 @@ pub enum ParseError {
     },
     /// Only flows to the host itself were asked for, and nothing says which of
     /// its addresses are its own.
-    #[error("{origin} does not tell which flows are to the host's own addresses")]
+    #[error("{origin} does not tell which flows are to addresses of its host")]
     NoAddresses {
         /// Where it came from.
         origin: String,

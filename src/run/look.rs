@@ -30,6 +30,7 @@ const ATTEMPTS: u32 = 3;
 /// Takes the first source that gives something.
 pub(super) fn look(sources: &[Source], filter: &Filter, watch: &Watch) -> Result<Looked, Error> {
     let mut before = Vec::new();
+    let mut advice = Vec::new();
     let mut last = None;
     for source in sources {
         for attempt in 1..=ATTEMPTS {
@@ -42,6 +43,10 @@ pub(super) fn look(sources: &[Source], filter: &Filter, watch: &Watch) -> Result
                 }
                 Err(error) => {
                     before.push(format!("Not by {source}: {}", chain(&error)));
+                    // Either way to flows takes a right and a module of its own.
+                    if source.subject() == Some(Subject::Flows) {
+                        advice.append(&mut error.more());
+                    }
                     let again = is_passing(&error) && attempt < ATTEMPTS;
                     last = Some(error);
                     if !again {
@@ -52,8 +57,12 @@ pub(super) fn look(sources: &[Source], filter: &Filter, watch: &Watch) -> Result
         }
     }
     let last = last.expect("there is a source");
-    // The last one is told by itself.
+    // The last one is told by itself, and what to do about it.
     before.pop();
+    let told = last.more();
+    advice.retain(|line| !told.contains(line));
+    advice.dedup();
+    before.append(&mut advice);
     if sources.len() == 1 && before.is_empty() {
         return Err(last);
     }
@@ -131,8 +140,7 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
                 return Err(ParseError::NoAddresses { origin: source.to_string() }.into());
             }
             details.push(format!(
-                "{source} does not tell which addresses are its host's own: flows that it \
-                 opened count too."
+                "{source} does not tell the addresses of its host: flows that it opened count too."
             ));
         }
         whole.add(reading);

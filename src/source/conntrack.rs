@@ -30,6 +30,8 @@ use super::{
 pub(super) mod proc;
 
 const AF_UNSPEC: u8 = 0;
+const CTA_FILTER: u16 = 25;
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const IPPROTO_TCP: u8 = 6;
 
 /// What to do where nothing is tracked.
@@ -41,7 +43,7 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::PERM | Errno::ACCESS) => {
             "Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; \
-             see check_topip(1), Containers, routers, balancers."
+             see check_topip(1), Flows of a gateway."
         }
         _ => {
             "Is connection tracking there? modprobe nf_conntrack_netlink; it is loaded with the \
@@ -118,8 +120,6 @@ fn question(family: u8, attributes: &[u8]) -> Vec<u8> {
 /// (`ctnetlink_parse_filter`): the protocol, and the destination's port where
 /// one is wanted.
 fn filter(ports: &[RangeInclusive<u16>]) -> Vec<u8> {
-    const CTA_FILTER: u16 = 25;
-    const CTA_FILTER_ORIG_FLAGS: u16 = 1;
     // In the kernel's own list of what a filter may be about.
     const PROTO_NUM: u32 = 1 << 3;
     const PROTO_DST_PORT: u32 = 1 << 5;
@@ -168,6 +168,19 @@ mod tests {
             }
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("an answer of what is not there"),
+        }
+    }
+
+    #[test]
+    fn a_filter_that_the_real_kernel_does_not_like_is_left_out() {
+        // It says what is meant of a tuple, and there is none.
+        let parts = attribute(CTA_FILTER_ORIG_FLAGS, &8u32.to_ne_bytes());
+        match ask_by_turns(&nested(CTA_FILTER, &parts)) {
+            Ok(dumps) => assert_eq!(dumps.len(), 1),
+            Err(SourceError::Refused { source, .. }) => {
+                assert_eq!(source.raw_os_error(), Some(1), "only who may not ask is refused");
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 

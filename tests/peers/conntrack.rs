@@ -173,7 +173,7 @@ fn only_who_may_sees_them(net: &Topology, room: &Room, whole: &str) {
          Not by netlink (ctnetlink): the kernel refused a dump by ctnetlink: Operation not \
          permitted (os error 1)\n\
          Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; see \
-         check_topip(1), Containers, routers, balancers.\n"
+         check_topip(1), Flows of a gateway.\n"
     );
     assert_eq!(ran.code, Some(3));
 }
