@@ -9,7 +9,7 @@ use super::{
     sandbox::without_sockets,
 };
 use crate::support::{
-    CHECK, Ran, Room, copy_of_the_check, run, skip,
+    CHECK, Ran, Room, copy_of, run, skip,
     topology::{Place, Topology, v4_clients, v6_clients},
 };
 
@@ -156,7 +156,7 @@ fn what_is_selected_is_the_same(net: &Topology, room: &Room) {
 /// CAP_NET_ADMIN is what it takes, and all that it takes.
 fn only_who_may_sees_them(net: &Topology, room: &Room, whole: &str) {
     let program = room.path("check_topip");
-    copy_of_the_check(&program);
+    copy_of(CHECK, &program);
     fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let as_nobody = |more: &[&str]| {
         let mut command = net.command("setpriv");
