@@ -220,10 +220,11 @@ fn what_a_state_file_may_not_be() {
     unknown(&room, "Cannot trust state: it is not a regular file.");
 
     let room = Room::new();
-    room.write("elsewhere", state(60));
+    let text = state(60);
+    room.write("elsewhere", &text);
     symlink("elsewhere", room.path("state")).unwrap();
     unknown(&room, "Cannot read the state file state: it is a symbolic link.");
-    assert_eq!(fs::read_to_string(room.path("elsewhere")).unwrap(), state(60));
+    assert_eq!(fs::read_to_string(room.path("elsewhere")).unwrap(), text);
 
     let room = Room::new();
     symlink("elsewhere", room.path("state.lock")).unwrap();
