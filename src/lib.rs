@@ -17,6 +17,7 @@ pub mod clean;
 pub mod capture;
 pub mod connection;
 pub mod network;
+pub mod namespace;
 pub mod source;
 pub mod line;
 pub mod parse;

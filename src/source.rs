@@ -15,9 +15,11 @@ use crate::{
 mod conntrack;
 mod input;
 mod netlink;
+mod netns;
 mod proc;
 mod ssh;
 
+pub use netns::{Elsewhere, Finding, Found, Netns, NetnsError, elsewhere, find};
 pub use ssh::{Credentials, Dial, HostKeyPolicy, Server, SshError, dial};
 
 /// Where to look.
@@ -46,6 +48,13 @@ pub enum Source {
     StandardInput,
     /// Another machine, by SSH.
     Ssh(Box<Server>),
+    /// This machine, in another network namespace.
+    Within {
+        /// Which.
+        found: Box<Found>,
+        /// By which way.
+        source: Box<Self>,
+    },
 }
 
 /// What a source is doing just now, for whoever waits for it.
@@ -73,6 +82,7 @@ impl Source {
             Self::Netlink { .. } | Self::Proc => Some(Subject::Sockets),
             Self::Ssh(server) if server.subject == Subject::Flows => Some(Subject::Flows),
             Self::Ssh(_) | Self::File(_) | Self::StandardInput => None,
+            Self::Within { source, .. } => source.subject(),
         }
     }
 
@@ -92,6 +102,7 @@ impl Source {
             Self::File(path) => Ok(vec![input::file(path)?]),
             Self::StandardInput => Ok(vec![input::standard()]),
             Self::Ssh(server) => server.open(watch),
+            Self::Within { found, source } => netns::open_within(found, source, watch),
         }
     }
 }
@@ -106,6 +117,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::StandardInput => f.write_str("standard input"),
             Self::Ssh(server) => f.write_str(&server.name()),
+            Self::Within { source, .. } => source.fmt(f),
         }
     }
 }
@@ -177,6 +189,9 @@ pub enum SourceError {
     /// A server that gives nothing.
     #[error(transparent)]
     Ssh(#[from] SshFailure),
+    /// A network namespace that gives nothing.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// A folder where a file was asked for.
     #[error("cannot read {}: it is a folder", path.display())]
     Folder {
@@ -209,6 +224,7 @@ impl SourceError {
                 format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
             Self::Ssh(failure) => failure.advice.clone(),
+            Self::Netns(error) => return error.advice(),
             Self::Folder { .. } => "Name a file, or - for standard input.".to_owned(),
         };
         Some(advice)

@@ -14,10 +14,21 @@ use super::SourceError;
 pub(super) const TCP: &str = "/proc/self/net/tcp";
 const TCP6: &str = "/proc/self/net/tcp6";
 
-/// Opens both tables. IPv6 may be switched off; IPv4 cannot be.
+/// Opens both tables.
 pub(super) fn open() -> Result<Vec<Capture>, SourceError> {
-    let mut captures = vec![open_one(TCP)?];
-    match open_one(TCP6) {
+    open_both(TCP, TCP6)
+}
+
+/// Opens both tables of the network that this thread is in, and the others of
+/// this program are not.
+pub(super) fn open_of_this_thread() -> Result<Vec<Capture>, SourceError> {
+    open_both("/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6")
+}
+
+/// IPv6 may be switched off; IPv4 cannot be.
+fn open_both(tcp: &str, tcp6: &str) -> Result<Vec<Capture>, SourceError> {
+    let mut captures = vec![open_one(tcp)?];
+    match open_one(tcp6) {
         Err(SourceError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         tcp6 => captures.push(tcp6?),
     }

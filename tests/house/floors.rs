@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("connection", 0),
     ("capture", 0),
     ("network", 0),
+    ("namespace", 0),
     ("clean", 0),
     ("range", 0),
     ("verdict", 0),
