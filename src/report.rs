@@ -3,6 +3,7 @@ use crate::{
     filter::LeftOut,
     history::{Previous, Sample, Standing},
     log_line::Alert,
+    namespace::Namespace,
     parse::Subject,
     rule::{self, Rule},
     verdict::{Reason, Status, Verdict},
@@ -13,6 +14,7 @@ mod log;
 mod mail;
 pub mod munin;
 mod nagios;
+mod namespaces;
 mod reading;
 mod sentence;
 mod watch;
@@ -21,6 +23,7 @@ pub use json::{json, json_failure};
 pub use log::{Picture, complaint, offenders_as_csv, offenders_as_json, offenders_as_text};
 pub use mail::{Letter, alert, recovery};
 pub use nagios::{failure, nagios};
+pub use namespaces::elsewhere;
 pub use reading::{assumed, cut, looked_at, unreadable, untold};
 pub use sentence::{earlier, left_out, span};
 pub use watch::{Row, Watched, line, screen};
@@ -58,6 +61,9 @@ pub struct Report {
     pub details: Vec<String>,
     /// How many connections each server has, where several were looked at.
     pub shares: Vec<(String, u64)>,
+    /// How many each network namespace has, where some were asked for; the
+    /// busiest first.
+    pub namespaces: Vec<(Namespace, u64)>,
     /// What whoever asked to be alerted was told: an alert for each view that is
     /// critical by its trigger.
     pub alerts: Vec<Alert>,

@@ -9,7 +9,7 @@ use crate::{
     parse::{ParseError, Subject},
     report::{self, Report, View},
     rule::{self, Rule},
-    source::SourceError,
+    source::{self, SourceError},
     state_file::Place,
     tally::{Full, Grain},
 };
@@ -24,6 +24,7 @@ mod review;
 mod seen;
 mod targets;
 mod watch;
+mod within;
 
 pub use alert::{Alerts, Log, Sink};
 pub use mail::MailOrder;
@@ -61,6 +62,8 @@ pub struct Check {
     pub state: Place,
     /// Who is told where the verdict is an alert.
     pub alerts: Alerts,
+    /// Whether it is to be said where the host's own table may not show all.
+    pub hint: bool,
     /// Until when the targets, names of hosts, a lock and a log are waited for.
     pub deadline: Instant,
 }
@@ -107,6 +110,27 @@ pub enum Error {
     /// None of several targets gave anything.
     #[error("none of {} servers gave anything: {}", .0.len(), .0.first().map_or_else(String::new, |first| chain(first)))]
     NoTarget(Vec<Error>),
+    /// A network namespace gave nothing.
+    #[error("cannot look into {}", namespaces(*n, name))]
+    Namespace {
+        /// How many failed alike.
+        n: usize,
+        /// The first of them.
+        name: String,
+        /// What came of it.
+        source: Box<Error>,
+    },
+    /// None of the network namespaces gave anything.
+    #[error("{}", .0.first().map_or_else(String::new, |first| chain(first)))]
+    NoNamespace(Vec<Error>),
+    /// There were more network namespaces than time.
+    #[error("no time was left for {n_left} of {n_found} network namespaces")]
+    NamespacesLate {
+        /// How many were not looked into.
+        n_left: usize,
+        /// How many there are.
+        n_found: usize,
+    },
     /// None of several ways gave anything.
     #[error("cannot look at the {} of this machine: {}", of(*subject), chain(last))]
     NoWay {
@@ -128,7 +152,21 @@ impl Error {
             Self::Source(error) => error.advice().into_iter().collect(),
             Self::Parse(error) => error.advice().into_iter().collect(),
             Self::NoWay { last, before, .. } => [before.clone(), last.more()].concat(),
-            Self::NoAnswer { .. } | Self::Busy { .. } => {
+            Self::Namespace { source, .. } => source.more(),
+            Self::NoNamespace(errors) => {
+                let mut more = Vec::new();
+                for error in errors.iter().skip(1) {
+                    more.push(format!("{}.", chain(error)));
+                }
+                // What to grant is the same for all.
+                for advice in errors.iter().flat_map(Self::more) {
+                    if !more.contains(&advice) {
+                        more.push(advice);
+                    }
+                }
+                more
+            }
+            Self::NoAnswer { .. } | Self::Busy { .. } | Self::NamespacesLate { .. } => {
                 vec![
                     "Give it more time with --timeout, below what the monitoring allows."
                         .to_owned(),
@@ -154,6 +192,13 @@ fn of(subject: Subject) -> &'static str {
     match subject {
         Subject::Flows => "tracked connections",
         Subject::Sockets | Subject::Both => "sockets",
+    }
+}
+
+fn namespaces(n: usize, first: &str) -> String {
+    match n {
+        1 => format!("network namespace {first}"),
+        _ => format!("{n} network namespaces, {first} first"),
     }
 }
 
@@ -200,6 +245,7 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     let mut report = seen.report(views, &check);
     report.troubles.append(&mut memory.troubles);
     report.notes.append(&mut memory.notes);
+    report.notes.extend(hint(&check));
     let path = memory.path.as_ref();
     report.details.extend(path.map(|path| format!("State file: {}", path.display())));
     report.details.extend(report::earlier(&report.views));
@@ -209,6 +255,15 @@ pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result
     alert::tell(&check.alerts, &memory, check.deadline, &mut report);
     progress.enter(Stage::Reporting);
     Ok(report)
+}
+
+/// What a host's own table may not show, where that alone was looked at.
+fn hint(check: &Check) -> Option<String> {
+    let is_due = check.hint && check.targets.iter().any(Target::is_own_table);
+    is_due
+        .then(|| source::elsewhere(check.deadline))
+        .flatten()
+        .map(|it| report::elsewhere(it.n_holding))
 }
 
 /// Judges the samples; gives what is to be said of them, and what is to be kept.

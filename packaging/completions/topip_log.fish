@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
+    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
@@ -28,8 +28,8 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s H -s s -l hostname 
 complete -c topip_log -n "__fish_topip_log_needs_command" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''
-conntrack\t''"
+proc\t''"
+complete -c topip_log -n "__fish_topip_log_needs_command" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-state -d 'Do not count connections in these TCP states' -r
@@ -86,8 +86,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s H -s s -l
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''
-conntrack\t''"
+proc\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-state -d 'Do not count connections in these TCP states' -r
@@ -150,8 +150,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s H -s s -l 
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''
-conntrack\t''"
+proc\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-state -d 'Do not count connections in these TCP states' -r

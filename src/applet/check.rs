@@ -61,7 +61,8 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
     let verbosity = Verbosity::from_count(verbose);
     let listed = Listed::by(verbosity);
     let timeout = target::timeout(&sample, invocation);
-    let asked = Asked { applet: Applet::Check, listed, alerting: Some(alerting) };
+    let hint = verbosity >= Verbosity::Addresses || form == Form::Json;
+    let asked = Asked { applet: Applet::Check, listed, alerting: Some(alerting), hint };
     let tell = move |report: Report| Answer {
         output: match form {
             Form::Nagios => report::nagios(&report, verbosity),

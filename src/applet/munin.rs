@@ -179,7 +179,7 @@ fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure
         let of_link: Option<ServerName> = link::server(&invocation.name)?;
         args.look.hostname.extend(of_link);
     }
-    let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerting: None };
+    let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerting: None, hint: false };
     in_time::told(args, asked, invocation, |report| report)
 }
 

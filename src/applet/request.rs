@@ -48,12 +48,14 @@ pub(super) struct Asked {
     pub(super) listed: Listed,
     /// Who is told of an alert, where the program tells anybody.
     pub(super) alerting: Option<AlertArgs>,
+    /// Whether it is to be said where the host's own table may not show all.
+    pub(super) hint: bool,
 }
 
 /// What the options ask for.
 pub(super) fn check(
     args: SampleArgs,
-    Asked { applet, listed, alerting }: Asked,
+    Asked { applet, listed, alerting, hint }: Asked,
     invocation: &Invocation,
 ) -> Result<Check, Failure> {
     let timeout = target::timeout(&args, invocation);
@@ -113,6 +115,7 @@ pub(super) fn check(
             critical: judging.critical,
         },
         state,
+        hint,
         deadline: match alerts.mail {
             // A server that is dead must not take the time for the mail.
             Some(_) => deadline.checked_sub(mail::reserve(timeout.after)).unwrap_or(deadline),
@@ -262,7 +265,21 @@ fn selection(args: &SampleArgs, targets: &[Target]) -> String {
     );
     // Named where it is another table: a way to the same one makes no other check.
     let table = if look.source == How::Conntrack { " conntrack" } else { "" };
-    format!("{looks_at} {judges}{table}")
+    // A sample without namespaces keeps the file that it always had.
+    let netns = match netns(look)[..] {
+        [] => String::new(),
+        ref asked => format!(" {asked:?}"),
+    };
+    format!("{looks_at} {judges}{table}{netns}")
+}
+
+/// The network namespaces that are asked for, each once and in any order. What
+/// there is of them comes and goes.
+fn netns(look: &LookArgs) -> Vec<String> {
+    let mut asked: Vec<_> = look.netns.iter().map(ToString::to_string).collect();
+    asked.sort();
+    asked.dedup();
+    asked
 }
 
 /// FNV-1a with 64 bits (draft-eastlake-fnv): the same in every version and on

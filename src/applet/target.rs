@@ -45,6 +45,11 @@ pub(super) fn targets(
         // It has been seen by whoever looked; where this fails, it is seen longer.
         let _ = command_line::wipe_passwords();
     }
+    if !args.look.netns.is_empty() && n_reached(args) > 0 {
+        let more = "Network namespaces are of this host. Run check_topip there, by NRPE for one.";
+        let problem = "--netns does not go with servers that are reached by SSH";
+        return Err(Failure::new(problem, vec![more.to_owned()]));
+    }
     if let Some(path) = &args.look.input {
         let source = match path == Path::new("-") {
             true => Source::StandardInput,
@@ -88,7 +93,7 @@ fn here(args: &SampleArgs, tcp_states: TcpStates) -> Target {
             vec![Source::Conntrack { ports: args.look.port.clone() }, Source::ConntrackProc]
         }
     };
-    Target::new("localhost".to_owned(), sources)
+    Target::new("localhost".to_owned(), sources).within(args.look.netns.clone())
 }
 
 /// How servers are reached: the same for all of them.

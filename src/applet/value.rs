@@ -1,7 +1,7 @@
 //! Values of options, as people write them.
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, path::PathBuf};
 
-use crate::{labels::Label, network_file};
+use crate::{labels::Label, network_file, source::Netns};
 
 pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -12,6 +12,33 @@ pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     match (port(first.trim()), port(last.trim())) {
         (Some(first), Some(last)) if first <= last => Ok(first..=last),
         _ => Err("not a port or range of ports, such as 443 or 8000-8100".to_owned()),
+    }
+}
+
+/// A network namespace. One that is called `all` has a path, too.
+pub(super) fn netns(text: &str) -> Result<Netns, String> {
+    const LONGEST_NAME: usize = 255;
+    let form = || {
+        "not a network namespace; write a name of ip netns, an absolute path, pid:N or all"
+            .to_owned()
+    };
+    match text.trim() {
+        "all" => Ok(Netns::All),
+        text if text.starts_with('/') && !text.contains('\0') => {
+            Ok(Netns::Path(PathBuf::from(text)))
+        }
+        text => match text.strip_prefix("pid:") {
+            Some(pid) => {
+                let pid = whole(pid).and_then(|pid| u32::try_from(pid).ok());
+                pid.filter(|&pid| pid > 0).map(Netns::Process).ok_or_else(form)
+            }
+            None => {
+                let is_name = !matches!(text, "" | "." | "..")
+                    && text.len() <= LONGEST_NAME
+                    && !text.contains(['/', '\0']);
+                is_name.then(|| Netns::Name(text.to_owned())).ok_or_else(form)
+            }
+        },
     }
 }
 

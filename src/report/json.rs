@@ -6,6 +6,7 @@ use crate::{
     clean,
     evidence::Evidence,
     filter::LeftOut,
+    namespace::Namespace,
     parse::Subject,
     verdict::{Basis, Limit, Reason, Status},
 };
@@ -28,6 +29,9 @@ struct Answer<'a> {
     counted: &'static str,
     views: Vec<JsonView<'a>>,
     servers: Vec<Server<'a>>,
+    /// Only where some were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    namespaces: Vec<JsonNamespace>,
     left_out: JsonLeftOut,
     problems: Vec<Problem>,
     notes: Vec<String>,
@@ -68,6 +72,21 @@ struct JsonView<'a> {
 #[derive(Serialize)]
 struct Server<'a> {
     name: &'a str,
+    connections: u64,
+}
+
+#[derive(Serialize)]
+struct JsonNamespace {
+    inode: u64,
+    own: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
     connections: u64,
 }
 
@@ -117,6 +136,7 @@ pub fn json(report: &Report, verbosity: Verbosity) -> String {
             .iter()
             .map(|(name, connections)| Server { name, connections: *connections })
             .collect(),
+        namespaces: report.namespaces.iter().map(JsonNamespace::of).collect(),
         left_out: JsonLeftOut::of(&report.left_out),
         problems: report.troubles.iter().map(Problem::of).collect(),
         notes: report
@@ -189,6 +209,23 @@ fn reason(reason: &Reason) -> &'static str {
         Reason::Trigger => "trigger",
         Reason::Warning(_) => "warning",
         Reason::Critical(_) => "critical",
+    }
+}
+
+impl JsonNamespace {
+    fn of((namespace, connections): &(Namespace, u64)) -> Self {
+        let Namespace { inode, is_own, name, process } = namespace;
+        let process = process.as_ref();
+        let container = process.and_then(|it| it.container.as_deref());
+        Self {
+            inode: *inode,
+            own: *is_own,
+            name: name.as_deref().map(clean::line),
+            pid: process.map(|it| it.pid),
+            command: process.map(|it| clean::line(&it.command)),
+            container: container.map(clean::line),
+            connections: *connections,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The mails that go out when an alert begins, goes on, and is over.
 use crate::{clean, history::Mails};
 
-use super::{LISTED, Report, View, sentence};
+use super::{LISTED, Report, Verbosity, View, namespaces, sentence};
 
 /// How long a line is: longer ones would be encoded on their way, so that
 /// neither people nor grep(1) could read the mail as it lies in its file.
@@ -34,6 +34,7 @@ pub fn alert(report: &Report, view: &View, host: &str) -> Letter {
                 section("Trigger", sentence::explanation(report, view)),
                 top(report, view),
                 section("Servers", report.shares.iter().map(sentence::share).collect()),
+                section("Network namespaces", namespaces::shares(report, Verbosity::Terse)),
                 earlier(view),
                 troubles(report),
             ],

@@ -5,7 +5,7 @@ use nagiosplugin::{CheckResult, PerfData, Resource, ToPerfString};
 use crate::{clean, range::Range, verdict::Status};
 
 use super::{
-    Report, Trouble, Verbosity, View,
+    Report, Trouble, Verbosity, View, namespaces,
     sentence::{self, LONGEST_TEXT},
 };
 
@@ -51,6 +51,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
     }
     if asked {
         lines.extend(report.shares.iter().map(sentence::share));
+        lines.extend(namespaces::shares(report, verbosity));
         for view in &report.views {
             let lines_of_view = sentence::explanation(report, view);
             let tagged = |line: &String| sentence::tagged(&report.views, view, line);

@@ -7,8 +7,9 @@ use crate::{
     capture::OwnConnection,
     connection::Connection,
     filter::{Again, Filter, LeftOut},
+    namespace::Namespace,
     parse::{self, ParseError, Reading, Subject},
-    report,
+    report::{self, Trouble},
     source::{Source, SourceError, Watch},
     tally::Tally,
 };
@@ -16,12 +17,19 @@ use crate::{
 use super::{Error, chain};
 
 /// What came of looking.
+#[derive(Default)]
 pub(super) struct Looked {
     pub(super) tally: Tally,
     pub(super) left_out: LeftOut,
     pub(super) reading: Reading,
     /// By which way it was looked, and what came of those before it.
     pub(super) details: Vec<String>,
+    /// What each network namespace has of it, where some were asked for.
+    pub(super) namespaces: Vec<(Namespace, u64)>,
+    /// What could not be seen beside it.
+    pub(super) troubles: Vec<Trouble>,
+    /// What is worth telling all the same.
+    pub(super) notes: Vec<String>,
 }
 
 /// How often a dump that the kernel interrupted is asked for again.
@@ -41,6 +49,8 @@ pub(super) fn look(sources: &[Source], filter: &Filter, watch: &Watch) -> Result
                     looked.details = before;
                     return Ok(looked);
                 }
+                // There is no other way into a namespace.
+                Err(error @ Error::Source(SourceError::Netns(_))) => return Err(error),
                 Err(error) => {
                     before.push(format!("Not by {source}: {}", chain(&error)));
                     // Either way to flows takes a right and a module of its own.
@@ -146,14 +156,17 @@ fn look_at(source: &Source, filter: &Filter, watch: &Watch) -> Result<Looked, Er
         whole.add(reading);
     }
     let outbound = filter.inbound().map(|ports| (ports.is_empty(), tally.keep_ports(ports)));
+    // A listing may lack what listens. A container that serves nobody is one.
+    let may_lack = !matches!(source, Source::Within { .. });
     if let Some((true, _)) = outbound
         && whole.rows > 0
+        && may_lack
     {
         return Err(ParseError::NoListeners { origin: source.to_string() }.into());
     }
     let mut left_out = filter.left_out();
     left_out.outbound += outbound.map_or(0, |(_, n)| n);
-    Ok(Looked { tally, left_out, reading: whole, details })
+    Ok(Looked { tally, left_out, reading: whole, details, ..Looked::default() })
 }
 
 /// Whether a connection is the one that it is looked at by, seen from either

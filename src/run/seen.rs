@@ -3,6 +3,7 @@ use crate::{
     filter::{Filter, LeftOut},
     history::Sample,
     labels::Labels,
+    namespace::Namespace,
     network_file,
     parse::Subject,
     report::{self, Report, Trouble, View},
@@ -27,6 +28,8 @@ pub(super) struct Seen {
     subject: Subject,
     details: Vec<String>,
     shares: Vec<(String, u64)>,
+    namespaces: Vec<(Namespace, u64)>,
+    notes: Vec<String>,
     troubles: Vec<Trouble>,
     /// Whether nothing was counted, and something could not be seen.
     pub(super) is_blind: bool,
@@ -47,7 +50,7 @@ pub(super) fn see(check: &Check, progress: &Progress) -> Result<Seen, Error> {
     let (excludes, unresolved) = excludes(&check.exclude_files, check.deadline, progress)?;
     selection.excludes.extend(excludes);
     progress.enter(Stage::Sampling);
-    let Sum { mut tally, left_out, reading, details, shares, mut troubles } =
+    let Sum { mut tally, left_out, reading, details, shares, namespaces, mut troubles, notes } =
         look_at_all(check.targets.clone(), &Filter::new(selection), check.deadline)?;
     tally.fits()?;
     let counted = tally.finish();
@@ -70,6 +73,8 @@ pub(super) fn see(check: &Check, progress: &Progress) -> Result<Seen, Error> {
         subject: reading.subject(),
         details,
         shares,
+        namespaces,
+        notes,
         troubles,
         is_blind,
         is_doubtful,
@@ -109,9 +114,10 @@ impl Seen {
             is_whole: self.troubles.is_empty(),
             is_doubtful: self.is_doubtful,
             troubles: self.troubles,
-            notes: unchecked(&check.targets),
+            notes: [self.notes, unchecked(&check.targets)].concat(),
             details: self.details,
             shares: self.shares,
+            namespaces: self.namespaces,
             alerts: Vec::new(),
         }
     }

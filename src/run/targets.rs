@@ -11,15 +11,17 @@ use std::{
 
 use crate::{
     filter::{Filter, LeftOut},
+    namespace::Namespace,
     parse::Reading,
     report::Trouble,
-    source::{Source, Watch},
+    source::{Netns, Source, Watch},
     tally::Tally,
 };
 
 use super::{
     Error, chain,
     look::{Looked, look},
+    within::look_within,
 };
 
 /// A machine, or a file that stands for one.
@@ -30,6 +32,9 @@ pub struct Target {
     /// Ways to its sockets, the best first; the next one is taken where one
     /// gives nothing.
     pub sources: Vec<Source>,
+    /// The network namespaces that are looked into; none: the one that this
+    /// program runs in.
+    pub namespaces: Vec<Netns>,
     busy: Busy,
 }
 
@@ -59,7 +64,13 @@ impl Target {
     /// A target of that name, with these ways to its sockets.
     #[must_use]
     pub fn new(name: String, sources: Vec<Source>) -> Self {
-        Self { name, sources, busy: Busy::default() }
+        Self { name, sources, namespaces: Vec::new(), busy: Busy::default() }
+    }
+
+    /// The same in these network namespaces; none: in the one of this program.
+    #[must_use]
+    pub fn within(self, namespaces: Vec<Netns>) -> Self {
+        Self { namespaces, ..self }
     }
 
     /// What targets are called, in an order that is always the same.
@@ -68,6 +79,21 @@ impl Target {
         let mut names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
         names.sort();
         names
+    }
+
+    /// Whether it is this host, by nothing but the table of its own network.
+    pub(super) fn is_own_table(&self) -> bool {
+        let is_table = |it: &Source| matches!(it, Source::Netlink { .. } | Source::Proc);
+        self.namespaces.is_empty() && self.sources.iter().any(is_table)
+    }
+
+    /// By the first way that gives something; into each namespace, where some
+    /// are asked for.
+    fn look(&self, filter: &Filter, watch: &Watch, deadline: Instant) -> Result<Looked, Error> {
+        match self.namespaces[..] {
+            [] => look(&self.sources, filter, watch),
+            _ => look_within(&self.namespaces, &self.sources, filter, watch, deadline),
+        }
     }
 }
 
@@ -80,8 +106,12 @@ pub(super) struct Sum {
     pub(super) details: Vec<String>,
     /// How many connections each target has, where there are several.
     pub(super) shares: Vec<(String, u64)>,
-    /// The targets that gave nothing.
+    /// How many each network namespace has, where some were asked for.
+    pub(super) namespaces: Vec<(Namespace, u64)>,
+    /// The targets that gave nothing, and what they could not see.
     pub(super) troubles: Vec<Trouble>,
+    /// What is worth telling all the same.
+    pub(super) notes: Vec<String>,
 }
 
 /// Looks at `targets`, each on a thread of its own where there are several or
@@ -93,8 +123,8 @@ pub(super) fn look_at_all(
 ) -> Result<Sum, Error> {
     let several = targets.len() > 1;
     let outcomes = match &targets[..] {
-        [Target { name, sources, .. }] if !sources.iter().any(may_hang) => {
-            vec![(name.clone(), look(sources, filter, &Watch::default()))]
+        [target] if !target.sources.iter().any(may_hang) => {
+            vec![(target.name.clone(), target.look(filter, &Watch::default(), deadline))]
         }
         _ => at_once(targets, filter, deadline),
     };
@@ -115,7 +145,7 @@ pub(super) fn look_at_all(
     if sum.shares.is_empty() && several {
         return Err(Error::NoTarget(errors));
     }
-    sum.troubles = errors.iter().map(trouble).collect();
+    sum.troubles.extend(errors.iter().map(trouble));
     Ok(sum)
 }
 
@@ -123,7 +153,8 @@ fn may_hang(source: &Source) -> bool {
     matches!(source, Source::Ssh(_))
 }
 
-fn trouble(error: &Error) -> Trouble {
+/// An error that did not end the run.
+pub(super) fn trouble(error: &Error) -> Trouble {
     let more = error.more();
     Trouble { problem: chain(error), advice: (!more.is_empty()).then(|| more.join(" ")) }
 }
@@ -135,6 +166,9 @@ impl Sum {
         self.left_out.add(looked.left_out);
         self.reading.add(looked.reading);
         self.details.extend(looked.details);
+        self.namespaces.extend(looked.namespaces);
+        self.troubles.extend(looked.troubles);
+        self.notes.extend(looked.notes);
     }
 }
 
@@ -142,15 +176,15 @@ impl Sum {
 /// where there is no thread, or one is still at it.
 fn begin(
     target: Target,
-    filter: &Filter,
+    (filter, deadline): (&Filter, Instant),
     watch: &Watch,
     tell: impl FnOnce(Result<Looked, Error>) + Send + 'static,
 ) -> Result<(), Error> {
-    let Target { name, sources, busy } = target;
-    let looking = busy.begin().ok_or_else(|| Error::Busy { name: name.clone() })?;
+    let name = target.name.clone();
+    let looking = target.busy.begin().ok_or_else(|| Error::Busy { name: name.clone() })?;
     let (filter, watch) = (filter.clone(), watch.clone());
     let worker = move || {
-        let outcome = look(&sources, &filter, &watch);
+        let outcome = target.look(&filter, &watch, deadline);
         drop(looking);
         tell(outcome);
     };
@@ -173,7 +207,7 @@ fn at_once(
         .map(|(index, target)| {
             let (name, watch) = (target.name.clone(), Watch::default());
             let sender = sender.clone();
-            let begun = begin(target, filter, &watch, move |outcome| {
+            let begun = begin(target, (filter, deadline), &watch, move |outcome| {
                 // Nobody waits any more: the time was up.
                 let _ = sender.send((index, outcome));
             });

@@ -1,10 +1,12 @@
 //! Under real Icinga 2, alone and distributed, with the files of the package.
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::{
     crowd,
     icinga::{ICINGA, Instance, packaged},
-    monitoring::{bare, is_possible, until},
+    monitoring::{bare, is_possible, packaging, until},
     run,
 };
 
@@ -29,6 +31,17 @@ fn the_zones_are_valid() {
         let master = Instance::new("master.example.org");
         let zones = packaged(&master.room, "zones.conf");
         master.validate(&format!("include \"{}\"\n", zones.display()));
+    }
+}
+
+#[test]
+fn the_command_for_containers_is_valid() {
+    if is_possible(&[ICINGA]) {
+        let master = Instance::new("master.example.org");
+        let command = packaging("containers").join("icinga2.conf");
+        let command = fs::read_to_string(command).unwrap();
+        let host = "object Host \"node\" { check_command = \"topip-containers\" }\n";
+        master.validate(&(command + host));
     }
 }
 

@@ -6,11 +6,12 @@ use clap::{Args, ValueEnum};
 use crate::{
     applet::{
         server::ServerName,
-        value::{label, members, ports, prefix4, prefix6},
+        value::{label, members, netns, ports, prefix4, prefix6},
     },
     connection::TcpState,
     labels::Label,
     network::Network,
+    source::Netns,
 };
 
 #[derive(Clone, Debug, Args)]
@@ -34,6 +35,16 @@ pub(in crate::applet) struct LookArgs {
     /// How to look at this host; conntrack counts what it and servers forward
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(in crate::applet) source: How,
+    /// Look into these network namespaces of this host instead of its own; all
+    /// is every one, its own too
+    #[arg(
+        long,
+        value_name = "NAME|PATH|pid:N|all,...",
+        value_delimiter = ',',
+        value_parser = netns,
+        conflicts_with = "input"
+    )]
+    pub(in crate::applet) netns: Vec<Netns>,
     /// Count IPv4 only; IPv4-mapped addresses are IPv4
     #[arg(short = '4', conflicts_with = "six")]
     pub(in crate::applet) four: bool,

@@ -24,7 +24,8 @@ pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
     // It is there to log, wherever.
     let log = alerting.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
     let alerting = AlertArgs { log: Some(log), ..alerting };
-    let asked = Asked { applet: Applet::Log, listed, alerting: Some(alerting) };
+    let hint = verbosity >= Verbosity::Addresses;
+    let asked = Asked { applet: Applet::Log, listed, alerting: Some(alerting), hint };
     let tell = move |report: Report| {
         // Cron mails what is said, so that nothing is but what there is.
         let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");

@@ -83,7 +83,7 @@ fn start(args: WatchArgs, invocation: &Invocation) -> Result<Watch, (Failure, u8
         return Err((Failure::new("cannot watch standard input", vec![more]), USAGE));
     }
     let patience = target::timeout(&sample, invocation).after;
-    let asked = Asked { applet: Applet::Log, listed: Listed::Some, alerting: None };
+    let asked = Asked { applet: Applet::Log, listed: Listed::Some, alerting: None, hint: false };
     let mut check =
         request::check(sample, asked, invocation).map_err(|failure| (failure, USAGE))?;
     check.listed = check.judged.unwrap_or(MOST_ROWS);

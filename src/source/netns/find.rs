@@ -43,9 +43,9 @@ const WAYS: usize = 4;
 /// have more of them than a process may have files.
 #[must_use]
 pub fn find(asked: &[Netns]) -> Finding {
-    let mut search = Search::default();
     // Without /proc, a name is good all the same; it is entered like any other.
-    search.own = id(Path::new(OWN)).ok().map(|(_, id)| id);
+    let own = id(Path::new(OWN)).ok().map(|(_, id)| id);
+    let mut search = Search { own, ..Search::default() };
     for one in asked {
         match one {
             Netns::All => search.all(),
