@@ -63,3 +63,52 @@ fn the_lines_for_cron_are_whole() {
         assert!(matches!(ran.code, Some(0 | 1)), "{job}: {}", ran.stderr);
     }
 }
+
+/// What sudo allows is what NRPE and Icinga run, and the program takes it.
+#[test]
+fn sudo_takes_its_line_and_the_others_keep_to_it() {
+    let sudoers = packaged("containers/sudoers");
+    let (_, allowed) = sudoers.split_once("NOPASSWD: ").unwrap();
+    let allowed = allowed.trim();
+    let nrpe = packaged("containers/nrpe.cfg");
+    assert!(nrpe.ends_with(&format!("]=sudo -n {allowed}\n")), "{nrpe}");
+    let icinga = packaged("containers/icinga2.conf");
+    let (program, args) = allowed.split_once(' ').unwrap();
+    let words: Vec<_> = args.split(' ').map(|word| format!("\"{word}\"")).collect();
+    let words = words.join(", ");
+    assert!(icinga.contains(&format!("\"sudo\", \"-n\", PluginDir + \"/check_topip\", {words}\n")));
+    assert!(program.ends_with("/check_topip"));
+    let ran = Room::new().check(&args.split(' ').collect::<Vec<_>>());
+    assert!(!ran.stdout.contains("check_topip --help"), "{}", ran.stdout);
+
+    let room = Room::new();
+    let file = room.write("sudoers", sudoers);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
+    let mut visudo = Command::new("/usr/sbin/visudo");
+    visudo.arg("-c").arg("-f").arg(&file);
+    if visudo.output().is_err() {
+        return skip("visudo");
+    }
+    let ran = run(&mut visudo);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn systemd_takes_the_unit_that_looks_into_containers() {
+    let room = Room::new();
+    let service = packaged("systemd/topip-log.service").replace("/usr/bin/topip_log", LOG);
+    let service = room.write("topip-log.service", service);
+    fs::create_dir(room.path("topip-log.service.d")).unwrap();
+    let more = packaged("containers/topip-log.conf").replace("/usr/bin/topip_log", LOG);
+    room.write("topip-log.service.d/containers.conf", &more);
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]).arg(&service);
+    if verify.output().is_err() {
+        return skip("systemd-analyze");
+    }
+    let ran = run(&mut verify);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    let command = more.lines().filter_map(|line| line.strip_prefix("ExecStart=/")).next().unwrap();
+    let ran = Room::new().log(&command.split(' ').skip(1).collect::<Vec<_>>());
+    assert!(matches!(ran.code, Some(0 | 1)), "{}", ran.stderr);
+}

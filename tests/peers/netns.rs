@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::support::{
-    CHECK, LOG, MUNIN, Ran, Room, copy_of_the_check, run, skip,
+    CHECK, HOME, LOG, MUNIN, Ran, Room, copy_of_the_check, run, skip,
     topology::{Place, Topology, v4_clients, v6_clients},
 };
 
@@ -368,6 +368,45 @@ fn what_to_grant_is_said_and_is_enough() {
         perfdata(&one(&["sys_admin", "sys_ptrace"], &green)).split(" - ").next(),
         Some("TOPIP OK")
     );
+}
+
+/// The packaged line for sudoers, by a real sudo, in a place of its own.
+#[test]
+fn sudo_lets_nagios_look_into_containers_and_do_nothing_else() {
+    let Some(world) = World::new() else { return };
+    let has = |program: &str, args: &[&str]| world.run(program, args).code == Some(0);
+    if !has("id", &["nagios"]) || !has("sudo", &["-V"]) {
+        return skip("sudo and the user nagios");
+    }
+    let program = world.room.path("check_topip");
+    copy_of_the_check(&program);
+    let sudoers = Path::new(HOME).join("packaging/containers/sudoers");
+    let sudoers = fs::read_to_string(sudoers).unwrap();
+    let rule = world.room.write("sudoers", &sudoers);
+    world.net.shell(&format!(
+        "set -e; mkdir -p /usr/lib/nagios/plugins
+         for it in /etc/sudoers.d /usr/lib/nagios/plugins /root; do mount -t tmpfs tmpfs $it; done
+         [ ! -d /var/lib/topip ] || mount -t tmpfs tmpfs /var/lib/topip
+         chmod 755 /etc/sudoers.d /usr/lib/nagios/plugins
+         cp {} /usr/lib/nagios/plugins/check_topip
+         install -m 440 {} /etc/sudoers.d/topip",
+        program.display(),
+        rule.display()
+    ));
+    let by_nagios = |command: &str| {
+        let user = ["--reuid=nagios", "--regid=nagios", "--clear-groups", "sudo", "-n"];
+        world.run("setpriv", &[&user[..], &command.split(' ').collect::<Vec<_>>()].concat())
+    };
+    let (_, command) = sudoers.trim().split_once("NOPASSWD: ").unwrap();
+    let ran = by_nagios(command);
+    assert_eq!((ran.code, shares(&ran.stdout).len()), (Some(0), 3), "{}{}", ran.stdout, ran.stderr);
+    for other in
+        [format!("{command} --state-file /etc/x"), command.replace(" -v", ""), "id".to_owned()]
+    {
+        let ran = by_nagios(&other);
+        assert!(ran.stderr.contains("a password is required"), "{other}: {}", ran.stderr);
+        assert_eq!((ran.code, &*ran.stdout), (Some(1), ""), "{other}");
+    }
 }
 
 /// Some administrators let users see no processes but their own.
