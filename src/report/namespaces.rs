@@ -37,7 +37,7 @@ pub fn elsewhere(n_holding: usize) -> String {
         n => format!("{n} other network namespaces hold sockets, which are not in this count"),
     };
     format!(
-        "This host forwards and {others}: containers, for one. See --netns all, and Containers, \
-         routers, balancers in check_topip(1)."
+        "This host forwards and {others}: containers, for one. See --netns all and --source \
+         conntrack, and Containers, routers, balancers in check_topip(1)."
     )
 }

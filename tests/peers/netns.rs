@@ -614,8 +614,8 @@ fn munin_and_the_log_look_into_containers_too() {
 }
 
 const HINT: &str = "This host forwards and another network namespace holds sockets, which are not \
-                    in this count: containers, for one. See --netns all, and Containers, routers, \
-                    balancers in check_topip(1).";
+                    in this count: containers, for one. See --netns all and --source conntrack, \
+                    and Containers, routers, balancers in check_topip(1).";
 
 #[test]
 fn who_looks_in_the_wrong_place_is_told_once_and_no_worse() {
@@ -638,8 +638,8 @@ fn who_looks_in_the_wrong_place_is_told_once_and_no_worse() {
     world.net.shell(&format!("kill {}", world.net.green_process()));
     let started = Instant::now();
     let names = "This host forwards and has other network namespaces, whose connections are not in \
-                 this count: containers, for one. See --netns all, and Containers, routers, \
-                 balancers in check_topip(1).";
+                 this count: containers, for one. See --netns all and --source conntrack, and \
+                 Containers, routers, balancers in check_topip(1).";
     while hints(&world.check(&["-v"])) != names {
         assert!(started.elapsed() < Duration::from_secs(20), "{}", world.check(&["-v"]).stdout);
         thread::sleep(Duration::from_millis(20));
