@@ -111,8 +111,8 @@ impl Invocation {
         // No copy of it is to be where it is not wiped.
         let (secret, env): (Vec<_>, Vec<_>) =
             std::env::vars_os().partition(|(name, _)| name == PASSWORD);
-        let mut secret = secret.into_iter().map(|(_, text)| Secret::of(text));
-        let password = secret.next_back().filter(|it| !it.reveal().is_empty());
+        let secrets: Vec<_> = secret.into_iter().map(|(_, text)| Secret::of(text)).collect();
+        let password = secrets.into_iter().next().filter(|it| !it.reveal().is_empty());
         let has_terminal = std::io::stdin().is_terminal();
         let shows_errors = std::io::stderr().is_terminal();
         let columns = terminal::columns();

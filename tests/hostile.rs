@@ -12,6 +12,7 @@ mod closed;
 mod confined;
 mod crash;
 mod disk;
+#[cfg(all(feature = "ssh", feature = "mail"))]
 mod downgrade;
 #[cfg(feature = "ssh")]
 mod fifty;
@@ -34,6 +35,7 @@ mod shaping;
 mod signals;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod soak;
+#[cfg(all(feature = "ssh", feature = "mail"))]
 mod speaking;
 #[cfg(feature = "ssh")]
 mod ssh_cut;

@@ -1,18 +1,14 @@
 //! Servers that offer only what was broken long ago, and what is not checked
 //! where that is asked for.
-#[cfg(feature = "mail")]
 use std::process::{Command, Stdio};
 
-#[cfg(feature = "ssh")]
 use crate::support::sshd::{World, is_possible};
-#[cfg(feature = "mail")]
 use crate::support::{
     Room, crowd,
     daemon::{free_port, wait_for},
     run,
 };
 
-#[cfg(feature = "ssh")]
 #[test]
 fn broken_algorithms_are_refused() {
     if !is_possible() {
@@ -38,7 +34,6 @@ fn broken_algorithms_are_refused() {
     assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
 }
 
-#[cfg(feature = "ssh")]
 #[test]
 fn a_key_that_is_not_checked_is_said() {
     if !is_possible() {
@@ -57,7 +52,6 @@ fn a_key_that_is_not_checked_is_said() {
 }
 
 /// TLS of another age, which a configuration of the system may still allow.
-#[cfg(feature = "mail")]
 #[test]
 fn tls_of_another_age_is_refused() {
     let room = Room::new();

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::unix::ffi::OsStrExt,
     process::Command,
 };
 
@@ -439,10 +439,7 @@ fn every_poison_in_a_log_that_is_reported() {
                             let is_formula = |cell: &&str| {
                                 cell.starts_with(['=', '+', '-', '@', '\t', '\r', '"'])
                             };
-                            assert!(
-                                !cells.iter().any(|cell| is_formula(&cell)),
-                                "{context}: {row}"
-                            );
+                            assert!(!cells.iter().any(is_formula), "{context}: {row}");
                         }
                     }
                 }
@@ -455,6 +452,7 @@ fn every_poison_in_a_log_that_is_reported() {
 #[test]
 #[cfg(feature = "mail")]
 fn every_door_every_poison_as_it_is_mailed() {
+    use std::os::unix::fs::PermissionsExt;
     let heads = [
         "From:",
         "To:",

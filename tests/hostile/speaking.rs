@@ -15,7 +15,6 @@ use super::shaping::{POISONS, assert_nagios, assert_tame, together};
 
 /// Each refusal of a mail server, of the recipients and of the greeting.
 #[test]
-#[cfg(feature = "mail")]
 fn a_mail_servers_words_have_no_say() {
     for poison in POISONS {
         let on_a_line = |it: &u8| !b"\r\n".contains(it);
@@ -78,7 +77,6 @@ fn a_mail_servers_words_have_no_say() {
 
 /// What a program that should be sendmail complains of.
 #[test]
-#[cfg(feature = "mail")]
 fn what_sendmail_complains_of_has_no_say() {
     for poison in POISONS {
         let room = Room::new();
@@ -99,7 +97,6 @@ fn what_sendmail_complains_of_has_no_say() {
 
 /// What this host calls itself is in mails and their heads.
 #[test]
-#[cfg(feature = "mail")]
 fn the_name_of_this_host_has_no_say() {
     let script = "import socket, sys, os\n\
         socket.sethostname(os.fsencode(sys.argv[1])[:64])\n\
@@ -151,7 +148,6 @@ fn the_name_of_this_host_has_no_say() {
 /// What a server says before and after a login, on both streams, and by its name
 /// for a user.
 #[test]
-#[cfg(feature = "ssh")]
 fn a_servers_words_have_no_say() {
     use crate::support::sshd::{World, is_possible};
     if !is_possible() {
@@ -199,7 +195,6 @@ fn a_servers_words_have_no_say() {
 
 /// A server that is none: what it says instead of SSH's first line.
 #[test]
-#[cfg(feature = "ssh")]
 fn what_is_no_ssh_server_has_no_say() {
     for poison in POISONS {
         for before in [&b"SSH-2.0-"[..], b""] {

@@ -1,5 +1,5 @@
 //! What is started, and by whose words: no program but sendmail, and no shell.
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use crate::support::{CHECK, LOG, MUNIN, Room, crowd, skip};
 
@@ -56,6 +56,7 @@ fn nothing_is_started_where_no_mail_is_sent() {
 #[test]
 #[cfg(feature = "mail")]
 fn sendmail_is_started_with_addresses_and_no_words() {
+    use std::os::unix::fs::PermissionsExt;
     let room = room();
     let program = room.write("program", "");
     fs::copy("/usr/bin/cat", &program).unwrap();
@@ -76,6 +77,5 @@ fn sendmail_is_started_with_addresses_and_no_words() {
         let room = self::room();
         let Some(calls) = executed(&room, CHECK, &[&args[..], &[names]].concat()) else { return };
         assert_eq!(calls.len(), 1, "{calls:#?}");
-        assert!(!Path::new(&room.path("mail")).exists());
     }
 }
