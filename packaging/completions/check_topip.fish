@@ -2,7 +2,8 @@ complete -c check_topip -s H -s s -l hostname -l server -d 'Servers to reach by 
 complete -c check_topip -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c check_topip -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c check_topip -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c check_topip -l port -d 'Count only connections to these ports of this host' -r
 complete -c check_topip -l state -d 'Count only connections in these TCP states' -r

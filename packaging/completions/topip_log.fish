@@ -28,7 +28,8 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s H -s s -l hostname 
 complete -c topip_log -n "__fish_topip_log_needs_command" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states' -r
@@ -86,7 +87,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s H -s s -l
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states' -r
@@ -150,7 +152,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s H -s s -l 
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'How to look at this host; conntrack counts what it and servers forward' -r -f -a "auto\t''
 netlink\t''
-proc\t''"
+proc\t''
+conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states' -r

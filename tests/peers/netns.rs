@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::support::{
-    CHECK, HOME, LOG, MUNIN, Ran, Room, copy_of_the_check, run, skip,
+    CHECK, HOME, LOG, MUNIN, Ran, Room, copy_of, run, skip,
     topology::{Place, Topology, v4_clients, v6_clients},
 };
 
@@ -72,7 +72,7 @@ impl World {
         // Where the tests are built, nobody else may be let in.
         let program = self.room.path("check_topip");
         if !program.exists() {
-            copy_of_the_check(&program);
+            copy_of(CHECK, &program);
             fs::set_permissions(self.room.path("."), fs::Permissions::from_mode(0o777)).unwrap();
         }
         let granted: Vec<_> = capabilities.iter().map(|it| format!("+{it}")).collect();
@@ -379,7 +379,7 @@ fn sudo_lets_nagios_look_into_containers_and_do_nothing_else() {
         return skip("sudo and the user nagios");
     }
     let program = world.room.path("check_topip");
-    copy_of_the_check(&program);
+    copy_of(CHECK, &program);
     let sudoers = Path::new(HOME).join("packaging/containers/sudoers");
     let sudoers = fs::read_to_string(sudoers).unwrap();
     let rule = world.room.write("sudoers", &sudoers);
