@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream, ToSocketAddrs},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{ErrorCode, MethodType, Session};
 
 use crate::capture::{Capture, Format};
@@ -136,13 +137,18 @@ fn handshake(
     Ok(session)
 }
 
-/// Whether the other end has closed, and all that it said before is read.
+/// Whether the other end is gone: it has closed, and all that it said before is
+/// read, or it has reset the connection.
 fn is_gone(socket: &TcpStream) -> bool {
+    let mut asked = [PollFd::new(socket, PollFlags::IN)];
+    let is_reset = poll(&mut asked, Some(&Timespec::default())).is_ok()
+        && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
     let next = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
-    match next {
-        Ok(length) => length == 0,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-    }
+    is_reset
+        || match next {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
 }
 
 fn algorithms(session: &Session) -> String {
