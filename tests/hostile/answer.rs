@@ -26,6 +26,7 @@ pub fn is_clean(ran: &Ran) {
 }
 
 /// Checks that it is a clean UNKNOWN that names `host`.
+#[cfg(feature = "ssh")]
 #[track_caller]
 pub fn is_unknown(ran: &Ran, host: &str) {
     is_clean(ran);

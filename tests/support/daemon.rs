@@ -1,9 +1,9 @@
 //! What tests of daemons share.
+#[cfg(any(feature = "ssh", feature = "mail"))]
+use std::{io::Read, sync::Arc};
 use std::{
-    io::Read,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -31,6 +31,7 @@ pub fn wait_for(address: SocketAddr) {
 }
 
 /// Listens, and has each connection `served`. Ends with the process.
+#[cfg(any(feature = "ssh", feature = "mail"))]
 pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -45,6 +46,7 @@ pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 }
 
 /// Waits until the other end is gone.
+#[cfg(any(feature = "ssh", feature = "mail"))]
 pub fn stall(mut stream: TcpStream) {
     let mut buffer = [0; 1024];
     while stream.read(&mut buffer).is_ok_and(|n| n > 0) {}
