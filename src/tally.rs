@@ -2,7 +2,7 @@
 //!
 //! Nothing is hashed. Whoever holds one IPv6 /64 chooses among 2^64 addresses,
 //! and could choose those that collide. Keys are collected, sorted, and merged
-//! into runs instead; memory grows with the distinct (address, local port,
+//! into [`runs`] instead; memory grows with the distinct (address, local port,
 //! state) that were seen, not with the connections, and what was seen of each
 //! address comes out exact.
 use std::{
@@ -13,14 +13,16 @@ use std::{
 use crate::connection::{Connection, TcpState};
 
 mod counted;
+mod runs;
 
 pub use counted::{Counted, Grain, Peer};
+use runs::Runs;
 
 /// How many connections each peer has, and by which ports and in which states.
 #[derive(Debug, Default)]
 pub struct Tally {
     v4: Runs<u64>,
-    v6: Runs<[u8; KEY6]>,
+    v6: Runs<Key6>,
 }
 
 /// There is no memory for more addresses than that.
@@ -33,7 +35,7 @@ pub struct Tally {
 pub struct Full(pub usize);
 
 /// Address, port and state of an IPv6 peer in one comparable key.
-const KEY6: usize = 16 + 2 + 1;
+type Key6 = [u32; 5];
 
 impl Tally {
     /// Counts one connection.
@@ -57,15 +59,8 @@ impl Tally {
     /// Takes out what does not go to one of `ports`; gives how many those were.
     pub fn keep_ports(&mut self, ports: &BTreeSet<u16>) -> u64 {
         let before = self.connections();
-        self.v4.merge();
-        self.v6.merge();
-        self.v4.counted.retain(|&(key, _)| {
-            let [.., high, low, _, _] = key.to_be_bytes();
-            ports.contains(&u16::from_be_bytes([high, low]))
-        });
-        self.v6
-            .counted
-            .retain(|&([.., high, low, _], _)| ports.contains(&u16::from_be_bytes([high, low])));
+        self.v4.retain(|key| ports.contains(&port_and_state((key & 0xFFFF_FFFF) as u32).0));
+        self.v6.retain(|[.., seen]| ports.contains(&port_and_state(seen).0));
         before - self.connections()
     }
 
@@ -82,26 +77,24 @@ impl Tally {
     ///
     /// Where it could not, or there is not.
     pub fn fits(&mut self) -> Result<(), Full> {
-        self.v4.fits()?;
-        self.v6.fits()?;
+        self.v4.fits().map_err(Full)?;
+        self.v6.fits().map_err(Full)?;
         // The counts alone are looked at after this, and a list of them grows by
         // doubling.
-        let n = self.v4.counted.len() + self.v6.counted.len();
+        let n = self.v4.len() + self.v6.len();
         Vec::<[u64; 2]>::new().try_reserve_exact(n).map_err(|_| Full(n))
     }
 
     /// Ends the counting.
     #[must_use]
-    pub fn finish(mut self) -> Counted {
-        self.v4.merge();
-        self.v6.merge();
-        Counted::new(self.v4.counted, self.v6.counted)
+    pub fn finish(self) -> Counted {
+        Counted::new(self.v4.in_order(), self.v6.in_order())
     }
 }
 
-/// Address, port, state and a zero byte, so that keys sort by address first.
+/// Keys sort by address first, then by port, then by state.
 fn key4(address: Ipv4Addr, port: u16, state: u8) -> u64 {
-    u64::from(address.to_bits()) << 32 | u64::from(port) << 16 | u64::from(state) << 8
+    u64::from(address.to_bits()) << 32 | u64::from(seen(port, state))
 }
 
 fn address4(key: u64) -> Ipv4Addr {
@@ -109,145 +102,30 @@ fn address4(key: u64) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-fn key6(address: Ipv6Addr, port: u16, state: u8) -> [u8; KEY6] {
-    let mut key = [0; KEY6];
-    key[..16].copy_from_slice(&address.octets());
-    key[16..18].copy_from_slice(&port.to_be_bytes());
-    key[18] = state;
-    key
+fn key6(address: Ipv6Addr, port: u16, state: u8) -> Key6 {
+    let bits = address.to_bits();
+    let [a, b, c, d] = [96, 64, 32, 0].map(|shift| (bits >> shift & 0xFFFF_FFFF) as u32);
+    [a, b, c, d, seen(port, state)]
 }
 
-fn address6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..]: [u8; KEY6]) -> Ipv6Addr {
-    Ipv6Addr::from([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+fn address6([a, b, c, d, _]: Key6) -> Ipv6Addr {
+    Ipv6Addr::from_bits(
+        [a, b, c, d].into_iter().fold(0, |bits, word| bits << 32 | u128::from(word)),
+    )
 }
 
-/// Keys and how often each was added.
-#[derive(Debug)]
-struct Runs<K> {
-    /// In order, each key once.
-    counted: Vec<(K, u32)>,
-    /// As they came.
-    pending: Vec<K>,
-    /// How many there were when there was no memory for more.
-    full: Option<usize>,
+fn seen(port: u16, state: u8) -> u32 {
+    u32::from(port) << 8 | u32::from(state)
 }
 
-// Derived, it would ask for K: Default.
-impl<K> Default for Runs<K> {
-    fn default() -> Self {
-        Self { counted: Vec::new(), pending: Vec::new(), full: None }
-    }
-}
-
-/// How many keys are sorted at a time: few enough to stay in a processor's
-/// cache, enough to make the merging cheap.
-const PENDING: usize = 32 * 1024;
-
-impl<K: Ord + Copy> Runs<K> {
-    fn add(&mut self, key: K) {
-        if self.pending.len() == self.pending.capacity() && !self.grow() {
-            return;
-        }
-        self.pending.push(key);
-        // As many as are there: merging costs a walk over all of it, so that the
-        // walks together stay linear in what was added.
-        if self.pending.len() >= PENDING.max(self.counted.len()) {
-            self.merge();
-        }
-    }
-
-    /// Makes room for what is pending; gives whether there is.
-    fn grow(&mut self) -> bool {
-        // Twice as much each time, as a list that grows by itself.
-        let more = self.pending.capacity().max(64);
-        if self.full.is_none() && self.pending.try_reserve(more).is_err() {
-            self.give_up();
-        }
-        self.full.is_none()
-    }
-
-    /// Counts no more, and gives the memory back: there is an answer to be given.
-    fn give_up(&mut self) {
-        let n = self.counted.len();
-        *self = Self { full: Some(self.full.unwrap_or(n)), ..Self::default() };
-    }
-
-    fn fits(&mut self) -> Result<(), Full> {
-        self.merge();
-        self.pending = Vec::new();
-        self.full.map_or(Ok(()), |n| Err(Full(n)))
-    }
-
-    fn add_all(&mut self, mut other: Self) {
-        other.merge();
-        self.merge();
-        if self.counted.is_empty() || other.full.is_some() {
-            // There is one target, mostly: its counts need not be there twice.
-            let full = self.full.or(other.full);
-            *self = Self { full, ..other };
-            return;
-        }
-        let n = other.counted.len();
-        // Sorting takes half of it again.
-        let half = Vec::<(K, u32)>::new().try_reserve_exact((self.counted.len() + n) / 2);
-        if half.is_err() || self.counted.try_reserve(n).is_err() {
-            return self.give_up();
-        }
-        self.counted.append(&mut other.counted);
-        // Two sorted runs are merged in one walk.
-        self.counted.sort_by_key(|&(key, _)| key);
-        self.counted.dedup_by(|next, first| {
-            let same = next.0 == first.0;
-            if same {
-                first.1 = first.1.saturating_add(next.1);
-            }
-            same
-        });
-    }
-
-    fn sum(&self) -> u64 {
-        let counted: u64 = self.counted.iter().map(|&(_, n)| u64::from(n)).sum();
-        counted + self.pending.len() as u64
-    }
-
-    /// Sorts what is pending and adds it to what is counted.
-    fn merge(&mut self) {
-        self.pending.sort_unstable();
-        let Some(&filler) = self.pending.first() else {
-            return;
-        };
-        let n_runs = self.pending.chunk_by(|a, b| a == b).count();
-        let (mut from, mut to) = (self.counted.len(), self.counted.len() + n_runs);
-        if self.counted.try_reserve(n_runs).is_err() {
-            return self.give_up();
-        }
-        self.counted.resize(to, (filler, 0));
-        // From the back, so that the old entries move up in the same memory.
-        for run in self.pending.chunk_by(|a, b| a == b).rev() {
-            let key = run[0];
-            while from > 0 && self.counted[from - 1].0 > key {
-                (from, to) = (from - 1, to - 1);
-                self.counted[to] = self.counted[from];
-            }
-            let mut n = u32::try_from(run.len()).unwrap_or(u32::MAX);
-            if from > 0 && self.counted[from - 1].0 == key {
-                from -= 1;
-                n = n.saturating_add(self.counted[from].1);
-            }
-            to -= 1;
-            self.counted[to] = (key, n);
-        }
-        // Keys that were there already left a gap.
-        self.counted.drain(from..to);
-        self.pending.clear();
-    }
+fn port_and_state(seen: u32) -> (u16, u8) {
+    let [_, high, low, state] = seen.to_be_bytes();
+    (u16::from_be_bytes([high, low]), state)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::SocketAddr};
-
-    use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     use super::*;
 
@@ -336,40 +214,6 @@ mod tests {
                 peer.states,
                 [(Some(TcpState::Established), 2), (Some(TcpState::TimeWait), 2), (None, 1)]
             );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn two_tallies_add_up(
-            one in prop::collection::vec(0..50u32, 0..200),
-            two in prop::collection::vec(0..50u32, 0..200),
-        ) {
-            let of = |keys: &[u32]| {
-                let mut runs = Runs::default();
-                keys.iter().for_each(|&key| runs.add(key));
-                runs
-            };
-            let mut sum = of(&one);
-            sum.add_all(of(&two));
-            let mut both = of(&[&one[..], &two].concat());
-            prop_assert_eq!(sum.sum(), both.sum());
-            both.merge();
-            prop_assert_eq!(sum.counted, both.counted);
-        }
-
-        #[test]
-        fn it_counts_as_a_map_does(addresses in prop::collection::vec(0..50u32, 0..2000)) {
-            let mut runs = Runs::default();
-            let mut map = BTreeMap::new();
-            for chunk in addresses.chunks(97) {
-                for &address in chunk {
-                    runs.add(address);
-                    *map.entry(address).or_insert(0) += 1;
-                }
-                runs.merge();
-            }
-            prop_assert_eq!(runs.counted, map.into_iter().collect::<Vec<_>>());
         }
     }
 }

@@ -7,13 +7,13 @@ use std::{
 
 use crate::{connection::TcpState, network::Network};
 
-use super::{KEY6, address4, address6, key4, key6};
+use super::{Key6, address4, address6, key4, key6, port_and_state};
 
 /// A tally that is complete.
 #[derive(Debug, Default)]
 pub struct Counted {
     v4: Vec<(u64, u32)>,
-    v6: Vec<([u8; KEY6], u32)>,
+    v6: Vec<(Key6, u32)>,
     addresses: u64,
 }
 
@@ -75,7 +75,7 @@ struct Count {
 
 impl Counted {
     /// Takes what was counted, each in order.
-    pub(super) fn new(v4: Vec<(u64, u32)>, v6: Vec<([u8; KEY6], u32)>) -> Self {
+    pub(super) fn new(v4: Vec<(u64, u32)>, v6: Vec<(Key6, u32)>) -> Self {
         let mut counted = Self { v4, v6, addresses: 0 };
         counted.addresses = counted.by_address().count() as u64;
         counted
@@ -168,7 +168,7 @@ impl Counted {
             let connections = run.iter().map(|&(_, n)| u64::from(n)).sum();
             (IpAddr::V4(address4(run[0].0)), connections)
         });
-        let v6 = self.v6.chunk_by(|a, b| a.0[..16] == b.0[..16]).map(|run| {
+        let v6 = self.v6.chunk_by(|a, b| a.0[..4] == b.0[..4]).map(|run| {
             let connections = run.iter().map(|&(_, n)| u64::from(n)).sum();
             (IpAddr::V6(address6(run[0].0)), connections)
         });
@@ -203,8 +203,8 @@ impl Counted {
         let start = self.v4.partition_point(|&(key, _)| key < from);
         let end = self.v4.partition_point(|&(key, _)| key <= to);
         self.v4[start..end].iter().map(|&(key, n)| {
-            let [.., high, low, state, _] = key.to_be_bytes();
-            (u16::from_be_bytes([high, low]), state, u64::from(n))
+            let (port, state) = port_and_state((key & 0xFFFF_FFFF) as u32);
+            (port, state, u64::from(n))
         })
     }
 
@@ -213,8 +213,9 @@ impl Counted {
         let (from, to) = (key6(first, 0, 0), key6(last, u16::MAX, u8::MAX));
         let start = self.v6.partition_point(|&(key, _)| key < from);
         let end = self.v6.partition_point(|&(key, _)| key <= to);
-        self.v6[start..end].iter().map(|&([.., high, low, state], n)| {
-            (u16::from_be_bytes([high, low]), state, u64::from(n))
+        self.v6[start..end].iter().map(|&([.., seen], n)| {
+            let (port, state) = port_and_state(seen);
+            (port, state, u64::from(n))
         })
     }
 }
