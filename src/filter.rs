@@ -50,6 +50,10 @@ impl Default for Selection {
 #[derive(Clone, Debug)]
 pub struct Filter {
     selection: Selection,
+    /// The excluded networks of IPv4, from their first address to their last.
+    spans4: Vec<(u32, u32)>,
+    /// Those of IPv6.
+    spans6: Vec<(u128, u128)>,
     /// How many connections each of its networks took out.
     excluded: Vec<u64>,
     left_out: LeftOut,
@@ -126,14 +130,21 @@ impl Filter {
         // that an address can be in. A network comes before those within it.
         excludes.sort();
         excludes.dedup_by(|inner, outer| outer.contains(inner.first_address()));
-        let excluded = vec![0; excludes.len()];
-        Self {
-            selection,
-            excluded,
-            left_out: LeftOut::default(),
-            listening: BTreeSet::new(),
-            own: None,
+        let (mut spans4, mut spans6) = (Vec::new(), Vec::new());
+        for network in &*excludes {
+            match (network.first_address(), network.last_address()) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    spans4.push((first.to_bits(), last.to_bits()));
+                }
+                (IpAddr::V6(first), IpAddr::V6(last)) => {
+                    spans6.push((first.to_bits(), last.to_bits()));
+                }
+                _ => unreachable!("a network is of one family"),
+            }
         }
+        let excluded = vec![0; excludes.len()];
+        let (left_out, listening) = (LeftOut::default(), BTreeSet::new());
+        Self { selection, spans4, spans6, excluded, left_out, listening, own: None }
     }
 
     /// From now on, connections are flows that a host tracks which has these
@@ -205,11 +216,15 @@ impl Filter {
         }
     }
 
+    /// Which of the excluded networks an address is in. In their order, those of
+    /// IPv4 come first.
     fn network_of(&self, peer: IpAddr) -> Option<usize> {
-        let networks = &self.selection.excludes;
-        let behind = networks.partition_point(|network| network.first_address() <= peer);
-        let index = behind.checked_sub(1)?;
-        networks[index].contains(peer).then_some(index)
+        match peer {
+            IpAddr::V4(address) => span_of(&self.spans4, address.to_bits()),
+            IpAddr::V6(address) => {
+                span_of(&self.spans6, address.to_bits()).map(|index| self.spans4.len() + index)
+            }
+        }
     }
 
     /// The ports that are listened on, where only connections to them count. The
@@ -232,6 +247,11 @@ impl Filter {
         let excluded = self.selection.excludes.into_iter().zip(self.excluded);
         LeftOut { excluded: excluded.filter(|&(_, n)| n > 0).collect(), ..self.left_out }
     }
+}
+
+fn span_of<A: Ord + Copy>(spans: &[(A, A)], address: A) -> Option<usize> {
+    let index = spans.partition_point(|&(first, _)| first <= address).checked_sub(1)?;
+    (address <= spans[index].1).then_some(index)
 }
 
 /// Whether a host is its own client, which is no news. For a connection to an
