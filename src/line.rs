@@ -63,6 +63,18 @@ impl<R: BufRead> LineReader<R> {
         }
     }
 
+    /// What is read and not yet given out, without reading more.
+    pub fn buffered(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Leaves out lines that somebody has found in [`buffered`](Self::buffered):
+    /// how many they are, and how long with their ends.
+    pub fn skip(&mut self, n_lines: u64, length: usize) {
+        self.number += n_lines;
+        self.start = self.end.min(self.start + length);
+    }
+
     /// As much of what comes next as fits: at least one line, where it is not
     /// too long, and most often many.
     pub fn ahead(&mut self) -> io::Result<&[u8]> {

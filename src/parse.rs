@@ -25,6 +25,7 @@ mod row;
 mod solaris;
 mod ss;
 mod state_name;
+mod swift;
 mod windows;
 
 /// What reading a capture came to, beside the connections.

@@ -13,3 +13,4 @@ mod log_report;
 mod munin;
 mod names;
 mod state;
+mod swift;

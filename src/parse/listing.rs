@@ -14,7 +14,9 @@ use super::{
     proc_net,
     recognise::{self, Table},
     row::{Faulty, Row, fields},
-    solaris, ss, windows,
+    solaris, ss,
+    swift::{Form, Swift},
+    windows,
 };
 
 /// Reads listings, one after the other, to the end of `bytes`.
@@ -42,6 +44,8 @@ pub(super) fn read(
     };
     let unreadable = |source| ParseError::Read { origin: origin.to_owned(), source };
     loop {
+        let (n_rows, length) = listing.ordinary(lines.buffered());
+        lines.skip(n_rows, length);
         let number = lines.number + 1;
         match lines.next_line().map_err(unreadable)? {
             None => break,
@@ -122,6 +126,28 @@ struct Suspects {
 type Read<'a> = Result<(Row, Option<Dialect>), Faulty<'a>>;
 
 impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
+    /// Reads the ordinary rows that a text begins with, up to the first line that
+    /// is to be looked at closely; gives how many, and how long they are.
+    fn ordinary(&mut self, text: &[u8]) -> (u64, usize) {
+        let Some(form) = self.form() else { return (0, 0) };
+        let (mut swift, mut rest, mut n_rows) = (Swift::new(form), text, 0);
+        while let Some((connection, length)) = swift.row(rest) {
+            self.connection(connection, form.dialect());
+            rest = &rest[length..];
+            n_rows += 1;
+        }
+        (n_rows, text.len() - rest.len())
+    }
+
+    fn form(&self) -> Option<Form> {
+        match self.table? {
+            Table::Ss => Some(Form::Ss { has_state: self.ss_columns.have_state() }),
+            Table::Protocol => Some(Form::Netstat { is_wide: self.columns.is_wide() }),
+            Table::ProcNet => Some(Form::ProcNet(self.order())),
+            Table::Solaris | Table::Conntrack | Table::Elsewhere => None,
+        }
+    }
+
     /// Reads a line; says whether it was a row.
     fn line(&mut self, number: u64, line: &[u8]) -> bool {
         // Of a row that something came into, the line end alone may be left.
@@ -243,10 +269,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Table::Ss => (self.ss_columns.row(line)?, Some(Dialect::Ss)),
             Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
             Table::Conntrack => (conntrack::row(line)?, Some(Dialect::Conntrack)),
-            Table::ProcNet => {
-                let order = self.byte_order.unwrap_or(ByteOrder::NATIVE);
-                (proc_net::row(line, order)?, Some(Dialect::ProcNet))
-            }
+            Table::ProcNet => (proc_net::row(line, self.order())?, Some(Dialect::ProcNet)),
             Table::Protocol if is_windows(line) => (windows::row(line)?, Some(Dialect::Windows)),
             Table::Protocol => {
                 let (row, dialect) = self.columns.row(line)?;
@@ -255,30 +278,27 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         })
     }
 
+    fn order(&self) -> ByteOrder {
+        self.byte_order.unwrap_or(ByteOrder::NATIVE)
+    }
+
     fn take(&mut self, number: u64, row: &Row, dialect: Option<Dialect>) {
-        match row {
-            Row::Continuation => {}
-            Row::Other => {
+        match (row, dialect) {
+            (Row::Connection(connection), Some(dialect)) => {
+                let counts = self.connection(connection, dialect);
+                if counts && connection.peer_cut.is_some() {
+                    self.suspects.n += 1;
+                    self.suspects.first.get_or_insert(number);
+                }
+            }
+            (Row::Other, dialect) => {
                 self.reading.other += 1;
                 // Nothing else shows what a table of flows is.
                 if dialect == Some(Dialect::Conntrack) {
                     self.note_dialect(Dialect::Conntrack);
                 }
             }
-            Row::Connection(connection) => {
-                self.reading.rows += 1;
-                let counts = (self.counts)(connection);
-                if counts && dialect == Some(Dialect::ProcNet) && self.byte_order.is_none() {
-                    self.reading.assumed = Some(ByteOrder::NATIVE);
-                }
-                if counts && connection.peer_cut.is_some() {
-                    self.suspects.n += 1;
-                    self.suspects.first.get_or_insert(number);
-                }
-                if let Some(dialect) = dialect {
-                    self.note_dialect(dialect);
-                }
-            }
+            (Row::Continuation | Row::Connection(_), _) => {}
         }
     }
 
@@ -286,6 +306,17 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         if !self.reading.dialects.contains(&dialect) {
             self.reading.dialects.push(dialect);
         }
+    }
+
+    /// Gives a connection on; says whether it counts.
+    fn connection(&mut self, connection: &Connection, dialect: Dialect) -> bool {
+        self.reading.rows += 1;
+        let counts = (self.counts)(connection);
+        if counts && dialect == Dialect::ProcNet && self.byte_order.is_none() {
+            self.reading.assumed = Some(ByteOrder::NATIVE);
+        }
+        self.note_dialect(dialect);
+        counts
     }
 
     fn give_up(&mut self, number: u64, faulty: Faulty<'_>) {

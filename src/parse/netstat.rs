@@ -37,6 +37,12 @@ impl Width {
         self.wide |= width > Self::WIDTH;
         width == Self::WIDTH
     }
+
+    /// Whether an address and port has the width to which they are cut, or shows
+    /// by a greater one that they are not.
+    pub(super) fn tells(word: &[u8]) -> bool {
+        word.len() > Self::WIDTH
+    }
 }
 
 /// The columns of a netstat listing, as far as it has been read.
@@ -50,6 +56,11 @@ impl Columns {
     /// Whether a row has been seen that would have been cut, were rows cut.
     pub(super) fn are_wide(&self) -> bool {
         self.colon.wide || self.dot.wide
+    }
+
+    /// Whether one of those has been seen that Linux prints.
+    pub(super) fn is_wide(&self) -> bool {
+        self.colon.wide
     }
 
     /// Reads a row.

@@ -87,7 +87,7 @@ fn hex(digits: &[u8]) -> Option<u32> {
 
 /// What each byte is as a hexadecimal digit; 0xFF where it is none. Asked digit by
 /// digit, that would be half of the time that a row takes.
-const VALUES: [u8; 256] = {
+pub(super) const VALUES: [u8; 256] = {
     let mut values = [0xFF; 256];
     let mut value = 0;
     while value < 16 {

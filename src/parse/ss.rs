@@ -33,6 +33,11 @@ impl Columns {
         Self { state: Some(fields(line).any(|word| word == b"State")) }
     }
 
+    /// Whether rows have a state; where no heading tells, they most often do.
+    pub(super) fn have_state(&self) -> bool {
+        self.state.unwrap_or(true)
+    }
+
     /// Reads a row, or a line that goes on from one.
     pub(super) fn row<'a>(&self, line: &'a [u8]) -> Result<Row, Faulty<'a>> {
         // With -i, -m or -e a second line may follow, which begins with a blank.
