@@ -21,8 +21,12 @@ pub fn tally(bytes: Vec<u8>) -> (String, Reading) {
 
 /// The same of a machine whose byte order is known.
 pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Reading) {
+    tally_in(Format::Listing, bytes, byte_order)
+}
+
+fn tally_in(format: Format, bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Reading) {
     let capture = Capture {
-        format: Format::Listing,
+        format,
         origin: "a listing".to_owned(),
         byte_order,
         own: None,
@@ -65,6 +69,15 @@ fn difference(found: &str, expected: &str) -> String {
         only.iter().map(|line| format!("{sign}{line} ")).collect::<String>()
     };
     only(found, expected, '+') + &only(expected, found, '-')
+}
+
+#[test]
+fn a_recorded_dump_gives_its_tally() {
+    let file = |name| support::file("captures/netlink").join(name);
+    let dump = fs::read(file("dump.bin")).unwrap();
+    let (found, reading) = tally_in(Format::InetDiag, dump, Some(ByteOrder::Little));
+    assert_eq!(found, fs::read_to_string(file("dump.tally")).unwrap());
+    assert_eq!((reading.rows, reading.unreadable), (468, 0));
 }
 
 #[test]
