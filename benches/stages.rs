@@ -99,6 +99,7 @@ fn read(format: Format, bytes: &[u8]) -> u64 {
         origin: "a capture".to_owned(),
         byte_order: Some(ByteOrder::Little),
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(Cursor::new(bytes.to_vec())),
     };
