@@ -50,6 +50,7 @@ fn outcome(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Connec
         // Told, so that nobody looks ahead for it.
         byte_order: Some(byte_order),
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes,
     };
