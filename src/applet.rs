@@ -19,6 +19,8 @@ use crate::{deliver, process, secret::Secret, signals, terminal, verdict::Status
 mod args;
 mod check;
 mod duration;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod in_time;
 mod log;
 mod mail;

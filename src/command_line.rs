@@ -92,6 +92,14 @@ fn places() -> io::Result<[Range<u64>; 2]> {
     }
 }
 
+#[cfg(fuzzing)]
+#[expect(missing_docs, reason = "a door for the fuzzer")]
+pub mod fuzzing {
+    pub fn passwords(command_line: &[u8]) -> Vec<std::ops::Range<usize>> {
+        super::passwords(command_line)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

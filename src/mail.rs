@@ -9,6 +9,8 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
 use crate::{report::Letter, secret::Secret};
 
 mod error;
+#[cfg(all(fuzzing, feature = "mail"))]
+pub mod fuzzing;
 #[cfg(feature = "mail")]
 mod login;
 #[cfg(feature = "mail")]

@@ -20,6 +20,8 @@ mod proc;
 mod ssh;
 
 pub use netns::{Elsewhere, Finding, Found, Netns, NetnsError, elsewhere, find};
+#[cfg(all(fuzzing, feature = "ssh"))]
+pub use ssh::fuzzing;
 pub use ssh::{Credentials, Dial, HostKeyPolicy, Server, SshError, dial};
 
 /// Where to look.

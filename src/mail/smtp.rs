@@ -48,8 +48,10 @@ pub(super) fn send(
     let worker = {
         let (server, envelope) = (server.clone(), envelope.clone());
         move || {
+            let outcome = connect(&server, deadline)
+                .and_then(|wire| converse((&server, wire), &envelope, &message, deadline));
             // Nobody waits any more: the time was up.
-            let _ = sender.send(deliver(&server, &envelope, &message, deadline));
+            let _ = sender.send(outcome);
         }
     };
     thread::Builder::new().spawn(worker).map_err(MailError::Thread)?;
@@ -65,13 +67,13 @@ pub(super) fn send(
     })
 }
 
-fn deliver(
-    server: &Server,
+/// All that is said to a server, and what comes of it.
+pub(super) fn converse(
+    (server, wire): (&Server, Wire),
     envelope: &Envelope,
     message: &[u8],
     deadline: Instant,
 ) -> Result<Delivered, MailError> {
-    let wire = connect(server, deadline)?;
     let stream = match server.tls {
         Tls::Wrapped => Stream::Tls(tls::encrypt(server, wire, deadline)?),
         Tls::None | Tls::Offered | Tls::Required => Stream::Clear(wire),

@@ -19,6 +19,11 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    /// A connection that is there already.
+    pub(super) fn new(stream: TcpStream, deadline: Instant) -> Self {
+        Self { stream, deadline, room: LONGEST }
+    }
+
     /// Connects to the first of `addresses` that answers.
     pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Self> {
         let mut last = None;
@@ -29,7 +34,7 @@ impl Wire {
                 Ok(stream) => {
                     // A dialogue of short lines should not wait for more of them.
                     stream.set_nodelay(true)?;
-                    return Ok(Self { stream, deadline, room: LONGEST });
+                    return Ok(Self::new(stream, deadline));
                 }
                 Err(error) => last = Some(error),
             }

@@ -18,6 +18,8 @@ use super::{SourceError, SshFailure, Watch};
 mod clock;
 #[cfg(feature = "ssh")]
 mod connect;
+#[cfg(all(fuzzing, feature = "ssh"))]
+pub mod fuzzing;
 #[cfg(feature = "ssh")]
 mod host_key;
 #[cfg(feature = "ssh")]

@@ -8,7 +8,13 @@ use std::{
 
 use ssh2::Session;
 
-use super::{Server, SshError, clock::Clock, problem::problem, remote::Remote, script};
+use super::{
+    Server, SshError,
+    clock::Clock,
+    problem::problem,
+    remote::{Output, Remote},
+    script,
+};
 use crate::{
     capture::{ByteOrder, OwnConnection},
     source::read_buffered,
@@ -32,7 +38,7 @@ pub(super) fn start(
     server: &Server,
     (session, socket): (Session, TcpStream),
     clock: &Clock,
-) -> Result<(Listing, Begun), SshError> {
+) -> Result<(Listing<Remote>, Begun), SshError> {
     let failed =
         |error: ssh2::Error| SshError::Exec { host: server.host.clone(), problem: problem(&error) };
     clock.bound(&session);
@@ -43,15 +49,7 @@ pub(super) fn start(
     channel.send_eof().map_err(failed)?;
     let deadline = Instant::now() + clock.left();
     let own = own_ends(&socket);
-    let mut listing = Listing {
-        remote: Remote::new((session, socket), channel, deadline),
-        pending: Vec::new(),
-        start: 0,
-        end: 0,
-        body: Body::Raw,
-        addresses: Vec::new(),
-        first: None,
-    };
+    let mut listing = Listing::new(Remote::new((session, socket), channel, deadline));
     let begun = listing.begin(server, own).map_err(|problem| SshError::NoListing {
         host: server.host.clone(),
         problem: problem.to_string(),
@@ -60,8 +58,8 @@ pub(super) fn start(
 }
 
 /// The output of the command, without what is not of the listing.
-pub(super) struct Listing {
-    remote: Remote,
+pub(super) struct Listing<R> {
+    remote: R,
     /// What is read, and in what part of it what is asked for lies.
     pending: Vec<u8>,
     start: usize,
@@ -90,10 +88,27 @@ const OWN: &[u8] = b"topip-own ";
 const TRY: &[u8] = b"topip-try ";
 const END: &[u8] = b"topip-end ";
 
-impl Listing {
+impl<R: Output> Listing<R> {
+    /// Before anything of it is read.
+    pub(super) fn new(remote: R) -> Self {
+        Self {
+            remote,
+            pending: Vec::new(),
+            start: 0,
+            end: 0,
+            body: Body::Raw,
+            addresses: Vec::new(),
+            first: None,
+        }
+    }
+
     /// Reads up to the mark that the script makes first. Where there is none,
     /// something else was run: a forced command, or one that was asked for.
-    fn begin(&mut self, server: &Server, own: Option<OwnConnection>) -> io::Result<Begun> {
+    pub(super) fn begin(
+        &mut self,
+        server: &Server,
+        own: Option<OwnConnection>,
+    ) -> io::Result<Begun> {
         let raw = |command: &str| Begun {
             command: command.to_owned(),
             byte_order: None,
@@ -308,7 +323,7 @@ impl Listing {
     }
 }
 
-impl BufRead for Listing {
+impl<R: Output> BufRead for Listing<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.next_piece()?;
         Ok(&self.pending[self.start..self.end])
@@ -319,7 +334,7 @@ impl BufRead for Listing {
     }
 }
 
-impl Read for Listing {
+impl<R: Output> Read for Listing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, buffer)
     }

@@ -20,6 +20,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const CHUNK: usize = 16 * 1024;
 /// How much of its complaints is kept.
 const COMPLAINT: usize = 2048;
+
+/// What a command prints, and how it ends.
+pub(super) trait Output {
+    /// Reads standard output; 0 at its end.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// How the command ended; only once its output has.
+    fn end(&mut self) -> io::Result<Result<(), String>>;
+    /// The last line of its complaints, to tell why there is nothing.
+    fn last_complaint(&self) -> Option<String>;
+}
+
 /// The two streams of a running command.
 pub(super) struct Remote {
     /// Another handle of the session's socket, to wait on.
@@ -45,23 +56,6 @@ impl Remote {
     ) -> Self {
         session.set_blocking(false);
         Self { socket, session, channel, complaint: VecDeque::new(), deadline, left: LONGEST }
-    }
-
-    /// Reads standard output, and standard error by the way; 0 at their end.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let complained = self.read_complaint()?;
-            match none_yet(self.channel.read(buffer))? {
-                Some(0) if self.channel.eof() => return Ok(0),
-                Some(length) if length > 0 => {
-                    self.allow(length)?;
-                    return Ok(length);
-                }
-                // Reading the one may have brought something of the other.
-                _ if complained => {}
-                _ => self.wait()?,
-            }
-        }
     }
 
     /// Reads what there is of standard error, some at a time; says whether there
@@ -103,9 +97,27 @@ impl Remote {
             Err(errno) => Err(errno.into()),
         }
     }
+}
 
-    /// How the command ended; only once its output has.
-    pub(super) fn end(&mut self) -> io::Result<Result<(), String>> {
+impl Output for Remote {
+    /// Reads standard error by the way.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let complained = self.read_complaint()?;
+            match none_yet(self.channel.read(buffer))? {
+                Some(0) if self.channel.eof() => return Ok(0),
+                Some(length) if length > 0 => {
+                    self.allow(length)?;
+                    return Ok(length);
+                }
+                // Reading the one may have brought something of the other.
+                _ if complained => {}
+                _ => self.wait()?,
+            }
+        }
+    }
+
+    fn end(&mut self) -> io::Result<Result<(), String>> {
         self.session.set_blocking(true);
         let left = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
         self.session.set_timeout(u32::try_from(left).unwrap_or(u32::MAX));
@@ -120,8 +132,7 @@ impl Remote {
         }
     }
 
-    /// The last line of its complaints, to tell why there is nothing.
-    pub(super) fn last_complaint(&self) -> Option<String> {
+    fn last_complaint(&self) -> Option<String> {
         let bytes: Vec<_> = self.complaint.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
