@@ -78,7 +78,7 @@ fn connection(message: &[u8; MESSAGE]) -> Result<Connection, MessageProblem> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
+    use std::io::{BufReader, Read};
 
     use crate::parse::netlink::{HEADER, refusal};
 
@@ -181,6 +181,32 @@ mod tests {
         check(
             &[message(TCPDIAG_GETSOCK, 2, &row)],
             "443 192.0.2.7:50000 ESTABLISHED, the kernel dump by sock_diag has no end",
+        );
+    }
+
+    #[test]
+    fn padding_may_come_with_the_next_chunk() {
+        let mut bytes = message(TCPDIAG_GETSOCK, 2, &socket(AF_INET, 1, &[192, 0, 2, 7]));
+        bytes.extend(done(0));
+        // Cut anywhere, be it within the three bytes of padding behind 93.
+        for at in 0..bytes.len() {
+            let (one, other) = bytes.split_at(at);
+            let mut n = 0;
+            let reading = read(one.chain(other), ByteOrder::NATIVE, &mut |_: &Connection| {
+                n += 1;
+                true
+            });
+            assert!(reading.is_ok() && n == 1, "{at}: {reading:?}");
+        }
+    }
+
+    #[test]
+    fn the_padding_at_the_end_need_not_be_there() {
+        let mut done = message(NLMSG_DONE, 2, &[0; 5]);
+        done.truncate(16 + 5);
+        check(
+            &[message(TCPDIAG_GETSOCK, 2, &socket(AF_INET, 1, &[192, 0, 2, 7])), done],
+            "443 192.0.2.7:50000 ESTABLISHED, end",
         );
     }
 

@@ -85,7 +85,7 @@ pub(super) fn read(
     interface: Interface,
     take: &mut impl FnMut(u16, &[u8]) -> Result<(), MessageProblem>,
 ) -> Result<(), ParseError> {
-    let mut dump = Dump { byte_order, interface, n_messages: 0, take };
+    let mut dump = Dump { byte_order, interface, n_messages: 0, padding: 0, take };
     let mut straddling = Vec::new();
     loop {
         let chunk = bytes.fill_buf().map_err(|source| dump.unreadable(source))?;
@@ -118,6 +118,7 @@ pub fn refusal(datagram: &[u8]) -> Option<io::Error> {
         byte_order: ByteOrder::NATIVE,
         interface: Interface::SockDiag,
         n_messages: 0,
+        padding: 0,
         take: &mut |_, _: &[u8]| Ok(()),
     };
     let length =
@@ -133,6 +134,8 @@ struct Dump<'a, T> {
     byte_order: ByteOrder,
     interface: Interface,
     n_messages: u64,
+    /// How many bytes of it are still to come behind the latest message.
+    padding: usize,
     take: &'a mut T,
 }
 
@@ -140,12 +143,16 @@ impl<T: FnMut(u16, &[u8]) -> Result<(), MessageProblem>> Dump<'_, T> {
     /// Reads the whole messages that `chunk` begins with. Gives how many bytes
     /// they take, and whether the last one ends the dump.
     fn messages(&mut self, chunk: &[u8]) -> Result<(usize, bool), ParseError> {
-        let mut at = 0;
+        let mut at = self.padding.min(chunk.len());
+        self.padding -= at;
         while let Some(length) = self.byte_order.u32(chunk, at) {
             let length = self.checked(length)?;
             let Some(message) = chunk.get(at..at + length) else { break };
-            // The padding behind the last message need not be there.
-            at = (at + length.next_multiple_of(4)).min(chunk.len());
+            // The padding behind the last message need not be there, and behind
+            // another one it may come with the next chunk.
+            let end = at + length.next_multiple_of(4);
+            at = end.min(chunk.len());
+            self.padding = end - at;
             self.n_messages += 1;
             if self.message(message)? {
                 return Ok((at, true));
@@ -165,9 +172,7 @@ impl<T: FnMut(u16, &[u8]) -> Result<(), MessageProblem>> Dump<'_, T> {
         bytes.read_exact(message).map_err(unreadable)?;
         let length = self.byte_order.u32(message, 0).map_or(Ok(0), |it| self.checked(it))?;
         message.resize(length, 0);
-        bytes.read_exact(&mut message[4..]).map_err(unreadable)?;
-        let mut padding = [0; 3];
-        bytes.read_exact(&mut padding[..length.next_multiple_of(4) - length]).map_err(unreadable)
+        bytes.read_exact(&mut message[4..]).map_err(unreadable)
     }
 
     fn unreadable(&self, source: io::Error) -> ParseError {
