@@ -91,7 +91,11 @@ impl<Z: TimeZone> Clock<Z> {
     /// Local time as asctime(3) writes it.
     fn local(&self, text: &str) -> Result<DateTime<FixedOffset>, LineError> {
         let form = "%a %b %e %H:%M:%S %Y";
-        let naive = NaiveDateTime::parse_from_str(text, form).map_err(|_| LineError::Time)?;
+        // A year with a sign or more digits than four would be taken, too.
+        let year = text.rsplit(' ').next().unwrap_or_default();
+        let is_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+        let naive = NaiveDateTime::parse_from_str(text, form).ok().filter(|_| is_year);
+        let naive = naive.ok_or(LineError::Time)?;
         let is_late = |it| self.last.is_none_or(|last| it + DISORDER >= last);
         match moments(&self.zone, &naive) {
             Some((first, _)) if is_late(first) => Ok(first),
@@ -204,6 +208,7 @@ mod tests {
         check("Wed Nov 28 23:40:34 2007 - 152 connect", "not a line of the log");
         let wrong = "its time cannot be read";
         check("Thu Nov 28 23:40:34 2007 - 1 connections from 192.0.2.1", wrong);
+        check("Sun Nov  4 01:30:30 +102007 - 1 connections from 192.0.2.1", wrong);
         check("2007-11-28T23:40:34 - 1 connections from 192.0.2.1", wrong);
         check("2007-13-28T23:40:34Z - 1 connections from 192.0.2.1", wrong);
         let wrong = "its number of connections cannot be read";
