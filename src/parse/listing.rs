@@ -148,7 +148,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         }
     }
 
-    /// Reads a line; says whether it was a row.
+    /// Reads a line; says whether it was a row, or should have been one.
     fn line(&mut self, number: u64, line: &[u8]) -> bool {
         // Of a row that something came into, the line end alone may be left.
         if line.is_empty() && self.head.is_empty() {
@@ -176,9 +176,13 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
                     let is_whole = fields(line).count() > 3;
                     let problem = if is_whole { Problem::Endpoint } else { Problem::MissingField };
                     self.give_up(number, (problem, line));
+                    return true;
                 }
                 // A tool that complains, or is ended, where its listing should go on.
-                None if self.is_foreign(line) => self.give_up(number, (Problem::Row, line)),
+                None if self.is_foreign(line) => {
+                    self.give_up(number, (Problem::Row, line));
+                    return true;
+                }
                 // "Active Internet connections", in any language that has one.
                 None if self.table == Some(Table::Elsewhere) && names_internet(line) => {
                     self.table = None;
