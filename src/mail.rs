@@ -4,7 +4,13 @@
 //! here, since lettre's own waits anew for each piece that comes, keeps a line
 //! that never ends in memory, goes on with what was sent in clear before TLS,
 //! and gives up on all recipients for one that is refused.
-use std::{fmt, path::PathBuf, str::FromStr, time::Instant};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    str::FromStr,
+    time::Instant,
+};
 
 use crate::{report::Letter, secret::Secret};
 
@@ -61,8 +67,9 @@ impl FromStr for Address {
         // server reads them alike.
         let is_plain =
             |letter: u8| letter.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&letter);
-        let is_literal = domain.starts_with('[') && domain.ends_with(']');
-        let is_domain = is_literal || (!domain.is_empty() && domain.bytes().all(is_plain));
+        let literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_domain =
+            literal.is_some_and(is_literal) || (!domain.is_empty() && domain.bytes().all(is_plain));
         let is_user = !user.is_empty() && !user.starts_with('-') && user.bytes().all(is_plain);
         // The library is built without tables of Unicode, and must not be asked
         // for what would need them.
@@ -72,6 +79,14 @@ impl FromStr for Address {
         let is_known = || true;
         let fits = is_user && is_domain && text.is_ascii() && is_known();
         fits.then(|| Self(text.to_owned())).ok_or(AddressError)
+    }
+}
+
+/// Whether it stands in brackets where a domain could (RFC 5321, section 4.1.3).
+fn is_literal(text: &str) -> bool {
+    match text.strip_prefix("IPv6:") {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => text.parse::<Ipv4Addr>().is_ok(),
     }
 }
 
@@ -224,6 +239,9 @@ mod tests {
             "öps@example.com",
             "ops@exämple.com",
             "a@b@example.com",
+            "x@[192.;;;;0.2.1]",
+            "x@[192.0.2.1>",
+            "x@[mail]",
         ] {
             assert_eq!(text.parse::<Address>(), Err(AddressError), "{text:?}");
         }
