@@ -1,7 +1,7 @@
 //! On captured input: nothing here depends on the machine that runs it.
 
 mod bad_input;
-mod captures;
+pub mod captures;
 mod detection;
 mod dialects;
 #[cfg(feature = "ssh")]

@@ -16,6 +16,7 @@ mod disk;
 mod downgrade;
 #[cfg(feature = "ssh")]
 mod fifty;
+mod fuzzed;
 #[cfg(feature = "ssh")]
 mod known_hosts;
 mod limits;
@@ -28,6 +29,7 @@ mod odd;
 mod overlap;
 mod planted;
 mod promise;
+mod random_sockets;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod secrets;
 mod set_uid;

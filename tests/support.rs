@@ -162,6 +162,20 @@ pub fn crowd(n: usize, more: &[(&str, usize)]) -> String {
     listing(&ones.chain(more.iter().copied()).collect::<Vec<_>>())
 }
 
+/// Waits until somebody listens at that port of this thread's network namespace.
+pub fn listens_at(port: u16) {
+    let started = Instant::now();
+    // To connect to it would make a connection that is seen: ask the kernel.
+    let listens = || {
+        let args = ["-Htln", "sport", "=", &port.to_string()];
+        !Command::new("ss").args(args).output().unwrap().stdout.is_empty()
+    };
+    while !listens() {
+        assert!(started.elapsed() < Duration::from_secs(10), "nobody listens at {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Whether a test may be left out for want of `what`; says so aloud. Under
 /// `CI` nothing is left out.
 pub fn skip(what: &str) {

@@ -102,7 +102,7 @@ fn made(dice: &mut Dice<'_>) -> Report {
             row: u32::from(dice.number()) << 24,
             tops: Vec::new(),
         };
-        let history = History { previous: (dice.number() % 2 == 0).then_some(previous) };
+        let history = History { previous: dice.number().is_multiple_of(2).then_some(previous) };
         let verdict = rule::judge(&sample, &history, &rule.of_view(usize::from(nth)));
         View { sample, verdict, earlier: history.previous }
     });
@@ -114,8 +114,8 @@ fn made(dice: &mut Dice<'_>) -> Report {
         rule,
         judged,
         troubles: (0..dice.number() % 3).map(|_| trouble(dice)).collect(),
-        is_whole: dice.number() % 2 == 0,
-        is_doubtful: dice.number() % 4 == 0,
+        is_whole: dice.number().is_multiple_of(2),
+        is_doubtful: dice.number().is_multiple_of(4),
         notes: (0..dice.number() % 3).map(|_| dice.text()).collect(),
         details: (0..dice.number() % 3).map(|_| dice.text()).collect(),
         shares: (0..dice.number() % 3).map(|_| (name(&dice.text()), 7)).collect(),
@@ -159,7 +159,7 @@ fn rule(dice: &mut Dice<'_>) -> Rule {
         beside,
         floor: f64::from(dice.number()),
         consecutive: u32::from(dice.number() % 4 + 1),
-        max_age: (dice.number() % 2 == 0).then_some(Duration::from_secs(3600)),
+        max_age: dice.number().is_multiple_of(2).then_some(Duration::from_secs(3600)),
         warning: range(dice),
         critical: range(dice),
     }

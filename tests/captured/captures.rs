@@ -21,10 +21,15 @@ pub fn tally(bytes: Vec<u8>) -> (String, Reading) {
 
 /// The same of a machine whose byte order is known.
 pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Reading) {
-    tally_in(Format::Listing, bytes, byte_order)
+    tally_as(Format::Listing, bytes, byte_order)
 }
 
-fn tally_in(format: Format, bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Reading) {
+/// The same of a listing or a dump.
+pub fn tally_as(
+    format: Format,
+    bytes: Vec<u8>,
+    byte_order: Option<ByteOrder>,
+) -> (String, Reading) {
     let capture = Capture {
         format,
         origin: "a listing".to_owned(),
@@ -75,7 +80,7 @@ fn difference(found: &str, expected: &str) -> String {
 fn a_recorded_dump_gives_its_tally() {
     let file = |name| support::file("captures/netlink").join(name);
     let dump = fs::read(file("dump.bin")).unwrap();
-    let (found, reading) = tally_in(Format::InetDiag, dump, Some(ByteOrder::Little));
+    let (found, reading) = tally_as(Format::InetDiag, dump, Some(ByteOrder::Little));
     assert_eq!(found, fs::read_to_string(file("dump.tally")).unwrap());
     assert_eq!((reading.rows, reading.unreadable), (468, 0));
 }

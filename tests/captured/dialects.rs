@@ -5,9 +5,13 @@ use std::{
 };
 
 use proptest::prelude::*;
-use topip::{capture::ByteOrder, connection::TcpState};
+use topip::{
+    capture::{ByteOrder, Format},
+    connection::TcpState,
+    parse::inet_diag::{AF_INET, AF_INET6, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
+};
 
-use super::captures::tally_of;
+use super::captures::{tally_as, tally_of};
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -127,6 +131,49 @@ fn hex(end: &SocketAddr, order: ByteOrder) -> String {
     format!("{words}:{:04X}", end.port())
 }
 
+/// The kernel's dump of a machine of that byte order: a message for each, and
+/// one that ends it.
+fn dump(rows: &[Row], order: ByteOrder) -> Vec<u8> {
+    let two = |number: u16| match order {
+        ByteOrder::Little => number.to_le_bytes(),
+        ByteOrder::Big => number.to_be_bytes(),
+    };
+    let header = |length: u16, message_type: u16| {
+        let length = match order {
+            ByteOrder::Little => [two(length), [0; 2]],
+            ByteOrder::Big => [[0; 2], two(length)],
+        };
+        [&length.concat()[..], &two(message_type), &two(2), &[0; 8]].concat()
+    };
+    let octets = |end: &SocketAddr| {
+        let mut octets = match end.ip() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        octets.resize(16, 0);
+        octets
+    };
+    let mut bytes = Vec::new();
+    for (nth, Row { local, peer, state }) in rows.iter().enumerate() {
+        let family = if peer.is_ipv4() { AF_INET } else { AF_INET6 };
+        // Attributes may leave a message unaligned.
+        let attributes = &[5, 0, 8, 0, 0][..nth % 2 * 5];
+        let length = u16::try_from(16 + 72 + attributes.len()).unwrap();
+        let kind = if nth % 3 == 0 { TCPDIAG_GETSOCK } else { SOCK_DIAG_BY_FAMILY };
+        bytes.extend(header(length, kind));
+        bytes.extend([family, state.number(), 0, 0]);
+        bytes.extend([local.port().to_be_bytes(), peer.port().to_be_bytes()].concat());
+        bytes.extend([octets(local), octets(peer)].concat());
+        // Interface, cookie, timer, queues, user, inode.
+        bytes.extend([0xA5; 72 - 40]);
+        bytes.extend(attributes);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes.extend(header(20, 3));
+    bytes.extend([0; 4]);
+    bytes
+}
+
 fn listing(heading: &str, rows: &[Row], row: impl Fn(&Row) -> String) -> Vec<u8> {
     let rows: String = rows.iter().map(|it| row(it) + "\n").collect();
     format!("{heading}{rows}").into_bytes()
@@ -138,6 +185,12 @@ fn check(listing: Vec<u8>, order: Option<ByteOrder>, expected: &str) {
     let (found, reading) = tally_of(listing, order);
     assert_eq!(found, expected, "{text}");
     assert_eq!(reading.unreadable, 0, "{reading:?} {text}");
+    assert_eq!(reading.assumed, None, "{text}");
+    let is_row = |line: &&str| {
+        let is_more = line.starts_with("TCP: ") || line.contains("rto:");
+        line.contains(|it: char| it.is_ascii_digit()) && !is_more
+    };
+    assert_eq!(reading.rows, text.lines().filter(is_row).count() as u64, "{reading:?} {text}");
 }
 
 proptest! {
@@ -211,11 +264,21 @@ proptest! {
         check(listing(heading, &rows, windows), None, &all);
 
         for order in [ByteOrder::Little, ByteOrder::Big] {
+            let (found, _) = tally_as(Format::InetDiag, dump(&rows, order), Some(order));
+            prop_assert_eq!(&found, &all);
             let proc = |Row { local, peer, state }: &Row| {
                 format!("   0: {} {} {:02X} 00000000:00000000", hex(local, order), hex(peer, order), state.number())
             };
             check(listing("  sl  local_address rem_address   st tx_queue\n", &rows, proc), Some(order), &all);
             check(listing("", &rows, proc), Some(order), &all);
+            // This host's own address tells the order, where nobody else does.
+            let local = Row {
+                local: "127.0.0.1:25".parse().unwrap(),
+                peer: "0.0.0.0:0".parse().unwrap(),
+                state: TcpState::Listen,
+            };
+            let rows: Vec<_> = std::iter::once(local).chain(rows.iter().cloned()).collect();
+            check(listing("  sl  local_address rem_address   st tx_queue\n", &rows, proc), None, &all);
         }
     }
 

@@ -16,7 +16,7 @@ use rustix::{
     process::{Resource, Rlimit, setrlimit},
 };
 
-use crate::support::{CHECK, Room, copy_of, run, skip};
+use crate::support::{CHECK, Room, copy_of, listens_at, run, skip};
 
 /// Runs `test` on a thread that is in a new network namespace, with loopback
 /// up, and all documentation addresses its own.
@@ -141,16 +141,7 @@ impl World {
             .spawn()
             .expect("socat is installed");
         self.children.push(socat);
-        let started = Instant::now();
-        // Its own probe would be a connection: ask whether it listens.
-        let listens = || {
-            let output = Command::new("ss").args(["-Htln", "sport", "=", "25"]).output().unwrap();
-            !output.stdout.is_empty()
-        };
-        while !listens() {
-            assert!(started.elapsed() < Duration::from_secs(10), "socat does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
+        listens_at(25);
         for host in 240..=249 {
             let from = IpAddr::from([203, 0, 113, host]);
             self.streams.push(connect(from, server));
