@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
     net::{AddressFamily, SocketFlags, SocketType},
     process::{Resource, Rlimit, setrlimit},
 };
@@ -71,8 +72,18 @@ pub fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
-    rustix::net::connect(&socket, &to).unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
-    TcpStream::from(socket)
+    let started = Instant::now();
+    loop {
+        match rustix::net::connect(&socket, &to) {
+            Ok(()) => return TcpStream::from(socket),
+            // Soon after a namespace is made, its routes of IPv6 may be gone for a
+            // moment.
+            Err(Errno::NETUNREACH) if started.elapsed() < Duration::from_secs(10) => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("{from} to {to}: {error}"),
+        }
+    }
 }
 
 impl World {
