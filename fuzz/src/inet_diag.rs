@@ -4,7 +4,7 @@ use std::io::{BufReader, Cursor};
 use topip::{
     capture::{ByteOrder, Capture, Format},
     connection::Connection,
-    parse::{self, inet_diag},
+    parse::{self, netlink},
 };
 
 /// How a dump ends, and what was in it, in chunks of `capacity` bytes.
@@ -15,6 +15,7 @@ fn read(dump: &[u8], byte_order: ByteOrder, capacity: usize) -> (String, Vec<Con
         origin: "the dump".to_owned(),
         byte_order: Some(byte_order),
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(dump.to_vec()))),
     };
@@ -38,7 +39,7 @@ pub fn check(dump: &[u8]) {
         assert!(connections.len() <= dump.len() / 88, "a socket takes 16 and 72 bytes");
         assert!(connections.iter().all(|it| it.peer_cut.is_none() && it.tcp_state.is_some()));
     }
-    if inet_diag::refusal(dump).is_some() {
+    if netlink::refusal(dump).is_some() {
         let (end, connections) = read(dump, ByteOrder::NATIVE, 65536);
         assert!(connections.is_empty(), "a refusal has no sockets");
         assert!(end.starts_with("Err("), "{end}");

@@ -19,6 +19,7 @@ fn read(
         origin: "the listing".to_owned(),
         byte_order,
         own: None,
+        addresses: None,
         how: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(text.to_vec()))),
     };

@@ -10,6 +10,7 @@ use topip::{
     labels::Label,
     log_line::{Alert, Clock, Format},
     network::Network,
+    parse::Subject,
     report::{
         self, Letter, Report, Trouble, Verbosity, View, Watched,
         munin::{At, Graphs, JUDGED, Level, Threshold},
@@ -111,6 +112,8 @@ fn made(dice: &mut Dice<'_>) -> Report {
     Report {
         views,
         left_out: filter.left_out(),
+        subject: if dice.number().is_multiple_of(2) { Subject::Sockets } else { Subject::Flows },
+        is_inbound: dice.number().is_multiple_of(2),
         rule,
         judged,
         troubles: (0..dice.number() % 3).map(|_| trouble(dice)).collect(),
@@ -119,6 +122,7 @@ fn made(dice: &mut Dice<'_>) -> Report {
         notes: (0..dice.number() % 3).map(|_| dice.text()).collect(),
         details: (0..dice.number() % 3).map(|_| dice.text()).collect(),
         shares: (0..dice.number() % 3).map(|_| (name(&dice.text()), 7)).collect(),
+        namespaces: Vec::new(),
         alerts: Vec::new(),
     }
 }

@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use topip::{
     capture::{ByteOrder, Format},
     connection::TcpState,
-    parse::inet_diag::{AF_INET, AF_INET6, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
+    parse::{
+        inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
+        netlink::{AF_INET, AF_INET6},
+    },
 };
 
 use super::captures::{tally_as, tally_of};

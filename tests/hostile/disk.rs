@@ -199,13 +199,13 @@ fn a_log_that_may_not_grow_is_said() {
     assert_eq!(fs::read_to_string(room.path("log")).unwrap(), "");
 }
 
-/// The calls that open a file, on any machine.
-const OPEN: &str = "?open,openat";
-
-/// Runs a program whose calls on one file fail with EIO.
+/// Runs a program whose calls on one file fail with EIO; or on the folder, for what is
+/// called by a name in it, the one of that number.
 fn broken(room: &Room, file: &str, call: &str, program: &str, args: &[&str]) -> Option<Ran> {
-    let file = fs::canonicalize(room.path("disk")).unwrap().join(file);
-    let inject = format!("inject={call}:error=EIO");
+    let folder = fs::canonicalize(room.path("disk")).unwrap();
+    let file = if file.is_empty() { folder } else { folder.join(file) };
+    let (call, when) = call.split_once('#').unwrap_or((call, "1+"));
+    let inject = format!("inject={call}:error=EIO:when={when}");
     let mut strace = room.program("strace", &["-f", "-qqq", "-o", "/dev/null", "-P"]);
     strace.arg(file).args(["-e", &inject, program]).args(args).env("PATH", "/usr/bin:/bin");
     if Command::new("strace").arg("-V").output().is_err() {
@@ -224,14 +224,14 @@ fn a_disk_that_is_broken() {
     assert_eq!(log(&room).code, Some(0));
     let args = ["--input", "listing", "--state-file", state];
     for (file, call, answer, action) in [
-        ("state.new", OPEN, CRITICAL, "write"),
+        ("", "?open,openat#3", CRITICAL, "write"),
         ("state.new", "fchmod", CRITICAL, "write"),
         ("state.new", "write", CRITICAL, "write"),
         ("state.new", "fsync", CRITICAL, "write"),
-        ("state.new", "?rename,?renameat,renameat2", CRITICAL, "write"),
+        ("", "?rename,?renameat,renameat2", CRITICAL, "write"),
         ("state", "read", WARNING, "read"),
-        ("state", OPEN, WARNING, "read"),
-        ("state.lock", OPEN, WARNING, "lock"),
+        ("", "?open,openat#2", WARNING, "read"),
+        ("", "?open,openat#1", WARNING, "lock"),
         ("state.lock", "flock", WARNING, "lock"),
     ] {
         let before = fs::read_to_string(state).unwrap();
@@ -246,10 +246,13 @@ fn a_disk_that_is_broken() {
     let path = fs::canonicalize(room.path("disk")).unwrap().join("log");
     let path = path.to_str().unwrap();
     let args = ["--input", "listing", "--consecutive", "1", "--log", path];
-    for (call, action) in
-        [(OPEN, "open"), ("flock", "lock"), ("pread64", "read"), ("write", "write")]
-    {
-        let Some(ran) = broken(&room, "log", call, LOG, &args) else { return };
+    for (file, call, action) in [
+        ("", "?open,openat#1", "open"),
+        ("log", "flock", "lock"),
+        ("log", "pread64", "read"),
+        ("log", "write", "write"),
+    ] {
+        let Some(ran) = broken(&room, file, call, LOG, &args) else { return };
         kept(LOG, &room, &ran, 10);
         complained(
             &ran,

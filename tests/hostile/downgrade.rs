@@ -24,9 +24,10 @@ fn broken_algorithms_are_refused() {
     ] {
         let world = World::new("/bin/sh", options);
         let ran = world.check_by_key(&[]);
-        let told = "3 TOPIP UNKNOWN - cannot talk SSH with 127.0.0.1: \
-                    there is no algorithm that both sides know";
-        assert_eq!(ran.answer(), told, "{options}: {}", ran.stdout);
+        // Who finds that out first closes the connection.
+        let told = ["there is no algorithm that both sides know", "it closed the connection"]
+            .map(|why| format!("3 TOPIP UNKNOWN - cannot talk SSH with 127.0.0.1: {why}"));
+        assert!(told.contains(&ran.answer()), "{options}: {}", ran.stdout);
     }
     // The least that is taken.
     let world = World::new("/bin/sh", "Ciphers aes128-ctr\nMACs hmac-sha2-256");

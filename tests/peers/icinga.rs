@@ -1,5 +1,8 @@
 //! Under real Icinga 2, alone and distributed, with the files of the package.
-use std::fs;
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt, process::CommandExt},
+};
 
 use serde_json::Value;
 
@@ -100,6 +103,9 @@ fn a_master_and_its_agent_run_the_check() {
         let mut ours = bare(agent.instance.room.path("check_topip"));
         ours.args(["--inbound", "--rule", "lognormal", "--state-file"]);
         ours.arg(agent.instance.room.path("ours")).arg("--input").arg(&listing);
+        // What is nagios's, nobody else takes for his own.
+        let nagios = fs::metadata(agent.instance.room.path(".")).unwrap();
+        ours.uid(nagios.uid()).gid(nagios.gid());
         let _ = run(&mut ours);
         let ours = run(&mut ours).stdout;
         let (line, long) = ours.split_once('\n').unwrap();

@@ -239,7 +239,7 @@ fn where_nothing_can_be_seen_it_is_not_suggested() {
     }
     let site = Site::new(&[], "[topip_]\nenv.source magic\n");
     let ran = site.configure(&["--suggest"]);
-    let reason = "[cannot read env.source magic: not one of auto, netlink, proc]";
+    let reason = "[cannot read env.source magic: not one of auto, netlink, proc, conntrack]";
     assert!(ran.stdout.contains(reason), "{}", ran.stdout);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
 }

@@ -2,6 +2,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -147,6 +148,9 @@ impl Nagios {
         let mut command = bare(self.room.path("check_topip"));
         command.args(["--input".as_ref(), listing.as_os_str()]);
         command.args(["--inbound", "--rule", "lognormal"]);
+        // As Nagios does: what is nagios's, nobody else takes for his own.
+        let nagios = fs::metadata(self.room.path(".")).unwrap();
+        command.uid(nagios.uid()).gid(nagios.gid());
         run(command.env("MP_STATE_PATH", self.room.path("ours")).current_dir(Path::new("/")))
     }
 }
