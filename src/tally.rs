@@ -2,7 +2,7 @@
 //!
 //! Nothing is hashed. Whoever holds one IPv6 /64 chooses among 2^64 addresses,
 //! and could choose those that collide. Keys are collected, sorted, and merged
-//! into [`runs`] instead; memory grows with the distinct (address, local port,
+//! into `runs` instead; memory grows with the distinct (address, local port,
 //! state) that were seen, not with the connections, and what was seen of each
 //! address comes out exact.
 use std::{

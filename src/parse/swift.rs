@@ -5,7 +5,7 @@
 //! last, eight bytes at a time where they allow it; and as it most often begins as
 //! the one before it does, up to the port of this host, that much is compared and
 //! not read again. What comes of it is what the careful readers of
-//! [`ss`](super::ss), [`netstat`](super::netstat) and [`proc_net`](super::proc_net)
+//! [`super::ss`], [`super::netstat`] and [`super::proc_net`]
 //! make of it, or nothing: all that is unusual in any way is left to them, and they
 //! alone say what is wrong with a row.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
