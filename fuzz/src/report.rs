@@ -131,7 +131,9 @@ fn made(dice: &mut Dice<'_>) -> Report {
 fn name(text: &str) -> String {
     let name: String =
         text.chars().filter(|&it| it.is_alphanumeric() || "-._:%".contains(it)).collect();
-    if name.is_empty() { "web1".to_owned() } else { name }
+    // What begins with a hyphen is an option to somebody.
+    let name = name.trim_start_matches('-');
+    if name.is_empty() { "web1".to_owned() } else { name.to_owned() }
 }
 
 fn connection(dice: &mut Dice<'_>) -> Connection {
@@ -317,7 +319,9 @@ fn head(_: &Letter) {}
 fn log(dice: &mut Dice<'_>, report: &Report) {
     let when = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
     let servers: Vec<_> = (0..dice.number() % 3).map(|_| dice.text()).collect();
-    let servers: Vec<_> = servers.into_iter().filter(|name| !name.is_empty()).collect();
+    // What begins with a hyphen is an option, and no server is called that.
+    let servers = servers.iter().map(|name| name.trim_start_matches('-').to_owned());
+    let servers: Vec<_> = servers.filter(|name| !name.is_empty()).collect();
     for peer in report.views.iter().filter_map(|view| view.sample.top.first()) {
         let alert = Alert::new(when, peer, &servers, (28.1, 2));
         for format in [Format::Classic, Format::Rfc3339, Format::Json] {
