@@ -33,8 +33,8 @@ const FLAGS: OFlags = OFlags::RDWR
 /// What a line that lacks its end is given for one. A bare line end would make
 /// a whole line of it, with half an address for somebody to be shut out by.
 const CUT: &str = " [cut off]\n";
-/// How long a log that is missing may take to be there again, where it is
-/// another's to make: logrotate renames the old one first.
+/// How long a log that is missing may take to be there again: logrotate renames
+/// the old one first. One that is made in its place fails that rotation.
 const ROTATION: Duration = Duration::from_millis(200);
 
 /// Why a line cannot be appended.
@@ -177,13 +177,17 @@ impl Spot {
     }
 }
 
-fn open_or_could_make(spot: &Spot) -> Result<Option<File>, Errno> {
+fn open_or_could_make(spot: &Spot, may_wait: bool) -> Result<Option<File>, Errno> {
     match spot.open(FLAGS) {
         Err(Errno::NOENT) => {}
         opened => return opened.map(Some),
     }
     let to_make = Access::WRITE_OK | Access::EXEC_OK;
-    accessat(&spot.folder, ".", to_make, AtFlags::empty()).map(|()| None)
+    match accessat(&spot.folder, ".", to_make, AtFlags::empty()) {
+        // It is another's to make, who may be about to.
+        Err(Errno::ACCESS) if may_wait => Err(Errno::NOENT),
+        answer => answer.map(|()| None),
+    }
 }
 
 /// One `write`, again only where a signal came before it began.
@@ -242,21 +246,21 @@ fn open(spot: &Spot, deadline: Instant) -> Result<File, LogFileError> {
     regular(attempt(spot, deadline, open_or_make)?, spot)
 }
 
-/// Opens the log by `how`, again where it is being rotated.
+/// Opens the log by `how`, which is told whether it is waited for one that is
+/// missing: again where it is being rotated.
 fn attempt<T>(
     spot: &Spot,
     deadline: Instant,
-    how: impl Fn(&Spot) -> Result<T, Errno>,
+    how: impl Fn(&Spot, bool) -> Result<T, Errno>,
 ) -> Result<T, LogFileError> {
     let path = &spot.path;
     let failed = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
     let not_a_file = |what| LogFileError::NotAFile { path: path.to_owned(), what };
     let until = deadline.min(Instant::now() + ROTATION);
     loop {
-        match how(spot) {
-            Err(Errno::ACCESS) if is_missing(spot) && Instant::now() < until => {
-                thread::sleep(Duration::from_millis(1));
-            }
+        let may_wait = Instant::now() < until;
+        match how(spot, may_wait) {
+            Err(Errno::NOENT) if may_wait => thread::sleep(Duration::from_millis(1)),
             // The system's words for these are "too many levels" and "no such
             // device".
             Err(Errno::LOOP) => return Err(not_a_file("a symbolic link")),
@@ -287,14 +291,9 @@ fn regular(file: File, spot: &Spot) -> Result<File, LogFileError> {
     Err(LogFileError::Untrusted { path: path.clone(), problem })
 }
 
-fn is_missing(spot: &Spot) -> bool {
-    let there = statat(&spot.folder, &spot.name, AtFlags::SYMLINK_NOFOLLOW);
-    matches!(there, Err(Errno::NOENT))
-}
-
-fn open_or_make(spot: &Spot) -> Result<File, Errno> {
+fn open_or_make(spot: &Spot, may_wait: bool) -> Result<File, Errno> {
     match spot.open(FLAGS) {
-        Err(Errno::NOENT) => {}
+        Err(Errno::NOENT) if !may_wait => {}
         opened => return opened,
     }
     match spot.open(FLAGS | OFlags::CREATE | OFlags::EXCL) {

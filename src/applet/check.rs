@@ -72,12 +72,11 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
         exit_code: report.status().exit_code(),
         until: None,
     };
+    let is_in_time = |length| length <= A_PIPE || in_time::is_left_for(length, timeout, invocation);
     let answer = match in_time::told(sample, asked, invocation, tell) {
+        Ok(answer) if is_in_time(answer.output.len()) => answer,
         // There is no time left to give the whole of it, and a part is no answer.
-        Ok(answer) if answer.output.len() > A_PIPE && in_time::is_over(timeout, invocation) => {
-            failed(&in_time::too_long(timeout), timeout.status, form)
-        }
-        Ok(answer) => answer,
+        Ok(_) => failed(&in_time::too_long(timeout), timeout.status, form),
         Err(failure) => {
             let status = if failure.is_late { timeout.status } else { Status::Unknown };
             failed(&failure, status, form)

@@ -26,6 +26,9 @@ use super::{
 /// How long a run that is about to write its state file may take beyond its
 /// time, or when it is told to end, so that it leaves nothing half done.
 const GRACE: Duration = Duration::from_millis(300);
+/// How long it may take to read as much of an answer, where the machine has
+/// other things to do.
+const A_MEBIBYTE: Duration = Duration::from_millis(20);
 
 /// Until when the answer has to be out.
 pub(super) fn until(timeout: Timeout, invocation: &Invocation) -> Instant {
@@ -106,9 +109,10 @@ fn start(worker: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     })
 }
 
-/// Whether the time is up.
-pub(super) fn is_over(timeout: Timeout, invocation: &Invocation) -> bool {
-    invocation.started.elapsed() > timeout.after
+/// Whether there is time left for who reads an answer to take so many bytes of it.
+pub(super) fn is_left_for(n_bytes: usize, timeout: Timeout, invocation: &Invocation) -> bool {
+    let reading = A_MEBIBYTE * u32::try_from(n_bytes >> 20).unwrap_or(u32::MAX);
+    invocation.started.elapsed() + reading <= timeout.after
 }
 
 /// Why there is no answer where there was one, too long to be given in time.
