@@ -14,20 +14,26 @@ fn broken_algorithms_are_refused() {
     if !is_possible() {
         return;
     }
-    for options in [
-        "Ciphers 3des-cbc",
-        "Ciphers aes128-cbc,aes256-cbc",
-        "Ciphers aes128-ctr\nMACs hmac-md5,hmac-md5-96",
-        "Ciphers aes128-ctr\nMACs hmac-sha1",
-        "KexAlgorithms diffie-hellman-group1-sha1",
-        "KexAlgorithms diffie-hellman-group14-sha1",
+    const NO_CIPHER: &[&str] = &["there is no cipher that both sides know"];
+    const NO_MAC: &[&str] = &["there is no MAC that both sides know"];
+    // The server may find that out first, and says nothing.
+    const NO_KEY_EXCHANGE: &[&str] = &[
+        "there is no key exchange or host key that both sides know",
+        "it closed the connection, maybe for want of a key exchange that both sides know",
+    ];
+    for (options, told) in [
+        ("Ciphers 3des-cbc", NO_CIPHER),
+        ("Ciphers aes128-cbc,aes256-cbc", NO_CIPHER),
+        ("Ciphers aes128-ctr\nMACs hmac-md5,hmac-md5-96", NO_MAC),
+        ("Ciphers aes128-ctr\nMACs hmac-sha1", NO_MAC),
+        ("KexAlgorithms diffie-hellman-group1-sha1", NO_KEY_EXCHANGE),
+        ("KexAlgorithms diffie-hellman-group14-sha1", NO_KEY_EXCHANGE),
     ] {
         let world = World::new("/bin/sh", options);
         let ran = world.check_by_key(&[]);
-        // Who finds that out first closes the connection.
-        let told = ["there is no algorithm that both sides know", "it closed the connection"]
-            .map(|why| format!("3 TOPIP UNKNOWN - cannot talk SSH with 127.0.0.1: {why}"));
-        assert!(told.contains(&ran.answer()), "{options}: {}", ran.stdout);
+        let answer = ran.answer();
+        let why = answer.strip_prefix("3 TOPIP UNKNOWN - cannot talk SSH with 127.0.0.1: ");
+        assert!(why.is_some_and(|why| told.contains(&why)), "{options}: {answer}");
     }
     // The least that is taken.
     let world = World::new("/bin/sh", "Ciphers aes128-ctr\nMACs hmac-sha2-256");

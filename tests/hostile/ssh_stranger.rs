@@ -244,9 +244,17 @@ fn one_whose_packets_lie() {
 /// What is told of it is not what is told of one that goes away.
 #[test]
 fn one_that_knows_other_algorithms() {
-    let offer = after_banner(&offer(["x"; 10]));
-    unknown("there is no algorithm that both sides know", saying(offer));
-    unknown("it closed the connection", leaving(BANNER.to_vec()));
+    let knowing = |lists| after_banner(&offer(lists));
+    let none = "there is no key exchange or host key that both sides know";
+    unknown(none, saying(knowing(["x"; 10])));
+    unknown("it closed the connection, maybe for want of a", leaving(BANNER.to_vec()));
+    for (lists, what) in [(2..4, "cipher"), (4..6, "MAC")] {
+        let mut lacking = USUAL;
+        lacking[lists].fill("x");
+        let told = format!("there is no {what} that both sides know");
+        unknown(&told, saying(knowing(lacking)));
+        unknown(&told, leaving(knowing(lacking)));
+    }
 }
 
 /// The words of a stranger are not on the screen before anybody has logged in.

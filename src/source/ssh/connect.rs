@@ -112,29 +112,49 @@ fn handshake(
     known: &host_key::KnownKeys,
     clock: &Clock,
 ) -> Result<Session, SshError> {
-    let failed = |error: ssh2::Error| {
-        // libssh2 has the same numbers for two sides that agree on nothing, and
-        // for one that goes away before they do.
-        let problem = match error.code() {
-            ErrorCode::Session(-5 | -8) if is_gone(socket) => "it closed the connection".to_owned(),
-            _ => problem(&error),
-        };
-        SshError::Handshake { host: server.host.clone(), problem }
-    };
-    let mut session = Session::new().map_err(failed)?;
+    let failed = |problem: String| SshError::Handshake { host: server.host.clone(), problem };
+    let unable = |error: ssh2::Error| failed(problem(&error));
+    let mut session = Session::new().map_err(unable)?;
     for (method, names) in [
         (MethodType::CryptCs, CIPHERS),
         (MethodType::CryptSc, CIPHERS),
         (MethodType::MacCs, MACS),
         (MethodType::MacSc, MACS),
     ] {
-        session.method_pref(method, names).map_err(failed)?;
+        session.method_pref(method, names).map_err(unable)?;
     }
-    session.method_pref(MethodType::HostKey, &known.preference()).map_err(failed)?;
+    session.method_pref(MethodType::HostKey, &known.preference()).map_err(unable)?;
     session.set_tcp_stream(stream);
     clock.bound(&session);
-    session.handshake().map_err(failed)?;
-    Ok(session)
+    match session.handshake() {
+        Ok(()) => Ok(session),
+        Err(error) => Err(failed(disagreement(&session, socket, &error))),
+    }
+}
+
+/// Why two sides have not agreed on keys. libssh2 has the same numbers for two
+/// that know nothing in common, and for one that goes away before they do; but it
+/// tells what was agreed on, in the order in which that is done (RFC 4253, 7.1).
+fn disagreement(session: &Session, socket: &TcpStream, error: &ssh2::Error) -> String {
+    let lacks =
+        |methods: [MethodType; 2]| methods.map(|it| session.methods(it).is_none()) != [false; 2];
+    let is_started = !lacks([MethodType::Kex, MethodType::HostKey]);
+    let why = match error.code() {
+        ErrorCode::Session(-5)
+            if is_started && lacks([MethodType::CryptCs, MethodType::CryptSc]) =>
+        {
+            "there is no cipher that both sides know"
+        }
+        ErrorCode::Session(-5) if is_started && lacks([MethodType::MacCs, MethodType::MacSc]) => {
+            "there is no MAC that both sides know"
+        }
+        ErrorCode::Session(-5) if !is_started && session.banner().is_some() && is_gone(socket) => {
+            "it closed the connection, maybe for want of a key exchange that both sides know"
+        }
+        ErrorCode::Session(-5 | -8) if is_gone(socket) => "it closed the connection",
+        _ => return problem(error),
+    };
+    why.to_owned()
 }
 
 /// Whether the other end is gone: it has closed, and all that it said before is

@@ -4,7 +4,7 @@
 /// for (libssh2.h).
 pub(super) fn problem(error: &ssh2::Error) -> String {
     let known = match error.code() {
-        ssh2::ErrorCode::Session(-5) => "there is no algorithm that both sides know",
+        ssh2::ErrorCode::Session(-5) => "there is no key exchange or host key that both sides know",
         ssh2::ErrorCode::Session(-8) => "the key exchange came to nothing",
         ssh2::ErrorCode::Session(-9) => "it gave no answer in time",
         ssh2::ErrorCode::Session(-13) => "it closed the connection",
