@@ -37,6 +37,7 @@ mod newlines;
 mod parts;
 mod plot;
 mod report;
+mod rows;
 
 fn main() -> ExitCode {
     // cargo bench adds --bench.
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             hold::hold(way, &ends::Ends { n: n.parse().unwrap(), per_address, range });
         }
         ["newlines", file] => newlines::count(file),
+        ["rows", file] => rows::parse(file),
         ["nothing"] => {}
         ["guarded", ref words @ ..] => return guard::guarded(|| parts::measure(words)),
         _ => return guard::guard(&words),

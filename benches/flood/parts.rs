@@ -138,6 +138,7 @@ fn listings(n: usize, runs: usize, namespaces: &Namespaces) {
                 "check_topip --input",
                 &[CHECK, "--state-file", "state", "--input", file],
             ),
+            this("to rows alone", &["rows", file]),
             this("newlines", &["newlines", file]),
             Contestant::new("awk '{print $5}'", &["awk", "{print $5}", file]),
         ];

@@ -130,13 +130,13 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
     /// is to be looked at closely; gives how many, and how long they are.
     fn ordinary(&mut self, text: &[u8]) -> (u64, usize) {
         let Some(form) = self.form() else { return (0, 0) };
-        let (mut swift, mut rest, mut n_rows) = (Swift::new(form), text, 0);
-        while let Some((connection, length)) = swift.row(rest) {
+        let (n_rows, length) = Swift::new(form).rows(text, |connection| {
             self.connection(connection, form.dialect());
-            rest = &rest[length..];
-            n_rows += 1;
+        });
+        if n_rows > 0 {
+            self.note_dialect(form.dialect());
         }
-        (n_rows, text.len() - rest.len())
+        (n_rows, length)
     }
 
     fn form(&self) -> Option<Form> {
@@ -290,6 +290,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         match (row, dialect) {
             (Row::Connection(connection), Some(dialect)) => {
                 let counts = self.connection(connection, dialect);
+                self.note_dialect(dialect);
                 if counts && connection.peer_cut.is_some() {
                     self.suspects.n += 1;
                     self.suspects.first.get_or_insert(number);
@@ -319,7 +320,6 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         if counts && dialect == Dialect::ProcNet && self.byte_order.is_none() {
             self.reading.assumed = Some(ByteOrder::NATIVE);
         }
-        self.note_dialect(dialect);
         counts
     }
 

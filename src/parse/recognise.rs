@@ -2,7 +2,7 @@
 //!
 //! Headings are translated, and columns come and go, so as little as possible
 //! is asked of them. Rows are asked where headings were left out.
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
@@ -23,36 +23,52 @@ pub(super) enum Table {
     Elsewhere,
 }
 
+/// A regular expression, compiled when a line is first held against it.
+struct Pattern {
+    text: &'static str,
+    compiled: OnceLock<Regex>,
+}
+
+impl Pattern {
+    const fn new(text: &'static str) -> Self {
+        Self { text, compiled: OnceLock::new() }
+    }
+
+    fn is_match(&self, line: &[u8]) -> bool {
+        let compile = || Regex::new(self.text).expect("the pattern is a literal");
+        self.compiled.get_or_init(compile).is_match(line)
+    }
+}
+
 /// The table that `line` is the heading of.
 pub(super) fn heading(line: &[u8]) -> Option<Table> {
     // In this order: Windows and net-tools put "Proto" before the Unix sockets
     // too, whose columns say what they are.
-    static HEADINGS: LazyLock<[(Regex, Table); 9]> = LazyLock::new(|| {
-        [
-            // /proc/net/udp and raw have the columns of tcp, and one more.
-            (r"(?-u)^\s*sl\s+local_address\s.*\sdrops\s*$", Table::Elsewhere),
-            (r"(?-u)^\s*sl\s+local_address\s", Table::ProcNet),
-            (r"(?-u)Local Address:Port\s+Peer Address:Port", Table::Ss),
-            (
-                r"(?-u)^TCP(: IPv[46])?\s*$|\bSwind\s+Send-Q\s+Rwind\s+Recv-Q\s+State\b",
-                Table::Solaris,
-            ),
-            (r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$", Table::Elsewhere),
-            (r"(?-u)^\s*Proto\s", Table::Protocol),
-            // In the languages of net-tools, which all write UNIX so.
-            (
-                r"(?-u)^(Active|Aktiv|Aktiiv|Sockets|Domain sockets|\xE7\xA8\xBC).*UNIX",
-                Table::Elsewhere,
-            ),
-            (
+    static HEADINGS: [(Pattern, Table); 9] = [
+        // /proc/net/udp and raw have the columns of tcp, and one more.
+        (Pattern::new(r"(?-u)^\s*sl\s+local_address\s.*\sdrops\s*$"), Table::Elsewhere),
+        (Pattern::new(r"(?-u)^\s*sl\s+local_address\s"), Table::ProcNet),
+        (Pattern::new(r"(?-u)Local Address:Port\s+Peer Address:Port"), Table::Ss),
+        (
+            Pattern::new(r"(?-u)^TCP(: IPv[46])?\s*$|\bSwind\s+Send-Q\s+Rwind\s+Recv-Q\s+State\b"),
+            Table::Solaris,
+        ),
+        (Pattern::new(r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$"), Table::Elsewhere),
+        (Pattern::new(r"(?-u)^\s*Proto\s"), Table::Protocol),
+        // In the languages of net-tools, which all write UNIX so.
+        (
+            Pattern::new(r"(?-u)^(Active|Aktiv|Aktiiv|Sockets|Domain sockets|\xE7\xA8\xBC).*UNIX"),
+            Table::Elsewhere,
+        ),
+        (
+            Pattern::new(
                 r"(?-u)^Active .*(kernel|Multipath|VSock|Bluetooth|SCTP|IPX|AX\.25|X\.25)",
-                Table::Elsewhere,
             ),
-            (r"(?-u)^(Registered kernel|Kernel (IP|IPv6|Interface)\b)", Table::Elsewhere),
-        ]
-        .map(|(pattern, table)| (Regex::new(pattern).expect("the pattern is a literal"), table))
-    });
-    HEADINGS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
+            Table::Elsewhere,
+        ),
+        (Pattern::new(r"(?-u)^(Registered kernel|Kernel (IP|IPv6|Interface)\b)"), Table::Elsewhere),
+    ];
+    HEADINGS.iter().find(|(pattern, _)| pattern.is_match(line)).map(|&(_, table)| table)
 }
 
 /// Whether `line` may be a heading at all: a connection has ports, so that a
@@ -69,9 +85,7 @@ pub(super) fn may_be_heading(line: &[u8]) -> bool {
 /// Whether the columns of a heading are those of connections. In a language that
 /// translates them, they follow their title, and need not be asked.
 pub(super) fn has_addresses(line: &[u8]) -> bool {
-    static ADDRESSES: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?-u)\bLocal Address\s+Foreign Address\b").expect("a literal")
-    });
+    static ADDRESSES: Pattern = Pattern::new(r"(?-u)\bLocal Address\s+Foreign Address\b");
     ADDRESSES.is_match(line)
 }
 
@@ -86,28 +100,29 @@ pub(super) fn begins_row(line: &[u8]) -> bool {
 
 /// The table that `line` is a row of, where no heading was there to tell.
 pub(super) fn row(line: &[u8]) -> Option<Table> {
-    static ROWS: LazyLock<[(Regex, Table); 5]> = LazyLock::new(|| {
-        [
-            (
-                r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src=",
-                Table::Conntrack,
-            ),
-            (r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} ", Table::ProcNet),
-            // The word after the addresses tells netstat from ss with a Netid.
-            (
+    static ROWS: [(Pattern, Table); 5] = [
+        (
+            Pattern::new(r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src="),
+            Table::Conntrack,
+        ),
+        (Pattern::new(r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} "), Table::ProcNet),
+        // The word after the addresses tells netstat from ss with a Netid.
+        (
+            Pattern::new(
                 r"(?-u)^(\s*TCP\s+\S+:|(tcp[0-9]*\s+[0-9]+\s+[0-9]+\s+\S+\s+\S+\s+[^\s:(]+(\s|$)))",
-                Table::Protocol,
             ),
-            (
+            Table::Protocol,
+        ),
+        (
+            Pattern::new(
                 r"(?-u)^(tcp\s+)?([A-Z][A-Z0-9-]+\s+)?[0-9]+\s+[0-9]+\s+\S+:\S+\s+\S+:\S+(\s|$)",
-                Table::Ss,
             ),
-            (r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]", Table::Solaris),
-        ]
-        .map(|(pattern, table)| (Regex::new(pattern).expect("the pattern is a literal"), table))
-    });
+            Table::Ss,
+        ),
+        (Pattern::new(r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]"), Table::Solaris),
+    ];
     let line = line.trim_ascii_start();
-    ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
+    ROWS.iter().find(|(pattern, _)| pattern.is_match(line)).map(|&(_, table)| table)
 }
 
 #[cfg(test)]

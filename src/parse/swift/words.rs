@@ -87,9 +87,19 @@ impl<'a> Words<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    fn four(&self, at: usize) -> Option<u32> {
+        // Said like this, it is asked for once.
+        if at > Self::LENGTH - 4 {
+            return None;
+        }
+        Some(u32::from_le_bytes(*self.bytes[at..].first_chunk()?))
+    }
+
     fn eight(&self) -> Option<u64> {
-        let bytes = self.bytes.get(self.at..)?.first_chunk()?;
-        Some(u64::from_le_bytes(*bytes))
+        if self.at > Self::LENGTH - 8 {
+            return None;
+        }
+        Some(u64::from_le_bytes(*self.bytes[self.at..].first_chunk()?))
     }
 
     /// One blank or more.
@@ -113,15 +123,16 @@ impl<'a> Words<'a> {
 
     /// Up to seven digits, of which nobody asks what they say.
     pub(super) fn number(&mut self) -> Option<()> {
-        let n_digits = (non_digits(self.eight()?) | 1 << 63).trailing_zeros() as usize / 8;
-        self.at += n_digits;
+        let n_digits = n_digits(self.eight()?);
+        self.at += n_digits as usize;
         (1..=7).contains(&n_digits).then_some(())
     }
 
     /// Up to five digits.
+    #[inline]
     pub(super) fn port(&mut self) -> Option<u16> {
         let eight = self.eight()?;
-        let n_digits = (non_digits(eight) | 1 << 63).trailing_zeros() / 8;
+        let n_digits = n_digits(eight);
         if !(1..=5).contains(&n_digits) {
             return None;
         }
@@ -130,35 +141,33 @@ impl<'a> Words<'a> {
     }
 
     /// What the standard library takes, without a branch for a digit.
+    #[inline]
     pub(super) fn ipv4(&mut self) -> Option<Ipv4Addr> {
         let text: &[u8; 16] = self.bytes.get(self.at..)?.first_chunk()?;
         let (low, high) = (text.first_chunk()?, text.last_chunk()?);
+        // Where octets end, at once: of one after the other, each waits for the one
+        // before, and the next word for all of them.
         let mut ends = side_by_side(non_digits(u64::from_le_bytes(*low)))
             | side_by_side(non_digits(u64::from_le_bytes(*high))) << 8;
-        let (mut digits, mut least) = ([0_u64; 4], [0_u64; 4]);
-        let (mut start, mut are_dots) = (0, true);
+        let (mut start, mut address, mut is_wrong) = (0, 0, false);
         for octet in 0..4 {
-            let end = (ends | 1 << 31).trailing_zeros() as usize;
+            let end = (ends | 1 << 31).trailing_zeros();
             ends &= ends.wrapping_sub(1);
-            let length = end.wrapping_sub(start);
-            if length.wrapping_sub(1) >= 3 {
-                return None;
-            }
-            let four: &[u8; 4] = text.get(start..)?.first_chunk()?;
-            digits[octet] =
-                u64::from((u32::from_be_bytes(*four) ^ 0x3030_3030) >> (32 - 8 * length));
-            // Others read 010 as 8.
-            least[octet] = [0, 0, 10, 100][length];
-            are_dots &= octet == 3 || text[end & 15] == b'.';
+            let bits = 8 * end.wrapping_sub(start);
+            let digits = self.four(self.at + start as usize)? ^ 0x3030_3030;
+            is_wrong |= octet < 3 && digits >> (bits & 31) & 0xFF != u32::from(b'.' ^ b'0');
+            let digits = digits.wrapping_shl(32 - (bits & 31));
+            let (least, most) = OCTETS[bits as usize / 8 % 4];
+            is_wrong |= digits.swap_bytes().wrapping_sub(least) > most - least || bits > 24;
+            // A hundred times the first, ten times the second, and the third.
+            address = address << 8 | digits.wrapping_mul(0x64_0A01) >> 24;
             start = end + 1;
         }
-        let (first, second) =
-            (octets(&digits[..2], &least[..2])?, octets(&digits[2..], &least[2..])?);
-        if !are_dots {
+        if is_wrong {
             return None;
         }
-        self.at += start - 1;
-        Some(Ipv4Addr::from_bits(first << 16 | second))
+        self.at += start as usize - 1;
+        Some(Ipv4Addr::from_bits(address))
     }
 
     /// The number that so many hexadecimal digits are, eight at the most.
@@ -172,10 +181,16 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The high bit of each byte that is no decimal digit.
+/// How many decimal digits eight bytes begin with, of which the last is not asked.
+fn n_digits(eight: u64) -> u32 {
+    (non_digits(eight) | 1 << 63).trailing_zeros() / 8
+}
+
+/// The high bit of each byte that is no decimal digit; and, behind one that is no
+/// ASCII, maybe that of a 9, by what is carried.
 fn non_digits(eight: u64) -> u64 {
     let digits = eight ^ ZEROS;
-    (((digits & !HIGH) + ONES * 0x76) | digits) & HIGH
+    (digits.wrapping_add(ONES * 0x76) | digits) & HIGH
 }
 
 /// The high bits of eight bytes.
@@ -183,18 +198,10 @@ fn side_by_side(high: u64) -> u32 {
     ((high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
 }
 
-/// Two octets of an address, of three digits each, as one number.
-fn octets(digits: &[u64], least: &[u64]) -> Option<u32> {
-    const LOW: u64 = 0xFF_0000_00FF;
-    const TOP: u64 = 1 << 63 | 1 << 31;
-    let digits = digits[0] << 32 | digits[1];
-    let numbers = (digits >> 16 & LOW) * 100 + (digits >> 8 & LOW) * 10 + (digits & LOW);
-    let least = least[0] << 32 | least[1];
-    // A bit that is borrowed from where a number is less.
-    let is_enough = ((numbers | TOP) - least) & TOP == TOP;
-    let is_octet = numbers & !LOW == 0;
-    (is_enough & is_octet).then_some((numbers >> 24 | numbers) as u32)
-}
+/// The least and the most that an octet of as many digits is, a byte for each
+/// digit: others read 010 as 8. Of none or four digits, what no such digits are.
+const OCTETS: [(u32, u32); 4] =
+    [(0xFF, 0xFF), (0, 0x09), (0x01_00, 0x09_09), (0x01_00_00, 0x02_05_05)];
 
 /// The number that eight digits are, the first in the lowest byte.
 fn decimal(digits: u64) -> u64 {
