@@ -197,18 +197,16 @@ impl Swift {
     /// Whether a row begins as one of the latest did.
     #[inline]
     fn begins_alike(&mut self, words: &mut Words<'_>) -> bool {
-        for turn in 0..Self::KEPT {
-            let at = (self.latest + turn) % Self::KEPT;
-            let beginning = &self.beginnings[at];
-            if beginning.is_of(words.bytes) {
-                words.at = beginning.length;
-                self.connection.local = beginning.local;
-                self.connection.tcp_state = beginning.tcp_state;
-                self.latest = at;
-                return true;
+        if !self.beginnings[self.latest].is_of(words.bytes) {
+            match self.beginnings.iter().position(|it| it.is_of(words.bytes)) {
+                Some(another) => self.latest = another,
+                None => return false,
             }
         }
-        false
+        let Beginning { length, local, tcp_state, .. } = self.beginnings[self.latest];
+        words.at = length;
+        (self.connection.local, self.connection.tcp_state) = (local, tcp_state);
+        true
     }
 
     fn remember(&mut self, words: &Words<'_>) {
