@@ -136,7 +136,8 @@ impl StateFile {
             file => file.map_err(failed)?,
         };
         trust(&file, self.path())?;
-        let mut bytes = Vec::new();
+        // Most are shorter.
+        let mut bytes = Vec::with_capacity(4096);
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         let state = match self.understand(&bytes)? {
             Ok(state) => state,
@@ -173,12 +174,17 @@ impl StateFile {
         }
         // People edit such files, and write 2 where RON asks for Some(2).
         let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
-        // A later version may have fields of other forms: look at it first.
+        let problem = match options.from_bytes::<State>(bytes) {
+            Ok(state) if state.version <= VERSION => return Ok(Ok(state)),
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        // A later version may have fields of other forms.
         match options.from_bytes::<Peek>(bytes) {
             Ok(Peek { version }) if version > VERSION => {
                 Err(StateFileError::Newer { path: self.path().to_owned(), version })
             }
-            Ok(_) => Ok(options.from_bytes(bytes).map_err(|error| error.to_string())),
+            Ok(_) => Ok(Err(problem)),
             Err(error) => Ok(Err(error.to_string())),
         }
     }
