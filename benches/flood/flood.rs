@@ -108,11 +108,15 @@ impl Namespaces {
 }
 
 /// Lets the next namespace have a table of its own for its sockets, as large as
-/// this one's. A dump walks through all of a table, whomever the sockets are of.
+/// this one's, or of `BUCKETS`. A dump walks through all of a table, whomever the
+/// sockets are of.
 fn own_tables() {
     let folder = "/proc/sys/net/ipv4";
     let set = || {
-        let entries = fs::read_to_string(format!("{folder}/tcp_ehash_entries"))?;
+        let entries = match env::var("BUCKETS") {
+            Ok(entries) => entries,
+            Err(_) => fs::read_to_string(format!("{folder}/tcp_ehash_entries"))?,
+        };
         let entries = entries.trim().trim_start_matches('-');
         fs::write(format!("{folder}/tcp_child_ehash_entries"), entries)
     };

@@ -10,6 +10,7 @@
 //!                                             $CHECK is check_topip, $BENCH this
 //! FLOOD=1000,100000                           how many sockets, by turns
 //! ADDRESSES=2000                              from how many addresses; else from a mixture
+//! BUCKETS=8192                                as large a table as hosts of 1 GiB have
 //! ```
 //!
 //! Everything is in namespaces of its own and ends with them. docs/performance.md
