@@ -154,17 +154,11 @@ fn end<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::row::told;
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        let found = match row(line.as_bytes()) {
-            Ok(Row::Connection(it)) => {
-                format!("{:?} {} {}", it.tcp_state.expect("it tells"), it.local, it.peer)
-            }
-            Ok(_) => "no connection".to_owned(),
-            Err((problem, text)) => format!("{problem}: {}", String::from_utf8_lossy(text)),
-        };
-        assert_eq!(found, expected);
+        assert_eq!(told(row(line.as_bytes())), expected);
     }
 
     #[test]

@@ -31,3 +31,15 @@ pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         Some(&word[..end])
     })
 }
+
+/// A row in words, for tests of its readers.
+#[cfg(test)]
+pub(super) fn told(row: Result<Row, Faulty<'_>>) -> String {
+    match row {
+        Ok(Row::Connection(it)) => {
+            format!("{:?} {} {}", it.tcp_state.expect("it tells"), it.local, it.peer)
+        }
+        Ok(_) => "no connection".to_owned(),
+        Err((problem, text)) => format!("{problem}: {}", String::from_utf8_lossy(text)),
+    }
+}

@@ -117,55 +117,44 @@ fn a_run_that_is_ended_while_it_looks_says_so() {
     });
 }
 
-#[test]
-fn a_run_that_is_ended_while_it_waits_for_the_state_says_so() {
+/// Ends runs that wait for the file `held`, and asks `after` what they leave.
+fn ended_while(doing: &str, held: &str, args: &[&str], after: fn(&Room)) {
     thread::scope(|scope| {
         for program in [CHECK, LOG] {
             for (signal, name) in ENDING {
                 scope.spawn(move || {
                     let room = Room::new();
                     room.write("pipe", flood());
-                    let lock = File::create(room.path("state.lock")).unwrap();
+                    let lock = File::create(room.path(held)).unwrap();
                     lock.set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
                     lock.lock().unwrap();
-                    let mut running = Running::start(&mut looking(&room, program));
-                    until(|| running.has_open(&room.path("state.lock")));
+                    let mut running = Running::start(looking(&room, program).args(args));
+                    until(|| running.has_open(&room.path(held)));
                     running.tell(signal);
                     let ran = running.end();
-                    same(&ran, &complaint(program, "waiting for the state file", name));
+                    same(&ran, &complaint(program, doing, name));
                     kept(program, &room, &ran, AT_ONCE);
-                    assert!(!room.path("state").exists());
+                    after(&room);
                 });
             }
         }
     });
 }
 
+#[test]
+fn a_run_that_is_ended_while_it_waits_for_the_state_says_so() {
+    ended_while("waiting for the state file", "state.lock", &[], |room| {
+        assert!(!room.path("state").exists());
+    });
+}
+
 /// What was seen is on record by then, and the log is as it was.
 #[test]
 fn a_run_that_is_ended_while_it_tells_says_so() {
-    thread::scope(|scope| {
-        for program in [CHECK, LOG] {
-            for (signal, name) in ENDING {
-                scope.spawn(move || {
-                    let room = Room::new();
-                    room.write("pipe", flood());
-                    let log = File::create(room.path("log")).unwrap();
-                    log.lock().unwrap();
-                    let mut command = looking(&room, program);
-                    command.args(["--consecutive", "1", "--log", "log"]);
-                    let mut running = Running::start(&mut command);
-                    until(|| running.has_open(&room.path("log")));
-                    running.tell(signal);
-                    let ran = running.end();
-                    same(&ran, &complaint(program, "telling of an alert", name));
-                    kept(program, &room, &ran, AT_ONCE);
-                    assert_eq!(fs::read_to_string(room.path("log")).unwrap(), "");
-                    let state = fs::read_to_string(room.path("state")).unwrap();
-                    assert!(state.contains("row: 1"), "{state}");
-                });
-            }
-        }
+    ended_while("telling of an alert", "log", &["--consecutive", "1", "--log", "log"], |room| {
+        assert_eq!(fs::read_to_string(room.path("log")).unwrap(), "");
+        let state = fs::read_to_string(room.path("state")).unwrap();
+        assert!(state.contains("row: 1"), "{state}");
     });
 }
 
