@@ -153,12 +153,13 @@ impl<'a> Words<'a> {
         for octet in 0..4 {
             let end = (ends | 1 << 31).trailing_zeros();
             ends &= ends.wrapping_sub(1);
-            let bits = 8 * end.wrapping_sub(start);
+            let length = end.wrapping_sub(start);
+            let bits = 8 * (length & 3);
             let digits = self.four(self.at + start as usize)? ^ 0x3030_3030;
-            is_wrong |= octet < 3 && digits >> (bits & 31) & 0xFF != u32::from(b'.' ^ b'0');
-            let digits = digits.wrapping_shl(32 - (bits & 31));
-            let (least, most) = OCTETS[bits as usize / 8 % 4];
-            is_wrong |= digits.swap_bytes().wrapping_sub(least) > most - least || bits > 24;
+            is_wrong |= octet < 3 && digits >> bits & 0xFF != u32::from(b'.' ^ b'0');
+            let digits = digits.wrapping_shl(32 - bits);
+            let (least, most) = OCTETS[length as usize & 3];
+            is_wrong |= digits.swap_bytes().wrapping_sub(least) > most - least || length > 3;
             // A hundred times the first, ten times the second, and the third.
             address = address << 8 | digits.wrapping_mul(0x64_0A01) >> 24;
             start = end + 1;
