@@ -183,6 +183,9 @@ pub enum Problem {
     /// None of the rows that its listing has.
     #[error("not a row of a socket table")]
     Row,
+    /// A word that there were rows, and there are none.
+    #[error("the rows that it tells of are missing")]
+    MissingRows,
     /// So long that it is none.
     #[error("a line of more than 64 KiB")]
     TooLong,

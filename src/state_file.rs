@@ -174,17 +174,12 @@ impl StateFile {
         }
         // People edit such files, and write 2 where RON asks for Some(2).
         let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
-        let problem = match options.from_bytes::<State>(bytes) {
-            Ok(state) if state.version <= VERSION => return Ok(Ok(state)),
-            Ok(_) => String::new(),
-            Err(error) => error.to_string(),
-        };
-        // A later version may have fields of other forms.
+        // A later version may have fields of other forms: look at it first.
         match options.from_bytes::<Peek>(bytes) {
             Ok(Peek { version }) if version > VERSION => {
                 Err(StateFileError::Newer { path: self.path().to_owned(), version })
             }
-            Ok(_) => Ok(Err(problem)),
+            Ok(_) => Ok(options.from_bytes(bytes).map_err(|error| error.to_string())),
             Err(error) => Ok(Err(error.to_string())),
         }
     }

@@ -10,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 pub mod daemon;
+pub mod faketime;
 pub mod icinga;
 pub mod monitoring;
 pub mod munin;

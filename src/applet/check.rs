@@ -76,7 +76,10 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
     let answer = match in_time::told(sample, asked, invocation, tell) {
         Ok(answer) if is_in_time(answer.output.len()) => answer,
         // There is no time left to give the whole of it, and a part is no answer.
-        Ok(_) => failed(&in_time::too_long(timeout), timeout.status, form),
+        Ok(answer) => {
+            let late = in_time::too_long(answer.output.len(), timeout);
+            failed(&late, timeout.status, form)
+        }
         Err(failure) => {
             let status = if failure.is_late { timeout.status } else { Status::Unknown };
             failed(&failure, status, form)

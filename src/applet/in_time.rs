@@ -116,8 +116,12 @@ pub(super) fn is_left_for(n_bytes: usize, timeout: Timeout, invocation: &Invocat
 }
 
 /// Why there is no answer where there was one, too long to be given in time.
-pub(super) fn too_long(timeout: Timeout) -> Failure {
-    late(timeout.after, Stage::Reporting.doing())
+pub(super) fn too_long(n_bytes: usize, timeout: Timeout) -> Failure {
+    let (size, after) = (n_bytes >> 20, timeout.after.as_secs());
+    let problem =
+        format!("no answer within {after} s: it has {size} MiB, which take too long to give");
+    let more = "Give it more time with --timeout, or ask for less: fewer -v, or --prefix6 64.";
+    Failure { is_late: true, ..Failure::new(&problem, vec![more.to_owned()]) }
 }
 
 fn doing(stage: Stage, input: Option<PathBuf>) -> String {

@@ -80,6 +80,11 @@ pub(super) fn footer(line: &[u8]) -> Option<usize> {
     memchr::memmem::find(line, b"conntrack v")
 }
 
+/// Whether a footer says that there were flows.
+pub(super) fn tells_of_flows(footer: &[u8]) -> bool {
+    !footer.ends_with(b": 0 flow entries have been shown.")
+}
+
 /// Whether `line` is of what the tool prints in place of a listing.
 pub(super) fn unfit(line: &[u8]) -> Option<Unfit> {
     if line.starts_with(b"<conntrack>") || line.starts_with(b"<flow") {

@@ -39,6 +39,7 @@ pub(super) fn read(
         suspects: Suspects::default(),
         first: None,
         head: Vec::new(),
+        footer: None,
         unfit: None,
         reading: Reading::default(),
     };
@@ -59,6 +60,9 @@ pub(super) fn read(
             Some(Line::Whole([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
                 listing.line(number, line.trim_ascii_end());
             }
+            Some(Line::Unended([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
+                listing.unended(number, line.trim_ascii_end());
+            }
             Some(Line::TooLong(line)) => listing.too_long(number, line),
             Some(Line::Whole(line)) => {
                 listing.line(number, line.trim_ascii_end());
@@ -70,17 +74,22 @@ pub(super) fn read(
         }
         match listing.wants_rows.take() {
             None => {}
-            Some(None) => listing.find_byte_order(lines.ahead().map_err(unreadable)?),
+            Some(None) => {
+                let ahead = lines.ahead().map_err(unreadable)?;
+                listing.byte_order = proc_net::byte_order_ahead(ahead);
+            }
             // The row that showed the table is one of those that are asked.
             Some(Some(row)) => {
                 let ahead = lines.ahead().map_err(unreadable)?;
-                listing.find_byte_order(&[&row[..], b"\n", ahead].concat());
+                let text = [&row[..], b"\n", ahead].concat();
+                listing.byte_order = proc_net::byte_order_ahead(&text);
                 listing.line(number, &row);
             }
         }
     }
     let head = std::mem::take(&mut listing.head);
     listing.give_up_head(lines.number, &head);
+    listing.give_up_footer();
     listing.end_table();
     match (listing.found_one, listing.first) {
         (true, _) => Ok(listing.reading),
@@ -109,6 +118,8 @@ struct Listing<'c, C> {
     first: Option<String>,
     /// The beginning of a row, which something else came into.
     head: Vec<u8>,
+    /// The first line that says that there were flows.
+    footer: Option<(u64, Vec<u8>)>,
     /// What it is in place of a listing.
     unfit: Option<Unfit>,
     reading: Reading,
@@ -159,6 +170,9 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             if let Some(at) = conntrack::footer(line) {
                 self.begin(Table::Conntrack);
                 self.note_dialect(Dialect::Conntrack);
+                if self.footer.is_none() && conntrack::tells_of_flows(line) {
+                    self.footer = Some((number, line[at..].to_vec()));
+                }
                 let before = std::mem::replace(&mut self.head, line[..at].to_vec());
                 self.give_up_head(number, &before);
                 return true;
@@ -184,7 +198,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
                     return true;
                 }
                 // "Active Internet connections", in any language that has one.
-                None if self.table == Some(Table::Elsewhere) && names_internet(line) => {
+                None if self.table == Some(Table::Elsewhere) && recognise::names_internet(line) => {
                     self.table = None;
                 }
                 // Underlines, names of programs.
@@ -214,7 +228,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         let is_known = line.starts_with(b"Activ")
             || line.starts_with(b"Aktiv")
             || line.starts_with(b"Some tcp sockets")
-            || names_internet(line);
+            || recognise::names_internet(line);
         is_within && line[0].is_ascii_alphabetic() && !is_known
     }
 
@@ -274,7 +288,9 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
             Table::Conntrack => (conntrack::row(line)?, Some(Dialect::Conntrack)),
             Table::ProcNet => (proc_net::row(line, self.order())?, Some(Dialect::ProcNet)),
-            Table::Protocol if is_windows(line) => (windows::row(line)?, Some(Dialect::Windows)),
+            Table::Protocol if recognise::is_windows(line) => {
+                (windows::row(line)?, Some(Dialect::Windows))
+            }
             Table::Protocol => {
                 let (row, dialect) = self.columns.row(line)?;
                 (row, Some(dialect))
@@ -337,6 +353,16 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         }
     }
 
+    /// What says that there were flows, where the listing went elsewhere.
+    fn give_up_footer(&mut self) {
+        let Reading { rows, other, unreadable, .. } = self.reading;
+        if let Some((number, footer)) = self.footer.take()
+            && rows + other + unreadable == 0
+        {
+            self.give_up(number, (Problem::MissingRows, &footer));
+        }
+    }
+
     fn too_long(&mut self, number: u64, line: &[u8]) {
         self.note_first(line);
         if self.table.is_some() {
@@ -371,27 +397,4 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             self.reading.first_cut = self.reading.first_cut.or(suspects.first);
         }
     }
-
-    /// Finds the byte order in the rows that come next, where it was not told.
-    /// Those of `tcp` may leave it open, and those of `tcp6` behind them tell.
-    fn find_byte_order(&mut self, text: &[u8]) {
-        self.byte_order = proc_net::byte_order(text).or_else(|| {
-            let heading = memchr::memmem::find(text, b"sl  local_address")?;
-            let rows = &text[heading..];
-            let begin = memchr::memchr(b'\n', rows)? + 1;
-            proc_net::byte_order(&rows[begin..])
-        });
-    }
-}
-
-fn names_internet(line: &[u8]) -> bool {
-    ["nternet", "インターネット"]
-        .into_iter()
-        .any(|word| line.windows(word.len()).any(|it| it == word.as_bytes()))
-}
-
-/// Windows alone writes its protocols in capitals.
-fn is_windows(line: &[u8]) -> bool {
-    let word = line.trim_ascii_start();
-    word.starts_with(b"TCP") || word.starts_with(b"UDP")
 }

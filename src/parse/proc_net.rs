@@ -98,10 +98,21 @@ pub(super) const VALUES: [u8; 256] = {
     values
 };
 
+/// The byte order of what comes next. Rows of `tcp` may leave it open, and those of
+/// `tcp6` behind them tell.
+pub(super) fn byte_order_ahead(text: &[u8]) -> Option<ByteOrder> {
+    byte_order(text).or_else(|| {
+        let heading = memchr::memmem::find(text, b"sl  local_address")?;
+        let rows = &text[heading..];
+        let begin = memchr::memchr(b'\n', rows)? + 1;
+        byte_order(&rows[begin..])
+    })
+}
+
 /// The byte order of the machine that wrote the rows that a text begins with,
 /// where they show it: read in the wrong order, a machine's own addresses are
 /// none that it can have. Peers are not asked: they choose theirs.
-pub(super) fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
+fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
     let score = |byte_order| -> i64 {
         let own: BTreeSet<_> = rows
             .split(|&byte| byte == b'\n')

@@ -125,6 +125,19 @@ pub(super) fn row(line: &[u8]) -> Option<Table> {
     ROWS.iter().find(|(pattern, _)| pattern.is_match(line)).map(|&(_, table)| table)
 }
 
+/// Whether a title is that of connections, in any language.
+pub(super) fn names_internet(line: &[u8]) -> bool {
+    ["nternet", "インターネット"]
+        .into_iter()
+        .any(|word| line.windows(word.len()).any(|it| it == word.as_bytes()))
+}
+
+/// Windows alone writes its protocols in capitals.
+pub(super) fn is_windows(line: &[u8]) -> bool {
+    let word = line.trim_ascii_start();
+    word.starts_with(b"TCP") || word.starts_with(b"UDP")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

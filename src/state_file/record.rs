@@ -13,7 +13,7 @@ use super::VERSION;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct State {
-    pub(super) version: u32,
+    version: u32,
     program: String,
     when: u64,
     pub(super) servers: Vec<String>,

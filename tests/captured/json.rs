@@ -134,7 +134,7 @@ fn a_long_answer_is_whole_or_none() {
             Some(views) => assert_eq!(views[0]["top"].as_array().unwrap().len(), 400_000),
             None => {
                 let message = object["message"].as_str().unwrap();
-                assert!(message.starts_with("no answer within 1 s, while "), "{message}");
+                assert!(message.starts_with("no answer within 1 s"), "{message}");
                 assert_eq!((seconds, ran.code), (1, Some(2)));
                 // To tell all of it takes many times that.
                 assert!(ran.took.as_millis() < 2500, "{:?}", ran.took);

@@ -176,6 +176,9 @@ fn a_damaged_state_is_kept_aside_and_counts_as_none() {
         ("(version: 1, when: -5)", "1:"),
         ("(version: 1, maxip: Some(\"web1|x\"))", "1:"),
         ("hello", "1:1"),
+        ("()", "1:2"),
+        ("(when: 5, servers: [\"local\"])", "1:"),
+        (&whole.replace("version: 1, ", ""), "1:"),
     ] {
         let room = Room::new();
         room.write("state", damaged);

@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::support::{CHECK, Ran, Room, crowd, skip};
+use crate::support::{CHECK, Ran, Room, crowd, faketime, skip};
 
 use super::promise::{Running, kept};
 
@@ -20,6 +20,7 @@ fn library() -> Option<String> {
     if library.is_none() {
         skip("faketime");
     }
+    faketime::clear();
     library.map(|library| library.to_str().unwrap().to_owned())
 }
 

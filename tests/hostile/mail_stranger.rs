@@ -13,6 +13,7 @@ use super::answer::{is_clean, is_in_time};
 use crate::support::{
     Ran, Room, crowd,
     daemon::{do_run, server, stall},
+    faketime,
     postfix::{PASSWORD, Postfix},
     run, skip,
 };
@@ -184,6 +185,7 @@ fn one_whose_certificate_has_expired() {
         args.extend(["-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
         args.extend(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
         args.extend(["-keyout", &key, "-out", &certificate]);
+        faketime::clear();
         do_run("faketime", &args);
         let Postfix { offering, submission, wrapped, .. } = postfix;
         for (url, port) in [

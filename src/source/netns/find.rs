@@ -1,6 +1,7 @@
 //! Which network namespaces there are of those that are asked for.
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    ffi::OsString,
     fs, io,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
@@ -102,14 +103,17 @@ impl Search {
             Err(error) => return self.finding.errors.push(error),
         };
         for name in names {
-            match id(&Path::new(NAMED).join(&name)) {
-                Ok(_) => self.one(&Netns::Name(name)),
+            let path = Path::new(NAMED).join(&name);
+            let text = || name.to_string_lossy().into_owned();
+            match (id(&path), name.to_str()) {
+                (Ok(_), Some(name)) => self.one(&Netns::Name(name.to_owned())),
+                (Ok(_), None) => self.one(&Netns::Path(path)),
                 // A file that is there for a namespace that is not, or a link
                 // to a process that is over.
-                Err(NetnsError::Another { .. } | NetnsError::Missing { .. }) => {
-                    self.finding.left_over.push(name);
+                (Err(NetnsError::Another { .. } | NetnsError::Missing { .. }), _) => {
+                    self.finding.left_over.push(text());
                 }
-                Err(error) => self.finding.errors.push(error),
+                (Err(error), _) => self.finding.errors.push(error),
             }
         }
     }
@@ -162,7 +166,7 @@ impl Search {
 }
 
 /// The names in a folder, in order; none where there is no folder.
-pub(super) fn names(folder: &Path) -> Result<Vec<String>, NetnsError> {
+pub(super) fn names(folder: &Path) -> Result<Vec<OsString>, NetnsError> {
     let failed = |error: io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         NetnsError::open(folder, errno)
@@ -172,7 +176,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, NetnsError> {
         entries => entries.map_err(failed)?,
     };
     let name = |entry: io::Result<fs::DirEntry>| match entry {
-        Ok(entry) => Ok(entry.file_name().to_string_lossy().into_owned()),
+        Ok(entry) => Ok(entry.file_name()),
         Err(error) => Err(failed(error)),
     };
     let mut names: Vec<_> = entries.map(name).collect::<Result<_, _>>()?;
@@ -184,7 +188,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, NetnsError> {
 /// was begun with.
 pub(super) fn pids() -> Result<Vec<u32>, NetnsError> {
     let mut pids: Vec<u32> =
-        names(Path::new("/proc"))?.iter().filter_map(|name| name.parse().ok()).collect();
+        names(Path::new("/proc"))?.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     Ok(pids)
 }

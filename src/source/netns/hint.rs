@@ -6,6 +6,7 @@
 //! numbers that differ from namespace to namespace.
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::Path,
     time::Instant,
 };
@@ -78,8 +79,9 @@ fn has_names() -> bool {
     [super::NAMED, "/run/docker/netns"].iter().any(|folder| {
         // A folder that is not for this user tells nothing.
         let names = names(Path::new(folder)).unwrap_or_else(|_| Vec::new());
-        let other =
-            |name: &String| id(&Path::new(folder).join(name)).is_ok_and(|(_, id)| Some(id) != own);
+        let other = |name: &OsString| {
+            id(&Path::new(folder).join(name)).is_ok_and(|(_, id)| Some(id) != own)
+        };
         names.iter().any(other)
     })
 }
@@ -92,8 +94,8 @@ fn has_links() -> bool {
     let Ok(names) = names(Path::new(INTERFACES)) else {
         return false;
     };
-    let number = |name: &str, file: &str| -> Option<u32> {
-        read(&format!("{INTERFACES}/{name}/{file}")).ok()?.trim().parse().ok()
+    let number = |name: &OsString, file: &str| -> Option<u32> {
+        read(&format!("{INTERFACES}/{}/{file}", name.to_str()?)).ok()?.trim().parse().ok()
     };
     let here: BTreeSet<_> = names.iter().filter_map(|name| number(name, "ifindex")).collect();
     let mut links = names.iter().filter_map(|name| number(name, "iflink"));
