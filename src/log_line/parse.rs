@@ -92,8 +92,8 @@ impl<Z: TimeZone> Clock<Z> {
     fn local(&self, text: &str) -> Result<DateTime<FixedOffset>, LineError> {
         let form = "%a %b %e %H:%M:%S %Y";
         // A year with a sign or more digits than four would be taken, too.
-        let year = text.rsplit(' ').next().unwrap_or_default();
-        let is_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = |year: &str| year.len() == 4 && year.bytes().all(|it| it.is_ascii_digit());
+        let is_year = text.rsplit(' ').next().is_some_and(is_number);
         let naive = NaiveDateTime::parse_from_str(text, form).ok().filter(|_| is_year);
         let naive = naive.ok_or(LineError::Time)?;
         let is_late = |it| self.last.is_none_or(|last| it + DISORDER >= last);
