@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    chain,
+    error::trouble,
     mail::{MailOrder, mail},
     memory::Memory,
 };
@@ -112,10 +112,6 @@ fn write(Log { sink, format }: &Log, alert: &Alert, until: Instant) -> Result<()
         Sink::Journal => journal::send(&fields(alert, *format), patience())
             .map_err(|error| trouble(&error, error.advice())),
     }
-}
-
-fn trouble(error: &dyn std::error::Error, advice: String) -> Trouble {
-    Trouble { problem: chain(error), advice: Some(advice) }
 }
 
 /// What the journal is told, by field.

@@ -8,7 +8,10 @@ use crate::{
     state_file::{MailTurn, StateFile, StateFileError},
 };
 
-use super::{chain, memory::Memory};
+use super::{
+    error::{chain, trouble},
+    memory::Memory,
+};
 
 /// How long it may take to put on record that a mail went out: what is not on
 /// record is mailed again.
@@ -53,7 +56,7 @@ pub(super) fn mail(order: &MailOrder, memory: &Memory, report: &mut Report) {
 fn mail_in_turn(order: &MailOrder, memory: &Memory, report: &mut Report) {
     let (_turn, mails) = match take_turn(order, memory) {
         Ok(turn) => turn,
-        Err(error) => return report.troubles.push(not_sent(&error, &error.advice())),
+        Err(error) => return report.troubles.push(not_sent(&error, error.advice())),
     };
     let Some(due) = due(order, &mails, report) else {
         report.details.push("Mail: another run has just sent it.".to_owned());
@@ -118,10 +121,11 @@ fn record(
     file.save(records, &loaded.mails)
 }
 
-fn not_sent(error: &dyn std::error::Error, advice: &str) -> Trouble {
+fn not_sent(error: &(dyn std::error::Error + 'static), advice: String) -> Trouble {
+    let Trouble { problem, advice } = trouble(error, advice);
     Trouble {
-        problem: format!("mail not sent: {}", chain(error)),
-        advice: Some(format!("{advice} It is tried again at the next sample.")),
+        problem: format!("mail not sent: {problem}"),
+        advice: advice.map(|advice| format!("{advice} It is tried again at the next sample.")),
     }
 }
 
@@ -149,7 +153,7 @@ fn send(order: &MailOrder, due: Due, mails: &Mails, again: &str, report: &mut Re
             true
         }
         Err(error) => {
-            report.troubles.push(not_sent(&error, &error.advice()));
+            report.troubles.push(not_sent(&error, error.advice()));
             false
         }
     }

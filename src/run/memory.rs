@@ -7,7 +7,7 @@ use crate::{
     state_file::{Damage, Loaded, Place, StateFile, StateFileError},
 };
 
-use super::chain;
+use super::error::trouble;
 
 /// What is on record, and what went wrong with it: without a state file the
 /// check goes on.
@@ -92,8 +92,7 @@ impl Memory {
 
     fn fail(&mut self, error: &StateFileError) {
         self.is_kept = false;
-        let advice = Some(error.advice());
-        self.troubles.push(Trouble { problem: chain(error), advice });
+        self.troubles.push(trouble(error, error.advice()));
     }
 }
 

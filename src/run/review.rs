@@ -11,7 +11,7 @@ use crate::{
     report::Trouble,
 };
 
-use super::chain;
+use super::error::trouble;
 
 /// How many lines pass between two looks at how far it is.
 const STRIDE: u64 = 4096;
@@ -67,7 +67,7 @@ pub fn review(
             before += file.read();
             Ok(())
         });
-        reviewed.troubles.extend(outcome.err().map(|error| trouble(&error)));
+        reviewed.troubles.extend(outcome.err().map(|error| trouble(&error, error.advice())));
     }
     reviewed
 }
@@ -99,10 +99,6 @@ fn find(finder: &mut Finder, path: &Path) -> Vec<Result<Found, LogReaderError>> 
         return vec![Ok(Found::StandardInput)];
     }
     finder.find(path).into_iter().map(|file| file.map(Found::File)).collect()
-}
-
-fn trouble(error: &LogReaderError) -> Trouble {
-    Trouble { problem: chain(error), advice: Some(error.advice()) }
 }
 
 impl Reviewed {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    Error, chain,
+    Error,
     look::{Looked, look},
     within::look_within,
 };
@@ -145,18 +145,12 @@ pub(super) fn look_at_all(
     if sum.shares.is_empty() && several {
         return Err(Error::NoTarget(errors));
     }
-    sum.troubles.extend(errors.iter().map(trouble));
+    sum.troubles.extend(errors.iter().map(Error::trouble));
     Ok(sum)
 }
 
 fn may_hang(source: &Source) -> bool {
     matches!(source, Source::Ssh(_))
-}
-
-/// An error that did not end the run.
-pub(super) fn trouble(error: &Error) -> Trouble {
-    let more = error.more();
-    Trouble { problem: chain(error), advice: (!more.is_empty()).then(|| more.join(" ")) }
 }
 
 impl Sum {

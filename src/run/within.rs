@@ -12,7 +12,6 @@ use crate::{
 use super::{
     Error, chain,
     look::{Looked, look},
-    targets::trouble,
 };
 
 /// Looks into every namespace that is asked for and adds up what there is.
@@ -124,7 +123,7 @@ impl Gathering {
         if self.sum.details.is_empty() {
             self.sum.details = self.of_empty;
         }
-        self.sum.troubles = self.failures.iter().map(trouble).collect();
+        self.sum.troubles = self.failures.iter().map(Error::trouble).collect();
         let said = |names: &[String], one: &str, many: &str| match names {
             [] => None,
             [name] => Some(format!("Network namespace {name} {one}.")),

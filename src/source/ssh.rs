@@ -164,11 +164,11 @@ pub enum SshError {
     #[error("cannot log in to {host}: its host key is revoked by {} line {line}", file.display())]
     RevokedKey { host: String, file: PathBuf, line: usize },
     /// A file of host keys cannot be read or written.
-    #[error("cannot {action} {}", file.display())]
-    KnownHosts { action: &'static str, file: PathBuf, source: io::Error },
+    #[error("cannot log in to {host}: cannot {action} {}", file.display())]
+    KnownHosts { host: String, action: &'static str, file: PathBuf, source: io::Error },
     /// A private key that was asked for is of no use.
-    #[error("cannot use the key {}: {problem}", path.display())]
-    Key { path: PathBuf, problem: String },
+    #[error("cannot log in to {host}: cannot use the key {}", path.display())]
+    Key { host: String, path: PathBuf, source: KeyError },
     /// Nothing proved who one is.
     #[error("cannot log in to {host} as {user}: {tried}")]
     Login { host: String, user: String, tried: String },
@@ -178,6 +178,20 @@ pub enum SshError {
     /// The command ran, and gave no listing.
     #[error("{host} gave no listing: {problem}")]
     NoListing { host: String, problem: String },
+}
+
+/// Why a file is of no use as a private key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// It is no secret.
+    #[error("others may read it")]
+    Open,
+    /// It is something else.
+    #[error("it is no private key")]
+    NoKey,
 }
 
 impl SshError {
@@ -214,7 +228,7 @@ impl SshError {
             ),
             Self::RevokedKey { .. } => "Do not log in there with this key.".to_owned(),
             Self::KnownHosts { .. } => "Name another file with --known-hosts.".to_owned(),
-            Self::Key { path, problem } if problem.starts_with("others") => {
+            Self::Key { path, source: KeyError::Open, .. } => {
                 format!("chmod 600 {}", path.display())
             }
             Self::Key { path, .. } => format!("Is it a private key? ls -l {}", path.display()),

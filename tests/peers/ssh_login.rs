@@ -92,7 +92,7 @@ fn keys_that_are_none() {
     let cannot = |args: &[&str], why: &str| {
         assert_eq!(
             world.check(args).answer(),
-            format!("3 TOPIP UNKNOWN - cannot use the key {why}")
+            format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot use the key {why}")
         );
     };
     cannot(&["-i", "missing"], "missing: No such file or directory (os error 2)");

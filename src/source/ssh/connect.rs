@@ -27,11 +27,7 @@ pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshErro
     watch.set("finding its address");
     let addresses = resolve(server)?;
     watch.set("connecting");
-    let stream = connect(server, &addresses, &clock)?;
-    let socket = stream.try_clone().map_err(|error| SshError::Handshake {
-        host: server.host.clone(),
-        problem: format!("cannot wait on its connection: {error}"),
-    })?;
+    let (stream, socket) = connect(server, &addresses, &clock)?;
     clock.note("connect");
 
     watch.set("agreeing on keys");
@@ -78,32 +74,29 @@ fn resolve(server: &Server) -> Result<Vec<SocketAddr>, SshError> {
     }
 }
 
-/// The first address that answers, each having its share of what time is left.
+/// The first address that answers, each having its share of what time is left;
+/// to talk by, and to wait on while another has the first.
 fn connect(
     server: &Server,
     addresses: &[SocketAddr],
     clock: &Clock,
-) -> Result<TcpStream, SshError> {
+) -> Result<(TcpStream, TcpStream), SshError> {
+    let failed = |address, source| SshError::Connect { host: server.host.clone(), address, source };
     let mut last = None;
     for (address, others) in addresses.iter().zip((0..addresses.len()).rev()) {
         let share = clock.left() / (u32::try_from(others).unwrap_or(u32::MAX - 1) + 1);
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => {
                 // Packets of a login are small, and wait for one another.
-                if let Err(source) = stream.set_nodelay(true) {
-                    return Err(SshError::Connect {
-                        host: server.host.clone(),
-                        address: *address,
-                        source,
-                    });
-                }
-                return Ok(stream);
+                let both = stream.set_nodelay(true).and_then(|()| stream.try_clone());
+                let socket = both.map_err(|source| failed(*address, source))?;
+                return Ok((stream, socket));
             }
             Err(source) => last = Some((*address, source)),
         }
     }
     let (address, source) = last.expect("there is an address");
-    Err(SshError::Connect { host: server.host.clone(), address, source })
+    Err(failed(address, source))
 }
 
 fn handshake(

@@ -19,6 +19,7 @@ use base64::{
 };
 use rustix::{
     fs::{Mode, OFlags},
+    io::Errno,
     process::geteuid,
 };
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
@@ -73,13 +74,12 @@ impl KnownKeys {
             problem: error.message().to_owned(),
         })?;
         for file in &server.known_hosts {
-            let failed =
-                |source| SshError::KnownHosts { action: "read", file: file.clone(), source };
+            let failed = |source| failed(server, "read", file, source);
             let mut bytes = Vec::new();
             match File::open(file) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 // A service may have no home to speak of.
-                Err(_) if !server.known_hosts_asked_for => continue,
+                Err(error) if !server.known_hosts_asked_for && is_of_the_file(&error) => continue,
                 opened => opened
                     .and_then(|opened| {
                         ones_own(file, opened)?.take(LONGEST).read_to_end(&mut bytes)
@@ -280,11 +280,22 @@ fn type_name(key_type: HostKeyType) -> &'static str {
     }
 }
 
+/// Whether a file cannot be opened for what it is, and not for how many of them
+/// are open: that would be told as a host key that nobody knows.
+fn is_of_the_file(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    !matches!(number, Some(Errno::MFILE | Errno::NFILE))
+}
+
+fn failed(server: &Server, action: &'static str, file: &Path, source: io::Error) -> SshError {
+    SshError::KnownHosts { host: server.host.clone(), action, file: file.to_owned(), source }
+}
+
 /// Adds a line to the user's file, by one write at its end: who reads it
 /// meanwhile sees all of the line or nothing.
 fn write_down(server: &Server, blob: &[u8]) -> Result<(), SshError> {
     let Some(file) = server.known_hosts.first() else { return Ok(()) };
-    let failed = |source| SshError::KnownHosts { action: "write to", file: file.clone(), source };
+    let failed = |source| failed(server, "write to", file, source);
     let length = blob.get(..4).map_or(0, |it| u32::from_be_bytes([it[0], it[1], it[2], it[3]]));
     let key_type = blob.get(4..4 + length as usize).unwrap_or_default();
     let line = format!(

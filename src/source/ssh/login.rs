@@ -16,7 +16,7 @@ use rustix::{
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
-use super::{Server, SshError, clock::Clock, problem::problem};
+use super::{KeyError, Server, SshError, clock::Clock, problem::problem};
 use crate::{secret::Secret, secret_file};
 
 /// How much is looked at of what should be a key.
@@ -41,7 +41,11 @@ pub(super) fn login(server: &Server, session: &Session, clock: &Clock) -> Result
     };
     for path in &server.credentials.identities {
         // A key that was asked for is used, or it is said why not.
-        look_at(path).map_err(|problem| SshError::Key { path: path.clone(), problem })?;
+        look_at(path).map_err(|source| SshError::Key {
+            host: server.host.clone(),
+            path: path.clone(),
+            source,
+        })?;
     }
     attempt.all(&methods).ok_or_else(|| attempt.failure())
 }
@@ -294,20 +298,17 @@ fn end() -> ! {
 }
 
 /// Whether the private key in a file is encrypted; or why it cannot be used.
-fn look_at(path: &Path) -> Result<bool, String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    if !secret_file::is_private(&file).map_err(|error| error.to_string())? {
-        return Err("others may read it".to_owned());
+fn look_at(path: &Path) -> Result<bool, KeyError> {
+    let mut file = File::open(path)?;
+    if !secret_file::is_private(&file)? {
+        return Err(KeyError::Open);
     }
     // The longest, RSA with 16384 bits, has 13 KiB; a text that grows leaves
     // copies behind.
     let mut text = Zeroizing::new(String::with_capacity(2 * LONGEST_KEY));
-    (&mut file)
-        .take(LONGEST_KEY as u64)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
+    (&mut file).take(LONGEST_KEY as u64).read_to_string(&mut text)?;
     if !text.contains("PRIVATE KEY-----") {
-        return Err("it is no private key".to_owned());
+        return Err(KeyError::NoKey);
     }
     Ok(is_encrypted(&text))
 }
