@@ -14,7 +14,9 @@ use rustix::{
     process::{Signal as Death, set_parent_process_death_signal},
 };
 
-/// Runs this program again, as the first process of a PID namespace, and waits
+use crate::shipped;
+
+/// Builds what is measured, runs this program again, as the first process of a PID namespace, and waits
 /// for it or for a signal. When the first process of a namespace ends, by a
 /// panic too, the kernel ends all others in it; with them go their sockets, and
 /// with these the network namespaces.
@@ -26,6 +28,7 @@ pub fn guard(words: &[&str]) -> ExitCode {
     let signals: SigSet =
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block().unwrap();
+    shipped::build();
     let folder = tempfile::tempdir().unwrap();
     unshare(CloneFlags::CLONE_NEWPID).expect("root may make a PID namespace");
     let mut first = Command::new(env::current_exe().unwrap())

@@ -39,6 +39,7 @@ mod parts;
 mod plot;
 mod report;
 mod rows;
+mod shipped;
 
 fn main() -> ExitCode {
     // cargo bench adds --bench.

@@ -12,10 +12,9 @@ use crate::{
     flood::{Flood, Namespaces, Way, lacks_memory},
     machine,
     report::{Report, Table, code},
+    shipped::CHECK,
 };
 
-/// The program that it is about.
-pub const CHECK: &str = env!("CARGO_BIN_EXE_check_topip");
 const SIZES: &str = "1000,10000,100000,500000,1000000";
 const MILLION: usize = 1_000_000;
 
