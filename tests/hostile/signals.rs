@@ -350,12 +350,13 @@ fn a_person_who_interrupts_has_his_terminal_back() {
             seen.push(byte[0]);
         }
         let mut stdin = running.child.stdin.take().unwrap();
+        let pid = fs::read_to_string(world.room.path("pid")).unwrap();
         if name == "SIGINT" {
             // Ctrl-C. Who asks for a password takes it for a letter, and sends
-            // the signal.
+            // the signal. Until he does, it ends the shell around him, too.
+            until(|| takes_letters(pid.trim()));
             stdin.write_all(b"\x03").unwrap();
         } else {
-            let pid = fs::read_to_string(world.room.path("pid")).unwrap();
             let status = Command::new("kill").args(["-s", &name[3..], pid.trim()]).status();
             assert!(status.unwrap().success());
         }
@@ -368,4 +369,11 @@ fn a_person_who_interrupts_has_his_terminal_back() {
         assert_eq!(settings("after"), settings("before"));
         assert!(settings("before").contains(" echo "), "{}", settings("before"));
     }
+}
+
+/// Whether the terminal of a process makes no signal of a letter.
+#[cfg(feature = "ssh")]
+fn takes_letters(pid: &str) -> bool {
+    let stty = Command::new("stty").arg("-a").arg("-F").arg(format!("/proc/{pid}/fd/0")).output();
+    String::from_utf8(stty.unwrap().stdout).unwrap().contains("-isig")
 }

@@ -4,6 +4,7 @@ use std::{io::Read, sync::Arc};
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -16,9 +17,21 @@ pub fn do_run(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {complaint}");
 }
 
-/// A port of loopback that nobody has.
+/// A port of loopback that nobody has, and nobody gets who has not asked here.
+///
+/// It is below those that the system gives away (32768 and up, see ip(7)): until
+/// a daemon listens there, another test would have been given it.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const N: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Two runs of the tests at once begin at different ones.
+    let mut ports = std::iter::repeat_with(|| {
+        let n = std::process::id() * 256 + TAKEN.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(FIRST + n % N).unwrap()
+    });
+    let is_free = |&port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    ports.by_ref().take(100).find(is_free).expect("a port that is free")
 }
 
 /// Waits until somebody listens there.

@@ -15,7 +15,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType};
 
-use super::{MUNIN, Ran, Room, copy_of, run};
+use super::{MUNIN, Ran, Room, copy_of, daemon::free_port, run};
 
 /// The environment of a daemon.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -142,11 +142,6 @@ impl Site {
         command.arg("--sconfdir").arg(self.room.path("etc/plugin-conf.d"));
         run(command.args(args))
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A munin-node that runs until it is dropped.
