@@ -216,14 +216,14 @@ pub fn main(built_as: Applet, reach: Option<Reach>) -> ExitCode {
     let applet = Applet::by_name(&called()).unwrap_or(built_as);
     // Options and environment are those of somebody with fewer rights.
     if process::has_borrowed_rights() {
-        return deliver(panicked(applet, &Failure::set_uid()), applet);
+        return deliver(panicked(applet, &Failure::set_uid()), applet).into();
     }
     let invocation = Invocation::of_this_process(reach);
     // Where that cannot be had, they end this process, and nothing else is amiss.
     let _ = signals::hold();
     let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
         .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));
-    deliver(answer, applet)
+    deliver(answer, applet).into()
 }
 
 fn answer(applet: Applet, invocation: &Invocation) -> Answer {
@@ -246,16 +246,17 @@ fn panicked(applet: Applet, failure: &Failure) -> Answer {
 /// How long somebody who reads is waited for, however late it is.
 const LAST_MOMENT: Duration = Duration::from_millis(150);
 
-/// An answer that cannot be given is no OK; nor is one that nobody takes.
+/// Gives an answer, and the exit code that goes with it. One that cannot be given is
+/// no OK; nor is one that nobody takes.
 ///
 /// A pipe that is full is waited for on another thread, which ends with the
 /// process: when the time is up, or a signal says so. Where there is room, that
 /// thread would be a tenth of what a run takes.
-fn deliver(answer: Answer, applet: Applet) -> ExitCode {
+fn deliver(answer: Answer, applet: Applet) -> u8 {
     let Answer { output, complaint, exit_code, until } = answer;
     // Silence takes no reader.
     if output.is_empty() && complaint.is_empty() {
-        return ExitCode::from(exit_code);
+        return exit_code;
     }
     let has_room = deliver::has_room_for(&output, &complaint);
     // Who has come to an answer at the last moment needs another one to give it.
@@ -266,11 +267,11 @@ fn deliver(answer: Answer, applet: Applet) -> ExitCode {
             .is_ok()
     });
     let is_delivered = if has_room { write() } else { written(&write, until) };
-    let undelivered = match applet {
+    match applet {
+        _ if is_delivered => exit_code,
         Applet::Check | Applet::Munin => Status::Unknown.exit_code(),
         Applet::Log => log::COULD_NOT,
-    };
-    ExitCode::from(if is_delivered { exit_code } else { undelivered })
+    }
 }
 
 /// Whether somebody took what is written, until then.

@@ -24,3 +24,9 @@ pub fn has_borrowed_rights() -> bool {
 pub fn hide_memory() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
+
+/// Ends it, whatever its other threads are at.
+#[expect(clippy::disallowed_methods, reason = "the thread that could return hangs")]
+pub fn end(exit_code: u8) -> ! {
+    std::process::exit(exit_code.into())
+}

@@ -9,16 +9,21 @@ use std::{
     fmt,
     fs::File,
     io::{self, BufRead, BufReader},
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
     sys::{
-        signal::{SigSet, Signal},
+        signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
     },
+    unistd::Pid,
 };
 
 /// What ends a program that does nothing about it, and is sent by people,
@@ -76,6 +81,34 @@ impl fmt::Display for Ending {
     }
 }
 
+impl Interruption {
+    /// Lets whoever looks for signals next hear of this one.
+    pub fn pass_on(self) {
+        if let Self::Told(Ending(signal)) = self {
+            // Where that cannot be sent, nobody is told to end who was about to.
+            let _ = kill(Pid::this(), signal);
+        }
+    }
+}
+
+/// Waits until work that another thread is at `is_over`: until then, if it is
+/// given, or until one of the signals that are held back comes. Gives why it ended
+/// before.
+#[must_use]
+pub fn interruption(is_over: &AtomicBool, until: Option<Instant>) -> Option<Interruption> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        thread::sleep(left.unwrap_or(INTERVAL).min(INTERVAL));
+        if is_over.load(Ordering::Acquire) {
+            return None;
+        }
+        let why = now(left);
+        if why.is_some() {
+            return why;
+        }
+    }
+}
+
 /// Waits for what another thread sends: until then, if it is given, or until one
 /// of the signals that are held back comes.
 ///
@@ -91,13 +124,16 @@ pub fn receive<T>(sent: &Receiver<T>, until: Option<Instant>) -> Result<T, Inter
             Err(RecvTimeoutError::Disconnected) => return Err(Interruption::Late),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Some(signal) = arrived() {
-            return Err(Interruption::Told(Ending(signal)));
-        }
-        if left.is_some_and(|left| left <= INTERVAL) {
-            return Err(Interruption::Late);
+        if let Some(why) = now(left) {
+            return Err(why);
         }
     }
+}
+
+/// What there is to say after having waited, as there was so much time left.
+fn now(left: Option<Duration>) -> Option<Interruption> {
+    let told = arrived().map(|signal| Interruption::Told(Ending(signal)));
+    told.or_else(|| left.is_some_and(|left| left <= INTERVAL).then_some(Interruption::Late))
 }
 
 /// A signal that has come, and is no longer held back.

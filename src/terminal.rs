@@ -23,10 +23,11 @@ pub fn size() -> Option<(usize, usize)> {
     Some((columns.into(), if rows == 0 { 24 } else { rows.into() }))
 }
 
-/// How a terminal was set, and will be again when this is dropped.
+/// How a terminal was set.
 ///
 /// Who asks for a password switches the echo off, and may be given up on before
 /// he can switch it on.
+#[derive(Clone, Debug)]
 pub struct Settings(Option<Termios>);
 
 impl Settings {
@@ -35,10 +36,9 @@ impl Settings {
     pub fn now() -> Self {
         Self(tcgetattr(stdin()).ok())
     }
-}
 
-impl Drop for Settings {
-    fn drop(&mut self) {
+    /// Sets it so again.
+    pub fn restore(&self) {
         if let Some(settings) = &self.0 {
             // There is nobody to tell.
             let _ = tcsetattr(stdin(), OptionalActions::Now, settings);

@@ -73,19 +73,17 @@ fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
         until: None,
     };
     let is_in_time = |length| length <= A_PIPE || in_time::is_left_for(length, timeout, invocation);
-    let answer = match in_time::told(sample, asked, invocation, tell) {
-        Ok(answer) if is_in_time(answer.output.len()) => answer,
-        // There is no time left to give the whole of it, and a part is no answer.
-        Ok(answer) => {
-            let late = in_time::too_long(answer.output.len(), timeout);
-            failed(&late, timeout.status, form)
-        }
-        Err(failure) => {
-            let status = if failure.is_late { timeout.status } else { Status::Unknown };
-            failed(&failure, status, form)
-        }
+    let until = Some(in_time::until(timeout, invocation));
+    let give_up = move |failure: Failure| {
+        let status = if failure.is_late { timeout.status } else { Status::Unknown };
+        Answer { until, ..failed(&failure, status, form) }
     };
-    Answer { until: Some(in_time::until(timeout, invocation)), ..answer }
+    match in_time::told(sample, asked, invocation, tell, give_up) {
+        Ok(answer) if is_in_time(answer.output.len()) => Answer { until, ..answer },
+        // There is no time left to give the whole of it, and a part is no answer.
+        Ok(answer) => give_up(in_time::too_long(answer.output.len(), timeout)),
+        Err(failure) => give_up(failure),
+    }
 }
 
 fn failed(failure: &Failure, status: Status, form: Form) -> Answer {

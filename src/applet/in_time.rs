@@ -3,13 +3,16 @@ use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    mail,
+    mail, process,
     report::Report,
     run::{self, Progress, Stage},
     signals::{self, Ending, Interruption},
@@ -17,8 +20,9 @@ use crate::{
 };
 
 use super::{
-    Failure, Invocation,
+    Answer, Applet, Failure, Invocation,
     args::{SampleArgs, Timeout},
+    deliver, panicked,
     request::{self, Asked},
     target,
 };
@@ -36,73 +40,117 @@ pub(super) fn until(timeout: Timeout, invocation: &Invocation) -> Instant {
 }
 
 /// Samples and judges as the options ask for, and puts what came of it into
-/// words by `tell`: on a thread of its own that is waited for as long as it is
-/// given. A million addresses take their time to be told, too.
+/// words by `tell`. A million addresses take their time to be told, too. When the
+/// time is up, or a signal says so, this process ends with the answer that
+/// `give_up` makes of that.
 ///
 /// # Errors
 ///
-/// Where there is no verdict, or none in time, or none before it was told to end.
-pub(super) fn told<T: Send + 'static>(
+/// Where there is no verdict.
+pub(super) fn told<T>(
     args: SampleArgs,
     asked: Asked,
     invocation: &Invocation,
-    tell: impl FnOnce(Report) -> T + Send + 'static,
+    tell: impl FnOnce(Report) -> T,
+    give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
 ) -> Result<T, Failure> {
     let Timeout { after, .. } = target::timeout(&args, invocation);
-    let terminal = Settings::now();
     let progress = Arc::new(Progress::default());
-    let (sender, outcomes) = mpsc::channel();
-    let started = invocation.started;
-    let input = args.look.input.clone();
-    let worker = {
-        let progress = Arc::clone(&progress);
-        let invocation = invocation.clone();
-        move || {
-            let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-                run(args, asked, &invocation, &progress).map(tell)
-            }))
-            .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
-            // Nobody waits any more: the time was up.
-            let _ = sender.send(outcome);
+    let limit = {
+        let (progress, input) = (Arc::clone(&progress), args.look.input.clone());
+        Limit {
+            applet: asked.applet,
+            until: Some(invocation.started + after),
+            may_go: {
+                let progress = Arc::clone(&progress);
+                move || progress.leave()
+            },
+            give_up: move |why| give_up(interrupted(why, after, &doing(progress.stage(), input))),
         }
     };
-    start(worker)?;
-    let outcome = signals::receive(&outcomes, Some(started + after)).or_else(|why| {
-        if progress.leave() {
-            return Err(why);
-        }
-        signals::receive(&outcomes, Some(Instant::now() + GRACE)).map_err(|_| why)
-    });
-    drop(terminal);
-    outcome.unwrap_or_else(|why| {
-        // What has been started for a mail ends with who has started it.
-        mail::end();
-        Err(interrupted(why, after, &doing(progress.stage(), input)))
-    })
+    limit.keep(|| run(args, asked, invocation, &progress).map(tell))
 }
 
-/// Does `work` on a thread of its own, until a signal says that it is to end.
+/// Does `work`, until a signal says that this process is to end: with the answer
+/// that `give_up` makes of that.
 ///
 /// # Errors
 ///
-/// Where one did, or there is no such thread.
-pub(super) fn unless_ended<T: Send + 'static>(
-    doing: &str,
-    work: impl FnOnce() -> T + Send + 'static,
+/// Where nobody could look for signals meanwhile.
+pub(super) fn unless_ended<T>(
+    applet: Applet,
+    doing: &'static str,
+    work: impl FnOnce() -> T,
+    give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
 ) -> Result<T, Failure> {
-    let (sender, outcomes) = mpsc::channel();
-    start(move || {
-        let outcome = panic::catch_unwind(AssertUnwindSafe(work))
-            .map_err(|panic: Box<dyn Any + Send>| Failure::internal(&*panic));
-        // As above.
-        let _ = sender.send(outcome);
-    })?;
-    signals::receive(&outcomes, None)
-        .unwrap_or_else(|why| Err(interrupted(why, Duration::ZERO, doing)))
+    let give_up = move |why| give_up(interrupted(why, Duration::ZERO, doing));
+    Limit { applet, until: None, may_go: || true, give_up }.keep(|| Ok(work()))
 }
 
-fn start(worker: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let started = thread::Builder::new().spawn(worker);
+/// What ends this process before its work is done, and with which answer.
+///
+/// The work stays on the thread that it is on, whose memory is there already, and
+/// another one waits beside it: for as long as most runs take, it does not wake up
+/// once. Whoever comes first to an answer has the turn to give it, and the other
+/// one gives none.
+struct Limit<M, G> {
+    applet: Applet,
+    until: Option<Instant>,
+    /// Gives the work up, unless it is about to leave something behind; gives
+    /// whether it did.
+    may_go: M,
+    give_up: G,
+}
+
+impl<M, G> Limit<M, G>
+where
+    M: FnOnce() -> bool + Send + 'static,
+    G: FnOnce(Interruption) -> Answer + Send + 'static,
+{
+    fn keep<T>(self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let is_taken = Arc::new(AtomicBool::new(false));
+        let terminal = Settings::now();
+        let watch = {
+            let (is_taken, terminal) = (Arc::clone(&is_taken), terminal.clone());
+            move || self.watch(&is_taken, &terminal)
+        };
+        start(watch)?;
+        let outcome = panic::catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
+        while is_taken.swap(true, Ordering::AcqRel) {
+            // It ends with the process.
+            thread::park();
+        }
+        terminal.restore();
+        outcome
+    }
+
+    fn watch(self, is_taken: &AtomicBool, terminal: &Settings) {
+        let Some(why) = signals::interruption(is_taken, self.until) else { return };
+        if !(self.may_go)()
+            && signals::interruption(is_taken, Some(Instant::now() + GRACE)).is_none()
+        {
+            return;
+        }
+        if is_taken.swap(true, Ordering::AcqRel) {
+            // Whoever gives the answer now is to hear of it.
+            why.pass_on();
+            return;
+        }
+        terminal.restore();
+        // What has been started for a mail ends with who has started it.
+        mail::end();
+        // The other thread waits for ever: this one must not end without the process.
+        let applet = self.applet;
+        let give_up = AssertUnwindSafe(|| deliver((self.give_up)(why), applet));
+        process::end(panic::catch_unwind(give_up).unwrap_or_else(|panic| {
+            deliver(panicked(applet, &Failure::internal(&*panic)), applet)
+        }));
+    }
+}
+
+fn start(watch: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let started = thread::Builder::new().spawn(watch);
     started.map(drop).map_err(|error| {
         let more = "May this user have another process (ulimit -u), and so much more memory?";
         Failure::new(&format!("cannot start a thread: {error}"), vec![more.to_owned()])

@@ -28,9 +28,10 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
     match LogArgs::try_parse_from(args) {
         Err(error) => misused(&error, &invocation.args),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
-            let invocation = invocation.clone();
-            in_time::unless_ended("reading the log", move || report::answer(&args, &invocation))
-                .unwrap_or_else(|failure| failed(&failure))
+            let (applet, doing) = (Applet::Log, "reading the log");
+            let give_up = |failure: Failure| failed(&failure);
+            let work = || report::answer(&args, invocation);
+            in_time::unless_ended(applet, doing, work, give_up).unwrap_or_else(give_up)
         }
         Ok(LogArgs { command: Some(LogCommand::Watch(args)), .. }) => {
             watch::answer(*args, invocation)

@@ -79,30 +79,38 @@ fn config(invocation: &Invocation) -> Answer {
     let wanted = variables::read(invocation);
     let graphs = graphs(wanted.as_ref().ok(), invocation);
     let is_dirty = is_on(invocation, "MUNIN_CAP_DIRTYCONFIG");
-    let outcome = match wanted {
-        Err(failure) => Some(Err(failure)),
-        Ok(wanted) if is_dirty => Some(look(wanted.args, invocation)),
-        Ok(_) => None,
-    };
-    Answer {
+    let is_debugged = is_on(invocation, "MUNIN_DEBUG");
+    let told = move |outcome: Option<Result<Report, Failure>>| Answer {
         output: graphs.config(outcome.as_ref().filter(|_| is_dirty).map(seen)),
-        complaint: outcome.map_or_else(String::new, |outcome| complaints(&outcome, invocation)),
+        complaint: outcome.map_or_else(String::new, |outcome| complaints(&outcome, is_debugged)),
         exit_code: 0,
         until: None,
-    }
+    };
+    let give_up = told.clone();
+    let give_up = move |failure| give_up(Some(Err(failure)));
+    told(match wanted {
+        Err(failure) => Some(Err(failure)),
+        Ok(wanted) if is_dirty => Some(look(wanted.args, invocation, give_up)),
+        Ok(_) => None,
+    })
 }
 
 fn fetch(invocation: &Invocation) -> Answer {
     let wanted = variables::read(invocation);
     let graphs = graphs(wanted.as_ref().ok(), invocation);
-    let outcome = wanted.and_then(|wanted| look(wanted.args, invocation));
-    let is_whole = outcome.as_ref().is_ok_and(|report| report.is_whole);
-    Answer {
-        output: graphs.fetch(seen(&outcome)),
-        complaint: complaints(&outcome, invocation),
-        exit_code: if is_whole { 0 } else { FAILED },
-        until: None,
-    }
+    let is_debugged = is_on(invocation, "MUNIN_DEBUG");
+    let told = move |outcome: Result<Report, Failure>| {
+        let is_whole = outcome.as_ref().is_ok_and(|report| report.is_whole);
+        Answer {
+            output: graphs.fetch(seen(&outcome)),
+            complaint: complaints(&outcome, is_debugged),
+            exit_code: if is_whole { 0 } else { FAILED },
+            until: None,
+        }
+    };
+    let give_up = told.clone();
+    let give_up = move |failure| give_up(Err(failure));
+    told(wanted.and_then(|wanted| look(wanted.args, invocation, give_up)))
 }
 
 /// Whether this host can be looked at, in the only words that there are for it.
@@ -168,7 +176,11 @@ fn drawn(servers: &[ServerName], invocation: &Invocation) -> Option<ServerName> 
     of_link.or(of_variable).filter(|server| !server.is_here())
 }
 
-fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure> {
+fn look(
+    mut args: SampleArgs,
+    invocation: &Invocation,
+    give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
+) -> Result<Report, Failure> {
     // Its values would be drawn as those of the node.
     if let Some(server) = drawn(&args.look.hostname, invocation)
         && link::host_name(&server.host).is_none()
@@ -180,7 +192,7 @@ fn look(mut args: SampleArgs, invocation: &Invocation) -> Result<Report, Failure
         args.look.hostname.extend(of_link);
     }
     let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerting: None, hint: false };
-    in_time::told(args, asked, invocation, |report| report)
+    in_time::told(args, asked, invocation, |report| report, give_up)
 }
 
 fn seen(outcome: &Result<Report, Failure>) -> Seen<'_> {
@@ -189,7 +201,7 @@ fn seen(outcome: &Result<Report, Failure>) -> Seen<'_> {
 
 /// What went wrong, for the log of the node; to `munin-run --pidebug`, how it
 /// was done.
-fn complaints(outcome: &Result<Report, Failure>, invocation: &Invocation) -> String {
+fn complaints(outcome: &Result<Report, Failure>, is_debugged: bool) -> String {
     let (wrong, details) = match outcome {
         Err(failure) => (lines(&failure.problem, &failure.more), Vec::new()),
         Ok(report) => {
@@ -200,7 +212,7 @@ fn complaints(outcome: &Result<Report, Failure>, invocation: &Invocation) -> Str
     };
     let wrong: Vec<_> = wrong.iter().map(|line| variables::as_variables(line)).collect();
     // The node and munin-node-configure leave these lines alone.
-    let details = details.iter().filter(|_| is_on(invocation, "MUNIN_DEBUG"));
+    let details = details.iter().filter(|_| is_debugged);
     let details: Vec<_> = details.map(|line| format!("# {line}")).collect();
     complaint(&wrong) + &complaint(&details)
 }

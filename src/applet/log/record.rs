@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::{
     applet::{
-        Answer, Applet, Invocation,
+        Answer, Applet, Failure, Invocation,
         args::{AlertArgs, DEFAULT_LOG, RecordArgs},
         in_time,
         request::{Asked, Listed},
@@ -19,7 +19,7 @@ pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
     let RecordArgs { sample, alerting, verbose, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
     let listed = Listed::by(verbosity);
-    let until = in_time::until(target::timeout(&sample, invocation), invocation);
+    let until = Some(in_time::until(target::timeout(&sample, invocation), invocation));
     let format = alerting.log_format.into();
     // It is there to log, wherever.
     let log = alerting.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
@@ -35,11 +35,11 @@ pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
         };
         Answer { output, ..told(&report) }
     };
-    let answer = match in_time::told(sample, asked, invocation, tell) {
-        Err(failure) => failed(&failure),
-        Ok(answer) => answer,
-    };
-    Answer { until: Some(until), ..answer }
+    let give_up = move |failure: Failure| Answer { until, ..failed(&failure) };
+    match in_time::told(sample, asked, invocation, tell, give_up) {
+        Err(failure) => give_up(failure),
+        Ok(answer) => Answer { until, ..answer },
+    }
 }
 
 /// The troubles of a run, which is done where there are none.
