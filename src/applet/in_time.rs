@@ -56,17 +56,13 @@ pub(super) fn told<T>(
 ) -> Result<T, Failure> {
     let Timeout { after, .. } = target::timeout(&args, invocation);
     let progress = Arc::new(Progress::default());
-    let limit = {
-        let (progress, input) = (Arc::clone(&progress), args.look.input.clone());
-        Limit {
-            applet: asked.applet,
-            until: Some(invocation.started + after),
-            may_go: {
-                let progress = Arc::clone(&progress);
-                move || progress.leave()
-            },
-            give_up: move |why| give_up(interrupted(why, after, &doing(progress.stage(), input))),
-        }
+    let (leaving, left) = (Arc::clone(&progress), Arc::clone(&progress));
+    let input = args.look.input.clone();
+    let limit = Limit {
+        applet: asked.applet,
+        until: Some(invocation.started + after),
+        may_go: move || leaving.leave(),
+        give_up: move |why| give_up(interrupted(why, after, &doing(left.stage(), input))),
     };
     limit.keep(|| run(args, asked, invocation, &progress).map(tell))
 }
@@ -127,12 +123,9 @@ where
 
     fn watch(self, is_taken: &AtomicBool, terminal: &Settings) {
         let Some(why) = signals::interruption(is_taken, self.until) else { return };
-        if !(self.may_go)()
-            && signals::interruption(is_taken, Some(Instant::now() + GRACE)).is_none()
-        {
-            return;
-        }
-        if is_taken.swap(true, Ordering::AcqRel) {
+        let is_over = !(self.may_go)()
+            && signals::interruption(is_taken, Some(Instant::now() + GRACE)).is_none();
+        if is_over || is_taken.swap(true, Ordering::AcqRel) {
             // Whoever gives the answer now is to hear of it.
             why.pass_on();
             return;

@@ -166,9 +166,12 @@ pub enum SshError {
     /// A file of host keys cannot be read or written.
     #[error("cannot log in to {host}: cannot {action} {}", file.display())]
     KnownHosts { host: String, action: &'static str, file: PathBuf, source: io::Error },
-    /// A private key that was asked for is of no use.
+    /// A private key that was asked for cannot be read.
     #[error("cannot log in to {host}: cannot use the key {}", path.display())]
-    Key { host: String, path: PathBuf, source: KeyError },
+    KeyFile { host: String, path: PathBuf, source: io::Error },
+    /// It can be read, and is of no use.
+    #[error("cannot log in to {host}: cannot use the key {}: {problem}", path.display())]
+    Key { host: String, path: PathBuf, problem: KeyProblem },
     /// Nothing proved who one is.
     #[error("cannot log in to {host} as {user}: {tried}")]
     Login { host: String, user: String, tried: String },
@@ -181,11 +184,8 @@ pub enum SshError {
 }
 
 /// Why a file is of no use as a private key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// It cannot be read.
-    #[error(transparent)]
-    File(#[from] io::Error),
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum KeyProblem {
     /// It is no secret.
     #[error("others may read it")]
     Open,
@@ -228,10 +228,12 @@ impl SshError {
             ),
             Self::RevokedKey { .. } => "Do not log in there with this key.".to_owned(),
             Self::KnownHosts { .. } => "Name another file with --known-hosts.".to_owned(),
-            Self::Key { path, source: KeyError::Open, .. } => {
+            Self::Key { path, problem: KeyProblem::Open, .. } => {
                 format!("chmod 600 {}", path.display())
             }
-            Self::Key { path, .. } => format!("Is it a private key? ls -l {}", path.display()),
+            Self::Key { path, .. } | Self::KeyFile { path, .. } => {
+                format!("Is it a private key? ls -l {}", path.display())
+            }
             Self::NoListing { .. } if server.subject == Subject::Flows => format!(
                 "May {user} see the flows there? Let it, in sudoers: {user} ALL=(root) NOPASSWD: \
                  /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp",

@@ -19,6 +19,8 @@ use crate::{
 };
 
 const SERVERS: usize = 50;
+/// What to do about too few descriptors.
+const ALLOW: &str = "\nAllow it more open files (ulimit -n";
 
 fn addresses(world: &World) -> String {
     let port = world.server.port;
@@ -26,13 +28,13 @@ fn addresses(world: &World) -> String {
     all.join(",")
 }
 
-/// The check of all of them, with so many descriptors.
-fn check(world: &World, descriptors: u32, seconds: u64) -> Ran {
+/// The check of servers, with so many descriptors.
+fn check(world: &World, servers: &str, descriptors: u32, seconds: u64) -> Ran {
     let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
     let seconds = seconds.to_string();
     let mut command = Command::new("sh");
     command
-        .args(["-c", &script, CHECK, "-H", &addresses(world), "-u", &world.account.name])
+        .args(["-c", &script, CHECK, "-H", servers, "-u", &world.account.name])
         .args(["-i", "id", "--known-hosts", "known_hosts", "--no-default-excludes", "-v"])
         .args(["--state-file", "state", "-t", &seconds])
         .env_clear()
@@ -61,7 +63,7 @@ fn all_at_once() {
     let world = world("sleep 1; cat listing");
     fs::write(world.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
     world.account.own();
-    let ran = check(&world, 1024, 60);
+    let ran = check(&world, &addresses(&world), 1024, 60);
     is_clean(&ran);
     assert!(ran.stdout.contains("\n203.0.113.7 100 connections on port 443"), "{ran:?}");
     assert!(matches!(ran.code, Some(0..=2)), "{ran:?}");
@@ -76,7 +78,7 @@ fn all_at_once() {
     eprintln!("\nfifty servers took {:?}", ran.took);
 
     // With too few descriptors for all of them, what could not be seen is said.
-    let ran = check(&world, 64, 20);
+    let ran = check(&world, &addresses(&world), 64, 20);
     is_clean(&ran);
     is_in_time(&ran, Duration::from_secs(20));
     let n_seen = ran.stdout.matches(": 2 connections").count();
@@ -85,10 +87,47 @@ fn all_at_once() {
         SERVERS => assert!(matches!(ran.code, Some(0..=2)), "{ran:?}"),
         _ => assert!(has_few_descriptors(&ran), "{ran:?}"),
     }
-    let ran = check(&world, 8, 20);
+    let ran = check(&world, &addresses(&world), 8, 20);
     is_unknown(&ran, "127.0.0.");
     is_in_time(&ran, Duration::from_secs(20));
     assert!(has_few_descriptors(&ran), "{ran:?}");
+}
+
+/// Whatever it is that cannot be opened, it is said what is lacking.
+#[test]
+fn one_server_with_too_few_descriptors() {
+    if !is_possible() {
+        return;
+    }
+    let world = world("cat listing");
+    fs::write(world.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
+    world.account.own();
+    let server = format!("127.0.0.1:{}", world.server.port);
+    let mut lacks = Vec::new();
+    // Standard input, output and error are three.
+    for descriptors in 3..12 {
+        let ran = check(&world, &server, descriptors, 20);
+        is_in_time(&ran, Duration::from_secs(20));
+        match ran.code {
+            Some(0..=2) => is_clean(&ran),
+            // Without one more, no executable starts.
+            _ if ran.stdout.is_empty() => assert!(descriptors < 4, "{ran:?}"),
+            _ => {
+                is_unknown(&ran, "127.0.0.1");
+                assert!(ran.stdout.contains(ALLOW), "{ran:?}");
+                let (lack, _) = ran.line().split_once(": Too many open files").unwrap();
+                lacks.push(lack.replace(&world.server.port.to_string(), "PORT"));
+            }
+        }
+    }
+    lacks.dedup();
+    assert_eq!(
+        lacks,
+        [
+            "TOPIP UNKNOWN - cannot connect to 127.0.0.1, 127.0.0.1:PORT",
+            "TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot read known_hosts",
+        ]
+    );
 }
 
 /// Whether it says what is lacking, and what to do about it. A server is named
@@ -100,7 +139,7 @@ fn has_few_descriptors(ran: &Ran) -> bool {
     let mut problems = ran.stdout.lines().filter(|line| problem(line)).peekable();
     problems.peek().is_some()
         && problems.all(|line| line.contains(" 127.0.0."))
-        && ran.stdout.contains("Allow it more open files (ulimit -n")
+        && ran.stdout.contains(ALLOW)
 }
 
 /// One that stalls takes from the others nothing but the rest of the time.
@@ -115,7 +154,7 @@ fn all_but_one() {
     let world = world("case $SSH_CONNECTION in *127.0.0.50*) exec sleep 60;; esac; cat listing");
     fs::write(world.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
     world.account.own();
-    let ran = check(&world, 1024, 12);
+    let ran = check(&world, &addresses(&world), 1024, 12);
     is_clean(&ran);
     assert!(ran.took < Duration::from_secs(12) + LATE, "{:?}", ran.took);
     assert!(ran.stdout.contains("127.0.0.50]"), "{ran:?}");

@@ -16,7 +16,7 @@ use rustix::{
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
-use super::{KeyError, Server, SshError, clock::Clock, problem::problem};
+use super::{KeyProblem, Server, SshError, clock::Clock, problem::problem};
 use crate::{secret::Secret, secret_file};
 
 /// How much is looked at of what should be a key.
@@ -41,11 +41,12 @@ pub(super) fn login(server: &Server, session: &Session, clock: &Clock) -> Result
     };
     for path in &server.credentials.identities {
         // A key that was asked for is used, or it is said why not.
-        look_at(path).map_err(|source| SshError::Key {
-            host: server.host.clone(),
-            path: path.clone(),
-            source,
-        })?;
+        let (host, path) = (server.host.clone(), path.clone());
+        match look_at(&path) {
+            Ok(Ok(_)) => {}
+            Ok(Err(problem)) => return Err(SshError::Key { host, path, problem }),
+            Err(source) => return Err(SshError::KeyFile { host, path, source }),
+        }
     }
     attempt.all(&methods).ok_or_else(|| attempt.failure())
 }
@@ -79,7 +80,7 @@ impl Attempt<'_> {
             .or_else(|| self.agent(credentials.agent.as_deref().filter(|_| keys)?))
             .or_else(|| {
                 let there = credentials.default_identities.iter();
-                there.filter(|path| keys && look_at(path).is_ok()).find_map(|path| self.key(path))
+                there.filter(|path| keys && is_key(path)).find_map(|path| self.key(path))
             })
             .or_else(|| {
                 let takes_one = methods.contains("password") || methods.contains("keyboard");
@@ -128,7 +129,7 @@ impl Attempt<'_> {
         if self.ended {
             return None;
         }
-        let is_encrypted = look_at(path).unwrap_or(false);
+        let is_encrypted = matches!(look_at(path), Ok(Ok(true)));
         let passphrase = match (is_encrypted, &self.server.credentials.passphrase) {
             (false, _) => None,
             (true, Some(passphrase)) => Some(passphrase.clone()),
@@ -297,20 +298,25 @@ fn end() -> ! {
     }
 }
 
+/// Whether a file has a private key that can be used.
+fn is_key(path: &Path) -> bool {
+    matches!(look_at(path), Ok(Ok(_)))
+}
+
 /// Whether the private key in a file is encrypted; or why it cannot be used.
-fn look_at(path: &Path) -> Result<bool, KeyError> {
+fn look_at(path: &Path) -> io::Result<Result<bool, KeyProblem>> {
     let mut file = File::open(path)?;
     if !secret_file::is_private(&file)? {
-        return Err(KeyError::Open);
+        return Ok(Err(KeyProblem::Open));
     }
     // The longest, RSA with 16384 bits, has 13 KiB; a text that grows leaves
     // copies behind.
     let mut text = Zeroizing::new(String::with_capacity(2 * LONGEST_KEY));
     (&mut file).take(LONGEST_KEY as u64).read_to_string(&mut text)?;
     if !text.contains("PRIVATE KEY-----") {
-        return Err(KeyError::NoKey);
+        return Ok(Err(KeyProblem::NoKey));
     }
-    Ok(is_encrypted(&text))
+    Ok(Ok(is_encrypted(&text)))
 }
 
 /// PEM says so in words, OpenSSH's own format by the name of a cipher
