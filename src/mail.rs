@@ -201,7 +201,7 @@ pub fn send(
 /// for it is about to end.
 pub fn end() {
     #[cfg(feature = "mail")]
-    sendmail::end_running();
+    sendmail::end_for_good();
 }
 
 /// What this machine calls itself.

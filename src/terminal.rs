@@ -1,7 +1,9 @@
 //! The terminal that a person sits at.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rustix::{
     stdio::{stdin, stdout},
-    termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
 };
 
 /// How many characters fit on a line of the terminal that shows standard output;
@@ -23,25 +25,28 @@ pub fn size() -> Option<(usize, usize)> {
     Some((columns.into(), if rows == 0 { 24 } else { rows.into() }))
 }
 
-/// How a terminal was set.
-///
-/// Who asks for a password switches the echo off, and may be given up on before
-/// he can switch it on.
-#[derive(Clone, Debug)]
-pub struct Settings(Option<Termios>);
+/// How the terminal was set before its echo was switched off. It is nobody's
+/// business otherwise: a pager sets it while a run goes on, and who is in the
+/// background would be stopped for it (SIGTTOU, see termios(3)).
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-impl Settings {
-    /// Those of standard input; of none, where it is no terminal.
-    #[must_use]
-    pub fn now() -> Self {
-        Self(tcgetattr(stdin()).ok())
-    }
+/// Switches off the echo of what is typed, until [`restore`].
+pub fn hide_typing() {
+    let Ok(mut settings) = tcgetattr(stdin()) else { return };
+    before().get_or_insert_with(|| settings.clone());
+    settings.local_modes.remove(LocalModes::ECHO);
+    // Where it cannot be had now, who reads it switches it off a moment later.
+    let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
+}
 
-    /// Sets it so again.
-    pub fn restore(&self) {
-        if let Some(settings) = &self.0 {
-            // There is nobody to tell.
-            let _ = tcsetattr(stdin(), OptionalActions::Now, settings);
-        }
+/// Sets the terminal as it was before, if its echo was switched off.
+pub fn restore() {
+    if let Some(settings) = before().take() {
+        // There is nobody to tell.
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
     }
+}
+
+fn before() -> MutexGuard<'static, Option<Termios>> {
+    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
 }

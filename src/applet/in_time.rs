@@ -16,7 +16,7 @@ use crate::{
     report::Report,
     run::{self, Progress, Stage},
     signals::{self, Ending, Interruption},
-    terminal::Settings,
+    terminal,
 };
 
 use super::{
@@ -54,15 +54,19 @@ pub(super) fn told<T>(
     tell: impl FnOnce(Report) -> T,
     give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
 ) -> Result<T, Failure> {
+    // To go on as another program is for one thread alone: who watches would be gone
+    // with a signal that he has taken, or come to an answer beside it.
+    if reaches_out(&args, &asked) {
+        invocation.reach()?;
+    }
     let Timeout { after, .. } = target::timeout(&args, invocation);
     let progress = Arc::new(Progress::default());
-    let (leaving, left) = (Arc::clone(&progress), Arc::clone(&progress));
     let input = args.look.input.clone();
     let limit = Limit {
         applet: asked.applet,
         until: Some(invocation.started + after),
-        may_go: move || leaving.leave(),
-        give_up: move |why| give_up(interrupted(why, after, &doing(left.stage(), input))),
+        progress: Arc::clone(&progress),
+        give_up: move |why, stage| give_up(interrupted(why, after, &doing(stage, input))),
     };
     limit.keep(|| run(args, asked, invocation, &progress).map(tell))
 }
@@ -79,8 +83,16 @@ pub(super) fn unless_ended<T>(
     work: impl FnOnce() -> T,
     give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
 ) -> Result<T, Failure> {
-    let give_up = move |why| give_up(interrupted(why, Duration::ZERO, doing));
-    Limit { applet, until: None, may_go: || true, give_up }.keep(|| Ok(work()))
+    let progress = Arc::new(Progress::default());
+    let give_up = move |why, _| give_up(interrupted(why, Duration::ZERO, doing));
+    Limit { applet, until: None, progress, give_up }.keep(|| Ok(work()))
+}
+
+/// Whether a run has to do with other machines.
+fn reaches_out(args: &SampleArgs, asked: &Asked) -> bool {
+    let logs_in = args.look.hostname.iter().any(|server| !server.is_here());
+    let mails = asked.alerting.as_ref().is_some_and(|it| it.mail.alert.is_some());
+    cfg!(feature = "ssh") && logs_in || cfg!(feature = "mail") && mails
 }
 
 /// What ends this process before its work is done, and with which answer.
@@ -89,56 +101,62 @@ pub(super) fn unless_ended<T>(
 /// another one waits beside it: for as long as most runs take, it does not wake up
 /// once. Whoever comes first to an answer has the turn to give it, and the other
 /// one gives none.
-struct Limit<M, G> {
+struct Limit<G> {
     applet: Applet,
     until: Option<Instant>,
-    /// Gives the work up, unless it is about to leave something behind; gives
-    /// whether it did.
-    may_go: M,
+    progress: Arc<Progress>,
     give_up: G,
 }
 
-impl<M, G> Limit<M, G>
+impl<G> Limit<G>
 where
-    M: FnOnce() -> bool + Send + 'static,
-    G: FnOnce(Interruption) -> Answer + Send + 'static,
+    G: FnOnce(Interruption, Stage) -> Answer + Send + 'static,
 {
     fn keep<T>(self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         let is_taken = Arc::new(AtomicBool::new(false));
-        let terminal = Settings::now();
-        let watch = {
-            let (is_taken, terminal) = (Arc::clone(&is_taken), terminal.clone());
-            move || self.watch(&is_taken, &terminal)
-        };
-        start(watch)?;
+        let watched = Arc::clone(&is_taken);
+        start(move || self.watch(&watched))?;
         let outcome = panic::catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
         while is_taken.swap(true, Ordering::AcqRel) {
             // It ends with the process.
             thread::park();
         }
-        terminal.restore();
+        terminal::restore();
         outcome
     }
 
-    fn watch(self, is_taken: &AtomicBool, terminal: &Settings) {
+    fn watch(self, is_taken: &AtomicBool) {
         let Some(why) = signals::interruption(is_taken, self.until) else { return };
-        let is_over = !(self.may_go)()
+        let is_over = !self.progress.leave()
             && signals::interruption(is_taken, Some(Instant::now() + GRACE)).is_none();
         if is_over || is_taken.swap(true, Ordering::AcqRel) {
             // Whoever gives the answer now is to hear of it.
             why.pass_on();
             return;
         }
-        terminal.restore();
-        // What has been started for a mail ends with who has started it.
-        mail::end();
         // The other thread waits for ever: this one must not end without the process.
         let applet = self.applet;
-        let give_up = AssertUnwindSafe(|| deliver((self.give_up)(why), applet));
-        process::end(panic::catch_unwind(give_up).unwrap_or_else(|panic| {
-            deliver(panicked(applet, &Failure::internal(&*panic)), applet)
-        }));
+        let exit_code = panic::catch_unwind(AssertUnwindSafe(|| self.end(why)))
+            .unwrap_or_else(|panic| deliver(panicked(applet, &Failure::internal(&*panic)), applet));
+        // The other one may have come to a question meanwhile.
+        terminal::restore();
+        process::end(exit_code);
+    }
+
+    fn end(self, why: Interruption) -> u8 {
+        let stage = self.progress.stage();
+        self.progress.stop();
+        terminal::restore();
+        // What has been started for a mail ends with who has started it.
+        mail::end();
+        let answer = (self.give_up)(why, stage);
+        let until = match why {
+            Interruption::Late => answer.until,
+            // Who is told to end does not wait for a reader.
+            Interruption::Told(_) => None,
+        };
+        deliver(Answer { until: until.or_else(|| Some(Instant::now())), ..answer }, self.applet)
     }
 }
 

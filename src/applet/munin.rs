@@ -1,4 +1,6 @@
 //! `munin_topip`: what munin-node and munin-node-configure ask a plugin.
+use std::time::Instant;
+
 use crate::{
     report::{
         Report, Trouble,
@@ -80,11 +82,12 @@ fn config(invocation: &Invocation) -> Answer {
     let graphs = graphs(wanted.as_ref().ok(), invocation);
     let is_dirty = is_on(invocation, "MUNIN_CAP_DIRTYCONFIG");
     let is_debugged = is_on(invocation, "MUNIN_DEBUG");
+    let until = until(wanted.as_ref().ok(), invocation);
     let told = move |outcome: Option<Result<Report, Failure>>| Answer {
         output: graphs.config(outcome.as_ref().filter(|_| is_dirty).map(seen)),
         complaint: outcome.map_or_else(String::new, |outcome| complaints(&outcome, is_debugged)),
         exit_code: 0,
-        until: None,
+        until,
     };
     let give_up = told.clone();
     let give_up = move |failure| give_up(Some(Err(failure)));
@@ -99,18 +102,24 @@ fn fetch(invocation: &Invocation) -> Answer {
     let wanted = variables::read(invocation);
     let graphs = graphs(wanted.as_ref().ok(), invocation);
     let is_debugged = is_on(invocation, "MUNIN_DEBUG");
+    let until = until(wanted.as_ref().ok(), invocation);
     let told = move |outcome: Result<Report, Failure>| {
         let is_whole = outcome.as_ref().is_ok_and(|report| report.is_whole);
         Answer {
             output: graphs.fetch(seen(&outcome)),
             complaint: complaints(&outcome, is_debugged),
             exit_code: if is_whole { 0 } else { FAILED },
-            until: None,
+            until,
         }
     };
     let give_up = told.clone();
     let give_up = move |failure| give_up(Err(failure));
     told(wanted.and_then(|wanted| look(wanted.args, invocation, give_up)))
+}
+
+/// Until when the node is waited for to take what it asked for.
+fn until(wanted: Option<&variables::Wanted>, invocation: &Invocation) -> Option<Instant> {
+    wanted.map(|wanted| in_time::until(target::timeout(&wanted.args, invocation), invocation))
 }
 
 /// Whether this host can be looked at, in the only words that there are for it.

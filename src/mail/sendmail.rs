@@ -5,7 +5,11 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError, TryLockError, mpsc},
+    sync::{
+        Mutex, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +28,8 @@ const LONGEST: u64 = 1000;
 
 /// The program that runs, and all that it has started.
 static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
+/// Set where no other one is to be started: this process is about to end.
+static ENDS: AtomicBool = AtomicBool::new(false);
 
 /// Gives `message` to `program`; ends that where it is not done by `deadline`.
 pub(super) fn send(
@@ -65,6 +71,9 @@ pub(super) fn send(
 
 /// `-i`: a dot is no end. `-f`: who gets what cannot be delivered.
 fn start(program: &Path, envelope: &Envelope) -> io::Result<Child> {
+    if ENDS.load(Ordering::SeqCst) {
+        park();
+    }
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     let child = Command::new(program)
         .args(["-i", "-f", &envelope.from.0, "--"])
@@ -78,6 +87,11 @@ fn start(program: &Path, envelope: &Envelope) -> io::Result<Child> {
         .process_group(0)
         .spawn()?;
     *running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    drop(running);
+    if ENDS.load(Ordering::SeqCst) {
+        end_running();
+        park();
+    }
     Ok(child)
 }
 
@@ -112,8 +126,22 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
     }
 }
 
+/// Waits for the end of this process, which is near.
+fn park() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
+/// Ends the program, if one runs, and lets no other one run: one that is being
+/// started just now is ended by who starts it.
+pub(super) fn end_for_good() {
+    ENDS.store(true, Ordering::SeqCst);
+    end_running();
+}
+
 /// Ends the program and what it has started, if one runs.
-pub(super) fn end_running() {
+fn end_running() {
     // One that is being started is not waited for: the disk may not answer.
     let until = Instant::now() + 2 * INTERVAL;
     let mut running = loop {

@@ -50,6 +50,11 @@ impl Progress {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
+    /// Gives the run up, whatever it is about to do.
+    pub fn stop(&self) {
+        self.0.fetch_or(LEFT, Ordering::Relaxed);
+    }
+
     /// What the run is doing now.
     #[must_use]
     pub fn stage(&self) -> Stage {

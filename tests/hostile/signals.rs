@@ -371,6 +371,25 @@ fn a_person_who_interrupts_has_his_terminal_back() {
     }
 }
 
+/// Who asks nobody anything leaves the terminal alone: whoever sets it from the
+/// background is stopped.
+#[test]
+fn a_run_in_the_background_of_a_terminal_goes_on() {
+    let room = Room::new();
+    room.write("listing", crate::support::listing(&[("203.0.113.7", 2)]));
+    room.write("log", "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7\n");
+    let check = format!("{CHECK} --input listing --state-file state --no-default-excludes");
+    for (program, code) in [(check, 0), (format!("{LOG} report --log log"), 0)] {
+        let line = format!("set -m; {program} >answer & wait $!; echo \"exit code $?\"");
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", "20", "script", "-qec", &line, "/dev/null"]);
+        let ran =
+            run(command.env("SHELL", "/bin/sh").current_dir(room.path(".")).stdin(Stdio::piped()));
+        assert!(ran.stdout.contains(&format!("exit code {code}\r\n")), "{ran:?}");
+        assert!(fs::read_to_string(room.path("answer")).unwrap().contains("203.0.113.7"));
+    }
+}
+
 /// Whether the terminal of a process makes no signal of a letter.
 #[cfg(feature = "ssh")]
 fn takes_letters(pid: &str) -> bool {

@@ -1,5 +1,5 @@
 //! Imports point down: no module names one of a higher floor, and none of
-//! floor 2 another of floor 2, but for two that are their tools.
+//! floor 2 another of floor 2, but for three that are their tools.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -52,8 +52,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("applet", 4),
 ];
 
-/// What the others of floor 2 open their files by.
-const TOOLS: [&str; 2] = ["folder", "secret_file"];
+/// What the others of floor 2 open their files and ask people by.
+const TOOLS: [&str; 3] = ["folder", "secret_file", "terminal"];
 
 fn floor(module: &str) -> u8 {
     let found = FLOORS.iter().find(|(name, _)| *name == module);

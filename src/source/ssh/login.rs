@@ -8,16 +8,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustix::{
-    process::{Signal, getpid, kill_process},
-    stdio::stdin,
-    termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
-};
+use rustix::process::{Signal, getpid, kill_process};
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
 use super::{KeyProblem, Server, SshError, clock::Clock, problem::problem};
-use crate::{secret::Secret, secret_file};
+use crate::{secret::Secret, secret_file, terminal};
 
 /// How much is looked at of what should be a key.
 const LONGEST_KEY: usize = 64 * 1024;
@@ -275,11 +271,7 @@ fn is_unusable(error: &ssh2::Error) -> bool {
 /// It is off before the question is out, so that nothing shows of an answer
 /// that comes at once; the run puts the terminal back when it ends.
 fn ask(question: &str) -> Option<Secret> {
-    if let Ok(mut settings) = tcgetattr(stdin()) {
-        settings.local_modes.remove(LocalModes::ECHO);
-        // Where it cannot be had now, it is switched off a moment later.
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
-    }
+    terminal::hide_typing();
     match rpassword::prompt_password(question) {
         Ok(answer) => Some(Secret::new(answer)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => end(),
