@@ -26,7 +26,7 @@ mod watch;
 mod within;
 
 pub use alert::{Alerts, Log, Sink};
-pub use error::{Error, chain};
+pub use error::{Error, advice_on, chain};
 pub use mail::MailOrder;
 use memory::Memory;
 pub use progress::{Progress, Stage};

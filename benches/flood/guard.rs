@@ -16,10 +16,10 @@ use rustix::{
 
 use crate::shipped;
 
-/// Builds what is measured, runs this program again, as the first process of a PID namespace, and waits
-/// for it or for a signal. When the first process of a namespace ends, by a
-/// panic too, the kernel ends all others in it; with them go their sockets, and
-/// with these the network namespaces.
+/// Builds what is measured, runs this program again, as the first process of a PID
+/// namespace, and waits for it or for a signal. When the first process of a
+/// namespace ends, by a panic too, the kernel ends all others in it; with them go
+/// their sockets, and with these the network namespaces.
 pub fn guard(words: &[&str]) -> ExitCode {
     if !Uid::effective().is_root() {
         eprintln!("Only root makes namespaces: sudo -E cargo bench --bench flood");

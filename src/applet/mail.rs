@@ -5,8 +5,7 @@ use crate::{
     mail::{self, Envelope, Login, Server, Tls, Transport},
     network::is_this_host,
     process,
-    run::{MailOrder, Target, chain},
-    secret_file,
+    run::{MailOrder, Target},
     source::Source,
 };
 
@@ -14,6 +13,7 @@ use super::{
     Failure, Invocation,
     args::{Correspondents, MailArgs, MailServer},
     server::ServerName,
+    target,
 };
 
 /// How much of the time the servers that are looked at leave to a mail.
@@ -84,12 +84,9 @@ fn login(name: &ServerName, args: &MailArgs) -> Result<Option<Login>, Failure> {
     match (&name.user, &args.smtp_password_file) {
         (None, None) => Ok(None),
         (Some(user), Some(file)) => {
-            let failed = |error: secret_file::SecretFileError| {
-                Failure::new(&chain(&error), vec![error.advice()])
-            };
             // Where it fails, a core dump may have the password.
             let _ = process::hide_memory();
-            let password = secret_file::read(file).map_err(failed)?;
+            let password = target::secret(file)?;
             Ok(Some(Login { user: user.clone(), password }))
         }
         (Some(user), None) => {

@@ -10,7 +10,7 @@ use crate::{
     connection::TcpStates,
     parse::Subject,
     process,
-    run::{Target, chain},
+    run::{Target, advice_on, chain},
     secret::Secret,
     secret_file,
     source::{Credentials, Dial, HostKeyPolicy, Server, Source},
@@ -196,6 +196,8 @@ fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>
     Ok(invocation.password.clone())
 }
 
-fn secret(file: &Path) -> Result<Secret, Failure> {
-    secret_file::read(file).map_err(|error| Failure::new(&chain(&error), vec![error.advice()]))
+/// The first line of a file that nobody else can read.
+pub(super) fn secret(file: &Path) -> Result<Secret, Failure> {
+    secret_file::read(file)
+        .map_err(|error| Failure::new(&chain(&error), vec![advice_on(&error, error.advice())]))
 }

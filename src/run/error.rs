@@ -170,12 +170,16 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a part of the run that failed comes to in the report. `advice` is for
-/// whatever it may be; that there are too many open files is nobody's fault
-/// where it shows.
+/// What a part of the run that failed comes to in the report.
 pub(super) fn trouble(error: &(dyn std::error::Error + 'static), advice: String) -> Trouble {
-    let advice = too_many_files(error).unwrap_or(advice);
-    Trouble { problem: chain(error), advice: Some(advice) }
+    Trouble { problem: chain(error), advice: Some(advice_on(error, advice)) }
+}
+
+/// What to do about an error, where `advice` is for whatever it may be: that there
+/// are too many open files is nobody's fault where it shows.
+#[must_use]
+pub fn advice_on(error: &(dyn std::error::Error + 'static), advice: String) -> String {
+    too_many_files(error).unwrap_or(advice)
 }
 
 /// What to do where the limit on open files is the cause, of this process or of
