@@ -120,7 +120,9 @@ impl World {
         ];
         for (listener, to, address) in &kinds {
             for host in 1..=250 {
-                for n in 0..=host % 7 {
+                // The one that is closed comes last: another one of its address may be
+                // given its port, and would take the place of the one that waits.
+                for n in (0..=host % 7).rev() {
                     let (client, server) = self.connection(address(host), listener, *to);
                     match (host % 10, n) {
                         // The server closes first, and waits; the client is gone.
