@@ -1,6 +1,7 @@
 //! What the options ask for: from a command line to a run.
 use std::{
     cmp::Reverse,
+    ops::RangeInclusive,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -208,7 +209,7 @@ fn place(args: &SampleArgs, applet: Applet, invocation: &Invocation, targets: &[
     let servers: String = servers.chars().map(file_letter).take(64).collect();
     let mut selection = selection(args, targets);
     if let Some(asker) = asker(applet, invocation) {
-        selection = format!("{selection} {asker}");
+        selection = format!("{selection}client={}\n", asker.escape_default());
     }
     let name = format!("{}-{servers}-{:016x}.ron", applet.name(), fnv1a(&selection));
     Place::Below { shared, own, name }
@@ -227,50 +228,61 @@ fn file_letter(letter: char) -> char {
     if letter.is_ascii_alphanumeric() || "-.+".contains(letter) { letter } else { '_' }
 }
 
-/// What makes a check another one: what it looks at, and how it judges that.
-/// Two services that share a sample would each find the other's a moment ago,
-/// and call that twice on end.
+/// The options that make two checks different: what is sampled, and how it is judged.
+///
+/// Two services that share a state file would each take the other's sample for their
+/// own previous one. Every part is an explicit string, since a state file is found by
+/// the hash of the whole: renaming a type must not lose a history. An option that is
+/// not given adds nothing, so that a new option keeps the names of existing files.
 fn selection(args: &SampleArgs, targets: &[Target]) -> String {
     let SampleArgs { look, login, judging, .. } = args;
-    let input = look.input.as_ref().map(|path| path.display().to_string());
-    let mut excludes: Vec<_> = look.exclude.iter().map(ToString::to_string).collect();
-    excludes.sort();
-    let looks_at = format!(
-        "{input:?} {:?} {:?} {:?} {} {} {} {} {excludes:?} {:?} {} {:?} {:?} {}",
-        Target::names(targets),
-        login.command,
-        look.port,
-        tcp_states(look).bits(),
-        look.inbound,
-        look.four,
-        look.six,
-        look.exclude_file,
-        look.no_default_excludes,
-        lengths(&look.prefix4),
-        lengths(&look.prefix6),
-        look.prefix_members
-    );
-    let range = |range: Option<Range>| range.map(|range| range.to_string());
-    let judges = format!(
-        "{:?} {:?} {} {} {} {} {:?} {:?} {:?}",
-        judging.top.filter(|&top| top > 1),
-        judging.rule,
-        judging.stddev,
-        judging.false_alarm_rate,
-        judging.floor,
-        judging.consecutive,
-        judging.max_age,
-        range(judging.warning),
-        range(judging.critical)
-    );
-    // Named where it is another table: a way to the same one makes no other check.
-    let table = if look.source == How::Conntrack { " conntrack" } else { "" };
-    // A sample without namespaces keeps the file that it always had.
-    let netns = match netns(look)[..] {
-        [] => String::new(),
-        ref asked => format!(" {asked:?}"),
+    let list = |items: Vec<String>| items.join(",");
+    let sorted = |mut items: Vec<String>| {
+        items.sort();
+        list(items)
     };
-    format!("{looks_at} {judges}{table}{netns}")
+    let flag = |is_set: bool| if is_set { "yes".to_owned() } else { String::new() };
+    let paths = |paths: &[PathBuf]| paths.iter().map(|it| it.display().to_string()).collect();
+    let numbers = |lengths: Vec<u8>| lengths.iter().map(ToString::to_string).collect();
+    let range = |range: Option<Range>| range.map(|range| range.to_string()).unwrap_or_default();
+    let port = |ports: &RangeInclusive<u16>| format!("{}-{}", ports.start(), ports.end());
+    let parts = [
+        ("input", look.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
+        ("servers", list(Target::names(targets))),
+        ("command", login.command.clone().unwrap_or_default()),
+        ("port", list(look.port.iter().map(port).collect())),
+        ("tcp_states", format!("{:x}", tcp_states(look).bits())),
+        ("inbound", flag(look.inbound)),
+        ("ipv4_only", flag(look.four)),
+        ("ipv6_only", flag(look.six)),
+        ("exclude", sorted(look.exclude.iter().map(ToString::to_string).collect())),
+        ("exclude_file", list(paths(&look.exclude_file))),
+        ("no_default_excludes", flag(look.no_default_excludes)),
+        ("prefix4", list(numbers(lengths(&look.prefix4)))),
+        ("prefix6", list(numbers(lengths(&look.prefix6)))),
+        ("prefix_members", look.prefix_members.to_string()),
+        ("top", judging.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
+        ("rule", rule_key(judging.rule).to_owned()),
+        ("stddev", judging.stddev.to_string()),
+        ("false_alarm_rate", judging.false_alarm_rate.to_string()),
+        ("floor", judging.floor.to_string()),
+        ("consecutive", judging.consecutive.to_string()),
+        ("max_age", judging.max_age.as_secs().to_string()),
+        ("warning", range(judging.warning)),
+        ("critical", range(judging.critical)),
+        // Another table is another check; another way to the same table is not.
+        ("conntrack", flag(look.source == How::Conntrack)),
+        ("netns", list(netns(look))),
+    ];
+    let given = parts.iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| format!("{name}={}\n", value.escape_default())).collect()
+}
+
+fn rule_key(rule: RuleName) -> &'static str {
+    match rule {
+        RuleName::Stddev => "stddev",
+        RuleName::Lognormal => "lognormal",
+    }
 }
 
 /// The network namespaces that are asked for, each once and in any order. What

@@ -424,6 +424,49 @@ fn each_selection_has_its_own_state() {
     assert_eq!(files(), 10);
 }
 
+/// The name of a state file is part of its format: a check that does not find its file
+/// has lost its history.
+#[test]
+fn state_file_names_are_stable() {
+    let room = Room::new();
+    room.write("listing", flood());
+    let every_option = [
+        "--port=443,8000-8100",
+        "--state=ESTAB,SYN-RECV",
+        "-4",
+        "-x=192.0.2.0/24",
+        "--exclude-file=excludes",
+        "--no-default-excludes",
+        "--prefix4=32,24",
+        "--prefix6=64",
+        "--prefix-members=3",
+        "--top=20",
+        "--rule=lognormal",
+        "--stddev=4.5",
+        "--false-alarm-rate=0.02",
+        "--floor=12",
+        "--consecutive=3",
+        "--max-age=10m",
+        "--warning=200",
+        "--critical=@10:500",
+    ];
+    room.write("excludes", "198.51.100.0/24\n");
+    for (args, expected) in [
+        (&[][..], "check_topip-input-eaecaccf1f60e473.ron"),
+        (&every_option[..], "check_topip-input-e662d7dafebf510c.ron"),
+    ] {
+        let folder = format!("state-{}", args.len());
+        let mut command = room.command(&[&["--input", "listing"], args].concat());
+        let ran = run(command.env("MP_STATE_PATH", room.path(&folder)));
+        assert_ne!(ran.code, Some(3), "{}", ran.stdout);
+        let user = fs::read_dir(room.path(&folder)).unwrap().next().unwrap().unwrap().path();
+        let files = fs::read_dir(user).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
+        files.sort();
+        assert_eq!(files, [expected.to_owned(), format!("{expected}.lock")]);
+    }
+}
+
 #[test]
 fn where_the_state_goes() {
     let room = Room::new();
