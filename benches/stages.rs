@@ -19,14 +19,18 @@ use std::{env, fs, hint::black_box, io::Cursor, net::Ipv4Addr, path::Path, time:
 
 use divan::{Bencher, counter::ItemsCount};
 use topip::{
-    capture::{ByteOrder, Capture, Format},
-    connection::{Connection, TcpState},
-    filter::{DEFAULT_EXCLUDES, Filter, Selection},
-    history::{History, Sample},
-    parse,
-    rule::{self, Rule, Trigger},
-    summary::Summary,
-    tally::{Counted, Grain, Tally},
+    analysis::{
+        filter::{DEFAULT_EXCLUDES, Filter, Selection},
+        history::{History, Sample},
+        rule::{self, Rule, Trigger},
+        summary::Summary,
+        tally::{Counted, Grain, Tally},
+    },
+    model::connection::{Connection, TcpState},
+    parse::{
+        self,
+        capture::{ByteOrder, Capture, Format},
+    },
 };
 
 /// Each dialect by a capture that is typical of it.
@@ -76,7 +80,7 @@ fn once(stage: &str) {
 }
 
 fn file(name: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures").join(name)).unwrap()
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
 }
 
 fn megabyte(listing: &str) -> Vec<u8> {
@@ -147,7 +151,7 @@ fn sample(n: u32) -> Sample {
 
 const LOGNORMAL: Trigger = Trigger::Lognormal { false_alarm_rate: 0.01 };
 
-fn judge(trigger: Trigger, sample: &Sample) -> topip::verdict::Verdict {
+fn judge(trigger: Trigger, sample: &Sample) -> topip::model::verdict::Verdict {
     let rule = Rule {
         trigger,
         beside: trigger,

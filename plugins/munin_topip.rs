@@ -1,8 +1,8 @@
 //! `munin_topip`, the plugin for Munin.
 use std::process::ExitCode;
 
-use topip::applet::{self, Applet};
+use topip::cli::{self, Applet};
 
 fn main() -> ExitCode {
-    applet::main(Applet::Munin, None)
+    cli::main(Applet::Munin, None)
 }

@@ -1,8 +1,8 @@
 //! `topip_log`, the log for cron, systemd and people.
 use std::process::ExitCode;
 
-use topip::applet::{self, Applet};
+use topip::cli::{self, Applet};
 
 fn main() -> ExitCode {
-    applet::main(Applet::Log, None)
+    cli::main(Applet::Log, None)
 }

@@ -2,8 +2,8 @@
 //! alert. It has OpenSSL, which takes longer to load than a look at this machine.
 use std::process::ExitCode;
 
-use topip::applet::{self, Applet, Reach};
+use topip::cli::{self, Applet, Reach};
 
 fn main() -> ExitCode {
-    applet::main(Applet::Check, Some(Reach::ALL))
+    cli::main(Applet::Check, Some(Reach::ALL))
 }

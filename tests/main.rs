@@ -9,8 +9,8 @@
     reason = "a test may fail, and is the world"
 )]
 
-mod captured;
-mod hostile;
-mod house;
-mod peers;
+mod cli;
+mod faults;
+mod repo;
+mod interop;
 mod support;

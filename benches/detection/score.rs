@@ -2,12 +2,13 @@
 use std::{cmp::Reverse, time::Duration};
 
 use topip::{
-    history::{History, Previous, Sample},
-    network::Network,
-    rule::{self, Rule, Trigger},
-    summary::Summary,
-    tally::{Grain, Peer},
-    verdict::Status,
+    analysis::{
+        history::{History, Previous, Sample},
+        rule::{self, Rule, Trigger},
+        summary::Summary,
+        tally::{Grain, Peer},
+    },
+    model::{network::Network, verdict::Status},
 };
 
 use super::{

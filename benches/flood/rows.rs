@@ -1,9 +1,9 @@
 //! What parsing a listing costs, without the start, the filter and the tally.
 use std::{fs::File, io::BufReader};
 
-use topip::{
+use topip::parse::{
+    self,
     capture::{Capture, Format},
-    parse,
 };
 
 /// Reads `file` to rows as `check_topip` does, and prints how many.

@@ -2,9 +2,12 @@
 use std::io::{BufReader, Cursor};
 
 use topip::{
-    capture::{ByteOrder, Capture, Format},
-    connection::Connection,
-    parse::{self, netlink},
+    model::connection::Connection,
+    parse::{
+        self,
+        capture::{ByteOrder, Capture, Format},
+        netlink,
+    },
 };
 
 /// How a dump ends, and what was in it, in chunks of `capacity` bytes.

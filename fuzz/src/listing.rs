@@ -2,9 +2,11 @@
 use std::io::{BufReader, Cursor};
 
 use topip::{
-    capture::{ByteOrder, Capture, Format},
-    connection::Connection,
-    parse::{self, ParseError, Reading, Unreadable},
+    model::connection::Connection,
+    parse::{
+        self, ParseError, Reading, Unreadable,
+        capture::{ByteOrder, Capture, Format},
+    },
 };
 
 /// What is made of a text in chunks of `capacity` bytes.

@@ -1,8 +1,11 @@
 //! Lines of the log, in any of its formats.
 use chrono::{FixedOffset, Offset, TimeZone, Utc};
 use topip::{
-    log_line::{Alert, Clock, Entry, Format},
-    tally::Peer,
+    alert_log::{
+        entry::{Alert, Entry, Format},
+        parse::Clock,
+    },
+    analysis::tally::Peer,
 };
 
 /// What is read of a line can be written again in every format, and then means

@@ -1,8 +1,8 @@
 //! A whole log, in gzip or not, and what is told of it.
 use chrono::{DateTime, FixedOffset, Utc};
 use topip::{
-    offenders::Grouping,
-    report::{self, Picture},
+    alert_log::stats::Grouping,
+    output::{self, Picture},
     run::{Review, Reviewed, review},
 };
 
@@ -47,11 +47,11 @@ fn told(reviewed: &Reviewed) {
     let local = |seconds: i64| -> DateTime<FixedOffset> { local(seconds) };
     let offenders = &reviewed.offenders;
     let picture = Picture { columns: Some(80), has_blocks: true };
-    let text = report::offenders_as_text(offenders, 10, picture, local);
+    let text = output::offenders_as_text(offenders, 10, picture, local);
     let is_plain = |text: &str| text.lines().all(|line| !line.contains(char::is_control));
     assert!(is_plain(&text), "{text:?}");
     assert!(text.lines().count() <= 12, "{text:?}");
-    let table = report::offenders_as_csv(offenders, usize::MAX, local);
+    let table = output::offenders_as_csv(offenders, usize::MAX, local);
     assert_eq!(table.lines().count(), offenders.len() + 1, "{table:?}");
     for line in table.lines() {
         let cells: Vec<_> = line.split(',').collect();
@@ -60,9 +60,9 @@ fn told(reviewed: &Reviewed) {
         assert!(!cells.iter().any(is_formula), "{line:?}");
         assert!(is_plain(line) && !line.contains('"'), "{line:?}");
     }
-    let object = report::offenders_as_json(offenders, reviewed.damaged, 10, local);
+    let object = output::offenders_as_json(offenders, reviewed.damaged, 10, local);
     assert!(is_plain(&object), "{object:?}");
-    let complaint = report::complaint("cannot read", &reviewed.damages);
+    let complaint = output::complaint("cannot read", &reviewed.damages);
     assert!(is_plain(&complaint), "{complaint:?}");
     assert_eq!(complaint.lines().count(), 1 + reviewed.damages.len(), "{complaint:?}");
 }

@@ -1,5 +1,5 @@
 //! Passwords in a command line, which are overwritten where they are found.
-use topip::{applet, command_line};
+use topip::{cli, sys::command_line};
 
 /// No byte but a password's is overwritten, and wherever clap takes a password
 /// all of it is.
@@ -15,7 +15,7 @@ pub fn check(bytes: &[u8]) {
     let text = text.strip_suffix('\0').unwrap_or(text);
     let words: Vec<_> = std::iter::once("check_topip").chain(text.split('\0')).collect();
     let line = words.join("\0") + "\0";
-    let Ok(Some(password)) = applet::fuzzing::password(&words) else { return };
+    let Ok(Some(password)) = cli::fuzzing::password(&words) else { return };
     let mut wiped = line.clone().into_bytes();
     for place in command_line::fuzzing::passwords(line.as_bytes()) {
         wiped[place].fill(b'x');

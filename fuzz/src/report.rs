@@ -3,21 +3,28 @@ use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use chrono::DateTime;
 use topip::{
-    clean,
-    connection::{Connection, TcpState},
-    filter::{Filter, Selection},
-    history::{History, Mailed, Mails, Previous, Sample},
-    labels::Label,
-    log_line::{Alert, Clock, Format},
-    network::Network,
-    parse::Subject,
-    report::{
+    alert_log::{
+        entry::{Alert, Format},
+        parse::Clock,
+    },
+    analysis::{
+        filter::{Filter, Selection},
+        history::{History, Mailed, Mails, Previous, Sample},
+        label::Label,
+        rule::{self, Rule, Trigger},
+        tally::{Grain, Tally},
+    },
+    model::{
+        connection::{Connection, TcpState},
+        network::Network,
+        sanitize,
+        verdict::Status,
+    },
+    output::{
         self, Letter, Report, Trouble, Verbosity, View, Watched,
         munin::{At, Graphs, JUDGED, Level, Threshold},
     },
-    rule::{self, Rule, Trigger},
-    tally::{Grain, Tally},
-    verdict::Status,
+    parse::Subject,
 };
 
 /// What was made of the bytes: numbers from those before the first NUL, texts
@@ -53,18 +60,18 @@ pub fn check(bytes: &[u8]) {
     let mut dice = Dice::new(bytes);
     let report = made(&mut dice);
     for verbosity in (0..4).map(Verbosity::from_count) {
-        nagios(&report::nagios(&report, verbosity), Some(report.status()));
-        json(&report::json(&report, verbosity));
+        nagios(&output::nagios(&report, verbosity), Some(report.status()));
+        json(&output::json(&report, verbosity));
     }
     let problem = dice.text();
     let more = [dice.text(), dice.text()];
-    nagios(&report::failure(Status::Unknown, &problem, &more), None);
-    json(&report::json_failure(Status::Unknown, &problem, &more));
+    nagios(&output::failure(Status::Unknown, &problem, &more), None);
+    json(&output::json_failure(Status::Unknown, &problem, &more));
     munin(&report, &problem);
     screen(report.clone(), &problem);
     mails(&mut dice, &report);
     log(&mut dice, &report);
-    let shown = clean::shown(&problem);
+    let shown = sanitize::shown(&problem);
     assert!(!shown.contains(is_unseemly), "{shown:?}");
 }
 
@@ -247,7 +254,7 @@ fn munin(report: &Report, problem: &str) {
         }
     }
     let lines = [problem.to_owned()];
-    assert_eq!(report::munin::complaint(&lines).lines().count(), 1);
+    assert_eq!(output::munin::complaint(&lines).lines().count(), 1);
 }
 
 fn is_value(name: &str) -> bool {
@@ -257,9 +264,9 @@ fn is_value(name: &str) -> bool {
 fn screen(report: Report, problem: &str) {
     for seen in [Ok((report, Some(vec![3, -3]))), Err(problem.to_owned())] {
         let watched = Watched { seen, time: "23:40:34".to_owned(), title: "every 2 s".to_owned() };
-        let rows = report::screen(&watched, 80, 24);
+        let rows = output::screen(&watched, 80, 24);
         assert!(rows.len() <= 24);
-        let texts = rows.iter().map(|row| row.text.clone()).chain([report::line(&watched)]);
+        let texts = rows.iter().map(|row| row.text.clone()).chain([output::line(&watched)]);
         for text in texts {
             assert!(!text.contains(is_unseemly), "{text:?}");
         }
@@ -271,8 +278,8 @@ fn mails(dice: &mut Dice<'_>, report: &Report) {
     let host = dice.text();
     let network = "203.0.113.7".parse::<Network>().expect("a network");
     let mails = Mails(vec![Mailed { network, when: u64::from(dice.number()) }]);
-    let alerts = report.views.iter().map(|view| report::alert(report, view, &host));
-    for letter in alerts.chain([report::recovery(report, &mails, &host)]) {
+    let alerts = report.views.iter().map(|view| output::alert(report, view, &host));
+    for letter in alerts.chain([output::recovery(report, &mails, &host)]) {
         let Letter { subject, body } = &letter;
         assert!(subject.len() <= 200 && !subject.contains(is_unseemly), "{subject:?}");
         assert!(body.ends_with('\n'));
@@ -287,7 +294,7 @@ fn mails(dice: &mut Dice<'_>, report: &Report) {
 /// The head of a mail has its lines, each once, and no other.
 #[cfg(fuzzing)]
 fn head(letter: &Letter) {
-    let bytes = topip::mail::fuzzing::message(letter);
+    let bytes = topip::notify::mail::mail_fuzz::message(letter);
     let text = String::from_utf8(bytes).expect("a mail is in ASCII");
     assert!(text.is_ascii());
     let (head, _) = text.split_once("\r\n\r\n").expect("a head ends in an empty line");

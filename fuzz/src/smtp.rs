@@ -1,7 +1,7 @@
 //! What a mail server answers.
 use std::time::{Duration, Instant};
 
-use topip::mail::{MailError, fuzzing};
+use topip::notify::mail::{MailError, mail_fuzz};
 
 /// A word that stands nowhere else, so that it shows where it is told.
 const PASSWORD: &str = "swordfish-7Qx";
@@ -15,7 +15,7 @@ pub fn check(answers: &[u8]) {
     let answers = &answers[..answers.len().min(100_000)];
     for password in [None, Some(PASSWORD)] {
         let started = Instant::now();
-        let (outcome, told) = fuzzing::dialogue(answers, password);
+        let (outcome, told) = mail_fuzz::dialogue(answers, password);
         assert!(started.elapsed() < Duration::from_secs(5), "it ends in time");
         let told = String::from_utf8(told).expect("what is told is in ASCII");
         commands(&told, outcome.is_ok());
@@ -36,7 +36,7 @@ pub fn check(answers: &[u8]) {
         }
     }
     let text = String::from_utf8_lossy(answers);
-    let (codes, beginning) = fuzzing::told(&text);
+    let (codes, beginning) = mail_fuzz::told(&text);
     assert!(beginning.chars().count() <= 300);
     assert!(codes.split(' ').count() <= 2, "{codes:?}");
 }

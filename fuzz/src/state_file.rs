@@ -1,7 +1,7 @@
 //! The state file, as somebody may have damaged or edited it.
 use std::{cell::LazyCell, fs, time::Instant};
 
-use topip::state_file::{Loaded, Place, StateFile};
+use topip::storage::state_file::{Loaded, Place, StateFile};
 
 use super::room;
 

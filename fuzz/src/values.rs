@@ -1,12 +1,9 @@
 //! Values of options, as people write them.
 use topip::{
-    connection::TcpState,
-    labels::Label,
-    mail::Address,
-    network::Network,
-    network_file::{self, Exclude},
-    range::Range,
-    verdict::Status,
+    analysis::label::Label,
+    model::{connection::TcpState, network::Network, range::Range, verdict::Status},
+    notify::mail::Address,
+    storage::network_list::{self, Exclude},
 };
 
 use super::room;
@@ -56,7 +53,7 @@ fn words(text: &str) {
         assert!(written.bytes().all(|it| it.is_ascii_graphic() && !b"<>,;\"\\".contains(&it)));
         assert!(!written.starts_with('-') && written.contains('@'));
     }
-    if let Ok(Label { name, .. }) = network_file::label(text) {
+    if let Ok(Label { name, .. }) = network_list::label(text) {
         is_name(&name);
     }
 }
@@ -71,7 +68,7 @@ fn is_name(name: &str) {
 fn options(text: &str) {
     use std::time::Duration;
 
-    let values = topip::applet::fuzzing::values(text);
+    let values = topip::cli::cli_fuzz::values(text);
     let century = Duration::from_secs(100 * 366 * 24 * 60 * 60);
     assert!(values.duration.is_none_or(|it| it <= century));
     assert!(values.timeout.is_none_or(|it| (Duration::from_secs(1)..=century).contains(&it)));
@@ -98,7 +95,7 @@ fn options(text: &str) {
 /// that is wrong.
 fn files(bytes: &[u8]) {
     let path = room::file("networks", bytes);
-    match network_file::excludes(&path) {
+    match network_list::excludes(&path) {
         Ok(excludes) => {
             assert!(excludes.len() <= bytes.split(|&byte| byte == b'\n').count());
             for exclude in excludes {
@@ -111,7 +108,7 @@ fn files(bytes: &[u8]) {
         }
         Err(error) => assert!(error.to_string().len() < 1000, "{error}"),
     }
-    if let Ok(labels) = network_file::labels(&path) {
+    if let Ok(labels) = network_list::labels(&path) {
         labels.iter().for_each(|label| is_name(&label.name));
     }
 }

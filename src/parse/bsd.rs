@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use memchr::memrchr;
 
-use super::{Problem, endpoint, row::Faulty};
+use super::{endpoint, reader::Problem, row::Faulty};
 
 /// An end of a connection and, where its address may be cut, how many of its
 /// leading bits are certain.

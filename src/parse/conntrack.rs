@@ -13,11 +13,11 @@
 //! `/proc` begin with the family, and so do those of `-o extended`.
 use std::net::SocketAddr;
 
-use crate::connection::{Connection, TcpState};
+use crate::model::connection::{Connection, TcpState};
 
 use super::{
-    Problem, Unfit,
     endpoint::{address, decimal, port},
+    reader::{Problem, Unfit},
     row::{Faulty, Row, fields},
 };
 

@@ -8,14 +8,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use crate::{
-    capture::ByteOrder,
-    connection::{Connection, TcpState},
-};
+use super::capture::ByteOrder;
+use crate::model::connection::{Connection, TcpState};
 
 use super::{
-    Dialect, ParseError, Reading,
     netlink::{self, AF_INET, AF_INET6, Interface, MessageProblem},
+    reader::{Dialect, ParseError, Reading},
 };
 
 /// `TCPDIAG_GETSOCK`: one walk through the sockets of both families.

@@ -2,21 +2,21 @@
 //! became of it.
 use std::io::BufRead;
 
-use crate::{
+use super::{
     capture::ByteOrder,
-    connection::Connection,
     line::{Line, LineReader},
 };
+use crate::model::connection::Connection;
 
 use super::{
-    Dialect, ParseError, Problem, Reading, Unfit, Unreadable, conntrack,
+    conntrack,
+    detect::{self, Table},
+    fast_path::{Form, Swift},
     netstat::Columns,
     proc_net,
-    recognise::{self, Table},
+    reader::{Dialect, ParseError, Problem, Reading, Unfit, Unreadable},
     row::{Faulty, Row, fields},
-    solaris, ss,
-    swift::{Form, Swift},
-    windows,
+    solaris, ss, windows,
 };
 
 /// Reads listings, one after the other, to the end of `bytes`.
@@ -183,10 +183,10 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             }
             self.unfit = conntrack::unfit(line);
         }
-        if recognise::may_be_heading(line) {
-            match recognise::heading(line) {
+        if detect::may_be_heading(line) {
+            match detect::heading(line) {
                 Some(table) => self.heading(table, line),
-                None if self.table.is_some() && recognise::begins_row(line) => {
+                None if self.table.is_some() && detect::begins_row(line) => {
                     let is_whole = fields(line).count() > 3;
                     let problem = if is_whole { Problem::Endpoint } else { Problem::MissingField };
                     self.give_up(number, (problem, line));
@@ -198,7 +198,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
                     return true;
                 }
                 // "Active Internet connections", in any language that has one.
-                None if self.table == Some(Table::Elsewhere) && recognise::names_internet(line) => {
+                None if self.table == Some(Table::Elsewhere) && detect::names_internet(line) => {
                     self.table = None;
                 }
                 // Underlines, names of programs.
@@ -213,7 +213,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         match (row, self.table) {
             (Ok((row, dialect)), _) => self.take(number, &row, dialect),
             // Broken rows may come first; a shell's banner is not of the listing.
-            (Err(faulty), None) if recognise::begins_row(line) => self.give_up(number, faulty),
+            (Err(faulty), None) if detect::begins_row(line) => self.give_up(number, faulty),
             (Err(_), None) => return false,
             (Err(_), Some(Table::Elsewhere)) => self.reading.other += 1,
             (Err(faulty), Some(_)) => self.give_up(number, faulty),
@@ -228,7 +228,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         let is_known = line.starts_with(b"Activ")
             || line.starts_with(b"Aktiv")
             || line.starts_with(b"Some tcp sockets")
-            || recognise::names_internet(line);
+            || detect::names_internet(line);
         is_within && line[0].is_ascii_alphabetic() && !is_known
     }
 
@@ -244,7 +244,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
         // The columns below "Active UNIX domain sockets" begin as those of TCP.
         let is_of_title = table == Table::Protocol
             && self.table == Some(Table::Elsewhere)
-            && !recognise::has_addresses(line);
+            && !detect::has_addresses(line);
         if !is_of_title {
             self.begin(table);
         }
@@ -255,7 +255,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
 
     /// A row of a table that begins without a heading.
     fn headless<'a>(&mut self, line: &'a [u8], faulty: Faulty<'a>) -> Read<'a> {
-        match recognise::row(line) {
+        match detect::row(line) {
             Some(table) if self.may_go_on_as(table, line) => {
                 self.begin(table);
                 if let Some(row) = &mut self.wants_rows {
@@ -288,7 +288,7 @@ impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
             Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
             Table::Conntrack => (conntrack::row(line)?, Some(Dialect::Conntrack)),
             Table::ProcNet => (proc_net::row(line, self.order())?, Some(Dialect::ProcNet)),
-            Table::Protocol if recognise::is_windows(line) => {
+            Table::Protocol if detect::is_windows(line) => {
                 (windows::row(line)?, Some(Dialect::Windows))
             }
             Table::Protocol => {

@@ -8,9 +8,9 @@ use std::{
     io::{self, BufRead},
 };
 
-use crate::capture::ByteOrder;
+use super::capture::ByteOrder;
 
-use super::ParseError;
+use super::reader::ParseError;
 
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;

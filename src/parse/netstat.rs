@@ -2,10 +2,11 @@
 //!
 //! The BSDs, macOS and AIX print the same columns, with a dot before the port;
 //! bsd.rs reads their addresses.
-use crate::connection::Connection;
+use crate::model::connection::Connection;
 
 use super::{
-    Dialect, Problem, bsd, endpoint,
+    bsd, endpoint,
+    reader::{Dialect, Problem},
     row::{Faulty, Row, fields},
     state_name,
 };

@@ -9,13 +9,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use crate::{
-    capture::ByteOrder,
-    connection::{Connection, TcpState},
-};
+use super::capture::ByteOrder;
+use crate::model::connection::{Connection, TcpState};
 
 use super::{
-    Problem,
+    reader::Problem,
     row::{Faulty, Row, fields},
 };
 

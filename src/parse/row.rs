@@ -1,9 +1,9 @@
 //! What the readers of every dialect make of a line.
 use std::iter;
 
-use crate::connection::Connection;
+use crate::model::connection::Connection;
 
-use super::Problem;
+use super::reader::Problem;
 
 /// What a row is.
 #[derive(Debug)]

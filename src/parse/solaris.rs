@@ -1,9 +1,9 @@
 //! Rows of Solaris and illumos: `Local Remote Swind Send-Q Rwind Recv-Q State [If]`.
-use crate::connection::Connection;
+use crate::model::connection::Connection;
 
 use super::{
-    Problem,
     endpoint::{decimal, dot},
+    reader::Problem,
     row::{Faulty, Row, fields},
     state_name,
 };

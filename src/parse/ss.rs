@@ -3,12 +3,12 @@
 //! `ss` leaves out the Netid where there is one family only, and the State where
 //! one state was asked for. Neither is told in the row, so both are found by
 //! what stands there.
-use crate::connection::Connection;
+use crate::model::connection::Connection;
 
 use super::{
-    Problem,
+    detect::{self, Table},
     endpoint::{colon, decimal},
-    recognise::{self, Table},
+    reader::Problem,
     row::{Faulty, Row, fields},
     state_name,
 };
@@ -43,7 +43,7 @@ impl Columns {
         // With -i, -m or -e a second line may follow, which begins with a blank.
         // So does a listing that somebody indented, and one of another kind.
         if line.first().is_some_and(u8::is_ascii_whitespace) {
-            match recognise::row(line.trim_ascii_start()) {
+            match detect::row(line.trim_ascii_start()) {
                 None => return Ok(Row::Continuation),
                 Some(Table::Ss) => {}
                 Some(_) => return Err((Problem::Row, line)),

@@ -1,5 +1,5 @@
 //! The words for the TCP states that tools print.
-use crate::connection::TcpState;
+use crate::model::connection::TcpState;
 
 /// The state that `word` stands for.
 ///

@@ -1,9 +1,9 @@
 //! Rows of Windows: `TCP 192.0.2.10:3389 203.0.113.7:51514 ESTABLISHED [PID]`.
-use crate::connection::Connection;
+use crate::model::connection::Connection;
 
 use super::{
-    Problem,
     endpoint::colon,
+    reader::Problem,
     row::{Faulty, Row, fields},
     state_name,
 };

@@ -5,17 +5,18 @@ use std::{
 };
 
 use crate::{
-    journal, local_time, log_file,
-    log_line::{Alert, Format},
-    report::{Report, Trouble, View},
-    syslog,
-    tally::Peer,
+    alert_log::entry::{Alert, Format},
+    analysis::tally::Peer,
+    notify::{journald, syslog},
+    output::{Report, Trouble, View},
+    storage::log_file,
+    sys::local_time,
 };
 
 use super::{
     error::trouble,
     mail::{MailOrder, mail},
-    memory::Memory,
+    saved_state::Memory,
 };
 
 /// How long daemons that are busy are waited for, over all the alerts of a run.
@@ -109,7 +110,7 @@ fn write(Log { sink, format }: &Log, alert: &Alert, until: Instant) -> Result<()
             .map_err(|error| trouble(&error, error.advice())),
         Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.when, patience())
             .map_err(|error| trouble(&error, error.advice())),
-        Sink::Journal => journal::send(&fields(alert, *format), patience())
+        Sink::Journal => journald::send(&fields(alert, *format), patience())
             .map_err(|error| trouble(&error, error.advice())),
     }
 }

@@ -4,11 +4,11 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::{
-    network_file::NetworkFileError,
+    analysis::tally::Full,
+    output::Trouble,
     parse::{ParseError, Subject},
-    report::Trouble,
     source::SourceError,
-    tally::Full,
+    storage::network_list::NetworkFileError,
 };
 
 /// Why a run came to no verdict.

@@ -2,15 +2,15 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    history::{Due, Mails, Standing},
-    mail::{Delivered, Envelope, MailError, Post, Transport},
-    report::{self, Letter, Report, Trouble},
-    state_file::{MailTurn, StateFile, StateFileError},
+    analysis::history::{Due, Mails, Standing},
+    notify::mail::{Delivered, Envelope, MailError, Post, Transport},
+    output::{self, Letter, Report, Trouble},
+    storage::state_file::{MailTurn, StateFile, StateFileError},
 };
 
 use super::{
     error::{chain, trouble},
-    memory::Memory,
+    saved_state::Memory,
 };
 
 /// How long it may take to put on record that a mail went out: what is not on
@@ -83,7 +83,7 @@ fn held_back(order: &MailOrder, mails: &Mails, report: &Report) -> Option<String
         Some((network, about.find(|mailed| mailed.network == *network)?))
     })?;
     let ago = when(report).saturating_sub(mailed.when);
-    let remind = report::span(order.remind.as_secs());
+    let remind = output::span(order.remind.as_secs());
     Some(format!("Mail: about {network} sent {ago} s ago already; again after {remind}"))
 }
 
@@ -160,9 +160,9 @@ fn send(order: &MailOrder, due: Due, mails: &Mails, again: &str, report: &mut Re
 }
 
 fn letter(order: &MailOrder, due: Due, mails: &Mails, report: &Report) -> Letter {
-    let Due::Alert(network) = due else { return report::recovery(report, mails, &order.host) };
+    let Due::Alert(network) = due else { return output::recovery(report, mails, &order.host) };
     let view = report.alerting().find(|view| view.sample.on_top() == Some(network));
-    report::alert(report, view.unwrap_or_else(|| report.worst()), &order.host)
+    output::alert(report, view.unwrap_or_else(|| report.worst()), &order.host)
 }
 
 /// Who got it.

@@ -10,18 +10,20 @@ use std::{
 };
 
 use crate::{
-    filter::{Filter, LeftOut},
-    namespace::Namespace,
+    analysis::{
+        filter::{Filter, LeftOut},
+        tally::Tally,
+    },
+    model::namespace::Namespace,
+    output::Trouble,
     parse::Reading,
-    report::Trouble,
     source::{Netns, Source, Watch},
-    tally::Tally,
 };
 
 use super::{
-    Error,
-    look::{Looked, look},
-    within::look_within,
+    error::Error,
+    namespaces::look_within,
+    sample::{Looked, look},
 };
 
 /// A machine, or a file that stands for one.

@@ -2,12 +2,19 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    history::Previous,
-    report::Report,
-    tally::{Counted, Peer},
+    analysis::{
+        history::Previous,
+        tally::{Counted, Peer},
+    },
+    output::Report,
 };
 
-use super::{Check, Error, Progress, judged, see};
+use super::{
+    check::{Check, judged},
+    error::Error,
+    observation::see,
+    progress::Progress,
+};
 
 /// One who looks again and again.
 #[derive(Debug)]

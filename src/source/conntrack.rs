@@ -11,23 +11,21 @@ use std::{io, net::IpAddr, ops::RangeInclusive};
 use nix::ifaddrs::getifaddrs;
 use rustix::io::Errno;
 
-use crate::{
+use crate::parse::{
     capture::{ByteOrder, Capture, Format},
-    parse::{
-        conntrack::messages::{
-            CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG,
-            CTA_TUPLE_PROTO, entries,
-        },
-        netlink::{AF_INET, AF_INET6, Interface},
+    conntrack::messages::{
+        CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO,
+        entries,
     },
+    netlink::{AF_INET, AF_INET6, Interface},
 };
 
 use super::{
-    SourceError,
+    dispatch::SourceError,
     netlink::dump::{self, Dump},
 };
 
-pub(super) mod proc;
+pub(super) mod procfs;
 
 const AF_UNSPEC: u8 = 0;
 const CTA_FILTER: u16 = 25;

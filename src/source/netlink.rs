@@ -7,18 +7,18 @@
 use std::ops::RangeInclusive;
 
 use crate::{
-    capture::{ByteOrder, Capture, Format},
-    connection::TcpStates,
+    model::connection::TcpStates,
     parse::{
+        capture::{ByteOrder, Capture, Format},
         inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
         netlink::{AF_INET, AF_INET6, Interface},
     },
 };
 
-use super::SourceError;
+use super::dispatch::SourceError;
 
 pub(super) mod dump;
-mod ports;
+mod port_filter;
 
 use dump::Dump;
 
@@ -90,7 +90,7 @@ impl Question {
         };
         let mut socket = [0; 48];
         socket[..2].copy_from_slice(&one.to_be_bytes());
-        let bytecode = if one == 0 { ports::bytecode(ports) } else { None };
+        let bytecode = if one == 0 { port_filter::bytecode(ports) } else { None };
         let filter = bytecode.map_or_else(Vec::new, |bytecode| attribute(&bytecode));
         Self { states: tcp_states.bits(), socket, filter }
     }
@@ -121,7 +121,7 @@ fn attribute(bytecode: &[u8]) -> Vec<u8> {
 mod tests {
     use std::net::TcpListener;
 
-    use crate::{connection::Connection, parse};
+    use crate::{model::connection::Connection, parse};
 
     use super::*;
 

@@ -18,20 +18,23 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::capture::Capture;
+use crate::parse::capture::Capture;
 
-use super::{Source, SourceError, Watch, proc};
+use super::{
+    dispatch::{Source, SourceError, Watch},
+    procfs,
+};
 
-mod error;
-mod find;
-mod hint;
+mod netns_error;
+mod resolve;
+mod hidden;
 mod process;
 
-use error::Grant;
-pub use error::NetnsError;
-use find::namespace_file;
-pub use find::{Finding, Found, find};
-pub use hint::{Elsewhere, elsewhere};
+pub use hidden::{Elsewhere, elsewhere};
+use netns_error::Grant;
+pub use netns_error::NetnsError;
+use resolve::namespace_file;
+pub use resolve::{Finding, Found, find};
 
 /// A network namespace as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +113,7 @@ pub(super) fn open_within(
         enter(found)?;
         match source {
             // The first thread is where it always was, and its /proc too.
-            Source::Proc => proc::open_of_this_thread(),
+            Source::Proc => procfs::open_of_this_thread(),
             source => source.open(watch),
         }
     };

@@ -10,16 +10,19 @@
 //! a source does so on a thread of its own, and stops waiting for it.
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{capture::Capture, parse::Subject, secret::Secret};
+use crate::{
+    model::secret::Secret,
+    parse::{Subject, capture::Capture},
+};
 
-use super::{SourceError, SshFailure, Watch};
+use super::dispatch::{SourceError, SshFailure, Watch};
 
 #[cfg(feature = "ssh")]
-mod clock;
+mod stopwatch;
 #[cfg(feature = "ssh")]
 mod connect;
 #[cfg(all(fuzzing, feature = "ssh"))]
-pub mod fuzzing;
+pub mod ssh_fuzz;
 #[cfg(feature = "ssh")]
 mod host_key;
 #[cfg(feature = "ssh")]
@@ -27,9 +30,9 @@ mod listing;
 #[cfg(feature = "ssh")]
 mod login;
 #[cfg(feature = "ssh")]
-mod problem;
+mod ssh_error;
 #[cfg(feature = "ssh")]
-mod remote;
+mod remote_command;
 #[cfg(feature = "ssh")]
 mod script;
 

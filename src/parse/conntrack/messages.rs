@@ -9,10 +9,10 @@ use std::{
 };
 
 use crate::{
-    capture::ByteOrder,
-    connection::{Connection, TcpState},
+    model::connection::{Connection, TcpState},
     parse::{
         Dialect, ParseError, Reading,
+        capture::ByteOrder,
         netlink::{self, Interface, MessageProblem, attributes},
     },
 };

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
 };
 
-use crate::namespace::Process;
+use crate::model::namespace::Process;
 
 /// How much is read of a file. The line that names a container is in it, even
 /// where each of a dozen controllers has one.

@@ -8,9 +8,9 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{ErrorCode, MethodType, Session};
 
-use crate::capture::{Capture, Format};
+use crate::parse::capture::{Capture, Format};
 
-use super::{Server, SshError, clock::Clock, host_key, listing, login, problem::problem};
+use super::{Server, SshError, host_key, listing, login, ssh_error::problem, stopwatch::Clock};
 use crate::source::Watch;
 
 /// What a session may be encrypted and sealed with: libssh2 would also take what

@@ -25,7 +25,7 @@ use rustix::{
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
 
 use super::{HostKeyPolicy, Server, SshError};
-use crate::folder::{Folder, FolderError, Missing};
+use crate::sys::trusted_file::{Folder, FolderError, Missing};
 
 /// How long such a file may be.
 const LONGEST: u64 = 64 * 1024 * 1024;

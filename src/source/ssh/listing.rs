@@ -10,13 +10,13 @@ use ssh2::Session;
 
 use super::{
     Server, SshError,
-    clock::Clock,
-    problem::problem,
-    remote::{Output, Remote},
+    remote_command::{Output, Remote},
     script,
+    ssh_error::problem,
+    stopwatch::Clock,
 };
 use crate::{
-    capture::{ByteOrder, OwnConnection},
+    parse::capture::{ByteOrder, OwnConnection},
     source::read_buffered,
 };
 

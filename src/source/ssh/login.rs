@@ -12,8 +12,11 @@ use rustix::process::{Signal, getpid, kill_process};
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
-use super::{KeyProblem, Server, SshError, clock::Clock, problem::problem};
-use crate::{secret::Secret, secret_file, terminal};
+use super::{KeyProblem, Server, SshError, ssh_error::problem, stopwatch::Clock};
+use crate::{
+    model::secret::Secret,
+    sys::{secret_file, terminal},
+};
 
 /// How much is looked at of what should be a key.
 const LONGEST_KEY: usize = 64 * 1024;

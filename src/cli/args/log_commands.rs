@@ -1,0 +1,208 @@
+//! Options of `topip_log` and its commands.
+use std::{path::PathBuf, time::Duration};
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::{
+    duration::duration,
+    value_parser::{addresses, prefix4, prefix6},
+};
+
+use super::{AlertArgs, SampleArgs, notify::DEFAULT_LOG};
+
+const AFTER_HELP: &str = "\
+Examples:
+  topip_log                            log an alert, where there is one
+  topip_log -H web1 -u monitor --log /var/log/topip/web1.log
+  topip_log report                     who was it, how often, and how badly?
+  topip_log report --since 7d --prefix4 24 --top 3
+  topip_log watch                      who has the connections now?
+
+Durations: 90, 90s, 10m, 2h, 7d. See topip_log(1).";
+
+/// Logs which remote address holds too many TCP connections, and tells who did.
+#[derive(Debug, Parser)]
+#[command(
+    name = "topip_log",
+    version,
+    after_help = AFTER_HELP,
+    args_override_self = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    term_width = 80
+)]
+pub(in crate::cli) struct LogArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: Option<LogCommand>,
+    #[command(flatten)]
+    pub(in crate::cli) record: RecordArgs,
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "How it is told")]
+    version: (),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum LogCommand {
+    /// Take a sample, and log an alert where there is one; as without a command
+    #[command(
+        disable_help_flag = true,
+        disable_version_flag = true,
+        args_override_self = true,
+        term_width = 80
+    )]
+    Record(Box<RecordArgs>),
+    /// Tell whom the alerts of a log are about
+    #[command(
+        disable_help_flag = true,
+        disable_version_flag = true,
+        args_override_self = true,
+        term_width = 80
+    )]
+    Report(ReportArgs),
+    /// Show who has the connections now, again and again, until Ctrl-C
+    #[command(
+        disable_help_flag = true,
+        disable_version_flag = true,
+        args_override_self = true,
+        term_width = 80
+    )]
+    Watch(Box<WatchArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WatchArgs {
+    /// How often
+    #[arg(value_name = "SECONDS", default_value = "2", value_parser = interval)]
+    pub(in crate::cli) interval: Duration,
+    #[command(flatten)]
+    pub(in crate::cli) sample: SampleArgs,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    help: (),
+}
+
+/// From a second to a day.
+fn interval(text: &str) -> Result<Duration, String> {
+    let most = Duration::from_secs(86_400);
+    let interval = duration(text)?;
+    let is_sane = !interval.is_zero() && interval <= most;
+    if is_sane { Ok(interval) } else { Err("not from 1 second to a day".to_owned()) }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RecordArgs {
+    #[command(flatten)]
+    pub(in crate::cli) sample: SampleArgs,
+    #[command(flatten)]
+    pub(in crate::cli) alerting: AlertArgs,
+
+    /// Show what was found, as check_topip does; -vv: how; -vvv: all
+    #[arg(short, long, action = ArgAction::Count, help_heading = "How it is told")]
+    pub(in crate::cli) verbose: u8,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    help: (),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReportArgs {
+    /// Read this log and what was rotated away from it; - is standard input
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_LOG, action = ArgAction::Append)]
+    pub(in crate::cli) log: Vec<PathBuf>,
+    /// Count alerts from then on: a duration ago, or a date with or without time
+    #[arg(long, value_name = "WHEN", value_parser = moment, allow_hyphen_values = true)]
+    pub(in crate::cli) since: Option<Moment>,
+    /// Count alerts before then only
+    #[arg(long, value_name = "WHEN", value_parser = moment, allow_hyphen_values = true)]
+    pub(in crate::cli) until: Option<Moment>,
+    /// Count IPv4 addresses by networks of so many bits
+    #[arg(long, value_name = "LEN", value_parser = prefix4, allow_hyphen_values = true)]
+    pub(in crate::cli) prefix4: Option<u8>,
+    /// Count IPv6 addresses by networks of so many bits
+    #[arg(long, value_name = "LEN", value_parser = prefix6, allow_hyphen_values = true)]
+    pub(in crate::cli) prefix6: Option<u8>,
+    /// Tell about N addresses; 0 is all [default: 10 as text, else all]
+    #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
+    pub(in crate::cli) top: Option<usize>,
+    /// How it is told
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub(in crate::cli) output: Output,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::Help)]
+    help: (),
+}
+
+/// Forms of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Output {
+    /// A table.
+    #[default]
+    #[value(help = None)]
+    Text,
+    /// An object.
+    #[value(help = None)]
+    Json,
+    /// Comma-separated values.
+    #[value(help = None)]
+    Csv,
+}
+
+/// A point in time, as people name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Moment {
+    /// So long ago.
+    Ago(Duration),
+    /// By the clocks of this host.
+    Local(NaiveDateTime),
+    /// With its offset.
+    Exact(DateTime<FixedOffset>),
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(ago) = duration(text) {
+        return Ok(Moment::Ago(ago));
+    }
+    let forms = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
+    let day =
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    let local = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let exact = || DateTime::parse_from_rfc3339(text).ok().map(Moment::Exact);
+    day.or(local).map(Moment::Local).or_else(exact).ok_or_else(|| {
+        "not a time; write 7d for 7 days ago, 2026-11-22, \"2026-11-22 14:30\" or \
+         2026-11-22T14:30:00+01:00"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments() {
+        let check = |text, expected: &str| {
+            let found = match moment(text) {
+                Ok(Moment::Ago(ago)) => format!("{} s ago", ago.as_secs()),
+                Ok(Moment::Local(local)) => format!("{local} here"),
+                Ok(Moment::Exact(exact)) => exact.to_rfc3339(),
+                Err(_) => "no time".to_owned(),
+            };
+            assert_eq!(found, expected, "{text}");
+        };
+        check("7d", "604800 s ago");
+        check("2026-11-22", "2026-11-22 00:00:00 here");
+        check("2026-11-22 14:30", "2026-11-22 14:30:00 here");
+        check("2026-11-22T14:30:05", "2026-11-22 14:30:05 here");
+        check("2026-11-22T14:30:05Z", "2026-11-22T14:30:05+00:00");
+        check("2026-11-22T14:30:05+01:00", "2026-11-22T14:30:05+01:00");
+        for text in
+            ["", "yesterday", "2026-02-30", "-7d", "14:30", "2026-11-22 25:00", "22.11.2026"]
+        {
+            check(text, "no time");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Options: what is looked at, and what of it counts.
+use std::{ops::RangeInclusive, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    analysis::label::Label,
+    cli::{
+        server_name::ServerName,
+        value_parser::{label, members, netns, ports, prefix4, prefix6},
+    },
+    model::{connection::TcpState, network::Network},
+    source::Netns,
+};
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What is looked at")]
+pub(in crate::cli) struct LookArgs {
+    /// Servers to reach by SSH, whose counts add up; none, localhost and its
+    /// addresses are this host
+    #[arg(
+        short = 'H',
+        visible_short_alias = 's',
+        long,
+        visible_alias = "server",
+        value_name = "[USER@]HOST[:PORT],...",
+        value_delimiter = ',',
+        conflicts_with = "input"
+    )]
+    pub(in crate::cli) hostname: Vec<ServerName>,
+    /// Read a saved listing instead of looking at this host; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "source")]
+    pub(in crate::cli) input: Option<PathBuf>,
+    /// How to look at this host; conntrack counts what it and servers forward
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(in crate::cli) source: How,
+    /// Look into these network namespaces of this host instead of its own; all
+    /// is every one, its own too
+    #[arg(
+        long,
+        value_name = "NAME|PATH|pid:N|all,...",
+        value_delimiter = ',',
+        value_parser = netns,
+        conflicts_with = "input"
+    )]
+    pub(in crate::cli) netns: Vec<Netns>,
+    /// Count IPv4 only; IPv4-mapped addresses are IPv4
+    #[arg(short = '4', conflicts_with = "six")]
+    pub(in crate::cli) four: bool,
+    /// Count IPv6 only
+    #[arg(short = '6')]
+    pub(in crate::cli) six: bool,
+    /// Accepted and without effect: IPv4-mapped addresses always count as IPv4
+    #[arg(long)]
+    ipv6: bool,
+    /// Count only connections to these ports of this host
+    #[arg(
+        long,
+        value_name = "PORT[-PORT],...",
+        value_delimiter = ',',
+        value_parser = ports
+    )]
+    pub(in crate::cli) port: Vec<RangeInclusive<u16>>,
+    /// Count only connections in these TCP states
+    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
+    pub(in crate::cli) state: Vec<TcpState>,
+    /// Do not count connections in these TCP states
+    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
+    pub(in crate::cli) exclude_state: Vec<TcpState>,
+    /// Count only connections to a port that is listened on
+    #[arg(long)]
+    pub(in crate::cli) inbound: bool,
+    /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
+    #[arg(short = 'x', long, value_name = "NET,...", value_delimiter = ',')]
+    pub(in crate::cli) exclude: Vec<Network>,
+    /// Do not count the networks and hosts in this file, one a line, # for
+    /// comments
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) exclude_file: Vec<PathBuf>,
+    /// Count 127.0.0.0/8, ::1 and 192.168.0.0/16 too
+    #[arg(long)]
+    pub(in crate::cli) no_default_excludes: bool,
+    /// Count IPv4 networks of so many bits; several are judged each, 32 is
+    /// addresses
+    #[arg(
+        long,
+        value_name = "LEN,...",
+        value_delimiter = ',',
+        value_parser = prefix4,
+        allow_hyphen_values = true,
+        default_value = "32"
+    )]
+    pub(in crate::cli) prefix4: Vec<u8>,
+    /// Count IPv6 networks of so many bits; a client has a /64 of its own
+    #[arg(
+        long,
+        value_name = "LEN,...",
+        value_delimiter = ',',
+        value_parser = prefix6,
+        allow_hyphen_values = true,
+        default_value = "128"
+    )]
+    pub(in crate::cli) prefix6: Vec<u8>,
+    /// ... where connections come from so many addresses in it at least; where
+    /// from fewer, count these
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = members,
+        allow_hyphen_values = true,
+        default_value = "1"
+    )]
+    pub(in crate::cli) prefix_members: u64,
+    /// What to call a network, as in 198.51.100.7 (office)
+    #[arg(long, value_name = "NET=NAME", value_parser = label)]
+    pub(in crate::cli) label: Vec<Label>,
+    /// File of such names, one a line, # for comments
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) label_file: Vec<PathBuf>,
+}
+
+/// Ways to look at this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum How {
+    /// By netlink, and by /proc where that is not to be had.
+    #[default]
+    #[value(help = None)]
+    Auto,
+    /// By netlink alone.
+    #[value(help = None)]
+    Netlink,
+    /// By /proc alone.
+    #[value(help = None)]
+    Proc,
+    /// The flows that connection tracking knows, in place of sockets.
+    #[value(help = None)]
+    Conntrack,
+}

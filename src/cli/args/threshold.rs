@@ -1,0 +1,99 @@
+//! Options: how a sample is judged.
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    cli::{
+        duration::duration,
+        value_parser::{addresses, connections, probability, samples, times},
+    },
+    model::range::Range,
+};
+
+/// The least that a limit may be: a browser opens fewer than this at once.
+const FLOOR: &str = "10";
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "How it is judged")]
+pub(in crate::cli) struct JudgingArgs {
+    /// Judge the N addresses with the most connections; 0 and 1 are all [default: all]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        value_parser = addresses,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) top: Option<usize>,
+    /// How the limit is found; see topip(7)
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    pub(in crate::cli) rule: RuleName,
+    /// Rule stddev: warn above so many standard deviations
+    #[arg(
+        long,
+        alias = "stdev",
+        value_name = "N",
+        default_value = "5",
+        value_parser = times,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) stddev: f64,
+    /// Rule lognormal: how likely a clean sample may be over its limit
+    #[arg(
+        long,
+        value_name = "P",
+        default_value = "0.01",
+        value_parser = probability,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) false_alarm_rate: f64,
+    /// Either: but never at or below so many connections; 0 for the bare rule
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = FLOOR,
+        value_parser = connections,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) floor: f64,
+    /// Critical once an address has been on top in so many samples on end
+    #[arg(
+        long,
+        value_name = "K",
+        default_value = "2",
+        value_parser = samples,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) consecutive: u32,
+    /// An earlier sample that is older does not count; 0: however old
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = duration,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) max_age: Duration,
+    /// Warn at once where the top count is outside this range
+    #[arg(short, long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(in crate::cli) warning: Option<Range>,
+    /// Critical at once where the top count is outside this range
+    #[arg(short, long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(in crate::cli) critical: Option<Range>,
+    /// Keep the sample here [default: a file of its own in /var/lib/topip]
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) state_file: Option<PathBuf>,
+}
+
+/// Rules by which the limit is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum RuleName {
+    /// A multiple of the standard deviation.
+    #[default]
+    #[value(help = None)]
+    Stddev,
+    /// By the counts of the others.
+    #[value(help = None)]
+    Lognormal,
+}

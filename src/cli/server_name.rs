@@ -1,0 +1,119 @@
+//! Servers as they are named on a command line: `[USER@]HOST[:PORT]`.
+use std::{net::IpAddr, str::FromStr};
+
+use crate::model::{network::is_this_host, sanitize};
+
+/// A server, as it is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServerName {
+    pub(super) user: Option<String>,
+    /// Without brackets.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+}
+
+impl ServerName {
+    /// Whether it is this machine, which needs no login.
+    pub(super) fn is_here(&self) -> bool {
+        self.user.is_none() && self.port.is_none() && is_this_host(&self.host)
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets".to_owned();
+        let (user, place) = match text.trim().rsplit_once('@') {
+            Some(("", _)) => return Err(form()),
+            Some((user, place)) => (Some(user.to_owned()), place),
+            None => (None, text.trim()),
+        };
+        let (host, port) = match place.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']').ok_or_else(form)?;
+                (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some("")))
+            }
+            // An address of IPv6 has more colons than one.
+            None if place.parse::<IpAddr>().is_ok() => (place, None),
+            None => match place.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (place, None),
+            },
+        };
+        let port = match port {
+            None => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let port = digits.parse().ok().filter(|&port: &u16| port > 0);
+                Some(port.ok_or_else(|| "its port is not a number from 1 to 65535".to_owned())?)
+            }
+            Some(_) => return Err(form()),
+        };
+        let is_name = |letter: char| sanitize::is_letter(letter) || "-._:%".contains(letter);
+        if host.is_empty() || host.starts_with('-') || !host.chars().all(is_name) {
+            return Err(form());
+        }
+        if user.as_ref().is_some_and(|user| user.contains(':')) {
+            return Err("not a server: a password does not belong there".to_owned());
+        }
+        // However it is spelled, an address is one host.
+        let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |it| it.to_string());
+        Ok(Self { user, host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let found = match text.parse::<ServerName>() {
+            Ok(ServerName { user, host, port }) => format!("{user:?} {host} {port:?}"),
+            Err(error) => error,
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn servers() {
+        check("web1", "None web1 None");
+        check("monitor@web1.example.com:2222", "Some(\"monitor\") web1.example.com Some(2222)");
+        check("2001:db8::1", "None 2001:db8::1 None");
+        check("[2001:db8::1]", "None 2001:db8::1 None");
+        check("root@[2001:db8::1]:22", "Some(\"root\") 2001:db8::1 Some(22)");
+        check("fe80::1%eth0", "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets");
+        check("[fe80::1%eth0]", "None fe80::1%eth0 None");
+        check("a@b@web1", "Some(\"a@b\") web1 None");
+        check("[0:0::1]:2222", "None ::1 Some(2222)");
+        check("user:secret@web1", "not a server: a password does not belong there");
+        for text in [
+            "",
+            "@web1",
+            "web1:",
+            "web1:ssh",
+            "web1:22:22",
+            "[web1",
+            "[]",
+            "[::1]22",
+            "-oProxyCommand=x",
+            "web 1",
+            "web1;id",
+            "a\0b",
+            "web\u{3164}1",
+            "web1/x",
+        ] {
+            let found = text.parse::<ServerName>();
+            assert!(found.is_err(), "{text}: {found:?}");
+        }
+        check("web1:0", "its port is not a number from 1 to 65535");
+        check("web1:65536", "its port is not a number from 1 to 65535");
+    }
+
+    #[test]
+    fn this_machine_needs_no_login() {
+        let is_here = |text: &str| text.parse::<ServerName>().expect("a server").is_here();
+        assert!(is_here("localhost") && is_here("127.0.0.1") && is_here("::1") && is_here("[::1]"));
+        assert!(!is_here("localhost:22") && !is_here("root@localhost") && !is_here("web1"));
+    }
+}

@@ -1,0 +1,76 @@
+//! What the fuzzer has found, and all captures, through the promises that it
+//! holds the parsers to. The promises are those of `fuzz/src`, as far as the
+//! library's public interface reaches.
+use std::{fs, path::PathBuf};
+
+use crate::support;
+
+#[path = "../../fuzz/src/inet_diag.rs"]
+mod inet_diag;
+#[path = "../../fuzz/src/listing.rs"]
+mod listing;
+#[path = "../../fuzz/src/log_line.rs"]
+mod log_line;
+#[path = "../../fuzz/src/log_reader.rs"]
+mod log_reader;
+#[path = "../../fuzz/src/report.rs"]
+mod report;
+#[path = "../../fuzz/src/room.rs"]
+mod room;
+#[path = "../../fuzz/src/state_file.rs"]
+mod state_file;
+#[path = "../../fuzz/src/values.rs"]
+mod values;
+
+type Check = fn(&[u8]);
+
+const CHECKS: [(&str, Check); 7] = [
+    ("inet_diag", inet_diag::check),
+    ("listing", listing::check),
+    ("log_line", log_line::check),
+    ("log_reader", log_reader::check),
+    ("report", report::check),
+    ("state_file", state_file::check),
+    ("values", values::check),
+];
+
+/// What was found with a target, by name.
+fn found(target: &str) -> Vec<PathBuf> {
+    let folder = support::file("fixtures/hostile").join(target);
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_was_found_stays_mended() {
+    let mut n_found = 0;
+    for (target, check) in CHECKS {
+        for path in found(target) {
+            eprintln!("{}", path.display());
+            check(&fs::read(path).unwrap());
+            n_found += 1;
+        }
+    }
+    let folders = fs::read_dir(support::file("fixtures/hostile")).unwrap();
+    let names: Vec<_> = folders.map(|it| it.unwrap().file_name()).collect();
+    let is_replayed = |name| CHECKS.iter().any(|(target, _)| *target == name);
+    assert!(names.iter().all(|name| is_replayed(name.to_str().unwrap())), "{names:?}");
+    assert!(n_found >= names.len());
+}
+
+#[test]
+fn every_capture_keeps_the_promises() {
+    for path in crate::cli::fixtures::listings() {
+        eprintln!("{}", path.display());
+        let bytes = fs::read(path).unwrap();
+        listing::check(&bytes);
+        // Cut anywhere, mixed up and of the wrong kind, they keep them too.
+        listing::check(&bytes[..bytes.len() / 3]);
+        listing::check(&bytes[bytes.len() / 2..]);
+        for (_, check) in CHECKS {
+            check(&bytes[..bytes.len().min(2000)]);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Against the real thing: the kernel's sockets, the tools that list them, and
+//! the daemons that run the check.
+
+mod conntrack;
+mod fail2ban;
+mod icinga;
+pub mod kernel;
+mod logrotate;
+#[cfg(feature = "mail")]
+mod mail;
+#[cfg(feature = "mail")]
+mod mail_stranger;
+mod munin_master;
+mod munin_node;
+mod nagios;
+mod netns;
+pub mod sandbox;
+mod terminal;
+#[cfg(feature = "ssh")]
+mod ssh_conntrack;
+#[cfg(feature = "ssh")]
+mod ssh_host_key;
+#[cfg(feature = "ssh")]
+mod ssh_listing;
+#[cfg(feature = "ssh")]
+mod ssh_login;
+mod syslog;

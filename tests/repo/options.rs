@@ -1,0 +1,129 @@
+//! What is made of the options, for Icinga 2 and for shells, is what they are
+//! now. `SNAPSHOTS=overwrite cargo test options` writes it anew.
+use std::path::Path;
+
+use clap::{Arg, ArgAction, Command};
+use clap_complete::{Shell, generate};
+use snapbox::{Assert, Data};
+use topip::cli::{self, Applet};
+
+use crate::support::{HOME, run, skip};
+
+/// Options that Icinga has no use for, and why.
+const NOT_FOR_ICINGA: [(&str, &str); 5] = [
+    ("ipv6", "it does nothing"),
+    ("password", "a command line is no place for it; TOPIP_PASSWORD is"),
+    ("output", "Icinga reads the plugin's own form"),
+    ("version", "for people"),
+    ("help", "for people"),
+];
+
+#[track_caller]
+fn is_current(file: &str, text: String) {
+    let path = Path::new(HOME).join("packaging").join(file);
+    // A backslash is one.
+    let assert = Assert::new().action_env("SNAPSHOTS").normalize_paths(false);
+    assert.eq(text, Data::read_from(&path, None).raw());
+}
+
+/// Shells, and what they call the completions of a program.
+fn completions() -> Vec<(&'static str, Shell, Applet, String)> {
+    let applets = [Applet::Check, Applet::Log].into_iter();
+    let all = applets.flat_map(|applet| {
+        let name = applet.name();
+        [
+            ("bash", Shell::Bash, applet, format!("{name}.bash")),
+            ("fish", Shell::Fish, applet, format!("{name}.fish")),
+            ("zsh", Shell::Zsh, applet, format!("_{name}")),
+        ]
+    });
+    all.collect()
+}
+
+#[test]
+fn completions_are_current() {
+    for (_, shell, applet, file) in completions() {
+        let mut text = Vec::new();
+        generate(shell, &mut cli::command(applet).unwrap(), applet.name(), &mut text);
+        is_current(&format!("completions/{file}"), String::from_utf8(text).unwrap());
+    }
+}
+
+#[test]
+fn shells_can_read_the_completions() {
+    for (shell, _, _, file) in completions() {
+        let path = Path::new(HOME).join("packaging/completions").join(&file);
+        let mut command = std::process::Command::new(shell);
+        if command.arg("-n").arg(&path).output().is_err() {
+            skip(shell);
+            continue;
+        }
+        let ran = run(&mut command);
+        assert_eq!((ran.stderr.as_str(), ran.code), ("", Some(0)), "{file}");
+    }
+}
+
+#[test]
+fn the_check_command_has_every_option() {
+    is_current("icinga2/topip.conf", check_command(&cli::command(Applet::Check).unwrap()));
+}
+
+#[test]
+fn icinga_lacks_only_what_is_there() {
+    let command = cli::command(Applet::Check).unwrap();
+    for (name, _) in NOT_FOR_ICINGA {
+        assert!(command.get_arguments().any(|arg| arg.get_id() == name), "{name}");
+    }
+}
+
+/// The CheckCommand: a custom variable for each option.
+fn check_command(command: &Command) -> String {
+    let is_for_icinga = |arg: &&Arg| NOT_FOR_ICINGA.iter().all(|(name, _)| arg.get_id() != *name);
+    let arguments: String = command.get_arguments().filter(is_for_icinga).map(argument).collect();
+    include_str!("check_command.conf").replace("\t\tARGUMENTS\n", &arguments)
+}
+
+/// One option of the CheckCommand.
+fn argument(arg: &Arg) -> String {
+    let description = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let description = description.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$");
+    let description = format!("\t\t\tdescription = \"{description}\"\n");
+    let flag = match (arg.get_long(), arg.get_short()) {
+        (Some(long), _) => format!("--{long}"),
+        (None, Some(short)) => format!("-{short}"),
+        (None, None) => panic!("{arg:?} is no option"),
+    };
+    let entry = |flag: &str, text: &str| format!("\t\t\"{flag}\" = {{\n{text}\t\t}}\n");
+    match arg.get_action() {
+        ArgAction::Count => {
+            let level = |n: usize| {
+                let is_set =
+                    format!("\t\t\tset_if = {{{{ macro(\"$topip_verbose$\") == {n} }}}}\n");
+                let description = if n == 1 { description.as_str() } else { "" };
+                entry(&format!("-{}", "v".repeat(n)), &(is_set + description))
+            };
+            (1..=3).map(level).collect()
+        }
+        ArgAction::SetTrue => {
+            entry(&flag, &format!("\t\t\tset_if = \"${}$\"\n{description}", variable(arg)))
+        }
+        action => {
+            let repeats = match action {
+                ArgAction::Append => "\t\t\trepeat_key = true\n",
+                _ => "",
+            };
+            let value = format!("\t\t\tvalue = \"${}$\"\n", variable(arg));
+            entry(&flag, &(value + &description + repeats))
+        }
+    }
+}
+
+/// The custom variable of an option.
+fn variable(arg: &Arg) -> String {
+    let name = match (arg.get_long(), arg.get_short()) {
+        (Some(long), _) => long.replace('-', "_"),
+        (None, Some(digit)) => format!("only_ipv{digit}"),
+        (None, None) => panic!("{arg:?} is no option"),
+    };
+    format!("topip_{name}")
+}
