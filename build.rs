@@ -1,15 +1,16 @@
-//! Links the unwinder in, where that can be had.
+//! Links the unwinder statically if the C compiler has it as an archive.
 //!
-//! A panic unwinds, by code that every Rust program loads as libgcc_s.so. To load
-//! it takes 0.1 ms, which is a twentieth of a look at a host with few connections,
-//! and it is there as an archive beside the compiler as well. Link-time
-//! optimisation puts all of Rust before it, so that nothing is left for the shared
-//! one to resolve; without, that one is linked as ever.
+//! Panics unwind with code that every Rust program loads as libgcc_s.so. Loading it
+//! takes 0.1 ms, a twentieth of a sample of a host with few connections. The same
+//! code is available as an archive (libgcc_eh.a) next to the compiler. With
+//! link-time optimization the linker sees all Rust code before the archive, so that
+//! no symbol is left for the shared library; otherwise the shared library is linked
+//! as usual.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "it is run by cargo, and is no part of any program"
+    reason = "cargo runs this script, and it is not part of any program"
 )]
 use std::{env, path::Path, process::Command};
 
@@ -20,13 +21,13 @@ fn main() {
     {
         return;
     }
-    let printed = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output();
-    let path = printed.map(|printed| String::from_utf8_lossy(&printed.stdout).trim().to_owned());
-    // A compiler that has none gives the bare name back.
-    if let Some(folder) = path.as_deref().ok().and_then(|path| Path::new(path).parent())
-        && folder.is_absolute()
+    let output = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output();
+    let path = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    // A compiler without the archive prints the bare file name.
+    if let Some(dir) = path.as_deref().ok().and_then(|path| Path::new(path).parent())
+        && dir.is_absolute()
     {
-        println!("cargo:rustc-link-search=native={}", folder.display());
+        println!("cargo:rustc-link-search=native={}", dir.display());
         println!("cargo:rustc-link-lib=static:-bundle=gcc_eh");
     }
 }

@@ -1,18 +1,18 @@
-//! What each stage costs by itself, on what has been captured.
+//! Measures each stage separately, on recorded input.
 //!
 //! ```text
-//! cargo bench --bench stages                   times of all, in half a minute
-//! cargo bench --bench stages -- listing        of those whose names have that
-//! cargo bench --bench stages -- once STAGE     one, once, for whoever counts its instructions
+//! cargo bench --bench stages                   all stages, in half a minute
+//! cargo bench --bench stages -- listing        stages whose name contains the word
+//! cargo bench --bench stages -- once STAGE     run one stage once, for counting instructions
 //! ```
 //!
-//! Captures of few rows are repeated to a megabyte. `benches/instructions` counts
-//! what they take without a clock.
+//! Short captures are repeated up to a mebibyte. `benches/instructions` counts the
+//! instructions of each stage instead of measuring time.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    reason = "it stands outside of the program, and measures it"
+    reason = "a benchmark is not part of the program"
 )]
 
 use std::{env, fs, hint::black_box, io::Cursor, net::Ipv4Addr, path::Path, time::Duration};
@@ -22,18 +22,18 @@ use topip::{
     analysis::{
         filter::{DEFAULT_EXCLUDES, Filter, Selection},
         history::{History, Sample},
-        rule::{self, Rule, Trigger},
+        rule::{self, JudgeConfig, Rule},
         summary::Summary,
-        tally::{Counted, Grain, Tally},
+        tally::{Aggregation, Counts, Tally},
     },
     model::connection::{Connection, TcpState},
     parse::{
         self,
-        capture::{ByteOrder, Capture, Format},
+        capture::{ByteOrder, Capture, CaptureFormat},
     },
 };
 
-/// Each dialect by a capture that is typical of it.
+/// A typical capture of each dialect.
 const LISTINGS: [&str; 13] = [
     "linux/ss-tan",
     "linux/ss-tanp",
@@ -50,32 +50,32 @@ const LISTINGS: [&str; 13] = [
     "foreign/windows",
 ];
 
-const MEGABYTE: usize = 1 << 20;
+const MEBIBYTE: usize = 1 << 20;
 
 fn main() {
     // cargo bench adds --bench.
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["once"] => stages().iter().for_each(|stage| println!("{stage}")),
-        ["once", stage] => once(stage),
+        ["once", stage] => run_once(stage),
         _ => divan::main(),
     }
 }
 
-/// What can be run once.
+/// Returns the names of the stages that can be run once.
 fn stages() -> Vec<&'static str> {
     [&["nothing", "dump"], &LISTINGS[..], &["tally", "summary", "stddev", "lognormal"]].concat()
 }
 
-fn once(stage: &str) {
+fn run_once(stage: &str) {
     match stage {
         "nothing" => {}
-        "dump" => drop(black_box(read(Format::InetDiag, &dump()))),
+        "dump" => drop(black_box(read(CaptureFormat::InetDiag, &dump()))),
         "tally" => drop(black_box(tally(&flood(100_000)))),
-        "summary" => drop(black_box(figures(&tally(&flood(1_000))))),
-        "stddev" => drop(black_box(judge(Trigger::Stddev(5.0), &sample(1_000)))),
+        "summary" => drop(black_box(summarize(&tally(&flood(1_000))))),
+        "stddev" => drop(black_box(judge(Rule::Stddev(5.0), &sample(1_000)))),
         "lognormal" => drop(black_box(judge(LOGNORMAL, &sample(1_000)))),
-        listing => drop(black_box(read(Format::Listing, &megabyte(listing)))),
+        listing => drop(black_box(read(CaptureFormat::Listing, &repeated_listing(listing)))),
     }
 }
 
@@ -83,28 +83,28 @@ fn file(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
 }
 
-fn megabyte(listing: &str) -> Vec<u8> {
+fn repeated_listing(listing: &str) -> Vec<u8> {
     let text = file(&format!("{listing}.txt"));
-    text.repeat(MEGABYTE.div_ceil(text.len()))
+    text.repeat(MEBIBYTE.div_ceil(text.len()))
 }
 
-/// The kernel's answer as often as that is a megabyte, and its end once.
+/// Returns the kernel's dump, repeated up to a mebibyte, with one end message.
 fn dump() -> Vec<u8> {
-    /// `NLMSG_DONE`, with an error of 0.
-    const END: usize = 20;
+    /// Length of `NLMSG_DONE` with error 0.
+    const DONE_LENGTH: usize = 20;
     let dump = file("netlink/dump.bin");
-    let (rows, end) = dump.split_at(dump.len() - END);
-    [&rows.repeat(MEGABYTE.div_ceil(rows.len())), end].concat()
+    let (rows, end) = dump.split_at(dump.len() - DONE_LENGTH);
+    [&rows.repeat(MEBIBYTE.div_ceil(rows.len())), end].concat()
 }
 
-fn read(format: Format, bytes: &[u8]) -> u64 {
+fn read(format: CaptureFormat, bytes: &[u8]) -> u64 {
     let capture = Capture {
         format,
         origin: "a capture".to_owned(),
         byte_order: Some(ByteOrder::Little),
-        own: None,
-        addresses: None,
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
         bytes: Box::new(Cursor::new(bytes.to_vec())),
     };
     let mut rows = 0_u64;
@@ -116,8 +116,8 @@ fn read(format: Format, bytes: &[u8]) -> u64 {
     rows
 }
 
-/// Connections of a flood, one to nine from each address and many from one, in an
-/// order in which neighbours are far apart.
+/// Returns the connections of a flood, with a few connections per address and many from one,
+/// in shuffled order.
 fn flood(n: u32) -> Vec<Connection> {
     let connection = |index: u32| {
         let shuffled = index.wrapping_mul(0x9E37_79B1);
@@ -127,34 +127,34 @@ fn flood(n: u32) -> Vec<Connection> {
             local: (Ipv4Addr::new(192, 0, 2, 10), port).into(),
             peer: (Ipv4Addr::from_bits(10 << 24 | host), 50000).into(),
             tcp_state: Some(TcpState::Established),
-            peer_cut: None,
+            peer_known_bits: None,
         }
     };
     (0..n).map(connection).collect()
 }
 
-fn tally(connections: &[Connection]) -> Counted {
+fn tally(connections: &[Connection]) -> Counts {
     let mut tally = Tally::default();
     connections.iter().for_each(|connection| tally.add(connection));
     tally.finish()
 }
 
-fn figures(counted: &Counted) -> Summary {
-    let grain = Grain::ADDRESSES;
+fn summarize(counted: &Counts) -> Summary {
+    let grain = Aggregation::PER_ADDRESS;
     black_box(counted.top(10, grain));
-    Summary::of(&counted.counts(grain), None)
+    Summary::new(&counted.peer_counts(grain), None)
 }
 
 fn sample(n: u32) -> Sample {
-    Sample::of(&tally(&flood(n)), 0, Grain::ADDRESSES, None, 1)
+    Sample::new(&tally(&flood(n)), 0, Aggregation::PER_ADDRESS, None, 1)
 }
 
-const LOGNORMAL: Trigger = Trigger::Lognormal { false_alarm_rate: 0.01 };
+const LOGNORMAL: Rule = Rule::Lognormal { false_alarm_rate: 0.01 };
 
-fn judge(trigger: Trigger, sample: &Sample) -> topip::model::verdict::Verdict {
-    let rule = Rule {
-        trigger,
-        beside: trigger,
+fn judge(trigger: Rule, sample: &Sample) -> topip::model::verdict::Verdict {
+    let rule = JudgeConfig {
+        rule: trigger,
+        other_rule: trigger,
         floor: 10.0,
         consecutive: 2,
         max_age: Some(Duration::from_secs(3600)),
@@ -166,16 +166,16 @@ fn judge(trigger: Trigger, sample: &Sample) -> topip::model::verdict::Verdict {
 
 #[divan::bench(args = LISTINGS)]
 fn listing(bencher: Bencher, name: &str) {
-    let text = megabyte(name);
-    let rows = read(Format::Listing, &text);
-    bencher.counter(ItemsCount::new(rows)).bench(|| read(Format::Listing, &text));
+    let text = repeated_listing(name);
+    let rows = read(CaptureFormat::Listing, &text);
+    bencher.counter(ItemsCount::new(rows)).bench(|| read(CaptureFormat::Listing, &text));
 }
 
 #[divan::bench]
 fn recorded_dump(bencher: Bencher) {
     let bytes = dump();
-    let rows = read(Format::InetDiag, &bytes);
-    bencher.counter(ItemsCount::new(rows)).bench(|| read(Format::InetDiag, &bytes));
+    let rows = read(CaptureFormat::InetDiag, &bytes);
+    bencher.counter(ItemsCount::new(rows)).bench(|| read(CaptureFormat::InetDiag, &bytes));
 }
 
 #[divan::bench]
@@ -186,11 +186,11 @@ fn filter(bencher: Bencher) {
     bencher
         .counter(ItemsCount::new(connections.len()))
         .with_inputs(|| filter.clone())
-        .bench_values(|mut filter| connections.iter().filter(|it| filter.counts(it)).count());
+        .bench_values(|mut filter| connections.iter().filter(|it| filter.accepts(it)).count());
 }
 
 #[divan::bench(args = [1_000, 100_000, 1_000_000])]
-fn counting(bencher: Bencher, n: u32) {
+fn tally_connections(bencher: Bencher, n: u32) {
     let connections = flood(n);
     bencher.counter(ItemsCount::new(n)).bench(|| tally(&connections));
 }
@@ -198,13 +198,13 @@ fn counting(bencher: Bencher, n: u32) {
 #[divan::bench(args = [1_000, 100_000, 1_000_000])]
 fn summary(bencher: Bencher, n: u32) {
     let counted = tally(&flood(n));
-    bencher.counter(ItemsCount::new(counted.addresses())).bench(|| figures(&counted));
+    bencher.counter(ItemsCount::new(counted.addresses())).bench(|| summarize(&counted));
 }
 
 #[divan::bench(args = [1_000, 100_000])]
 fn rule_stddev(bencher: Bencher, n: u32) {
     let sample = sample(n);
-    bencher.bench(|| judge(Trigger::Stddev(5.0), &sample));
+    bencher.bench(|| judge(Rule::Stddev(5.0), &sample));
 }
 
 #[divan::bench(args = [1_000, 100_000])]

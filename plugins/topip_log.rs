@@ -1,4 +1,4 @@
-//! `topip_log`, the log for cron, systemd and people.
+//! `topip_log`, the alert log for cron, systemd and interactive use.
 use std::process::ExitCode;
 
 use topip::cli::{self, Applet};

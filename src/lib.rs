@@ -1,15 +1,16 @@
-//! Counts a server's TCP connections per remote address and judges the count.
+//! Counts the TCP connections of a server per remote address and judges the highest
+//! count.
 //!
-//! Each folder is a layer or a stage of the run; a folder imports only folders that
-//! stand above it in this file:
+//! Each module below belongs to a layer and imports only from modules above it in this
+//! file. Data flows through the modules in this order:
 //!
 //! ```text
 //! source ─▶ parse ─▶ connection* ─▶ filter ─▶ tally ─▶ summary ─▶ sample ─▶ rule ─▶ verdict ─▶ output
 //! ```
 //!
-//! ARCHITECTURE.md has the layers, the data flow and the invariants.
+//! ARCHITECTURE.md describes the layers, the data flow and the invariants.
 
-/// Values: connections, networks, ranges, statuses, secrets, clean text.
+/// Values: connections, networks, ranges, verdicts, secrets, and sanitized text.
 pub mod model {
     pub mod connection;
     pub mod namespace;
@@ -20,7 +21,7 @@ pub mod model {
     pub mod verdict;
 }
 
-/// From the bytes of a source to connections.
+/// Parsers that turn the bytes of a source into connections.
 pub mod parse {
     mod bsd;
     pub mod capture;
@@ -44,7 +45,8 @@ pub mod parse {
     pub use reader::*;
 }
 
-/// From connections to a verdict: selection, counts, statistics, rules, history.
+/// Analysis that turns connections into a verdict: filter, counts, statistics, rules,
+/// and history.
 pub mod analysis {
     pub mod filter;
     pub mod history;
@@ -55,14 +57,14 @@ pub mod analysis {
     pub mod tally;
 }
 
-/// Alerts as lines of a log, and totals of the lines that are read back.
+/// Lines of the alert log, and totals of the lines per address.
 pub mod alert_log {
     pub mod entry;
     pub mod parse;
     pub mod stats;
 }
 
-/// The report of a run, and its text for Nagios, Munin, mail, programs and people.
+/// The report of a run, and its formats: Nagios, Munin, JSON, email, and text.
 pub mod output {
     mod email;
     mod json;
@@ -75,21 +77,21 @@ pub mod output {
     mod text;
     mod watch;
 
-    pub use email::{Letter, alert, recovery};
-    pub use json::{json, json_failure};
+    pub use email::{Email, alert_email, recovery_email};
+    pub use json::{render_json, render_json_failure};
     pub use log_table::{
-        Picture, complaint, offenders_as_csv, offenders_as_json, offenders_as_text,
+        TableLayout, render_stderr, render_offender_csv, render_offender_json, render_offender_table,
     };
-    pub use nagios::{failure, nagios};
-    pub use namespaces::elsewhere;
-    pub use parse_notes::{assumed, cut, looked_at, unreadable, untold};
-    pub use report::{LISTED, Report, Trouble, Verbosity, View};
-    pub use text::{earlier, left_out, span};
-    pub use watch::{Row, Watched, line, screen};
+    pub use nagios::{render_nagios_failure, render_nagios};
+    pub use namespaces::hidden_namespaces_note;
+    pub use parse_notes::{byte_order_problem, truncated_addresses_problem, describe_source, unreadable_rows_problem, unknown_tcp_states_problem};
+    pub use report::{DEFAULT_LISTED_PEERS, Report, Trouble, Verbosity, View};
+    pub use text::{previous_sample_lines, skipped_lines, format_duration};
+    pub use watch::{ScreenRow, WatchFrame, render_watch_line, render_watch_screen};
 }
 
-/// This process and this host: user, signals, terminal, files that others could have
-/// planted.
+/// This process and this host: user, signals, terminal, and files that other users
+/// could have planted.
 pub mod sys {
     pub mod command_line;
     pub mod exec;
@@ -104,7 +106,7 @@ pub mod sys {
     pub mod user;
 }
 
-/// Where connections come from: the kernel, `/proc`, a file, a server.
+/// Sources of connections: the kernel, `/proc`, files, and servers over SSH.
 pub mod source {
     mod conntrack;
     mod dispatch;
@@ -115,13 +117,13 @@ pub mod source {
     mod ssh;
 
     pub use dispatch::*;
-    pub use netns::{Elsewhere, Finding, Found, Netns, NetnsError, elsewhere, find};
+    pub use netns::{HiddenNamespaces, Resolution, ResolvedNamespace, NetnsSelector, NetnsError, find_hidden_namespaces, resolve_namespaces};
     #[cfg(all(fuzzing, feature = "ssh"))]
     pub use ssh::ssh_fuzz;
-    pub use ssh::{Credentials, Dial, HostKeyPolicy, Server, SshError, dial};
+    pub use ssh::{Credentials, ConnectFn, HostKeyPolicy, SshServer, SshError, connect};
 }
 
-/// Files that are kept from run to run, and lists that an administrator writes.
+/// Files: the state file, the alert log, and lists of networks.
 pub mod storage {
     pub mod log_file;
     pub mod log_reader;
@@ -129,14 +131,14 @@ pub mod storage {
     pub mod state_file;
 }
 
-/// Alerts to a mail server and to the log daemons of this host.
+/// Notifications by mail, syslog, and journald.
 pub mod notify {
     pub mod journald;
     pub mod mail;
     pub mod syslog;
 }
 
-/// The order of the stages.
+/// The stages of a run, in order: sample, judge, update the state, notify, report.
 pub mod run {
     mod alert;
     mod check;
@@ -152,17 +154,17 @@ pub mod run {
     mod targets;
     mod watch;
 
-    pub use alert::{Alerts, Log, Sink};
+    pub use alert::{NotifyConfig, LogConfig, Sink};
     pub use check::*;
-    pub use error::{Error, advice_on, chain};
-    pub use log_summary::{Review, Reviewed, review};
-    pub use mail::MailOrder;
+    pub use error::{Error, hint_for, error_chain};
+    pub use log_summary::{LogQuery, LogSummary, summarize_logs};
+    pub use mail::MailConfig;
     pub use progress::{Progress, Stage};
     pub use targets::Target;
-    pub use watch::{Glance, Watcher};
+    pub use watch::{WatchUpdate, WatchSession};
 }
 
-/// The programs: names, options, environment, exit codes, the time limit.
+/// Command-line programs: names, options, environment, exit codes, and timeouts.
 pub mod cli {
     mod applet;
     mod args;
@@ -184,5 +186,5 @@ pub mod cli {
     pub use applet::*;
     pub use args::{command, manual_options};
     pub use munin_topip::munin_variables;
-    pub use remote::Reach;
+    pub use remote::RemoteSupport;
 }

@@ -1,4 +1,4 @@
-//! On captured input: nothing here depends on the machine that runs it.
+//! Tests on recorded input. They do not depend on the machine that runs them.
 
 mod bad_input;
 pub mod fixtures;

@@ -1,9 +1,8 @@
-//! Under fire: faults that are made to happen for real, and those who mean it ill,
-//! be they other users of the host, servers, or whoever writes what is read.
-//! SECURITY.md has what is promised of each, in tables.
+//! Real faults and hostile peers: broken resources, signals, other local users, servers and
+//! untrusted input. The tables of SECURITY.md name these tests.
 //!
-//! Where a fault may come at any of thousands of places, a sample of them is
-//! tried each time, and all of them where `HOSTILE=all` is set.
+//! If a fault can happen in thousands of places, each run tests a sample of them;
+//! `FAULTS=all` tests all.
 
 mod status_line;
 mod churn;
@@ -47,7 +46,7 @@ mod child_processes;
 #[cfg(feature = "ssh")]
 mod resource_usage;
 
-/// Whether all places are to be tried.
-fn is_whole() -> bool {
-    std::env::var_os("HOSTILE").is_some_and(|it| it == "all")
+/// Returns whether all places are tested instead of a sample.
+fn is_exhaustive() -> bool {
+    std::env::var_os("FAULTS").is_some_and(|it| it == "all")
 }

@@ -1,5 +1,5 @@
-//! Against the real thing: the kernel's sockets, the tools that list them, and
-//! the daemons that run the check.
+//! Tests with real peers: the kernel's sockets, the tools that list them, and the daemons
+//! that run the check.
 
 mod conntrack;
 mod fail2ban;

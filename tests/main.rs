@@ -1,12 +1,12 @@
-//! The tests that see topip from outside, in four rooms: on captured input,
-//! against the real programs and kernel that it works with, under fire, and on
-//! the house itself.
+//! Tests of the executables, in four directories: recorded input (`cli`), real programs and
+//! the real kernel (`interop`), faults and hostile peers (`faults`), and checks of the
+//! repository (`repo`).
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_types,
     clippy::disallowed_methods,
     clippy::print_stderr,
-    reason = "a test may fail, and is the world"
+    reason = "tests may panic, and act as the environment of the program"
 )]
 
 mod cli;

@@ -1,4 +1,4 @@
-//! The house itself: its floors, and whether its papers agree.
+//! Checks of the repository: its layers, and the consistency of its documents.
 
 mod layers;
 mod options;

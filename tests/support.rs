@@ -1,4 +1,4 @@
-//! Runs the programs under test, and says what they did.
+//! Runs the programs under test and captures their results.
 use std::{
     ffi::OsStr,
     fs,
@@ -24,51 +24,51 @@ pub mod sshd;
 pub mod stranger;
 pub mod topology;
 
-/// The folder of this package.
-pub const HOME: &str = env!("CARGO_MANIFEST_DIR");
-/// The program under test.
+/// The directory of this package.
+pub const PACKAGE_DIR: &str = env!("CARGO_MANIFEST_DIR");
+/// The check_topip executable.
 pub const CHECK: &str = env!("CARGO_BIN_EXE_check_topip");
-/// The plugin for Munin.
+/// The munin_topip executable.
 pub const MUNIN: &str = env!("CARGO_BIN_EXE_munin_topip");
 
-/// The log.
+/// The topip_log executable.
 pub const LOG: &str = env!("CARGO_BIN_EXE_topip_log");
 
-/// What a program did.
+/// Output, exit code and duration of a command.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandResult {
     pub stdout: String,
     pub stderr: String,
     pub code: Option<i32>,
-    pub took: Duration,
+    pub elapsed: Duration,
 }
 
-impl Ran {
-    /// The status line without its perfdata.
-    pub fn line(&self) -> &str {
+impl CommandResult {
+    /// Returns the status line without perfdata.
+    pub fn status_line(&self) -> &str {
         let line = self.stdout.lines().next().unwrap_or_default();
         line.split(" | ").next().unwrap()
     }
 
-    /// The exit code and the status line, in one text to compare.
-    pub fn answer(&self) -> String {
+    /// Returns the exit code and the status line as one text.
+    pub fn code_and_status(&self) -> String {
         let code = self.code.map_or("killed".to_owned(), |code| code.to_string());
-        format!("{code} {}", self.line())
+        format!("{code} {}", self.status_line())
     }
 }
 
-/// A folder in which a check has its state, and nothing else.
-pub struct Room {
-    folder: TempDir,
+/// A temporary directory for the state file and the input of a check.
+pub struct TestDir {
+    directory: TempDir,
 }
 
-impl Room {
+impl TestDir {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
@@ -77,73 +77,73 @@ impl Room {
         path
     }
 
-    /// The check, with a bare environment and this folder as its own.
+    /// Returns a check_topip command with a minimal environment that runs in this
+    /// directory.
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         self.program(CHECK, args)
     }
 
-    /// The log, likewise.
-    pub fn log(&self, args: &[impl AsRef<OsStr>]) -> Ran {
+    /// Runs topip_log in this directory.
+    pub fn run_log(&self, args: &[impl AsRef<OsStr>]) -> CommandResult {
         run(&mut self.program(LOG, args))
     }
 
-    /// A program, likewise.
+    /// Returns a command with a minimal environment that runs in this directory.
     pub fn program(&self, executable: &str, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(executable);
         command
             .args(args)
             .env_clear()
-            .env("HOME", self.folder.path())
-            .env("MP_STATE_PATH", self.folder.path())
-            .current_dir(self.folder.path())
+            .env("HOME", self.directory.path())
+            .env("MP_STATE_PATH", self.directory.path())
+            .current_dir(self.directory.path())
             .stdin(Stdio::null());
         command
     }
 
-    pub fn check(&self, args: &[impl AsRef<OsStr>]) -> Ran {
+    pub fn check(&self, args: &[impl AsRef<OsStr>]) -> CommandResult {
         run(&mut self.command(args))
     }
 
-    /// The check on a listing.
-    pub fn judge(&self, listing: impl AsRef<[u8]>, args: &[&str]) -> Ran {
+    /// Runs check_topip on a listing.
+    pub fn check_listing(&self, listing: impl AsRef<[u8]>, args: &[&str]) -> CommandResult {
         let path = self.write("listing", listing);
         self.check(&[&["--input", path.to_str().unwrap()][..], args].concat())
     }
 }
 
-/// Runs a program to its end.
-pub fn run(command: &mut Command) -> Ran {
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> CommandResult {
     let started = Instant::now();
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("an answer is UTF-8");
-    Ran {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+    CommandResult {
         stdout: text(output.stdout),
         stderr: text(output.stderr),
         code: output.status.code(),
-        took: started.elapsed(),
+        elapsed: started.elapsed(),
     }
 }
 
-/// Puts a program where any user can run it, with what it becomes where it reaches
-/// beyond this machine beside it.
-pub fn copy_of(program: &str, to: &Path) {
-    copied(program, to);
+/// Copies a program to a place where any user can run it, with topip-remote next to it.
+pub fn copy_program(program: &str, to: &Path) {
+    copy_executable(program, to);
     let remote = Path::new(program).with_file_name("topip-remote");
     if remote.exists() {
-        copied(remote.to_str().unwrap(), &to.with_file_name("topip-remote"));
+        copy_executable(remote.to_str().unwrap(), &to.with_file_name("topip-remote"));
     }
 }
 
 /// Copies an executable.
 ///
-/// By cp(1): were the copy written by this process, another test's child might
-/// still have it open for writing, and nobody could run it.
-pub fn copied(program: &str, to: &Path) {
+/// It uses cp(1): if this process wrote the copy, a child of another test could inherit the
+/// open descriptor, and running the copy would fail with ETXTBSY.
+pub fn copy_executable(program: &str, to: &Path) {
     let copied = Command::new("cp").arg(program).arg(to).status();
     assert!(copied.unwrap().success());
 }
 
-/// A listing of net-tools in which each address has so many connections.
+/// Returns a netstat listing with the given number of connections for each address.
 pub fn listing(counts: &[(&str, usize)]) -> String {
     let mut text = "Active Internet connections (w/o servers)\n\
                     Proto Recv-Q Send-Q Local Address           Foreign Address         State\n"
@@ -156,35 +156,36 @@ pub fn listing(counts: &[(&str, usize)]) -> String {
     text
 }
 
-/// The `n` addresses 198.51.100.1 and up, with a connection each, and more.
+/// Returns a listing of the `n` addresses from 198.51.100.1 on with one connection each,
+/// and of `more`.
 pub fn crowd(n: usize, more: &[(&str, usize)]) -> String {
     let addresses: Vec<_> = (1..=n).map(|host| format!("198.51.100.{host}")).collect();
     let ones = addresses.iter().map(|address| (address.as_str(), 1));
     listing(&ones.chain(more.iter().copied()).collect::<Vec<_>>())
 }
 
-/// Waits until somebody listens at that port of this thread's network namespace.
-pub fn listens_at(port: u16) {
+/// Waits until a socket listens on this port in the network namespace of this thread.
+pub fn wait_for_listener(port: u16) {
     let started = Instant::now();
-    // To connect to it would make a connection that is seen: ask the kernel.
+    // Ask the kernel: connecting to the port would create a connection that is counted.
     let listens = || {
         let args = ["-Htln", "sport", "=", &port.to_string()];
         !Command::new("ss").args(args).output().unwrap().stdout.is_empty()
     };
     while !listens() {
-        assert!(started.elapsed() < Duration::from_secs(10), "nobody listens at {port}");
+        assert!(started.elapsed() < Duration::from_secs(10), "no listener on port {port}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Whether a test may be left out for want of `what`; says so aloud. Under
-/// `CI` nothing is left out.
-pub fn skip(what: &str) {
-    assert!(std::env::var_os("CI").is_none(), "CI must have it: {what}");
-    eprintln!("SKIPPED, for want of {what}");
+/// Reports that a test is skipped because `requirement` is missing. Panics if `CI` is set, where
+/// no test may be skipped.
+pub fn skip(requirement: &str) {
+    assert!(std::env::var_os("CI").is_none(), "missing in CI: {requirement}");
+    eprintln!("SKIPPED, missing: {requirement}");
 }
 
-/// A file below the tests.
-pub fn file(name: &str) -> PathBuf {
-    Path::new(HOME).join("tests").join(name)
+/// Returns the path of a file below `tests`.
+pub fn test_file(name: &str) -> PathBuf {
+    Path::new(PACKAGE_DIR).join("tests").join(name)
 }

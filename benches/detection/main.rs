@@ -1,111 +1,130 @@
-//! Prints how often each rule raises a false alarm, and how often it finds an
-//! offender, in Markdown; docs/detection.md has it.
-#![allow(clippy::print_stdout, reason = "to print is what it is for")]
+//! Prints the false-alarm rate and the detection rate of each rule as Markdown tables
+//! for docs/detection.md.
+#![allow(clippy::print_stdout, reason = "the benchmark prints its tables")]
 
 mod random;
-mod scene;
+mod workload;
 mod score;
 
-use scene::Offenders;
-use score::{Alarms, Bound, Detections, LOGNORMAL, Shares, Target, average};
+use score::{Bound, DetectionResult, FalseAlarmResult, LOGNORMAL, Shares, Target, average};
+use workload::Offenders;
 
 fn main() {
-    let alarms = score::alarms(12_000);
+    let false_alarms = score::false_alarms(12_000);
     let detections = score::detections(1_000);
     println!("## False alarms\n");
-    print_alarms(&alarms);
+    print_alarms(&false_alarms);
     println!("\n## Detection\n");
     print_addresses(&detections);
     println!();
     print_networks(&detections);
     println!();
-    print_twice(&detections);
+    print_two_samples(&detections);
     println!("\n## Targets\n");
-    print_targets(&score::targets(&alarms, &detections));
-    let large = || detections.iter().filter(|it| it.large());
+    print_targets(&score::targets(&false_alarms, &detections));
+    let is_large = || detections.iter().filter(|it| it.is_large());
     println!(
         "\nThe last two are about {} of {} kinds of attack. With those in brackets, detection is \
          {} on average.",
-        large().filter(|it| it.in_reach()).count(),
-        large().count(),
-        percent(average(large().map(|it| it.shares.once[LOGNORMAL]))),
+        is_large().filter(|it| it.is_detectable()).count(),
+        is_large().count(),
+        percent(average(is_large().map(|it| it.shares.one_sample[LOGNORMAL]))),
     );
 }
 
-fn print_alarms(alarms: &[Alarms]) {
+fn print_alarms(false_alarms: &[FalseAlarmResult]) {
     println!(
         "| host, addresses | stddev | lognormal | stddev, two samples | lognormal, two samples |"
     );
     println!("|---|--:|--:|--:|--:|");
-    let row = |name: &str, Shares { once, twice }: Shares| {
-        let [once, twice] = [once, twice].map(|of| of.map(percent));
-        println!("| {name} | {} | {} | {} | {} |", once[0], once[1], twice[0], twice[1]);
+    let row = |name: &str, Shares { one_sample, two_samples }: Shares| {
+        let [one_sample, two_samples] = [one_sample, two_samples].map(|of| of.map(percent));
+        println!(
+            "| {name} | {} | {} | {} | {} |",
+            one_sample[0], one_sample[1], two_samples[0], two_samples[1]
+        );
     };
-    let counted = || alarms.iter().filter(|alarms| alarms.counts).map(|alarms| alarms.shares);
-    for Alarms { site, shares, .. } in alarms.iter().filter(|alarms| alarms.counts) {
+    let shares_in_target = || false_alarms.iter().filter(|it| it.is_in_target).map(|it| it.shares);
+    for FalseAlarmResult { site, shares, .. } in false_alarms.iter().filter(|it| it.is_in_target) {
         row(site.name, *shares);
     }
     let mean = Shares {
-        once: [0, 1].map(|rule| average(counted().map(|shares| shares.once[rule]))),
-        twice: [0, 1].map(|rule| average(counted().map(|shares| shares.twice[rule]))),
+        one_sample: [0, 1]
+            .map(|rule| average(shares_in_target().map(|shares| shares.one_sample[rule]))),
+        two_samples: [0, 1]
+            .map(|rule| average(shares_in_target().map(|shares| shares.two_samples[rule]))),
     };
     row("**average**", mean);
-    for Alarms { site, shares, .. } in alarms.iter().filter(|alarms| !alarms.counts) {
+    for FalseAlarmResult { site, shares, .. } in false_alarms.iter().filter(|it| !it.is_in_target) {
         row(&format!("*{}*", site.name), *shares);
     }
 }
 
-/// A row for each number of offenders, and in it the sizes.
-fn print_addresses(detections: &[Detections]) {
+/// Prints one row for each number of offenders, with a column for each size.
+fn print_addresses(detections: &[DetectionResult]) {
     println!(
         "| host, addresses | offenders | stddev: 50 | 150 | 500 | lognormal: 50 | 150 | 500 |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    let of_addresses: Vec<_> = detections
+    let address_attacks: Vec<_> = detections
         .iter()
         .filter(|it| matches!(it.attack.offenders, Offenders::Addresses { .. }))
         .collect();
-    for sizes in of_addresses.chunks(scene::SIZES.len()) {
+    for sizes in address_attacks.chunks(workload::SIZES.len()) {
         let Offenders::Addresses { n, .. } = sizes[0].attack.offenders else { continue };
         print!("| {} | {n} |", sizes[0].attack.site.name);
         for rule in [0, LOGNORMAL] {
             for detections in sizes {
-                print!(" {} |", found(detections, rule));
+                print!(" {} |", detection_rate(detections, rule));
             }
         }
         println!();
     }
 }
 
-fn print_networks(detections: &[Detections]) {
+fn print_networks(detections: &[DetectionResult]) {
     println!("| host, networks | flood out of one more | stddev | lognormal |");
     println!("|---|---|--:|--:|");
     for detections in detections {
-        if let Offenders::Network { addresses, most } = detections.attack.offenders {
+        if let Offenders::Network { addresses, max_connections } = detections.attack.offenders {
             let name = detections.attack.site.name;
-            let each = if most == 1 { "1".to_owned() } else { format!("1 to {most}") };
-            let (stddev, lognormal) = (found(detections, 0), found(detections, LOGNORMAL));
+            let each = if max_connections == 1 {
+                "1".to_owned()
+            } else {
+                format!("1 to {max_connections}")
+            };
+            let (stddev, lognormal) =
+                (detection_rate(detections, 0), detection_rate(detections, LOGNORMAL));
             println!("| {name} | {addresses} addresses with {each} | {stddev} | {lognormal} |");
         }
     }
 }
 
-/// In brackets where not even a fixed limit of the host's own would do.
-fn found(detections: &Detections, rule: usize) -> String {
-    let share = percent(detections.shares.once[rule]);
-    if detections.in_reach() { share } else { format!("({share})") }
+/// Returns the detection rate, in parentheses if not even the best fixed limit detects
+/// these offenders.
+fn detection_rate(detections: &DetectionResult, rule: usize) -> String {
+    let share = percent(detections.shares.one_sample[rule]);
+    if detections.is_detectable() { share } else { format!("({share})") }
 }
 
-fn print_twice(detections: &[Detections]) {
-    let twice = |lone: bool, rule: usize| {
-        let counted = detections.iter().filter(|it| it.large() && it.in_reach());
-        let counted = counted.filter(|it| it.lone() == lone);
-        percent(average(counted.map(|it| it.shares.twice[rule])))
+fn print_two_samples(detections: &[DetectionResult]) {
+    let two_samples = |is_single: bool, rule: usize| {
+        let shares_in_target = detections.iter().filter(|it| it.is_large() && it.is_detectable());
+        let shares_in_target = shares_in_target.filter(|it| it.is_single() == is_single);
+        percent(average(shares_in_target.map(|it| it.shares.two_samples[rule])))
     };
     println!("| offenders from 150 on, two samples | stddev | lognormal |");
     println!("|---|--:|--:|");
-    println!("| a lone one, average | {} | {} |", twice(true, 0), twice(true, LOGNORMAL));
-    println!("| 5 or 10, average | {} | {} |", twice(false, 0), twice(false, LOGNORMAL));
+    println!(
+        "| a lone one, average | {} | {} |",
+        two_samples(true, 0),
+        two_samples(true, LOGNORMAL)
+    );
+    println!(
+        "| 5 or 10, average | {} | {} |",
+        two_samples(false, 0),
+        two_samples(false, LOGNORMAL)
+    );
 }
 
 fn print_targets(targets: &[Target]) {
@@ -113,11 +132,15 @@ fn print_targets(targets: &[Target]) {
     println!("|---|--:|--:|---|");
     for target in targets {
         let bound = match target.bound {
-            Bound::AtMost(most) => format!("≤ {}", percent(most)),
-            Bound::AtLeast(least) => format!("≥ {}", percent(least)),
+            Bound::AtMost(max) => format!("≤ {}", percent(max)),
+            Bound::AtLeast(min) => format!("≥ {}", percent(min)),
         };
-        let reached = if target.reached() { "reached" } else { "**missed**" };
-        println!("| {} | {bound} | {} | {reached} |", target.name, percent_exact(target.found));
+        let is_reached = if target.is_reached() { "reached" } else { "**missed**" };
+        println!(
+            "| {} | {bound} | {} | {is_reached} |",
+            target.name,
+            percent_two_digits(target.found)
+        );
     }
 }
 
@@ -125,6 +148,6 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-fn percent_exact(share: f64) -> String {
+fn percent_two_digits(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }

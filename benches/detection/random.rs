@@ -1,7 +1,7 @@
-//! Random numbers that are the same in every run.
+//! A random number generator with the same sequence in every run.
 
 /// A generator of pseudo-random numbers: `SplitMix64`, by Steele, Lea and Flood
-/// (2014), in which every seed is as good as another.
+/// (2014). Every seed is equally good.
 pub struct Random(u64);
 
 impl Random {
@@ -16,29 +16,29 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Above 0 and below 1.
+    /// Returns a number above 0 and below 1.
     pub fn unit(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
-    /// Whether something of this probability happens.
-    pub fn happens(&mut self, probability: f64) -> bool {
+    /// Returns true with this probability.
+    pub fn with_probability(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// Any of `least` to `most`, each as likely.
-    pub fn between(&mut self, least: u64, most: u64) -> u64 {
-        least + (self.unit() * (most - least + 1) as f64) as u64
+    /// Returns a uniformly distributed integer from `min` to `max`.
+    pub fn between(&mut self, min: u64, max: u64) -> u64 {
+        min + (self.unit() * (max - min + 1) as f64) as u64
     }
 
-    /// A standard normal variate, by Box and Muller (1958).
+    /// Returns a standard normal variate, by Box and Muller (1958).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.unit().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// How many of `n` happen, each with this probability.
-    pub fn of(&mut self, n: u64, probability: f64) -> u64 {
-        (0..n).filter(|_| self.happens(probability)).count() as u64
+    /// Returns how many of `n` independent events of this probability occur.
+    pub fn binomial(&mut self, n: u64, probability: f64) -> u64 {
+        (0..n).filter(|_| self.with_probability(probability)).count() as u64
     }
 }

@@ -1,166 +1,170 @@
-//! How often each rule is over, on clean hosts and on those with offenders.
+//! Counts how often the busiest address exceeds the limit of each rule, on clean hosts and
+//! on hosts with offenders.
 use std::{cmp::Reverse, time::Duration};
 
 use topip::{
     analysis::{
-        history::{History, Previous, Sample},
-        rule::{self, Rule, Trigger},
+        history::{History, PreviousSample, Sample},
+        rule::{self, JudgeConfig, Rule},
         summary::Summary,
-        tally::{Grain, Peer},
+        tally::{Aggregation, Peer},
     },
     model::{network::Network, verdict::Status},
 };
 
 use super::{
     random::Random,
-    scene::{Attack, BENIGN, HARDER, Offenders, Site, Visitor, attacks},
+    workload::{Attack, BENIGN, Client, HARD, Offenders, Site, attacks},
 };
 
-/// The rules as somebody has them who sets nothing else.
-pub const TRIGGERS: [Trigger; 2] =
-    [Trigger::Stddev(5.0), Trigger::Lognormal { false_alarm_rate: 0.01 }];
-/// Which of them the targets are for.
+/// The rules with their default settings.
+pub const TRIGGERS: [Rule; 2] = [Rule::Stddev(5.0), Rule::Lognormal { false_alarm_rate: 0.01 }];
+/// Index of the rule that the targets apply to.
 pub const LOGNORMAL: usize = 1;
 
-/// What each rule comes to, as shares of all samples.
+/// Results of each rule, as fractions of all runs.
 #[derive(Clone, Copy)]
 pub struct Shares {
-    /// The top address is over.
-    pub once: [f64; 2],
-    /// It is so in the second of two samples, and was on top in both.
-    pub twice: [f64; 2],
+    /// The busiest address exceeds the limit in the first sample.
+    pub one_sample: [f64; 2],
+    /// The same address is busiest in two samples and exceeds the limit in the second.
+    pub two_samples: [f64; 2],
 }
 
-/// How often each rule is over on a clean host.
-pub struct Alarms {
+/// False-alarm rate of each rule on one clean host.
+pub struct FalseAlarmResult {
     pub site: Site,
-    /// Whether the targets are about it.
-    pub counts: bool,
+    /// False for the harder hosts, which the targets do not cover.
+    pub is_in_target: bool,
     pub shares: Shares,
 }
 
-/// How often each rule is over, and names an offender.
-pub struct Detections {
+/// Detection rate of each rule for one attack.
+pub struct DetectionResult {
     pub attack: Attack,
     pub shares: Shares,
-    /// How often a limit does that which is fixed, and the best for that very
-    /// host: 98 % of its clean samples are not over.
+    /// Detection rate of the best fixed limit for this host: the limit that 98 % of its
+    /// clean samples do not exceed.
     pub best_fixed: f64,
 }
 
-impl Detections {
-    /// Whether counts can tell these offenders from those who belong there, so
-    /// that the targets are about them.
-    pub fn in_reach(&self) -> bool {
+impl DetectionResult {
+    /// Returns whether connection counts can distinguish these offenders from ordinary
+    /// clients. Only such attacks are part of the targets.
+    pub fn is_detectable(&self) -> bool {
         self.best_fixed >= 0.97
     }
 
-    /// Whether there is one of them.
-    pub fn lone(&self) -> bool {
+    /// Returns whether there is only one offender.
+    pub fn is_single(&self) -> bool {
         !matches!(self.attack.offenders, Offenders::Addresses { n: 2.., .. })
     }
 
-    /// Whether they have 150 connections or more.
-    pub fn large(&self) -> bool {
+    /// Returns whether each offender has 150 connections or more.
+    pub fn is_large(&self) -> bool {
         !matches!(self.attack.offenders, Offenders::Addresses { connections: ..150, .. })
     }
 }
 
-/// Every clean host, in so many pairs of samples; in a quarter of them where a
-/// crowd of thousands takes its time.
-pub fn alarms(pairs: usize) -> Vec<Alarms> {
+/// Measures the false-alarm rate of every clean host in `pairs` pairs of samples, and in a
+/// quarter of them for hosts with more than 1,000 addresses, which are slow.
+pub fn false_alarms(pairs: usize) -> Vec<FalseAlarmResult> {
     let all = BENIGN.map(|site| (site, true)).into_iter();
-    all.chain(HARDER.map(|site| (site, false)))
-        .map(|(site, counts)| {
+    all.chain(HARD.map(|site| (site, false)))
+        .map(|(site, is_in_target)| {
             let pairs = if site.addresses > 1000 { pairs / 4 } else { pairs };
             let mut random = Random::new(seed(site.name));
-            let seen: Vec<_> = (0..pairs)
+            let runs: Vec<_> = (0..pairs)
                 .map(|_| {
-                    let crowd = site.crowd(&mut random);
-                    judge_twice(&mut random, &site, crowd)
+                    let clients = site.clients(&mut random);
+                    judge_twice(&mut random, &site, clients)
                 })
                 .collect();
-            Alarms { site, counts, shares: Shares::of(&seen, |found| found.over) }
+            FalseAlarmResult {
+                site,
+                is_in_target,
+                shares: Shares::from_runs(&runs, |found| found.is_over_limit),
+            }
         })
         .collect()
 }
 
-/// Every host with every kind of offenders, in so many pairs of samples.
-pub fn detections(pairs: usize) -> Vec<Detections> {
+/// Measures the detection rate of every attack in `pairs` pairs of samples.
+pub fn detections(pairs: usize) -> Vec<DetectionResult> {
     let mut known: Option<(&str, u64)> = None;
     let detection = |attack: Attack| {
         let Attack { site, offenders } = attack;
-        // The attacks on a site follow one another.
-        let best = match known {
-            Some((name, best)) if name == site.name => best,
+        // Attacks on the same host are consecutive, so its limit is computed once.
+        let best_limit = match known {
+            Some((name, best_limit)) if name == site.name => best_limit,
             _ => best_fixed(&site, pairs),
         };
-        known = Some((site.name, best));
+        known = Some((site.name, best_limit));
         let mut random = Random::new(seed(&format!("{} {offenders:?}", site.name)));
-        let seen: Vec<_> = (0..pairs)
+        let runs: Vec<_> = (0..pairs)
             .map(|_| {
-                let mut crowd = site.crowd(&mut random);
-                offenders.join(&mut random, &mut crowd);
-                judge_twice(&mut random, &site, crowd)
+                let mut clients = site.clients(&mut random);
+                offenders.add_to(&mut random, &mut clients);
+                judge_twice(&mut random, &site, clients)
             })
             .collect();
-        let detected = |found: &Found| found.offends && found.max > best;
-        let best_fixed = share(&seen, |[first, _]| detected(&first[0]));
-        let shares = Shares::of(&seen, |found| found.over && found.offends);
-        Detections { attack, shares, best_fixed }
+        let detected = |found: &Finding| found.is_offender && found.max > best_limit;
+        let best_fixed = share(&runs, |[first, _]| detected(&first[0]));
+        let shares = Shares::from_runs(&runs, |found| found.is_over_limit && found.is_offender);
+        DetectionResult { attack, shares, best_fixed }
     };
     attacks().into_iter().map(detection).collect()
 }
 
-/// What 98 % of a host's clean samples are not over; a browser's 10 at least.
+/// Returns the limit that 98 % of a host's clean samples do not exceed, and at least 10.
 fn best_fixed(site: &Site, samples: usize) -> u64 {
     let mut random = Random::new(seed(&format!("{} fixed", site.name)));
-    let max = |_| site.crowd(&mut random).iter().map(|visitor| visitor.connections).max();
+    let max = |_| site.clients(&mut random).iter().map(|client| client.connections).max();
     let mut tops: Vec<_> = (0..samples).filter_map(max).collect();
     tops.sort_unstable();
     tops[samples * 98 / 100].max(10)
 }
 
-/// What a rule found in a sample.
+/// Result of one rule for one sample.
 #[derive(Clone, Copy)]
-struct Found {
-    over: bool,
-    /// Over, and on top twice on end.
+struct Finding {
+    is_over_limit: bool,
+    /// The limit is exceeded, and the address was busiest in both samples.
     critical: bool,
-    /// The top address is an offender.
-    offends: bool,
+    /// The busiest address is an offender.
+    is_offender: bool,
     max: u64,
 }
 
-/// What each rule found in the first and in the second sample.
-type Seen = [[Found; 2]; 2];
+/// Findings of each rule, for the first and the second sample.
+type RunFindings = [[Finding; 2]; 2];
 
-fn judge_twice(random: &mut Random, site: &Site, crowd: Vec<Visitor>) -> Seen {
-    let later = site.later(random, &crowd);
-    let (first, second) = (sample(0, crowd), sample(60, later));
+fn judge_twice(random: &mut Random, site: &Site, clients: Vec<Client>) -> RunFindings {
+    let one_minute_later = site.one_minute_later(random, &clients);
+    let (first, second) = (sample(0, clients), sample(60, one_minute_later));
     let found = TRIGGERS.map(|trigger| {
         let rule = rule(trigger);
         let before = rule::judge(&first.0, &History::default(), &rule);
         let before_it = History::default();
-        let previous = Previous::of(&first.0, &before_it, before.row);
+        let previous = PreviousSample::new(&first.0, &before_it, before.consecutive);
         let history = History { previous: Some(previous) };
         let after = rule::judge(&second.0, &history, &rule);
-        let found = |status, (sample, top): &(Sample, Visitor)| Found {
-            over: status >= Status::Warning,
+        let found = |status, (sample, top): &(Sample, Client)| Finding {
+            is_over_limit: status >= Status::Warning,
             critical: status == Status::Critical,
-            offends: top.offends,
+            is_offender: top.is_offender,
             max: sample.summary.max,
         };
         [found(before.status, &first), found(after.status, &second)]
     });
-    [0, 1].map(|nth| found.map(|samples| samples[nth]))
+    [0, 1].map(|sample| found.map(|samples| samples[sample]))
 }
 
-fn rule(trigger: Trigger) -> Rule {
-    Rule {
-        trigger,
-        // Told, and not asked here; this one takes the least time.
-        beside: TRIGGERS[0],
+fn rule(trigger: Rule) -> JudgeConfig {
+    JudgeConfig {
+        rule: trigger,
+        // Not evaluated here; the stddev rule is the cheapest one.
+        other_rule: TRIGGERS[0],
         floor: 10.0,
         consecutive: 2,
         max_age: Some(Duration::from_secs(3600)),
@@ -169,97 +173,97 @@ fn rule(trigger: Trigger) -> Rule {
     }
 }
 
-/// What a tally of the crowd gives, and who is on top.
-fn sample(when: u64, mut crowd: Vec<Visitor>) -> (Sample, Visitor) {
-    crowd.sort_unstable_by_key(|visitor| (Reverse(visitor.connections), visitor.address));
-    let top = crowd[0];
-    let counts: Vec<_> = crowd.iter().map(|visitor| visitor.connections).collect();
+/// Returns the sample that a tally of these clients gives, and the busiest client.
+fn sample(when: u64, mut clients: Vec<Client>) -> (Sample, Client) {
+    clients.sort_unstable_by_key(|client| (Reverse(client.connections), client.address));
+    let top = clients[0];
+    let counts: Vec<_> = clients.iter().map(|client| client.connections).collect();
     let peer = Peer {
-        network: Network::of(top.address.into(), u8::MAX),
+        network: Network::new(top.address.into(), u8::MAX),
         addresses: 1,
         connections: top.connections,
         ports: Vec::new(),
-        states: Vec::new(),
+        tcp_states: Vec::new(),
         label: None,
         first_on_top: None,
     };
     let sample = Sample {
-        when,
-        grain: Grain::ADDRESSES,
+        timestamp: when,
+        aggregation: Aggregation::PER_ADDRESS,
         top: vec![peer],
-        summary: Summary::of(&counts, None),
+        summary: Summary::new(&counts, None),
         addresses: counts.len() as u64,
         connections: counts.iter().sum(),
-        counts,
+        peer_counts: counts,
     };
     (sample, top)
 }
 
 impl Shares {
-    fn of(seen: &[Seen], found: fn(&Found) -> bool) -> Self {
+    fn from_runs(runs: &[RunFindings], found: fn(&Finding) -> bool) -> Self {
         Self {
-            once: [0, 1].map(|rule| share(seen, |[first, _]| found(&first[rule]))),
-            twice: [0, 1].map(|rule| {
-                share(seen, |[_, second]| found(&second[rule]) && second[rule].critical)
+            one_sample: [0, 1].map(|rule| share(runs, |[first, _]| found(&first[rule]))),
+            two_samples: [0, 1].map(|rule| {
+                share(runs, |[_, second]| found(&second[rule]) && second[rule].critical)
             }),
         }
     }
 }
 
-fn share(seen: &[Seen], of: impl Fn(&Seen) -> bool) -> f64 {
-    seen.iter().filter(|&seen| of(seen)).count() as f64 / seen.len() as f64
+fn share(runs: &[RunFindings], of: impl Fn(&RunFindings) -> bool) -> f64 {
+    runs.iter().filter(|&runs| of(runs)).count() as f64 / runs.len() as f64
 }
 
-/// A number of its own for each name, so that a scene more changes no other.
+/// Derives a seed from a name, so that adding a workload does not change the others.
 fn seed(name: &str) -> u64 {
     name.bytes().fold(0, |seed, byte| seed * 31 % 0xffff_ffff_ffc5 + u64::from(byte))
 }
 
-/// Something that the lognormal rule is to reach.
+/// A target for the lognormal rule.
 pub struct Target {
     pub name: &'static str,
     pub found: f64,
-    /// The most that it may be, or the least.
+    /// Bound that `found` must satisfy.
     pub bound: Bound,
 }
 
-/// From which side a target is to be reached.
+/// Upper or lower bound.
 pub enum Bound {
     AtMost(f64),
     AtLeast(f64),
 }
 
 impl Target {
-    pub fn reached(&self) -> bool {
+    pub fn is_reached(&self) -> bool {
         match self.bound {
-            Bound::AtMost(most) => self.found <= most,
-            Bound::AtLeast(least) => self.found >= least,
+            Bound::AtMost(max) => self.found <= max,
+            Bound::AtLeast(min) => self.found >= min,
         }
     }
 }
 
-/// What issue 4 asks of the rule, and what it came to.
-pub fn targets(alarms: &[Alarms], detections: &[Detections]) -> [Target; 5] {
-    let clean = || alarms.iter().filter(|alarms| alarms.counts).map(|alarms| alarms.shares);
+/// Compares the targets of issue 4 with the measured rates.
+pub fn targets(false_alarms: &[FalseAlarmResult], detections: &[DetectionResult]) -> [Target; 5] {
+    let clean = || false_alarms.iter().filter(|it| it.is_in_target).map(|it| it.shares);
     let attacked = || {
-        let counts = detections.iter().filter(|it| it.large() && it.in_reach());
-        counts.map(|it| it.shares.once[LOGNORMAL])
+        let counts = detections.iter().filter(|it| it.is_large() && it.is_detectable());
+        counts.map(|it| it.shares.one_sample[LOGNORMAL])
     };
     let target = |name, found, bound| Target { name, found, bound };
     [
         target(
             "false alarms, one sample, average",
-            average(clean().map(|shares| shares.once[LOGNORMAL])),
+            average(clean().map(|shares| shares.one_sample[LOGNORMAL])),
             Bound::AtMost(0.02),
         ),
         target(
             "false alarms, one sample, worst host",
-            clean().map(|shares| shares.once[LOGNORMAL]).fold(0.0, f64::max),
+            clean().map(|shares| shares.one_sample[LOGNORMAL]).fold(0.0, f64::max),
             Bound::AtMost(0.10),
         ),
         target(
             "false alarms, two samples, average",
-            average(clean().map(|shares| shares.twice[LOGNORMAL])),
+            average(clean().map(|shares| shares.two_samples[LOGNORMAL])),
             Bound::AtMost(0.005),
         ),
         target("detection from 150 on, average", average(attacked()), Bound::AtLeast(0.97)),
@@ -271,7 +275,7 @@ pub fn targets(alarms: &[Alarms], detections: &[Detections]) -> [Target; 5] {
     ]
 }
 
-/// The arithmetic mean.
+/// Returns the arithmetic mean.
 pub fn average(shares: impl Iterator<Item = f64>) -> f64 {
     let shares: Vec<_> = shares.collect();
     shares.iter().sum::<f64>() / shares.len() as f64

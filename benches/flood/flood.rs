@@ -1,4 +1,4 @@
-//! Namespaces, and a flood in them.
+//! Network namespaces with a flood of connections.
 use std::{
     env, fs,
     fs::File,
@@ -12,31 +12,31 @@ use std::{
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::hold;
+use crate::open_sockets;
 
-/// How many connections each process holds. None of them starts the programs that
-/// are measured: that would take longer than these run, with so much open.
-pub const EACH: usize = 8_000;
+/// Connections per process. These processes do not start the measured programs: forking with
+/// so many open descriptors would take longer than the programs run.
+pub const SOCKETS_PER_PROCESS: usize = 8_000;
 
-/// How connections come about.
+/// Method of creating connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// By a handshake, with a client that is in another namespace.
+pub enum Method {
+    /// By TCP handshake with a client in another network namespace.
     Handshake,
-    /// Without a packet or a client.
+    /// By `TCP_REPAIR`, without packets and without a client.
     Repair,
 }
 
-impl Way {
-    /// More than this would need a second machine for the clients.
-    const MOST_HANDSHAKES: usize = 500_000;
+impl Method {
+    /// Maximum number of handshakes; more would need a second machine for the clients.
+    const MAX_HANDSHAKES: usize = 500_000;
 
-    pub fn of(n: usize) -> Self {
-        if n <= Self::MOST_HANDSHAKES { Self::Handshake } else { Self::Repair }
+    pub fn for_count(n: usize) -> Self {
+        if n <= Self::MAX_HANDSHAKES { Self::Handshake } else { Self::Repair }
     }
 
-    /// What a connection takes of the kernel's memory, in KiB (Linux 6.18).
-    fn memory(self) -> usize {
+    /// Returns the kernel memory of a connection, in KiB (Linux 6.18).
+    fn memory_kib(self) -> usize {
         match self {
             Self::Handshake => 10,
             Self::Repair => 5,
@@ -44,13 +44,13 @@ impl Way {
     }
 }
 
-/// Says so where there is not enough memory for `n` connections.
-pub fn lacks_memory(n: usize, way: Way) -> Option<String> {
+/// Returns an error message if there is not enough memory for `n` connections.
+pub fn lacks_memory(n: usize, method: Method) -> Option<String> {
     let memory = fs::read_to_string("/proc/meminfo").unwrap();
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap();
     let available: usize = line.trim().trim_end_matches(" kB").parse().unwrap();
-    // What measures them takes some, and others are on this machine.
-    let needed = n * way.memory() + (1 << 20);
+    // Leave 1 GiB for the measured programs and the rest of the machine.
+    let needed = n * method.memory_kib() + (1 << 20);
     let gib = |kib: usize| kib as f64 / f64::from(1 << 20);
     (needed > available).then(|| {
         format!(
@@ -61,24 +61,24 @@ pub fn lacks_memory(n: usize, way: Way) -> Option<String> {
     })
 }
 
-/// Where servers and clients are. This process is where the servers are; both
-/// namespaces end with the last process that knows them.
+/// Network namespaces of servers and clients. This process is in that of the servers. Both end
+/// with the last process that has them open.
 pub struct Namespaces {
     clients: File,
 }
 
 impl Namespaces {
-    /// Makes them, and a cable between them.
+    /// Creates both namespaces and a veth pair between them, and enters that of the servers.
     pub fn enter() -> Self {
-        let here = || inherited(File::open("/proc/thread-self/ns/net").unwrap());
-        // Only to be the parent of the others.
+        let current_netns = || inheritable(File::open("/proc/thread-self/ns/net").unwrap());
+        // The parent namespace of the other two.
         unshare(CloneFlags::CLONE_NEWNET).expect("root may make a network namespace");
-        own_tables();
+        create_own_hash_tables();
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        let servers = here();
-        own_tables();
+        let servers = current_netns();
+        create_own_hash_tables();
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        let clients = here();
+        let clients = current_netns();
         ip(&[
             "link set lo up",
             &format!("link add name client type veth peer name server netns {}", path(&servers)),
@@ -107,18 +107,18 @@ impl Namespaces {
     }
 }
 
-/// Lets the next namespace have a table of its own for its sockets, as large as
-/// this one's, or of `BUCKETS`. A dump walks through all of a table, whomever the
-/// sockets are of.
-fn own_tables() {
-    let folder = "/proc/sys/net/ipv4";
+/// Gives the next namespace its own socket hash table, as large as the current one or with
+/// `BUCKETS` entries. A dump walks the whole table, including the sockets of other
+/// namespaces that share it.
+fn create_own_hash_tables() {
+    let sysctls = "/proc/sys/net/ipv4";
     let set = || {
         let entries = match env::var("BUCKETS") {
             Ok(entries) => entries,
-            Err(_) => fs::read_to_string(format!("{folder}/tcp_ehash_entries"))?,
+            Err(_) => fs::read_to_string(format!("{sysctls}/tcp_ehash_entries"))?,
         };
         let entries = entries.trim().trim_start_matches('-');
-        fs::write(format!("{folder}/tcp_child_ehash_entries"), entries)
+        fs::write(format!("{sysctls}/tcp_child_ehash_entries"), entries)
     };
     if let Err(error) = set() {
         println!("All namespaces share a table, and a dump walks through all of it: {error}");
@@ -132,80 +132,85 @@ fn ip(commands: &[&str]) {
     }
 }
 
-/// A file that a program that is started has, too.
-fn inherited(file: File) -> File {
+/// Makes a file inheritable by child processes.
+fn inheritable(file: File) -> File {
     fcntl_setfd(&file, FdFlags::empty()).unwrap();
     file
 }
 
-/// Its name there.
+/// Returns the path of an inherited file in a child process.
 fn path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Sockets that other processes hold.
+/// Sockets that are held open by child processes.
 pub struct Flood(Vec<Child>);
 
 impl Flood {
-    /// `n` connections that came about in that way. Without a number of connections
-    /// per address, each has one to nine, and one has a twentieth of all.
-    pub fn of(n: usize, per_address: Option<usize>, way: Way, namespaces: &Namespaces) -> Self {
-        if let Some(lack) = lacks_memory(n, way) {
-            panic!("{lack}");
+    /// Opens `n` connections. Without `per_address`, each address has one to nine connections,
+    /// and one address has a twentieth of all.
+    pub fn new(
+        n: usize,
+        per_address: Option<usize>,
+        method: Method,
+        namespaces: &Namespaces,
+    ) -> Self {
+        if let Some(shortage) = lacks_memory(n, method) {
+            panic!("{shortage}");
         }
-        // Into the terminal, and not into what is printed of it.
+        // Progress goes to the terminal, not into the report.
         eprintln!("{n} connections");
-        let word = match way {
-            Way::Handshake => path(&namespaces.clients),
-            Way::Repair => hold::REPAIR.to_owned(),
+        let method_arg = match method {
+            Method::Handshake => path(&namespaces.clients),
+            Method::Repair => open_sockets::REPAIR.to_owned(),
         };
         let per_address: Vec<_> = per_address.iter().map(usize::to_string).collect();
-        let begin = |from: usize| {
+        let start = |from: usize| {
             Command::new(env::current_exe().unwrap())
-                .args(["hold", &word])
+                .args(["open-sockets", &method_arg])
                 .args(&per_address)
-                .args([n, from, n.min(from + EACH)].map(|it| it.to_string()))
+                .args([n, from, n.min(from + SOCKETS_PER_PROCESS)].map(|it| it.to_string()))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap()
         };
-        let mut flood = Self((0..n).step_by(EACH).map(begin).collect());
-        for (holder, from) in flood.0.iter_mut().zip((0..n).step_by(EACH)) {
+        let mut flood = Self((0..n).step_by(SOCKETS_PER_PROCESS).map(start).collect());
+        for (process, from) in flood.0.iter_mut().zip((0..n).step_by(SOCKETS_PER_PROCESS)) {
             let mut line = String::new();
-            BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-            assert_eq!(line, format!("{} connections\n", n.min(from + EACH) - from));
+            BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, format!("{} connections\n", n.min(from + SOCKETS_PER_PROCESS) - from));
         }
-        wait_for(n);
+        wait_for_sockets(n);
         flood
     }
 }
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        for holder in &mut self.0 {
-            // They hold on for as long as their standard input is open.
-            drop(holder.stdin.take());
+        for process in &mut self.0 {
+            // Each process exits when its standard input is closed.
+            drop(process.stdin.take());
         }
-        for holder in &mut self.0 {
-            holder.wait().unwrap();
+        for process in &mut self.0 {
+            process.wait().unwrap();
         }
         if !std::thread::panicking() {
-            wait_for(0);
+            wait_for_sockets(0);
         }
     }
 }
 
-/// Waits until there are `n` sockets here, no more and no less.
-fn wait_for(n: usize) {
-    let begin = Instant::now();
+/// Waits until this namespace has exactly `n` sockets.
+fn wait_for_sockets(n: usize) {
+    let start = Instant::now();
     while n_sockets() != n {
-        assert!(begin.elapsed() < Duration::from_secs(30), "{} of {n} sockets", n_sockets());
+        assert!(start.elapsed() < Duration::from_secs(30), "{} of {n} sockets", n_sockets());
         sleep(Duration::from_millis(20));
     }
 }
 
-/// How many TCP sockets this namespace has.
+/// Returns the number of TCP sockets in this namespace.
 fn n_sockets() -> usize {
     let count = |file, heading| -> usize {
         let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap();

@@ -1,7 +1,7 @@
-//! On what it was measured.
+//! Describes the machine.
 use std::{fs, process::Command};
 
-/// The machine, its kernel, and the versions of what ran there, in one sentence.
+/// Returns the machine, its kernel and the versions of the tools, in one sentence.
 pub fn describe() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap();
     let n_cpus = cpus.lines().filter(|line| line.starts_with("processor")).count();
@@ -13,12 +13,12 @@ pub fn describe() -> String {
     let system = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let load = fs::read_to_string("/proc/loadavg").unwrap();
-    let mut parts = vec![
+    let mut sections = vec![
         format!("{n_cpus} CPUs ({model}) with {gib:.0} GiB"),
         format!("Linux {}", kernel.trim()),
         system.unwrap_or("unknown system").trim_matches('"').to_owned(),
     ];
-    parts.extend(
+    sections.extend(
         [
             &["getconf", "GNU_LIBC_VERSION"][..],
             &["ss", "-V"],
@@ -29,8 +29,8 @@ pub fn describe() -> String {
         .into_iter()
         .filter_map(first_line),
     );
-    parts.push(format!("load at the beginning {}", load.split(' ').next().unwrap()));
-    parts.join(", ")
+    sections.push(format!("load at the beginning {}", load.split(' ').next().unwrap()));
+    sections.join(", ")
 }
 
 fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
@@ -42,7 +42,7 @@ fn first_line(command: &[&str]) -> Option<String> {
     let output = Command::new(command[0]).args(&command[1..]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?;
-    // What is in brackets is a day, mostly.
+    // The text in parentheses is usually a date.
     let line = line.split(" (").next()?.trim_start_matches("ss utility, ");
     (!line.is_empty()).then(|| line.to_owned())
 }

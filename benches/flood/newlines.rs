@@ -1,7 +1,7 @@
-//! The least that reading a listing costs: its lines are counted.
+//! The lower bound of reading a listing: counts its lines.
 use std::{fs::File, io::Read};
 
-/// Reads `file` as `check_topip` does, by 64 KiB, and prints its lines.
+/// Reads `file` in chunks of 64 KiB, as `check_topip` does, and prints the number of lines.
 pub fn count(file: &str) {
     let mut file = File::open(file).unwrap();
     let mut buffer = vec![0; 64 * 1024];

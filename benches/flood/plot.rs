@@ -1,24 +1,24 @@
-//! Draws what it costs, over how many sockets there are, both by decades.
+//! Draws the cost over the number of sockets, both on logarithmic axes.
 use std::fmt::Write;
 
-/// A command's line.
+/// The line of one command.
 pub struct Line {
     pub name: String,
-    /// Sockets, and milliseconds; the fewest sockets first.
+    /// Number of sockets and milliseconds, in ascending order.
     pub points: Vec<(f64, f64)>,
 }
 
-/// The frame that lines are drawn in.
+/// Edges of the plot area.
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 560.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 476.0;
-/// Where the names stand, and how far from one another.
-const NAMES: f64 = 598.0;
-const APART: f64 = 38.0;
+/// Position of the line labels, and the distance between them.
+const LABEL_X: f64 = 598.0;
+const LABEL_SPACING: f64 = 38.0;
 
-/// Colours that are told apart by whoever does not tell red from green (Okabe and
-/// Ito), lighter where the background is dark.
+/// Style sheet with colors that are distinguishable with color blindness (Okabe and Ito), and
+/// lighter ones for dark backgrounds.
 const STYLE: &str = "\
 text { font: 13px system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #24292f }
 .title { font-size: 16px; font-weight: 600 }
@@ -49,7 +49,7 @@ text { fill: #e6edf3 }
 }
 ";
 
-/// Decades, and where they are on paper.
+/// A logarithmic axis.
 struct Axis {
     low: f64,
     high: f64,
@@ -58,19 +58,19 @@ struct Axis {
 }
 
 impl Axis {
-    /// Whole decades around `values`.
-    fn around(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Self {
+    /// Creates an axis of whole decades that contains `values`.
+    fn new(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Self {
         let low = values.clone().fold(f64::INFINITY, f64::min).log10().floor();
         let high = values.fold(0.0, f64::max).log10().ceil().max(low + 1.0);
         Self { low, high, from, to }
     }
 
-    fn at(&self, value: f64) -> f64 {
+    fn position(&self, value: f64) -> f64 {
         let share = (value.log10() - self.low) / (self.high - self.low);
         self.from + share * (self.to - self.from)
     }
 
-    /// The values that have a line of their own: each decade, and what is between.
+    /// Returns the values of the grid lines, and whether each is a decade.
     fn ticks(&self) -> impl Iterator<Item = (f64, bool)> {
         let (low, high) = (self.low as i32, self.high as i32);
         let within = |decade| (2..10).map(move |i| (f64::from(i) * 10f64.powi(decade), false));
@@ -81,11 +81,11 @@ impl Axis {
     }
 }
 
-/// The plot. The first line is the one that it is about.
+/// Returns the plot as SVG. The first line is emphasized.
 pub fn svg(title: &str, lines: &[Line]) -> String {
     let all = || lines.iter().flat_map(|line| &line.points);
-    let x = Axis::around(all().map(|it| it.0), LEFT, RIGHT);
-    let y = Axis::around(all().map(|it| it.1), BOTTOM, TOP);
+    let x = Axis::new(all().map(|it| it.0), LEFT, RIGHT);
+    let y = Axis::new(all().map(|it| it.1), BOTTOM, TOP);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 540\" role=\"img\" \
          aria-label=\"{title}\">\n<style>\n{STYLE}</style>\n\
@@ -93,10 +93,10 @@ pub fn svg(title: &str, lines: &[Line]) -> String {
          <text class=\"title\" x=\"{LEFT}\" y=\"34\">{title}</text>\n"
     );
     grid(&mut svg, &x, &y);
-    let places = places(lines, &y);
-    // The first one comes last, above the others.
-    for (index, (line, place)) in lines.iter().zip(places).enumerate().rev() {
-        draw(&mut svg, index, line, place, (&x, &y));
+    let label_positions = label_positions(lines, &y);
+    // Draw the first line last, on top of the others.
+    for (index, (line, label_y)) in lines.iter().zip(label_positions).enumerate().rev() {
+        draw(&mut svg, index, line, label_y, (&x, &y));
     }
     svg + "</svg>\n"
 }
@@ -104,27 +104,27 @@ pub fn svg(title: &str, lines: &[Line]) -> String {
 fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     for (is_fine, class) in [(true, "fine"), (false, "grid")] {
         for (value, _) in x.ticks().filter(|&(_, is_decade)| is_decade != is_fine) {
-            let at = x.at(value);
-            writeln!(svg, "<path class=\"{class}\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>").unwrap();
+            let position = x.position(value);
+            writeln!(svg, "<path class=\"{class}\" d=\"M{position:.1} {TOP}V{BOTTOM}\"/>").unwrap();
         }
         for (value, _) in y.ticks().filter(|&(_, is_decade)| is_decade != is_fine) {
-            let at = y.at(value);
-            writeln!(svg, "<path class=\"{class}\" d=\"M{LEFT} {at:.1}H{RIGHT}\"/>").unwrap();
+            let position = y.position(value);
+            writeln!(svg, "<path class=\"{class}\" d=\"M{LEFT} {position:.1}H{RIGHT}\"/>").unwrap();
         }
     }
     for (value, _) in x.ticks().filter(|it| it.1) {
-        let (at, below, text) = (x.at(value), BOTTOM + 22.0, sockets(value));
+        let (position, below, text) = (x.position(value), BOTTOM + 22.0, format_sockets(value));
         writeln!(
             svg,
-            "<text class=\"soft\" x=\"{at:.1}\" y=\"{below}\" text-anchor=\"middle\">{text}</text>"
+            "<text class=\"soft\" x=\"{position:.1}\" y=\"{below}\" text-anchor=\"middle\">{text}</text>"
         )
         .unwrap();
     }
     for (value, _) in y.ticks().filter(|it| it.1) {
-        let (at, left, text) = (y.at(value) + 4.5, LEFT - 10.0, time(value));
+        let (position, left, text) = (y.position(value) + 4.5, LEFT - 10.0, format_duration(value));
         writeln!(
             svg,
-            "<text class=\"soft\" x=\"{left}\" y=\"{at:.1}\" text-anchor=\"end\">{text}</text>"
+            "<text class=\"soft\" x=\"{left}\" y=\"{position:.1}\" text-anchor=\"end\">{text}</text>"
         )
         .unwrap();
     }
@@ -136,8 +136,9 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     .unwrap();
 }
 
-fn draw(svg: &mut String, index: usize, line: &Line, place: f64, (x, y): (&Axis, &Axis)) {
-    let points: Vec<_> = line.points.iter().map(|&(n, ms)| (x.at(n), y.at(ms))).collect();
+fn draw(svg: &mut String, index: usize, line: &Line, label_y: f64, (x, y): (&Axis, &Axis)) {
+    let points: Vec<_> =
+        line.points.iter().map(|&(n, ms)| (x.position(n), y.position(ms))).collect();
     let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
     writeln!(svg, "<path class=\"line c{index}\" d=\"M{}\"/>", path.join("L")).unwrap();
     for (x, y) in &points {
@@ -146,38 +147,39 @@ fn draw(svg: &mut String, index: usize, line: &Line, place: f64, (x, y): (&Axis,
     let (Some((last_x, last_y)), Some((_, ms))) = (points.last(), line.points.last()) else {
         return;
     };
-    let (from, to, name) = (last_x + 7.0, NAMES - 6.0, line.name.replace('&', "&amp;"));
-    writeln!(svg, "<path class=\"lead\" d=\"M{from:.1} {last_y:.1}L{to} {place:.1}\"/>").unwrap();
-    let (above, below, cost) = (place - 2.0, place + 14.0, time(*ms));
-    writeln!(svg, "<text class=\"n{index}\" x=\"{NAMES}\" y=\"{above:.1}\">{name}</text>").unwrap();
-    writeln!(svg, "<text class=\"soft\" x=\"{NAMES}\" y=\"{below:.1}\">{cost}</text>").unwrap();
+    let (from, to, name) = (last_x + 7.0, LABEL_X - 6.0, line.name.replace('&', "&amp;"));
+    writeln!(svg, "<path class=\"lead\" d=\"M{from:.1} {last_y:.1}L{to} {label_y:.1}\"/>").unwrap();
+    let (above, below, cost) = (label_y - 2.0, label_y + 14.0, format_duration(*ms));
+    writeln!(svg, "<text class=\"n{index}\" x=\"{LABEL_X}\" y=\"{above:.1}\">{name}</text>")
+        .unwrap();
+    writeln!(svg, "<text class=\"soft\" x=\"{LABEL_X}\" y=\"{below:.1}\">{cost}</text>").unwrap();
 }
 
-/// How high each line's name stands: where it ends, if there is room.
-fn places(lines: &[Line], y: &Axis) -> Vec<f64> {
-    let end = |line: &Line| line.points.last().map_or(BOTTOM, |&(_, ms)| y.at(ms));
+/// Returns the vertical position of each line's label, close to the end of the line.
+fn label_positions(lines: &[Line], y: &Axis) -> Vec<f64> {
+    let end = |line: &Line| line.points.last().map_or(BOTTOM, |&(_, ms)| y.position(ms));
     let mut order: Vec<_> = (0..lines.len()).collect();
     order.sort_by(|&a, &b| end(&lines[a]).total_cmp(&end(&lines[b])));
-    let mut places = vec![0.0; lines.len()];
-    let ends: f64 = lines.iter().map(end).sum();
-    // All of them stand around the middle of their ends.
-    let all = APART * (lines.len() - 1) as f64;
-    let first = (ends / lines.len() as f64 - all / 2.0).max(TOP);
+    let mut label_positions = vec![0.0; lines.len()];
+    let endpoints: f64 = lines.iter().map(end).sum();
+    // Center the labels at the mean of the line ends.
+    let all = LABEL_SPACING * (lines.len() - 1) as f64;
+    let first = (endpoints / lines.len() as f64 - all / 2.0).max(TOP);
     for (index, line) in order.into_iter().enumerate() {
-        places[line] = first + APART * index as f64;
+        label_positions[line] = first + LABEL_SPACING * index as f64;
     }
-    places
+    label_positions
 }
 
-fn sockets(n: f64) -> String {
+fn format_sockets(n: f64) -> String {
     match n {
         1e6.. => format!("{:.0} million", n / 1e6),
         _ => crate::report::grouped(n as usize).replace(' ', "\u{202f}"),
     }
 }
 
-/// Three digits at the most.
-fn time(ms: f64) -> String {
+/// Formats a duration with up to three digits.
+fn format_duration(ms: f64) -> String {
     match ms {
         9_950.0.. => format!("{:.0} s", ms / 1000.0),
         1_000.0.. => format!("{:.2} s", ms / 1000.0).replace(".00 ", " "),

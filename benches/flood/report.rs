@@ -1,7 +1,7 @@
-//! Tables, and where they go.
+//! Tables, and the report that they are written to.
 use std::{fmt, fs, path::Path};
 
-/// A table of Markdown: its first column is text, the others are numbers.
+/// A Markdown table. The first column is text, the others are numbers.
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -29,20 +29,20 @@ impl fmt::Display for Table {
     }
 }
 
-/// What has come out so far.
+/// The output of the benchmark.
 pub struct Report {
     documents: Option<&'static Path>,
 }
 
 impl Report {
-    /// Prints, and writes into the documents too where `writes` says so.
+    /// Creates a report that is printed, and also written into the documents if `writes` is set.
     pub fn new(writes: bool) -> Self {
         let documents = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"));
         Self { documents: writes.then_some(documents) }
     }
 
-    /// Prints `text`; in performance.md, it replaces what stands between the
-    /// comments `<!-- name -->` and `<!-- end -->`.
+    /// Prints `text`. In performance.md, it replaces the text between the comments
+    /// `<!-- name -->` and `<!-- end -->`.
     pub fn section(&self, name: &str, text: &str) {
         println!("\n{text}");
         let Some(documents) = self.documents else { return };
@@ -50,7 +50,7 @@ impl Report {
         let whole = fs::read_to_string(&file).unwrap();
         let begin = format!("<!-- {name} -->\n");
         let (before, rest) = whole.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
-        let (_, after) = rest.split_once("<!-- end -->\n").expect("a section has an end");
+        let (_, after) = rest.split_once("<!-- end -->\n").expect("the section has an end comment");
         fs::write(&file, format!("{before}{begin}{text}<!-- end -->\n{after}")).unwrap();
     }
 
@@ -62,12 +62,12 @@ impl Report {
     }
 }
 
-/// A command as it is typed.
+/// Formats a command as Markdown code.
 pub fn code(command: &str) -> String {
     format!("`{command}`")
 }
 
-/// A number of sockets, readable: 1 000 000.
+/// Formats a number in groups of three digits: 1 000 000.
 pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(<[u8]>::to_vec).collect();

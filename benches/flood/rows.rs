@@ -1,27 +1,27 @@
-//! What parsing a listing costs, without the start, the filter and the tally.
+//! Measures parsing of a listing, without start-up, filter and tally.
 use std::{fs::File, io::BufReader};
 
 use topip::parse::{
     self,
-    capture::{Capture, Format},
+    capture::{Capture, CaptureFormat},
 };
 
-/// Reads `file` to rows as `check_topip` does, and prints how many.
+/// Parses `file` as `check_topip` does, and prints the number of rows.
 pub fn parse(file: &str) {
     let capture = Capture {
-        format: Format::Listing,
+        format: CaptureFormat::Listing,
         origin: file.to_owned(),
         byte_order: None,
-        own: None,
-        addresses: None,
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
         bytes: Box::new(BufReader::new(File::open(file).unwrap())),
     };
     let mut sum = 0_u64;
     let reading = parse::read(capture, &mut |connection| {
-        // Something is made of each, or the compiler would leave its reading out.
+        // Use a value of each row, or the compiler would optimize the parsing away.
         sum += u64::from(connection.peer.port());
         true
     });
-    println!("{} rows, ports of {sum}", reading.unwrap().rows);
+    println!("{} rows, ports of {sum}", reading.unwrap().n_rows);
 }

@@ -1,56 +1,59 @@
-//! The kernel's answers by sock_diag.
+//! sock_diag dumps from the kernel.
 use std::io::{BufReader, Cursor};
 
 use topip::{
     model::connection::Connection,
     parse::{
         self,
-        capture::{ByteOrder, Capture, Format},
+        capture::{ByteOrder, Capture, CaptureFormat},
         netlink,
     },
 };
 
-/// How a dump ends, and what was in it, in chunks of `capacity` bytes.
+/// Returns the parse result, formatted, and the connections of a dump that is read in
+/// chunks of `capacity` bytes.
 fn read(dump: &[u8], byte_order: ByteOrder, capacity: usize) -> (String, Vec<Connection>) {
     let mut connections = Vec::new();
     let capture = Capture {
-        format: Format::InetDiag,
+        format: CaptureFormat::InetDiag,
         origin: "the dump".to_owned(),
         byte_order: Some(byte_order),
-        own: None,
-        addresses: None,
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(dump.to_vec()))),
     };
-    let end = parse::read(capture, &mut |connection: &Connection| {
+    let outcome = parse::read(capture, &mut |connection: &Connection| {
         connections.push(*connection);
         true
     });
-    (format!("{end:?}"), connections)
+    (format!("{outcome:?}"), connections)
 }
 
-/// No dump has more sockets than it has room for, how it is cut into datagrams
-/// has no say, and what begins with a refusal is none that can be read.
+/// Checks that a dump yields no more sockets than fit into its bytes, that the chunk size
+/// does not matter, and that a dump that begins with an error message yields no sockets.
 pub fn check(dump: &[u8]) {
     for byte_order in [ByteOrder::Little, ByteOrder::Big] {
-        let (end, connections) = read(dump, byte_order, 65536);
+        let (outcome, connections) = read(dump, byte_order, 65536);
         for capacity in [1, 100] {
-            let (other_end, same) = read(dump, byte_order, capacity);
-            assert_eq!(connections, same, "datagrams have no say");
-            assert!(ends_alike(&end, &other_end), "{end}, {other_end}");
+            let (chunked_outcome, chunked_connections) = read(dump, byte_order, capacity);
+            assert_eq!(connections, chunked_connections, "the chunk size does not matter");
+            assert!(is_same_outcome(&outcome, &chunked_outcome), "{outcome}, {chunked_outcome}");
         }
         assert!(connections.len() <= dump.len() / 88, "a socket takes 16 and 72 bytes");
-        assert!(connections.iter().all(|it| it.peer_cut.is_none() && it.tcp_state.is_some()));
+        assert!(
+            connections.iter().all(|it| it.peer_known_bits.is_none() && it.tcp_state.is_some())
+        );
     }
     if netlink::refusal(dump).is_some() {
-        let (end, connections) = read(dump, ByteOrder::NATIVE, 65536);
-        assert!(connections.is_empty(), "a refusal has no sockets");
-        assert!(end.starts_with("Err("), "{end}");
+        let (outcome, connections) = read(dump, ByteOrder::NATIVE, 65536);
+        assert!(connections.is_empty(), "an error message has no sockets");
+        assert!(outcome.starts_with("Err("), "{outcome}");
     }
 }
 
-/// A dump that breaks off within a message does so by an error of its own where
-/// the rest was waited for.
-fn ends_alike(one: &str, other: &str) -> bool {
-    one == other || (one.starts_with("Err(") && other.starts_with("Err("))
+/// Returns whether both outcomes are equal. A dump that ends within a message may fail with
+/// another error if the rest was read later.
+fn is_same_outcome(left: &str, right: &str) -> bool {
+    left == right || (left.starts_with("Err(") && right.starts_with("Err("))
 }

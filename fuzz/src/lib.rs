@@ -1,9 +1,8 @@
-//! What holds whatever a stranger writes: one module for each way in.
+//! Invariants of everything that reads untrusted input: one module for each fuzz target.
 //!
-//! Each `check` is given bytes and fails where a promise is broken. README.md
-//! has the list of them. The modules that reach the library by its public
-//! interface alone are also part of the program's own tests, which replay what
-//! was found.
+//! Each `check` takes bytes and panics if an invariant is broken. README.md lists the
+//! invariants. The modules that use only the public interface of the library are also part
+//! of the program's tests, which replay the findings.
 pub mod inet_diag;
 pub mod known_hosts;
 pub mod listing;

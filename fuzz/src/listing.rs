@@ -1,67 +1,74 @@
-//! Every dialect and the recogniser: text that says it is a listing.
+//! Listings of every dialect, and the detection of the dialect.
 use std::io::{BufReader, Cursor};
 
 use topip::{
     model::connection::Connection,
     parse::{
-        self, ParseError, Reading, Unreadable,
-        capture::{ByteOrder, Capture, Format},
+        self, ParseError, ParseStats, UnreadableRow,
+        capture::{ByteOrder, Capture, CaptureFormat},
     },
 };
 
-/// What is made of a text in chunks of `capacity` bytes.
+/// Parses a text in chunks of `capacity` bytes.
 fn read(
     text: &[u8],
     byte_order: Option<ByteOrder>,
     capacity: usize,
-) -> (Result<Reading, ParseError>, Vec<Connection>) {
+) -> (Result<ParseStats, ParseError>, Vec<Connection>) {
     let mut connections = Vec::new();
     let capture = Capture {
-        format: Format::Listing,
+        format: CaptureFormat::Listing,
         origin: "the listing".to_owned(),
         byte_order,
-        own: None,
-        addresses: None,
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(text.to_vec()))),
     };
-    let reading = parse::read(capture, &mut |connection: &Connection| {
+    let stats = parse::read(capture, &mut |connection: &Connection| {
         connections.push(*connection);
         connection.is_connected()
     });
-    (reading, connections)
+    (stats, connections)
 }
 
-/// Each line is a row, or none, or unreadable, and no row counts twice; how the
-/// text is cut into reads has no say.
+/// Checks that each line is at most one of row, other line or unreadable row, and that the
+/// chunk size does not matter.
 pub fn check(text: &[u8]) {
     for byte_order in [None, Some(ByteOrder::Little), Some(ByteOrder::Big)] {
-        let (reading, connections) = read(text, byte_order, 65536);
-        let (chunked, same) = read(text, byte_order, 7);
-        assert_eq!(connections, same, "chunks have no say");
-        assert_eq!(format!("{reading:?}"), format!("{chunked:?}"), "chunks have no say");
-        if let Ok(reading) = reading {
-            adds_up(&reading, &connections, text);
-            assert!(byte_order.is_none() || reading.assumed.is_none(), "what is told is known");
+        let (stats, connections) = read(text, byte_order, 65536);
+        let (chunked_stats, chunked_connections) = read(text, byte_order, 7);
+        assert_eq!(connections, chunked_connections, "the chunk size does not matter");
+        assert_eq!(
+            format!("{stats:?}"),
+            format!("{chunked_stats:?}"),
+            "the chunk size does not matter"
+        );
+        if let Ok(stats) = stats {
+            assert_counts_add_up(&stats, &connections, text);
+            assert!(
+                byte_order.is_none() || stats.assumed_byte_order.is_none(),
+                "a known byte order is not assumed"
+            );
         }
     }
 }
 
-fn adds_up(reading: &Reading, connections: &[Connection], text: &[u8]) {
+fn assert_counts_add_up(stats: &ParseStats, connections: &[Connection], text: &[u8]) {
     let n_lines = text.split(|&byte| byte == b'\n').count() as u64;
     let n_connected = connections.iter().filter(|it| it.is_connected()).count() as u64;
-    assert_eq!(reading.rows, connections.len() as u64, "each row is given once");
-    assert!(reading.rows + reading.other + reading.unreadable <= n_lines, "{reading:?}");
-    assert!(reading.cut <= n_connected, "{reading:?}");
-    assert_eq!(reading.cut > 0, reading.first_cut.is_some(), "{reading:?}");
-    assert_eq!(reading.unreadable > 0, reading.first_unreadable.is_some(), "{reading:?}");
+    assert_eq!(stats.n_rows, connections.len() as u64, "each row is reported once");
+    assert!(stats.n_rows + stats.n_other + stats.n_unreadable <= n_lines, "{stats:?}");
+    assert!(stats.n_truncated <= n_connected, "{stats:?}");
+    assert_eq!(stats.n_truncated > 0, stats.first_truncated_line.is_some(), "{stats:?}");
+    assert_eq!(stats.n_unreadable > 0, stats.first_unreadable.is_some(), "{stats:?}");
     let is_line = |line: u64| (1..=n_lines).contains(&line);
-    assert!(reading.first_cut.is_none_or(is_line), "{reading:?}");
-    if let Some(Unreadable { line, text, .. }) = &reading.first_unreadable {
-        // A byte that is no letter is quoted by a mark of three.
-        assert!(is_line(*line) && text.len() <= 3 * Unreadable::QUOTED, "{reading:?}");
+    assert!(stats.first_truncated_line.is_none_or(is_line), "{stats:?}");
+    if let Some(UnreadableRow { line, text, .. }) = &stats.first_unreadable {
+        // A byte that is not a letter is quoted as a replacement character of three bytes.
+        assert!(is_line(*line) && text.len() <= 3 * UnreadableRow::MAX_QUOTED_BYTES, "{stats:?}");
     }
     for connection in connections {
-        assert!(connection.peer_cut.is_none_or(|bits| bits <= 128), "{connection:?}");
+        assert!(connection.peer_known_bits.is_none_or(|bits| bits <= 128), "{connection:?}");
     }
 }

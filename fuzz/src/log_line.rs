@@ -1,56 +1,60 @@
-//! Lines of the log, in any of its formats.
+//! Lines of the alert log, in each format.
 use chrono::{FixedOffset, Offset, TimeZone, Utc};
 use topip::{
     alert_log::{
-        entry::{Alert, Entry, Format},
-        parse::Clock,
+        entry::{Alert, LineFormat, LogEntry},
+        parse::LogLineParser,
     },
     analysis::tally::Peer,
 };
 
-/// What is read of a line can be written again in every format, and then means
-/// the same.
+/// Checks that a parsed line can be written in every format and parses back to the same
+/// entry.
 pub fn check(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let zones = [Utc.fix(), FixedOffset::east_opt(5 * 3600 + 1800).expect("half an hour")];
     for zone in zones {
-        let mut clock = Clock::new(zone);
+        let mut parser = LogLineParser::new(zone);
         for line in text.split('\n') {
-            let Ok(entry) = clock.parse(line) else { continue };
-            there_and_back(&entry, line);
+            let Ok(entry) = parser.parse(line) else { continue };
+            assert_round_trip(&entry, line);
         }
     }
 }
 
-fn there_and_back(entry: &Entry, line: &str) {
-    let zone = *entry.when.offset();
+fn assert_round_trip(entry: &LogEntry, line: &str) {
+    let zone = *entry.timestamp.offset();
     let alert = Alert {
         entry: entry.clone(),
         limit: 10.0,
-        samples: 2,
+        consecutive: 2,
         peer: Peer {
             network: entry.network,
             addresses: 1,
             connections: entry.connections,
             ports: vec![(443, entry.connections)],
-            states: vec![(None, entry.connections)],
+            tcp_states: vec![(None, entry.connections)],
             label: None,
             first_on_top: None,
         },
     };
-    for format in [Format::Classic, Format::Rfc3339, Format::Json] {
-        let written = alert.line(format);
-        assert!(!written.contains(char::is_control), "{written:?}");
-        let read = Clock::new(zone).parse(&written);
-        let read = read.unwrap_or_else(|error| panic!("{error}: {written:?} of {line:?}"));
-        // Parts of a second are not written.
-        assert_eq!(read.when.timestamp(), entry.when.timestamp(), "{written:?} of {line:?}");
-        let Entry { network, connections, ref servers, .. } = read;
+    for format in [LineFormat::Classic, LineFormat::Rfc3339, LineFormat::Json] {
+        let formatted = alert.line(format);
+        assert!(!formatted.contains(char::is_control), "{formatted:?}");
+        let parsed = LogLineParser::new(zone).parse(&formatted);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error}: {formatted:?} of {line:?}"));
+        // Fractions of a second are not written.
+        assert_eq!(
+            parsed.timestamp.timestamp(),
+            entry.timestamp.timestamp(),
+            "{formatted:?} of {line:?}"
+        );
+        let LogEntry { network, connections, ref servers, .. } = parsed;
         assert_eq!(
             (network, connections, servers),
             (entry.network, entry.connections, &entry.servers),
-            "{written:?} of {line:?}"
+            "{formatted:?} of {line:?}"
         );
-        assert_eq!(zone.offset_from_utc_datetime(&read.when.naive_utc()), zone);
+        assert_eq!(zone.offset_from_utc_datetime(&parsed.timestamp.naive_utc()), zone);
     }
 }

@@ -1,68 +1,69 @@
-//! A whole log, in gzip or not, and what is told of it.
+//! A whole alert log, plain or compressed, and the report about it.
 use chrono::{DateTime, FixedOffset, Utc};
 use topip::{
     alert_log::stats::Grouping,
-    output::{self, Picture},
-    run::{Review, Reviewed, review},
+    output::{self, TableLayout},
+    run::{LogQuery, LogSummary, summarize_logs},
 };
 
 use super::room;
 
-/// Each line of a log that is not blank is an alert or damaged, and whatever
-/// stands in it, tables stay tables.
+/// Checks that each non-blank line of a log is an alert or a bad line, and that the report
+/// keeps its format.
 pub fn check(bytes: &[u8]) {
-    let log = room::file("topip.log", bytes);
+    let log = room::write("topip.log", bytes);
     let groupings = [(None, None), (Some(24), Some(64))];
-    for (bits4, bits6) in groupings {
-        let order = Review {
+    for (v4_prefix, v6_prefix) in groupings {
+        let query = LogQuery {
             logs: vec![log.clone()],
             since: None,
             until: None,
-            grouping: Grouping { bits4, bits6 },
+            grouping: Grouping { v4_prefix, v6_prefix },
         };
-        let reviewed = review(&order, &Utc, &mut |_, _| {});
-        adds_up(&reviewed, bytes);
-        told(&reviewed);
+        let summary = summarize_logs(&query, &Utc, &mut |_, _| {});
+        assert_counts_add_up(&summary, bytes);
+        assert_output_is_well_formed(&summary);
     }
 }
 
-fn adds_up(reviewed: &Reviewed, bytes: &[u8]) {
-    let Reviewed { offenders, damaged, damages, troubles } = reviewed;
+fn assert_counts_add_up(summary: &LogSummary, bytes: &[u8]) {
+    let LogSummary { offenders, n_bad_lines, bad_lines, problems } = summary;
     let is_gzip = bytes.starts_with(&[0x1f, 0x8b]);
-    assert!(troubles.is_empty() || is_gzip, "{troubles:?}");
-    assert_eq!(damages.len() as u64, (*damaged).min(10));
+    assert!(problems.is_empty() || is_gzip, "{problems:?}");
+    assert_eq!(bad_lines.len() as u64, (*n_bad_lines).min(10));
     if !is_gzip {
         let lines = bytes.split(|&byte| byte == b'\n');
-        // A line of a return alone is blank; at the end it lacks its line end.
+        // A line that consists of a carriage return is blank, unless it is the last one and
+        // lacks its line feed.
         let is_return = bytes == b"\r" || bytes.ends_with(b"\n\r");
         let n_lines = lines.filter(|line| !matches!(line, [] | [b'\r'])).count();
         let n_lines = n_lines as u64 + u64::from(is_return);
-        assert_eq!(offenders.alerts() + damaged, n_lines);
+        assert_eq!(offenders.alerts() + n_bad_lines, n_lines);
     }
     assert!(offenders.len() as u64 <= offenders.alerts());
 }
 
-fn told(reviewed: &Reviewed) {
+fn assert_output_is_well_formed(summary: &LogSummary) {
     let local = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default().into();
     let local = |seconds: i64| -> DateTime<FixedOffset> { local(seconds) };
-    let offenders = &reviewed.offenders;
-    let picture = Picture { columns: Some(80), has_blocks: true };
-    let text = output::offenders_as_text(offenders, 10, picture, local);
+    let offenders = &summary.offenders;
+    let table_layout = TableLayout { columns: Some(80), has_blocks: true };
+    let text = output::render_offender_table(offenders, 10, table_layout, local);
     let is_plain = |text: &str| text.lines().all(|line| !line.contains(char::is_control));
     assert!(is_plain(&text), "{text:?}");
     assert!(text.lines().count() <= 12, "{text:?}");
-    let table = output::offenders_as_csv(offenders, usize::MAX, local);
-    assert_eq!(table.lines().count(), offenders.len() + 1, "{table:?}");
-    for line in table.lines() {
+    let csv = output::render_offender_csv(offenders, usize::MAX, local);
+    assert_eq!(csv.lines().count(), offenders.len() + 1, "{csv:?}");
+    for line in csv.lines() {
         let cells: Vec<_> = line.split(',').collect();
         assert_eq!(cells.len(), 6, "{line:?}");
         let is_formula = |cell: &&str| cell.starts_with(['=', '+', '@', '\t', '\r']);
         assert!(!cells.iter().any(is_formula), "{line:?}");
         assert!(is_plain(line) && !line.contains('"'), "{line:?}");
     }
-    let object = output::offenders_as_json(offenders, reviewed.damaged, 10, local);
-    assert!(is_plain(&object), "{object:?}");
-    let complaint = output::complaint("cannot read", &reviewed.damages);
-    assert!(is_plain(&complaint), "{complaint:?}");
-    assert_eq!(complaint.lines().count(), 1 + reviewed.damages.len(), "{complaint:?}");
+    let json = output::render_offender_json(offenders, summary.n_bad_lines, 10, local);
+    assert!(is_plain(&json), "{json:?}");
+    let stderr = output::render_stderr("cannot read", &summary.bad_lines);
+    assert!(is_plain(&stderr), "{stderr:?}");
+    assert_eq!(stderr.lines().count(), 1 + summary.bad_lines.len(), "{stderr:?}");
 }

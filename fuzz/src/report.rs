@@ -1,18 +1,18 @@
-//! What is told, where strangers have written the texts in it.
+//! Output of every format, with untrusted text in it.
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use chrono::DateTime;
 use topip::{
     alert_log::{
-        entry::{Alert, Format},
-        parse::Clock,
+        entry::{Alert, LineFormat},
+        parse::LogLineParser,
     },
     analysis::{
         filter::{Filter, Selection},
-        history::{History, Mailed, Mails, Previous, Sample},
+        history::{History, MailHistory, PreviousSample, Sample, SentAlert},
         label::Label,
-        rule::{self, Rule, Trigger},
-        tally::{Grain, Tally},
+        rule::{self, JudgeConfig, Rule},
+        tally::{Aggregation, Tally},
     },
     model::{
         connection::{Connection, TcpState},
@@ -21,21 +21,21 @@ use topip::{
         verdict::Status,
     },
     output::{
-        self, Letter, Report, Trouble, Verbosity, View, Watched,
-        munin::{At, Graphs, JUDGED, Level, Threshold},
+        self, Email, Report, Trouble, Verbosity, View, WatchFrame,
+        munin::{Graphs, JUDGED_FIELD, Threshold, ThresholdBound, ThresholdLevel},
     },
-    parse::Subject,
+    parse::TableKind,
 };
 
-/// What was made of the bytes: numbers from those before the first NUL, texts
-/// from what is between others.
-struct Dice<'a> {
+/// Structured input made from bytes: numbers from those before the first NUL, texts from
+/// those between the other NULs.
+struct Input<'a> {
     numbers: std::iter::Cycle<std::iter::Copied<std::slice::Iter<'a, u8>>>,
     texts: Vec<Cow<'a, str>>,
     next_text: usize,
 }
 
-impl<'a> Dice<'a> {
+impl<'a> Input<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let mut pieces = bytes.split(|&byte| byte == 0);
         let numbers = pieces.next().filter(|it| !it.is_empty()).unwrap_or(b"\x01");
@@ -45,7 +45,7 @@ impl<'a> Dice<'a> {
     }
 
     fn number(&mut self) -> u8 {
-        self.numbers.next().expect("there is one")
+        self.numbers.next().expect("the cycle is not empty")
     }
 
     fn text(&mut self) -> String {
@@ -54,97 +54,99 @@ impl<'a> Dice<'a> {
     }
 }
 
-/// Whatever stands in a name, a label, a banner or an answer, a report keeps its
-/// form: for Nagios, Munin, programs, a terminal, a mailbox and a log.
+/// Checks that untrusted text in names, labels, banners and errors does not break the
+/// format of the output for Nagios, Munin, JSON, terminals, mail and the alert log.
 pub fn check(bytes: &[u8]) {
-    let mut dice = Dice::new(bytes);
-    let report = made(&mut dice);
+    let mut input = Input::new(bytes);
+    let report = generate_report(&mut input);
     for verbosity in (0..4).map(Verbosity::from_count) {
-        nagios(&output::nagios(&report, verbosity), Some(report.status()));
-        json(&output::json(&report, verbosity));
+        assert_nagios(&output::render_nagios(&report, verbosity), Some(report.status()));
+        assert_json(&output::render_json(&report, verbosity));
     }
-    let problem = dice.text();
-    let more = [dice.text(), dice.text()];
-    nagios(&output::failure(Status::Unknown, &problem, &more), None);
-    json(&output::json_failure(Status::Unknown, &problem, &more));
-    munin(&report, &problem);
-    screen(report.clone(), &problem);
-    mails(&mut dice, &report);
-    log(&mut dice, &report);
-    let shown = sanitize::shown(&problem);
-    assert!(!shown.contains(is_unseemly), "{shown:?}");
+    let problem = input.text();
+    let more = [input.text(), input.text()];
+    assert_nagios(&output::render_nagios_failure(Status::Unknown, &problem, &more), None);
+    assert_json(&output::render_json_failure(Status::Unknown, &problem, &more));
+    assert_munin(&report, &problem);
+    assert_screen(report.clone(), &problem);
+    assert_emails(&mut input, &report);
+    assert_log_lines(&mut input, &report);
+    let printable = sanitize::printable(&problem);
+    assert!(!printable.contains(is_unprintable), "{printable:?}");
 }
 
-fn made(dice: &mut Dice<'_>) -> Report {
+fn generate_report(input: &mut Input<'_>) -> Report {
     let mut tally = Tally::default();
     let mut filter = Filter::new(Selection {
         excludes: vec!["192.168.0.0/16".parse().expect("a network")],
         ..Selection::default()
     });
-    for _ in 0..dice.number() % 32 {
-        let connection = connection(dice);
-        for _ in 0..=dice.number() % 16 {
-            if filter.counts(&connection) {
+    for _ in 0..input.number() % 32 {
+        let connection = random_connection(input);
+        for _ in 0..=input.number() % 16 {
+            if filter.accepts(&connection) {
                 tally.add(&connection);
             }
         }
     }
     let counted = tally.finish();
-    let rule = rule(dice);
-    let when = 1_196_290_834;
-    let judged = (dice.number() % 2 == 1).then(|| usize::from(dice.number()).max(2));
-    let views = (0..=dice.number() % 4).map(|nth| {
-        let (v4, v6) = (dice.number() % 33, dice.number() % 129);
-        let grain = Grain { v4, v6, members: u64::from(dice.number()) };
-        let grain = if nth == 0 { Grain::ADDRESSES } else { grain };
-        let mut sample = Sample::of(&counted, when, grain, judged, 20);
+    let rule = random_rule(input);
+    let timestamp = 1_196_290_834;
+    let judged = (input.number() % 2 == 1).then(|| usize::from(input.number()).max(2));
+    let views = (0..=input.number() % 4).map(|nth| {
+        let (v4, v6) = (input.number() % 33, input.number() % 129);
+        let aggregation =
+            Aggregation { v4_prefix: v4, v6_prefix: v6, min_members: u64::from(input.number()) };
+        let aggregation = if nth == 0 { Aggregation::PER_ADDRESS } else { aggregation };
+        let mut sample = Sample::new(&counted, timestamp, aggregation, judged, 20);
         for peer in &mut sample.top {
-            peer.label = Label::new(peer.network, &dice.text()).map(|label| label.name);
-            peer.first_on_top = Some(u64::from(dice.number()) * 10_000_000);
+            peer.label = Label::new(peer.network, &input.text()).map(|label| label.name);
+            peer.first_on_top = Some(u64::from(input.number()) * 10_000_000);
         }
-        let previous = Previous {
-            when: u64::from(dice.number()) * 10_000_000,
-            grain,
-            on_top: sample.on_top(),
+        let previous = PreviousSample {
+            timestamp: u64::from(input.number()) * 10_000_000,
+            aggregation,
+            top_address: sample.top_address(),
             connections: 7,
-            row: u32::from(dice.number()) << 24,
-            tops: Vec::new(),
+            consecutive: u32::from(input.number()) << 24,
+            recent_top: Vec::new(),
         };
-        let history = History { previous: dice.number().is_multiple_of(2).then_some(previous) };
-        let verdict = rule::judge(&sample, &history, &rule.of_view(usize::from(nth)));
-        View { sample, verdict, earlier: history.previous }
+        let history = History { previous: input.number().is_multiple_of(2).then_some(previous) };
+        let verdict = rule::judge(&sample, &history, &rule.for_view(usize::from(nth)));
+        View { sample, verdict, previous: history.previous }
     });
     let views = views.collect();
-    let trouble = |dice: &mut Dice<'_>| Trouble { problem: dice.text(), advice: Some(dice.text()) };
+    let random_problem =
+        |input: &mut Input<'_>| Trouble { message: input.text(), hint: Some(input.text()) };
     Report {
         views,
-        left_out: filter.left_out(),
-        subject: if dice.number().is_multiple_of(2) { Subject::Sockets } else { Subject::Flows },
-        is_inbound: dice.number().is_multiple_of(2),
-        rule,
-        judged,
-        troubles: (0..dice.number() % 3).map(|_| trouble(dice)).collect(),
-        is_whole: dice.number().is_multiple_of(2),
-        is_doubtful: dice.number().is_multiple_of(4),
-        notes: (0..dice.number() % 3).map(|_| dice.text()).collect(),
-        details: (0..dice.number() % 3).map(|_| dice.text()).collect(),
-        shares: (0..dice.number() % 3).map(|_| (name(&dice.text()), 7)).collect(),
+        skipped: filter.into_skipped(),
+        table: if input.number().is_multiple_of(2) { TableKind::Sockets } else { TableKind::Flows },
+        is_inbound: input.number().is_multiple_of(2),
+        judge_config: rule,
+        n_judged: judged,
+        problems: (0..input.number() % 3).map(|_| random_problem(input)).collect(),
+        complete: input.number().is_multiple_of(2),
+        unreliable: input.number().is_multiple_of(4),
+        notes: (0..input.number() % 3).map(|_| input.text()).collect(),
+        details: (0..input.number() % 3).map(|_| input.text()).collect(),
+        servers: (0..input.number() % 3).map(|_| (server_name(&input.text()), 7)).collect(),
         namespaces: Vec::new(),
         alerts: Vec::new(),
     }
 }
 
-/// What may be called a server on a command line, but for its user.
-fn name(text: &str) -> String {
+/// Returns a valid server name, without a user.
+fn server_name(text: &str) -> String {
     let name: String =
         text.chars().filter(|&it| it.is_alphanumeric() || "-._:%".contains(it)).collect();
-    // What begins with a hyphen is an option to somebody.
+    // A name that begins with a hyphen would be an option.
     let name = name.trim_start_matches('-');
     if name.is_empty() { "web1".to_owned() } else { name.to_owned() }
 }
 
-fn connection(dice: &mut Dice<'_>) -> Connection {
-    let (a, b, state) = (dice.number(), dice.number(), dice.number());
+fn random_connection(input: &mut Input<'_>) -> Connection {
+    let (a, b, state) = (input.number(), input.number(), input.number());
     let peer = match a % 3 {
         0 => [203, 0, 113, b].into(),
         1 => std::net::Ipv6Addr::from_bits(u128::MAX / 3 - u128::from(b)).into(),
@@ -154,40 +156,40 @@ fn connection(dice: &mut Dice<'_>) -> Connection {
         local: SocketAddr::new([192, 0, 2, 1].into(), u16::from(a) * 257),
         peer: SocketAddr::new(peer, 50_000),
         tcp_state: TcpState::from_number(state % 13),
-        peer_cut: None,
+        peer_known_bits: None,
     }
 }
 
-fn rule(dice: &mut Dice<'_>) -> Rule {
-    let number = f64::from(dice.number()) / 7.0;
-    let stddev = Trigger::Stddev(10_f64.powf(number / 3.0));
-    let lognormal = Trigger::Lognormal { false_alarm_rate: number / 37.0 + 0.001 };
-    let (trigger, beside) = match dice.number() % 2 {
+fn random_rule(input: &mut Input<'_>) -> JudgeConfig {
+    let number = f64::from(input.number()) / 7.0;
+    let stddev = Rule::Stddev(10_f64.powf(number / 3.0));
+    let lognormal = Rule::Lognormal { false_alarm_rate: number / 37.0 + 0.001 };
+    let (trigger, beside) = match input.number() % 2 {
         0 => (stddev, lognormal),
         _ => (lognormal, stddev),
     };
-    let range = |dice: &mut Dice<'_>| dice.text().parse().ok();
-    Rule {
-        trigger,
-        beside,
-        floor: f64::from(dice.number()),
-        consecutive: u32::from(dice.number() % 4 + 1),
-        max_age: dice.number().is_multiple_of(2).then_some(Duration::from_secs(3600)),
-        warning: range(dice),
-        critical: range(dice),
+    let range = |input: &mut Input<'_>| input.text().parse().ok();
+    JudgeConfig {
+        rule: trigger,
+        other_rule: beside,
+        floor: f64::from(input.number()),
+        consecutive: u32::from(input.number() % 4 + 1),
+        max_age: input.number().is_multiple_of(2).then_some(Duration::from_secs(3600)),
+        warning: range(input),
+        critical: range(input),
     }
 }
 
-/// What a terminal, Nagios or a shell would take for its own: control and
-/// direction marks, and anything else that is neither letter nor digit nor
+/// Returns whether a terminal, Nagios or a shell could interpret the character: control and
+/// direction characters, and other characters that are neither alphanumeric nor printable
 /// ASCII.
-fn is_unseemly(letter: char) -> bool {
+fn is_unprintable(letter: char) -> bool {
     !(letter.is_ascii_graphic() || letter == ' ' || letter.is_alphanumeric())
 }
 
-fn nagios(answer: &str, judged: Option<Status>) {
-    let body = answer.strip_suffix('\n').expect("it ends in a line end");
-    let first = body.lines().next().expect("there is a status line");
+fn assert_nagios(answer: &str, judged: Option<Status>) {
+    let body = answer.strip_suffix('\n').expect("output ends with a line feed");
+    let first = body.lines().next().expect("output has a status line");
     let status = judged.unwrap_or(Status::Unknown);
     assert!(first.starts_with(&format!("TOPIP {status} - ")), "{answer}");
     assert!(first.len() < 1000, "{} bytes: {answer}", first.len());
@@ -195,47 +197,51 @@ fn nagios(answer: &str, judged: Option<Status>) {
     assert_eq!(answer.matches('|').count(), n_bars, "{answer}");
     assert_eq!(first.matches('|').count(), n_bars, "perfdata once, on the first line: {answer}");
     for line in body.split('\n') {
-        let is_bad = |it| is_unseemly(it) || "<>$&\"'`".contains(it);
-        assert!(!line.contains(is_bad), "{line:?}");
+        let is_forbidden = |it| is_unprintable(it) || "<>$&\"'`".contains(it);
+        assert!(!line.contains(is_forbidden), "{line:?}");
         assert!(line.len() <= 1000, "{line:?}");
     }
     if let Some((_, perfdata)) = first.split_once(" | ") {
-        perfdata.split(' ').for_each(metric);
+        perfdata.split(' ').for_each(assert_metric);
         assert!(perfdata.starts_with("max="), "{perfdata}");
     }
 }
 
-/// `label=value[;warn[;crit[;min]]]`, in plain decimals.
-fn metric(metric: &str) {
+/// Asserts that a metric is `label=value[;warn[;crit[;min]]]`, in plain decimal numbers.
+fn assert_metric(metric: &str) {
     let (label, numbers) = metric.split_once('=').unwrap_or_else(|| panic!("{metric}"));
     assert!(label.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_'), "{metric}");
     let fields: Vec<_> = numbers.split(';').collect();
     assert!(fields.len() <= 4, "{metric}");
-    let is_plain = |it: u8| it.is_ascii_digit() || b"-.".contains(&it);
-    assert!(!fields[0].is_empty() && fields[0].bytes().all(is_plain), "{metric}");
-    let is_range = |it: u8| is_plain(it) || b"~:@".contains(&it);
+    let is_decimal = |it: u8| it.is_ascii_digit() || b"-.".contains(&it);
+    assert!(!fields[0].is_empty() && fields[0].bytes().all(is_decimal), "{metric}");
+    let is_range = |it: u8| is_decimal(it) || b"~:@".contains(&it);
     assert!(fields[1..].iter().all(|it| it.bytes().all(is_range)), "{metric}");
 }
 
-fn json(answer: &str) {
-    let line = answer.strip_suffix('\n').expect("it ends in a line end");
+fn assert_json(answer: &str) {
+    let line = answer.strip_suffix('\n').expect("output ends with a line feed");
     assert!(!line.contains(char::is_control), "{line:?}");
-    let object: serde_json::Value = serde_json::from_str(line).expect("it is an object");
+    let object: serde_json::Value = serde_json::from_str(line).expect("output is JSON");
     for field in ["schema", "program", "status", "exit_code", "message"] {
         assert!(object.get(field).is_some(), "{field} is missing: {line}");
     }
     let message = object["message"].as_str().expect("a text");
-    assert!(!message.contains(is_unseemly) && !message.contains('|'), "{message:?}");
+    assert!(!message.contains(is_unprintable) && !message.contains('|'), "{message:?}");
 }
 
-fn munin(report: &Report, problem: &str) {
+fn assert_munin(report: &Report, problem: &str) {
     let mut graphs = Graphs { name: "topip".to_owned(), is_multigraph: true, ..Graphs::default() };
-    for level in Level::ALL {
-        graphs.thresholds.push(Threshold { field: JUDGED, level, at: At::Limit });
+    for level in ThresholdLevel::ALL {
+        graphs.thresholds.push(Threshold {
+            field: JUDGED_FIELD,
+            level,
+            bound: ThresholdBound::Limit,
+        });
     }
     let is_whole = Graphs::config(&graphs, None);
-    for seen in [Ok(report), Err(problem)] {
-        let (config, fetch) = (graphs.config(Some(seen)), graphs.fetch(seen));
+    for outcome in [Ok(report), Err(problem)] {
+        let (config, fetch) = (graphs.config(Some(outcome)), graphs.fetch(outcome));
         let keys = |text: &str| -> Vec<String> {
             text.lines().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect()
         };
@@ -249,55 +255,61 @@ fn munin(report: &Report, problem: &str) {
             assert!(!name.ends_with(".value") || value == "U" || is_number, "{line:?}");
         }
         for text in [&config, &fetch] {
-            let is_bad = |it: char| it != '\n' && (is_unseemly(it) || "#\\|<>$`".contains(it));
-            assert!(!text.contains(is_bad), "{text:?}");
+            let is_forbidden =
+                |it: char| it != '\n' && (is_unprintable(it) || "#\\|<>$`".contains(it));
+            assert!(!text.contains(is_forbidden), "{text:?}");
         }
     }
     let lines = [problem.to_owned()];
-    assert_eq!(output::munin::complaint(&lines).lines().count(), 1);
+    assert_eq!(output::munin::render_stderr(&lines).lines().count(), 1);
 }
 
 fn is_value(name: &str) -> bool {
     [".value", ".extinfo", ".warning", ".critical"].iter().any(|it| name.ends_with(it))
 }
 
-fn screen(report: Report, problem: &str) {
-    for seen in [Ok((report, Some(vec![3, -3]))), Err(problem.to_owned())] {
-        let watched = Watched { seen, time: "23:40:34".to_owned(), title: "every 2 s".to_owned() };
-        let rows = output::screen(&watched, 80, 24);
+fn assert_screen(report: Report, problem: &str) {
+    for outcome in [Ok((report, Some(vec![3, -3]))), Err(problem.to_owned())] {
+        let frame = WatchFrame {
+            result: outcome,
+            time: "23:40:34".to_owned(),
+            title: "every 2 s".to_owned(),
+        };
+        let rows = output::render_watch_screen(&frame, 80, 24);
         assert!(rows.len() <= 24);
-        let texts = rows.iter().map(|row| row.text.clone()).chain([output::line(&watched)]);
+        let texts =
+            rows.iter().map(|row| row.text.clone()).chain([output::render_watch_line(&frame)]);
         for text in texts {
-            assert!(!text.contains(is_unseemly), "{text:?}");
+            assert!(!text.contains(is_unprintable), "{text:?}");
         }
         assert!(rows.iter().all(|row| row.text.chars().count() <= 80));
     }
 }
 
-fn mails(dice: &mut Dice<'_>, report: &Report) {
-    let host = dice.text();
+fn assert_emails(input: &mut Input<'_>, report: &Report) {
+    let host = input.text();
     let network = "203.0.113.7".parse::<Network>().expect("a network");
-    let mails = Mails(vec![Mailed { network, when: u64::from(dice.number()) }]);
-    let alerts = report.views.iter().map(|view| output::alert(report, view, &host));
-    for letter in alerts.chain([output::recovery(report, &mails, &host)]) {
-        let Letter { subject, body } = &letter;
-        assert!(subject.len() <= 200 && !subject.contains(is_unseemly), "{subject:?}");
+    let mails = MailHistory(vec![SentAlert { network, timestamp: u64::from(input.number()) }]);
+    let alerts = report.views.iter().map(|view| output::alert_email(report, view, &host));
+    for email in alerts.chain([output::recovery_email(report, &mails, &host)]) {
+        let Email { subject, body } = &email;
+        assert!(subject.len() <= 200 && !subject.contains(is_unprintable), "{subject:?}");
         assert!(body.ends_with('\n'));
         for line in body.lines() {
-            assert!(line.len() < 998 && !line.contains(is_unseemly), "{line:?}");
+            assert!(line.len() < 998 && !line.contains(is_unprintable), "{line:?}");
             assert!(line != ".", "a dot alone ends a mail");
         }
-        head(&letter);
+        assert_email_header(&email);
     }
 }
 
-/// The head of a mail has its lines, each once, and no other.
+/// Asserts that the header of an email has exactly the expected fields, each once.
 #[cfg(fuzzing)]
-fn head(letter: &Letter) {
-    let bytes = topip::notify::mail::mail_fuzz::message(letter);
-    let text = String::from_utf8(bytes).expect("a mail is in ASCII");
+fn assert_email_header(email: &Email) {
+    let bytes = topip::notify::mail::mail_fuzz::encoded_message(email);
+    let text = String::from_utf8(bytes).expect("a mail is ASCII");
     assert!(text.is_ascii());
-    let (head, _) = text.split_once("\r\n\r\n").expect("a head ends in an empty line");
+    let (head, _) = text.split_once("\r\n\r\n").expect("the header ends with an empty line");
     let names = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
     let names: Vec<_> = names.map(|line| line.split(':').next().unwrap_or(line)).collect();
     let mut known = [
@@ -321,20 +333,20 @@ fn head(letter: &Letter) {
 }
 
 #[cfg(not(fuzzing))]
-fn head(_: &Letter) {}
+fn assert_email_header(_: &Email) {}
 
-fn log(dice: &mut Dice<'_>, report: &Report) {
-    let when = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
-    let servers: Vec<_> = (0..dice.number() % 3).map(|_| dice.text()).collect();
-    // What begins with a hyphen is an option, and no server is called that.
+fn assert_log_lines(input: &mut Input<'_>, report: &Report) {
+    let timestamp = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
+    let servers: Vec<_> = (0..input.number() % 3).map(|_| input.text()).collect();
+    // A name that begins with a hyphen would be an option, so no server has such a name.
     let servers = servers.iter().map(|name| name.trim_start_matches('-').to_owned());
     let servers: Vec<_> = servers.filter(|name| !name.is_empty()).collect();
     for peer in report.views.iter().filter_map(|view| view.sample.top.first()) {
-        let alert = Alert::new(when, peer, &servers, (28.1, 2));
-        for format in [Format::Classic, Format::Rfc3339, Format::Json] {
+        let alert = Alert::new(timestamp, peer, &servers, (28.1, 2));
+        for format in [LineFormat::Classic, LineFormat::Rfc3339, LineFormat::Json] {
             let line = alert.line(format);
             assert!(!line.contains(char::is_control), "{line:?}");
-            let entry = Clock::new(*when.offset()).parse(&line);
+            let entry = LogLineParser::new(*timestamp.offset()).parse(&line);
             assert_eq!(entry.as_ref(), Ok(&alert.entry), "{line:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! A folder in memory for what is read from files.
+//! A temporary directory in memory, for input that is read from files.
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -7,22 +7,22 @@ use std::{
 use tempfile::TempDir;
 
 thread_local! {
-    // It goes with its thread, unless that is ended by what was found.
-    static FOLDER: TempDir = {
+    // Removed at the end of its thread, unless a finding aborts the process.
+    static DIRECTORY: TempDir = {
         let memory = Path::new("/dev/shm");
         let root = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
-        TempDir::with_prefix_in("topip-fuzz-", root).expect("a folder can be made")
+        TempDir::with_prefix_in("topip-fuzz-", root).expect("a temporary directory can be created")
     };
 }
 
-/// A file of this thread alone; what is in it lasts as long as nobody writes
-/// another thing there.
+/// Returns the path of a file that only this thread uses. Its content lasts until the next
+/// write.
 pub fn path(name: &str) -> PathBuf {
-    FOLDER.with(|folder| folder.path().join(name))
+    DIRECTORY.with(|directory| directory.path().join(name))
 }
 
-/// The same, with this in it.
-pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
+/// Writes a file and returns its path.
+pub fn write(name: &str, bytes: &[u8]) -> PathBuf {
     let path = path(name);
     fs::write(&path, bytes).expect("a file in memory can be written");
     path

@@ -1,47 +1,48 @@
-//! What a mail server answers.
+//! Replies of a mail server.
 use std::time::{Duration, Instant};
 
 use topip::notify::mail::{MailError, mail_fuzz};
 
-/// A word that stands nowhere else, so that it shows where it is told.
+/// A unique word, so that a leak is recognizable.
 const PASSWORD: &str = "swordfish-7Qx";
-/// The same as AUTH PLAIN and AUTH LOGIN send it.
+/// The password as AUTH PLAIN and AUTH LOGIN encode it.
 const ENCODED: [&str; 2] = ["AG1vbml0b3IAc3dvcmRmaXNoLTdReA==", "c3dvcmRmaXNoLTdReA=="];
 
-/// Whatever a server says, a dialogue ends in time, the mail goes once or not at
-/// all, its end is told to the server once, and no password is told to anybody.
-pub fn check(answers: &[u8]) {
-    // More than a socket takes at once would wait for a reader.
-    let answers = &answers[..answers.len().min(100_000)];
+/// Checks that the session ends in time whatever the server replies, that the mail is sent
+/// at most once, and that no error message contains the password.
+pub fn check(replies: &[u8]) {
+    // More than the socket buffer would block without a reader.
+    let replies = &replies[..replies.len().min(100_000)];
     for password in [None, Some(PASSWORD)] {
         let started = Instant::now();
-        let (outcome, told) = mail_fuzz::dialogue(answers, password);
-        assert!(started.elapsed() < Duration::from_secs(5), "it ends in time");
-        let told = String::from_utf8(told).expect("what is told is in ASCII");
-        commands(&told, outcome.is_ok());
-        // A server that knows the password may say it whenever it likes, but is
-        // not quoted while it is asked for it.
-        let is_asked = matches!(&outcome, Err(
-            MailError::Refused { doing, .. } | MailError::Unintelligible { doing, .. }
-        ) if doing.starts_with("told AUTH"));
-        let is_said = |word: &str| answers.windows(word.len()).any(|it| it == word.as_bytes());
+        let (outcome, sent) = mail_fuzz::session(replies, password);
+        assert!(started.elapsed() < Duration::from_secs(5), "the session ends in time");
+        let sent = String::from_utf8(sent).expect("commands are ASCII");
+        assert_valid_session(&sent, outcome.is_ok());
+        // A server that knows the password may send it at any time, but its replies during
+        // the login are not quoted.
+        let is_during_login = matches!(&outcome, Err(
+            MailError::Refused { step, .. } | MailError::Protocol { step, .. }
+        ) if step.starts_with("told AUTH"));
+        let is_in_replies =
+            |word: &str| replies.windows(word.len()).any(|it| it == word.as_bytes());
         let text = match outcome {
             Ok(delivered) => format!("{delivered:?}"),
-            Err(error) => worded(&error),
+            Err(error) => error_chain(&error),
         };
         assert!(text.len() < 2000, "{} bytes: {text}", text.len());
         for word in [PASSWORD, ENCODED[0], ENCODED[1]] {
-            let may_be_told = is_said(word) && !is_asked;
-            assert!(may_be_told || !text.contains(word), "{text}");
+            let may_be_shown = is_in_replies(word) && !is_during_login;
+            assert!(may_be_shown || !text.contains(word), "{text}");
         }
     }
-    let text = String::from_utf8_lossy(answers);
-    let (codes, beginning) = mail_fuzz::told(&text);
+    let text = String::from_utf8_lossy(replies);
+    let (codes, beginning) = mail_fuzz::reply_excerpts(&text);
     assert!(beginning.chars().count() <= 300);
     assert!(codes.split(' ').count() <= 2, "{codes:?}");
 }
 
-fn worded(error: &MailError) -> String {
+fn error_chain(error: &MailError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -51,12 +52,11 @@ fn worded(error: &MailError) -> String {
     text
 }
 
-/// What was told to a server is a dialogue: no command that is not ours, and the
-/// end of the mail once, where it was given at all.
-fn commands(told: &str, is_sent: bool) {
-    let (commands, mail) = match told.split_once("DATA\r\n") {
+/// Asserts that the client sent only known commands, and the end of the mail at most once.
+fn assert_valid_session(sent: &str, is_sent: bool) {
+    let (commands, mail) = match sent.split_once("DATA\r\n") {
         Some((commands, mail)) => (commands, Some(mail)),
-        None => (told, None),
+        None => (sent, None),
     };
     let known = ["EHLO ", "AUTH ", "MAIL FROM:<", "RCPT TO:<", "QUIT"];
     for line in commands.split_terminator("\r\n") {

@@ -1,38 +1,38 @@
-//! The state file, as somebody may have damaged or edited it.
+//! A damaged or edited state file.
 use std::{cell::LazyCell, fs, time::Instant};
 
-use topip::storage::state_file::{Loaded, Place, StateFile};
+use topip::storage::state_file::{LoadedState, StateFile, StateLocation};
 
 use super::room;
 
 thread_local! {
     static STATE_FILE: LazyCell<StateFile> = LazyCell::new(|| {
-        let place = Place::File(room::path("state.ron"));
-        StateFile::open(&place, vec!["web1".to_owned()], Instant::now()).expect("it is ours")
+        let location = StateLocation::File(room::path("state.ron"));
+        StateFile::open(&location, vec!["web1".to_owned()], Instant::now()).expect("the state file can be opened")
     });
 }
 
-/// A state file is a record, or of somebody else, or put aside as it is; and
-/// what is read of it can be kept again.
+/// Checks that a state file is read, rejected as foreign, or quarantined unchanged; and
+/// that a loaded state can be saved again.
 pub fn check(bytes: &[u8]) {
     STATE_FILE.with(|state_file| {
-        let aside = room::path("state.ron.bad");
-        let _ = fs::remove_file(&aside);
-        room::file("state.ron", bytes);
-        let Ok(Loaded { records, mails, damage }) = state_file.load() else {
-            assert_eq!(fs::read(state_file.path()).expect("it is left alone"), bytes);
+        let quarantined = room::path("state.ron.bad");
+        let _ = fs::remove_file(&quarantined);
+        room::write("state.ron", bytes);
+        let Ok(LoadedState { records, mail_history, damaged_file }) = state_file.load() else {
+            assert_eq!(fs::read(state_file.path()).expect("the foreign file is unchanged"), bytes);
             return;
         };
-        if let Some(damage) = damage {
-            assert!(records.is_empty() && mails == Default::default());
-            assert_eq!(damage.kept_as.expect("there is room"), aside);
-            assert_eq!(fs::read(&aside).expect("it is kept"), bytes, "as it was");
+        if let Some(damaged_file) = damaged_file {
+            assert!(records.is_empty() && mail_history == Default::default());
+            assert_eq!(damaged_file.renamed_to.expect("the disk has space"), quarantined);
+            assert_eq!(fs::read(&quarantined).expect("not taken before"), bytes, "unchanged");
             return;
         }
         assert!(!records.is_empty());
-        state_file.save(&records, &mails).expect("there is room");
-        let again = state_file.load().expect("it was just written");
-        assert!(again.damage.is_none(), "{:?}", again.damage);
-        assert_eq!((again.records, again.mails), (records, mails));
+        state_file.save(&records, &mail_history).expect("the disk has space");
+        let reloaded = state_file.load().expect("the file was just written");
+        assert!(reloaded.damaged_file.is_none(), "{:?}", reloaded.damaged_file);
+        assert_eq!((reloaded.records, reloaded.mail_history), (records, mail_history));
     });
 }

@@ -1,71 +1,72 @@
-//! Values of options, as people write them.
+//! Option values.
 use topip::{
     analysis::label::Label,
     model::{connection::TcpState, network::Network, range::Range, verdict::Status},
-    notify::mail::Address,
-    storage::network_list::{self, Exclude},
+    notify::mail::MailAddress,
+    storage::network_list::{self, ExcludeEntry},
 };
 
 use super::room;
 
-/// What is taken is in its bounds, and means the same when it is written again.
+/// Checks that accepted values are within bounds and parse back to the same value after
+/// formatting.
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for line in text.lines().take(20) {
-        range(line);
-        network(line);
-        words(line);
+        check_range(line);
+        check_network(line);
+        check_words(line);
         #[cfg(fuzzing)]
-        options(line);
+        check_options(line);
     }
-    files(bytes);
+    check_files(bytes);
 }
 
-fn range(text: &str) {
+fn check_range(text: &str) {
     let Ok(range) = text.parse::<Range>() else { return };
-    let written = range.to_string();
-    assert_eq!(written.parse(), Ok(range), "{written:?} of {text:?}");
+    let formatted = range.to_string();
+    assert_eq!(formatted.parse(), Ok(range), "{formatted:?} of {text:?}");
     for value in [-1.0, 0.0, 0.5, 7.0, 1e18] {
-        let again: Range = written.parse().expect("it was read above");
-        assert_eq!(range.alert(value), again.alert(value), "{text:?}");
+        let reparsed: Range = formatted.parse().expect("the text was parsed above");
+        assert_eq!(range.violation(value), reparsed.violation(value), "{text:?}");
     }
-    assert!(written.len() <= 40, "{written:?}");
+    assert!(formatted.len() <= 40, "{formatted:?}");
 }
 
-fn network(text: &str) {
+fn check_network(text: &str) {
     let Ok(network) = text.parse::<Network>() else { return };
     assert_eq!(network.to_string().parse(), Ok(network), "{text:?}");
     assert!(network.contains(network.first_address()) && network.contains(network.last_address()));
     assert!(network.first_address() <= network.last_address());
-    assert_eq!(Network::of(network.first_address(), network.length()), network);
+    assert_eq!(Network::new(network.first_address(), network.prefix_length()), network);
 }
 
-fn words(text: &str) {
+fn check_words(text: &str) {
     if let Ok(tcp_state) = text.parse::<TcpState>() {
         assert_eq!(tcp_state.name().parse(), Ok(tcp_state));
     }
     if let Ok(status) = text.parse::<Status>() {
         assert_eq!(status.exit_code().to_string().parse(), Ok(status));
     }
-    if let Ok(address) = text.parse::<Address>() {
-        let written = address.to_string();
-        assert_eq!(written, text);
-        assert!(written.bytes().all(|it| it.is_ascii_graphic() && !b"<>,;\"\\".contains(&it)));
-        assert!(!written.starts_with('-') && written.contains('@'));
+    if let Ok(address) = text.parse::<MailAddress>() {
+        let formatted = address.to_string();
+        assert_eq!(formatted, text);
+        assert!(formatted.bytes().all(|it| it.is_ascii_graphic() && !b"<>,;\"\\".contains(&it)));
+        assert!(!formatted.starts_with('-') && formatted.contains('@'));
     }
-    if let Ok(Label { name, .. }) = network_list::label(text) {
-        is_name(&name);
+    if let Ok(Label { name, .. }) = network_list::parse_label(text) {
+        assert_label_is_safe(&name);
     }
 }
 
-fn is_name(name: &str) {
+fn assert_label_is_safe(name: &str) {
     assert!((1..=40).contains(&name.len()), "{name:?}");
-    let is_bad = |it: char| it.is_control() || "|<>$&\"'`(),".contains(it);
-    assert!(!name.contains(is_bad), "{name:?}");
+    let is_forbidden = |it: char| it.is_control() || "|<>$&\"'`(),".contains(it);
+    assert!(!name.contains(is_forbidden), "{name:?}");
 }
 
 #[cfg(fuzzing)]
-fn options(text: &str) {
+fn check_options(text: &str) {
     use std::time::Duration;
 
     let values = topip::cli::cli_fuzz::values(text);
@@ -76,7 +77,7 @@ fn options(text: &str) {
     assert!(values.prefix4.is_none_or(|it| (1..=32).contains(&it)));
     assert!(values.prefix6.is_none_or(|it| (1..=128).contains(&it)));
     assert!(values.members.is_none_or(|it| it > 0));
-    assert!(values.times.is_none_or(|it| it.is_finite() && it > 0.0));
+    assert!(values.multiplier.is_none_or(|it| it.is_finite() && it > 0.0));
     assert!(values.probability.is_none_or(|it| it > 0.0 && it < 1.0));
     assert!(values.connections.is_none_or(|it| it.is_finite() && it >= 0.0));
     assert!(values.samples.is_none_or(|it| it > 0));
@@ -86,20 +87,19 @@ fn options(text: &str) {
         assert_ne!(port, Some(0));
     }
     for address in values.alert.iter().flat_map(|(from, to)| std::iter::once(from).chain(to)) {
-        assert!(address.parse::<Address>().is_ok(), "{address:?}");
+        assert!(address.parse::<MailAddress>().is_ok(), "{address:?}");
     }
     assert!(values.alert.is_none_or(|(_, to)| !to.is_empty()));
 }
 
-/// Files of networks: all of their lines, or an error that names the first one
-/// that is wrong.
-fn files(bytes: &[u8]) {
-    let path = room::file("networks", bytes);
-    match network_list::excludes(&path) {
+/// Checks that a network list is read completely or rejected with an error.
+fn check_files(bytes: &[u8]) {
+    let path = room::write("networks", bytes);
+    match network_list::read_excludes(&path) {
         Ok(excludes) => {
             assert!(excludes.len() <= bytes.split(|&byte| byte == b'\n').count());
             for exclude in excludes {
-                if let Exclude::Host(host) = exclude {
+                if let ExcludeEntry::Host(host) = exclude {
                     let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-._".contains(&it);
                     assert!(host.bytes().all(is_plain) && host.len() <= 253, "{host:?}");
                     assert!(!host.starts_with('-'), "{host:?}");
@@ -108,7 +108,7 @@ fn files(bytes: &[u8]) {
         }
         Err(error) => assert!(error.to_string().len() < 1000, "{error}"),
     }
-    if let Ok(labels) = network_list::labels(&path) {
-        labels.iter().for_each(|label| is_name(&label.name));
+    if let Ok(labels) = network_list::read_labels(&path) {
+        labels.iter().for_each(|label| assert_label_is_safe(&label.name));
     }
 }

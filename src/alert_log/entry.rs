@@ -1,139 +1,145 @@
-//! An alert as a line of the log, and such a line as what it tells.
+//! Alerts, and their representation as lines of the log.
 //!
-//! Every format has the moment, the count, the address and the servers, and
-//! these are read back from each; the evidence is in JSON alone.
+//! Every format contains the time, the count, the address and the servers, and all of
+//! these can be read back from each format. Only JSON contains the ports and TCP
+//! states.
 use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
 use crate::{
-    analysis::{peer_details::Evidence, tally::Peer},
+    analysis::{peer_details::PeerDetails, tally::Peer},
     model::{network::Network, sanitize},
 };
 
-/// How many ports of an address a line names: who has thousands has no more
-/// to tell, and a line has to stay one that every reader takes.
-const PORTS: usize = 100;
-/// What this host is called among servers that are looked at.
-pub(super) const HERE: &str = "localhost";
+/// Maximum number of ports in a line: thousands of ports add no information, and
+/// readers of the log limit the length of lines.
+const MAX_PORTS: usize = 100;
+/// Name of this host in the list of servers.
+pub(super) const LOCALHOST: &str = "localhost";
 
-/// How a line is written.
+/// Format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// As topip.py did: `Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7`.
+pub enum LineFormat {
+    /// The format of topip.py: `Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7`.
     #[default]
     Classic,
-    /// The same with the time of RFC 3339, which knows its offset.
+    /// The same with the time in RFC 3339 format, which includes the UTC offset.
     Rfc3339,
-    /// One object, with the evidence.
+    /// One JSON object, with ports and TCP states.
     Json,
 }
 
-/// What a line tells in every format.
+/// The content of a line in every format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// When the sample was taken.
-    pub when: DateTime<FixedOffset>,
-    /// Who was on top.
+pub struct LogEntry {
+    /// Time of the sample.
+    pub timestamp: DateTime<FixedOffset>,
+    /// The address or network that was on top.
     pub network: Network,
-    /// With how many connections.
+    /// Number of its connections.
     pub connections: u64,
-    /// The servers that were looked at; none where it was this host alone.
+    /// Names of the servers that were sampled; empty if it was this host alone.
     pub servers: Vec<String>,
 }
 
-/// An alert, with its evidence.
+/// An alert, with the ports and TCP states of the peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
-    /// What every line tells.
-    pub entry: Entry,
-    /// The limit that the peer was over, in connections.
+    /// The content of a line in every format.
+    pub entry: LogEntry,
+    /// The limit that the peer exceeded, in connections.
     pub limit: f64,
-    /// In how many samples on end it has been on top.
-    pub samples: u32,
-    /// Who it was, with the busiest of its ports.
+    /// Number of consecutive samples with the peer on top.
+    pub consecutive: u32,
+    /// The peer, with the busiest of its ports.
     pub peer: Peer,
 }
 
-/// The object of a line in JSON.
+/// The JSON object of a line.
 #[derive(Serialize)]
-struct Json<'a> {
+struct JsonAlert<'a> {
     time: String,
     #[serde(flatten)]
-    evidence: Evidence<'a>,
+    peer: PeerDetails<'a>,
     limit: f64,
     samples: u32,
     servers: &'a [String],
 }
 
 impl Alert {
-    /// An alert about `peer`, on `servers` as they are called.
+    /// Creates an alert about `peer`; `servers` are the names of the sampled servers.
     #[must_use]
     pub fn new(
-        when: DateTime<FixedOffset>,
+        timestamp: DateTime<FixedOffset>,
         peer: &Peer,
         servers: &[String],
-        (limit, samples): (f64, u32),
+        (limit, consecutive): (f64, u32),
     ) -> Self {
         let Peer { network, connections, .. } = *peer;
-        let entry = Entry { when, network, connections, servers: names(servers) };
+        let servers = sanitize_server_names(servers);
+        let entry = LogEntry { timestamp, network, connections, servers };
         let mut peer = peer.clone();
-        peer.ports.truncate(PORTS);
-        Self { entry, limit, samples, peer }
+        peer.ports.truncate(MAX_PORTS);
+        Self { entry, limit, consecutive, peer }
     }
 
-    /// The line, without its end.
+    /// Returns the line, without a line end.
     #[must_use]
-    pub fn line(&self, format: Format) -> String {
-        let when = &self.entry.when;
+    pub fn line(&self, format: LineFormat) -> String {
+        let timestamp = &self.entry.timestamp;
         match format {
-            Format::Classic => {
-                format!("{} - {}", when.format("%a %b %e %H:%M:%S %Y"), self.message(format))
+            LineFormat::Classic => {
+                format!("{} - {}", timestamp.format("%a %b %e %H:%M:%S %Y"), self.message(format))
             }
-            Format::Rfc3339 => {
-                format!("{} - {}", when.format("%Y-%m-%dT%H:%M:%S%:z"), self.message(format))
+            LineFormat::Rfc3339 => {
+                format!("{} - {}", timestamp.format("%Y-%m-%dT%H:%M:%S%:z"), self.message(format))
             }
-            Format::Json => self.message(format),
+            LineFormat::Json => self.message(format),
         }
     }
 
-    /// The line for a log that writes the time itself.
+    /// Returns the line without the time, for a log that adds the time itself. JSON
+    /// always contains the time.
     #[must_use]
-    pub fn message(&self, format: Format) -> String {
-        if format == Format::Json {
+    pub fn message(&self, format: LineFormat) -> String {
+        if format == LineFormat::Json {
             return self.json();
         }
-        let Entry { network, connections, servers, .. } = &self.entry;
-        // The word is the same for one: other programs read it.
+        let LogEntry { network, connections, servers, .. } = &self.entry;
+        // Always plural, even for one connection: other programs parse the line.
         let message = format!("{connections} connections from {network}");
         if servers.is_empty() { message } else { format!("{message} on {}", servers.join(",")) }
     }
 
     fn json(&self) -> String {
-        let here = [HERE.to_owned()];
-        let Entry { when, servers, .. } = &self.entry;
-        let object = Json {
-            time: when.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            evidence: Evidence::of(&self.peer),
+        let localhost = [LOCALHOST.to_owned()];
+        let LogEntry { timestamp, servers, .. } = &self.entry;
+        let object = JsonAlert {
+            time: timestamp.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            peer: PeerDetails::new(&self.peer),
             limit: self.limit,
-            samples: self.samples,
-            servers: if servers.is_empty() { &here } else { servers },
+            samples: self.consecutive,
+            servers: if servers.is_empty() { &localhost } else { servers },
         };
-        serde_json::to_string(&object).expect("numbers and texts can be written")
+        serde_json::to_string(&object).expect("numbers and strings can be serialized")
     }
 }
 
-/// The names of `servers` as a line has them: none where it is this host alone.
-fn names(servers: &[String]) -> Vec<String> {
+/// Returns the names for a line: none if the only server is this host.
+fn sanitize_server_names(servers: &[String]) -> Vec<String> {
     match servers {
-        [only] if only == HERE => Vec::new(),
-        _ => servers.iter().map(|name| name.replace(|it| !is_in_name(it), "_")).collect(),
+        [only] if only == LOCALHOST => Vec::new(),
+        _ => servers
+            .iter()
+            .map(|name| name.replace(|character| !is_server_name_char(character), "_"))
+            .collect(),
     }
 }
 
-/// Whether a server's name may have it: whatever else a name had would have a
-/// say in where the line ends, or in what a spreadsheet makes of it.
-pub(super) fn is_in_name(character: char) -> bool {
-    sanitize::is_letter(character) || "-._:%[]".contains(character)
+/// Returns whether a server name may contain `character`. Other characters could end
+/// the line early, or be interpreted by a spreadsheet.
+pub(super) fn is_server_name_char(character: char) -> bool {
+    sanitize::is_visible_alphanumeric(character) || "-._:%[]".contains(character)
 }
 
 #[cfg(test)]
@@ -148,38 +154,38 @@ mod tests {
             addresses: 1,
             connections: 152,
             ports: vec![(443, 150), (80, 2)],
-            states: vec![(Some(TcpState::Established), 140), (None, 12)],
+            tcp_states: vec![(Some(TcpState::Established), 140), (None, 12)],
             label: Some("the \"office\"".to_owned()),
             first_on_top: None,
         };
-        let when = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
+        let timestamp = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
         let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
-        Alert::new(when, &peer, &servers, (131.36, 2))
+        Alert::new(timestamp, &peer, &servers, (131.36, 2))
     }
 
     #[test]
-    fn the_line_of_the_old_script() {
+    fn classic_line_matches_topip_py() {
         assert_eq!(
-            alert(&["localhost"]).line(Format::Classic),
+            alert(&["localhost"]).line(LineFormat::Classic),
             "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7"
         );
     }
 
     #[test]
-    fn servers_are_named() {
+    fn line_lists_sanitized_servers() {
         assert_eq!(
-            alert(&["localhost", "web1"]).line(Format::Rfc3339),
+            alert(&["localhost", "web1"]).line(LineFormat::Rfc3339),
             "2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.7 on localhost,web1"
         );
         let hostile = alert(&["web1\nWed Nov 28 23:40:34 2007 - 9 connections from 192.0.2.1"]);
-        assert!(!hostile.line(Format::Classic).contains('\n'));
-        assert_eq!(hostile.message(Format::Classic).matches(' ').count(), 5);
+        assert!(!hostile.line(LineFormat::Classic).contains('\n'));
+        assert_eq!(hostile.message(LineFormat::Classic).matches(' ').count(), 5);
     }
 
     #[test]
-    fn json_has_the_evidence() {
+    fn json_line_has_all_details() {
         assert_eq!(
-            alert(&["localhost"]).line(Format::Json),
+            alert(&["localhost"]).line(LineFormat::Json),
             "{\"time\":\"2007-11-28T23:40:34-05:00\",\"address\":\"203.0.113.7\",\
              \"label\":\"the \\\"office\\\"\",\"addresses\":1,\"connections\":152,\"ports\":[{\"port\":443,\"connections\":150},\
              {\"port\":80,\"connections\":2}],\"states\":[{\"state\":\"ESTABLISHED\",\

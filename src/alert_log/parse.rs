@@ -1,4 +1,5 @@
-//! Lines of any format, as somebody may have cut, mixed or written them.
+//! Parses log lines of any format, which may be truncated, mixed or written by other
+//! programs.
 use std::borrow::Cow;
 
 use chrono::{DateTime, Days, FixedOffset, NaiveDateTime, TimeDelta, TimeZone};
@@ -6,45 +7,45 @@ use serde::Deserialize;
 
 use crate::model::network::Network;
 
-use super::entry::{Entry, HERE, is_in_name};
+use super::entry::{LOCALHOST, LogEntry, is_server_name_char};
 
-/// How far lines of runs that overlap may be out of order.
-const DISORDER: TimeDelta = TimeDelta::minutes(10);
+/// Maximum time by which lines of overlapping runs may be out of order.
+const MAX_DISORDER: TimeDelta = TimeDelta::minutes(10);
 
-/// Why a line is none of the log.
+/// The reason that a line is not a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    /// Not of any format.
+    /// The line has none of the formats.
     #[error("not a line of the log")]
-    Form,
-    /// The time is none.
+    Format,
+    /// The time cannot be parsed.
     #[error("its time cannot be read")]
     Time,
-    /// The count is none.
+    /// The count cannot be parsed.
     #[error("its number of connections cannot be read")]
     Count,
-    /// The address is none.
+    /// The address cannot be parsed.
     #[error("its address cannot be read")]
     Address,
-    /// The servers are none.
+    /// The list of servers cannot be parsed.
     #[error("its servers cannot be read")]
     Servers,
 }
 
-/// Reads the lines of one file, in their order.
+/// Parser for the lines of one file, in their order.
 ///
-/// Local time without an offset tells the hour that comes twice in autumn only
-/// by what came before. It is taken for the first of the two unless that would
-/// be well before the line above it.
+/// Local time without an offset is ambiguous in the hour that occurs twice in autumn.
+/// The parser takes the earlier of the two times unless it is well before the time of
+/// the previous line.
 #[derive(Clone, Debug)]
-pub struct Clock<Z> {
-    zone: Z,
-    last: Option<DateTime<FixedOffset>>,
+pub struct LogLineParser<Z> {
+    time_zone: Z,
+    previous: Option<DateTime<FixedOffset>>,
 }
 
-/// What is read of a line in JSON; the rest may be whatever it likes.
+/// The fields that are read from a line in JSON; other fields are ignored.
 #[derive(Deserialize)]
-struct Json<'a> {
+struct JsonEntry<'a> {
     #[serde(borrow)]
     time: Cow<'a, str>,
     #[serde(borrow)]
@@ -54,106 +55,115 @@ struct Json<'a> {
     servers: Vec<String>,
 }
 
-impl<Z: TimeZone> Clock<Z> {
-    /// Reads local time as that of `zone`.
-    pub fn new(zone: Z) -> Self {
-        Self { zone, last: None }
+impl<Z: TimeZone> LogLineParser<Z> {
+    /// Creates a parser that takes local times as times of `time_zone`.
+    pub fn new(time_zone: Z) -> Self {
+        Self { time_zone, previous: None }
     }
 
-    /// What a line tells, in whichever format.
+    /// Parses a line of any format.
     ///
     /// # Errors
     ///
-    /// Where it is not one that was written whole.
-    pub fn parse(&mut self, line: &str) -> Result<Entry, LineError> {
-        let entry = if line.starts_with('{') { json(line) } else { self.plain(line) }?;
-        self.last = Some(entry.when);
+    /// Returns an error if the line is not a complete line of the log.
+    pub fn parse(&mut self, line: &str) -> Result<LogEntry, LineError> {
+        let entry = if line.starts_with('{') { parse_json(line) } else { self.parse_text(line) }?;
+        self.previous = Some(entry.timestamp);
         Ok(entry)
     }
 
-    /// `TIME - N connections from ADDRESS[ on SERVER[,SERVER]]`
-    fn plain(&self, line: &str) -> Result<Entry, LineError> {
-        let (time, rest) = line.split_once(" - ").ok_or(LineError::Form)?;
-        let (count, rest) = rest.split_once(" connections from ").ok_or(LineError::Form)?;
+    /// Parses `TIME - N connections from ADDRESS[ on SERVER[,SERVER]]`.
+    fn parse_text(&self, line: &str) -> Result<LogEntry, LineError> {
+        let (time, rest) = line.split_once(" - ").ok_or(LineError::Format)?;
+        let (count, rest) = rest.split_once(" connections from ").ok_or(LineError::Format)?;
         let (address, servers) = match rest.split_once(" on ") {
             None => (rest, Vec::new()),
-            Some((address, names)) => (address, servers(names.split(','))?),
+            Some((address, names)) => (address, parse_servers(names.split(','))?),
         };
-        let is_digits = count.bytes().all(|byte| byte.is_ascii_digit());
-        let connections = count.parse().ok().filter(|_| is_digits).ok_or(LineError::Count)?;
-        let when = match time.as_bytes().first() {
-            Some(b'0'..=b'9') => rfc3339(time)?,
-            _ => self.local(time)?,
+        if !count.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(LineError::Count);
+        }
+        let connections = count.parse().map_err(|_| LineError::Count)?;
+        let timestamp = match time.as_bytes().first() {
+            Some(b'0'..=b'9') => parse_rfc3339(time)?,
+            _ => self.parse_local_time(time)?,
         };
-        Ok(Entry { when, network: network(address)?, connections, servers })
+        Ok(LogEntry { timestamp, network: parse_network(address)?, connections, servers })
     }
 
-    /// Local time as asctime(3) writes it.
-    fn local(&self, text: &str) -> Result<DateTime<FixedOffset>, LineError> {
-        let form = "%a %b %e %H:%M:%S %Y";
-        // A year with a sign or more digits than four would be taken, too.
-        let is_number = |year: &str| year.len() == 4 && year.bytes().all(|it| it.is_ascii_digit());
-        let is_year = text.rsplit(' ').next().is_some_and(is_number);
-        let naive = NaiveDateTime::parse_from_str(text, form).ok().filter(|_| is_year);
-        let naive = naive.ok_or(LineError::Time)?;
-        let is_late = |it| self.last.is_none_or(|last| it + DISORDER >= last);
-        match moments(&self.zone, &naive) {
-            Some((first, _)) if is_late(first) => Ok(first),
-            Some((_, last)) => Ok(last),
-            None => self.leapt(naive).ok_or(LineError::Time),
+    /// Parses local time in the format of asctime(3).
+    fn parse_local_time(&self, text: &str) -> Result<DateTime<FixedOffset>, LineError> {
+        let format = "%a %b %e %H:%M:%S %Y";
+        // chrono also accepts a year with a sign or with more than four digits.
+        let is_year = |year: &str| year.len() == 4 && year.bytes().all(|it| it.is_ascii_digit());
+        if !text.rsplit(' ').next().is_some_and(is_year) {
+            return Err(LineError::Time);
+        }
+        let local = NaiveDateTime::parse_from_str(text, format).map_err(|_| LineError::Time)?;
+        let is_in_order =
+            |instant| self.previous.is_none_or(|previous| instant + MAX_DISORDER >= previous);
+        match local_instants(&self.time_zone, &local) {
+            Some((earliest, _)) if is_in_order(earliest) => Ok(earliest),
+            Some((_, latest)) => Ok(latest),
+            None => self.resolve_skipped_time(local).ok_or(LineError::Time),
         }
     }
 
-    /// A time that the clocks leapt over in spring, by the clock of the day
-    /// before: somebody wrote it whose zone is not this one.
-    fn leapt(&self, naive: NaiveDateTime) -> Option<DateTime<FixedOffset>> {
-        let day = Days::new(1);
-        let (before, _) = moments(&self.zone, &naive.checked_sub_days(day)?)?;
-        before.checked_add_days(day)
+    /// Returns a time that the clocks skipped in spring, with the UTC offset of the day
+    /// before. The line was written in another time zone.
+    fn resolve_skipped_time(&self, local: NaiveDateTime) -> Option<DateTime<FixedOffset>> {
+        let one_day = Days::new(1);
+        let (day_before, _) = local_instants(&self.time_zone, &local.checked_sub_days(one_day)?)?;
+        day_before.checked_add_days(one_day)
     }
 }
 
-/// When the clocks of `zone` show `local`: the first time and the last, which
-/// differ in the hour that comes twice in autumn. Never, where they leap over it.
-pub fn moments(
+/// Returns the earliest and the latest instant at which clocks in `zone` show `local`.
+/// The two differ in the hour that occurs twice in autumn. Returns `None` if the clocks
+/// skip the time in spring.
+pub fn local_instants(
     zone: &impl TimeZone,
     local: &NaiveDateTime,
 ) -> Option<(DateTime<FixedOffset>, DateTime<FixedOffset>)> {
-    let found = zone.from_local_datetime(local).map(|it| it.fixed_offset());
-    // Which of two is the earlier, chrono does not tell reliably.
-    let (one, other) = (found.earliest()?, found.latest()?);
-    Some((one.min(other), one.max(other)))
+    let instants = zone.from_local_datetime(local).map(|it| it.fixed_offset());
+    // chrono does not reliably order the two instants.
+    let (first, second) = (instants.earliest()?, instants.latest()?);
+    Some((first.min(second), first.max(second)))
 }
 
-fn rfc3339(text: &str) -> Result<DateTime<FixedOffset>, LineError> {
+fn parse_rfc3339(text: &str) -> Result<DateTime<FixedOffset>, LineError> {
     DateTime::parse_from_rfc3339(text).map_err(|_| LineError::Time)
 }
 
-fn network(text: &str) -> Result<Network, LineError> {
-    // What stands between blanks is not what a program wrote.
-    let is_tidy = !text.contains(char::is_whitespace);
-    text.parse().ok().filter(|_| is_tidy).ok_or(LineError::Address)
+fn parse_network(text: &str) -> Result<Network, LineError> {
+    // An address with whitespace was not written by a program.
+    if text.contains(char::is_whitespace) {
+        return Err(LineError::Address);
+    }
+    text.parse().map_err(|_| LineError::Address)
 }
 
-fn servers<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, LineError> {
+fn parse_servers<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, LineError> {
     let names: Vec<_> = names.map(ToOwned::to_owned).collect();
-    // No server's name begins with a hyphen, and a spreadsheet would reckon with it.
-    let is_name =
-        |name: &String| !name.is_empty() && !name.starts_with('-') && name.chars().all(is_in_name);
+    // A server name does not begin with a hyphen, which a spreadsheet would take as the
+    // start of a formula.
+    let is_server_name = |name: &String| {
+        !name.is_empty() && !name.starts_with('-') && name.chars().all(is_server_name_char)
+    };
     match &names[..] {
-        [only] if only == HERE => Ok(Vec::new()),
-        _ if names.iter().all(is_name) => Ok(names),
+        [only] if only == LOCALHOST => Ok(Vec::new()),
+        _ if names.iter().all(is_server_name) => Ok(names),
         _ => Err(LineError::Servers),
     }
 }
 
-fn json(line: &str) -> Result<Entry, LineError> {
-    let json: Json = serde_json::from_str(line).map_err(|_| LineError::Form)?;
-    Ok(Entry {
-        when: rfc3339(&json.time)?,
-        network: network(&json.address)?,
+fn parse_json(line: &str) -> Result<LogEntry, LineError> {
+    let json: JsonEntry = serde_json::from_str(line).map_err(|_| LineError::Format)?;
+    Ok(LogEntry {
+        timestamp: parse_rfc3339(&json.time)?,
+        network: parse_network(&json.address)?,
         connections: json.connections,
-        servers: servers(json.servers.iter().map(String::as_str))?,
+        servers: parse_servers(json.servers.iter().map(String::as_str))?,
     })
 }
 
@@ -163,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::{
-        alert_log::entry::{Alert, Format},
+        alert_log::entry::{Alert, LineFormat},
         analysis::tally::Peer,
         model::connection::TcpState,
     };
@@ -172,9 +182,9 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        let found = match Clock::new(Utc).parse(line) {
-            Ok(Entry { when, network, connections, servers }) => {
-                format!("{} {connections} {network} {servers:?}", when.to_rfc3339())
+        let found = match LogLineParser::new(Utc).parse(line) {
+            Ok(LogEntry { timestamp, network, connections, servers }) => {
+                format!("{} {connections} {network} {servers:?}", timestamp.to_rfc3339())
             }
             Err(error) => error.to_string(),
         };
@@ -182,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_every_format() {
+    fn lines_of_every_format_are_parsed() {
         check(
             "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7",
             "2007-11-28T23:40:34+00:00 152 203.0.113.7 []",
@@ -203,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_lines() {
+    fn malformed_lines_are_rejected() {
         check("", "not a line of the log");
         check("Wed Nov 28 23:40:34 2007 - 152 connect", "not a line of the log");
         let wrong = "its time cannot be read";
@@ -227,8 +237,8 @@ mod tests {
         check("{\"time\":1,\"address\":\"192.0.2.1\",\"connections\":1}", "not a line of the log");
     }
 
-    /// A zone whose clocks go one hour back at 3 on November 4, and one hour on
-    /// at 2 on March 11.
+    /// A time zone whose clocks go back one hour at 3:00 on November 4, and forward one
+    /// hour at 2:00 on March 11.
     #[derive(Clone, Debug)]
     struct Zone;
 
@@ -240,18 +250,18 @@ mod tests {
         }
 
         fn offset_from_local_date(&self, _: &NaiveDate) -> MappedLocalTime<FixedOffset> {
-            unreachable!("chrono asks for moments")
+            unreachable!("chrono asks for times of day")
         }
 
         fn offset_from_local_datetime(&self, at: &NaiveDateTime) -> MappedLocalTime<FixedOffset> {
-            let first = |text: &str| -> NaiveDateTime { text.parse().expect("a time") };
-            let hour = |text| (first(text)..first(text) + TimeDelta::hours(1)).contains(at);
+            let time = |text: &str| -> NaiveDateTime { text.parse().expect("a time") };
+            let is_hour_from = |text| (time(text)..time(text) + TimeDelta::hours(1)).contains(at);
             let (summer, winter) = (offset(2), offset(1));
-            if hour("2007-03-11T02:00:00") {
+            if is_hour_from("2007-03-11T02:00:00") {
                 MappedLocalTime::None
-            } else if hour("2007-11-04T02:00:00") {
+            } else if is_hour_from("2007-11-04T02:00:00") {
                 MappedLocalTime::Ambiguous(summer, winter)
-            } else if (first("2007-03-11T03:00:00")..first("2007-11-04T02:00:00")).contains(at) {
+            } else if (time("2007-03-11T03:00:00")..time("2007-11-04T02:00:00")).contains(at) {
                 MappedLocalTime::Single(summer)
             } else {
                 MappedLocalTime::Single(winter)
@@ -259,11 +269,11 @@ mod tests {
         }
 
         fn offset_from_utc_date(&self, _: &NaiveDate) -> FixedOffset {
-            unreachable!("nobody asks")
+            unreachable!("not called by the parser")
         }
 
         fn offset_from_utc_datetime(&self, _: &NaiveDateTime) -> FixedOffset {
-            unreachable!("nobody asks")
+            unreachable!("not called by the parser")
         }
     }
 
@@ -272,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_comes_twice() {
-        let mut clock = Clock::new(Zone);
+    fn repeated_hour_is_resolved_by_the_previous_line() {
+        let mut parser = LogLineParser::new(Zone);
         let mut read = |time| {
             let line = format!("{time} - 1 connections from 192.0.2.1");
-            clock.parse(&line).expect("a line").when.to_rfc3339()
+            parser.parse(&line).expect("a line").timestamp.to_rfc3339()
         };
         assert_eq!(read("Sun Nov  4 02:10:00 2007"), "2007-11-04T02:10:00+02:00");
         assert_eq!(read("Sun Nov  4 02:50:00 2007"), "2007-11-04T02:50:00+02:00");
@@ -287,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_never_was() {
+    fn skipped_hour_has_the_offset_of_the_day_before() {
         let line = "Sun Mar 11 02:30:00 2007 - 1 connections from 192.0.2.1";
-        let entry = Clock::new(Zone).parse(line).expect("a line");
-        assert_eq!(entry.when.to_rfc3339(), "2007-03-11T02:30:00+01:00");
+        let entry = LogLineParser::new(Zone).parse(line).expect("a line");
+        assert_eq!(entry.timestamp.to_rfc3339(), "2007-03-11T02:30:00+01:00");
     }
 
     prop_compose! {
@@ -303,29 +313,30 @@ mod tests {
             connections in any::<u64>(),
             servers in prop::collection::vec("[a-zé0-9][-.:%a-z0-9]{0,20}", 0..3),
             limit in 0..1_000_000_u32,
-            samples in any::<u32>(),
+            consecutive in any::<u32>(),
             port in any::<u16>(),
             label in prop::option::of("\\PC{0,20}"),
         ) -> Alert {
-            let address = match is_v4 {
-                true => std::net::IpAddr::from((bits as u32).to_be_bytes()),
-                false => std::net::IpAddr::from(bits.to_be_bytes()),
+            let address = if is_v4 {
+                std::net::IpAddr::from((bits as u32).to_be_bytes())
+            } else {
+                std::net::IpAddr::from(bits.to_be_bytes())
             };
             let length = if is_v4 { length.min(32) } else { length };
-            let network = Network::of(address, length);
+            let network = Network::new(address, length);
             let zone = FixedOffset::east_opt(minutes * 60).expect("less than a day");
-            let when = zone.timestamp_opt(seconds, 0).single().expect("a time");
-            let servers = if servers == [HERE] { Vec::new() } else { servers };
+            let timestamp = zone.timestamp_opt(seconds, 0).single().expect("a time");
+            let servers = if servers == [LOCALHOST] { Vec::new() } else { servers };
             Alert {
-                entry: Entry { when, network, connections, servers },
+                entry: LogEntry { timestamp, network, connections, servers },
                 limit: f64::from(limit) / 100.0,
-                samples,
+                consecutive,
                 peer: Peer {
                     network,
                     addresses: connections,
                     connections,
                     ports: vec![(port, connections)],
-                    states: vec![(Some(TcpState::SynRecv), connections), (None, 1)],
+                    tcp_states: vec![(Some(TcpState::SynRecv), connections), (None, 1)],
                     label,
                     first_on_top: None,
                 },
@@ -335,24 +346,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(alert in alerts()) {
-            for format in [Format::Classic, Format::Rfc3339, Format::Json] {
-                let mut clock = Clock::new(alert.entry.when.offset().fix());
+        fn written_lines_are_parsed(alert in alerts()) {
+            for format in [LineFormat::Classic, LineFormat::Rfc3339, LineFormat::Json] {
+                let mut parser = LogLineParser::new(alert.entry.timestamp.offset().fix());
                 let line = alert.line(format);
-                prop_assert_eq!(clock.parse(&line), Ok(alert.entry.clone()), "{}", line);
-                // Cut anywhere, it is no other line. (An address may be.)
-                let cut = line.chars().count() / 2;
-                let cut: String = line.chars().take(cut.min(30)).collect();
-                prop_assert!(clock.parse(&cut).is_err(), "{}", cut);
+                prop_assert_eq!(parser.parse(&line), Ok(alert.entry.clone()), "{}", line);
+                // A truncated line is not a valid line, unless only the address is cut.
+                let length = (line.chars().count() / 2).min(30);
+                let truncated: String = line.chars().take(length).collect();
+                prop_assert!(parser.parse(&truncated).is_err(), "{}", truncated);
             }
         }
 
         #[test]
-        fn no_line_is_too_wild(line in "\\PC*", bytes in "[ -~]{0,100}") {
-            let mut clock = Clock::new(Utc);
-            let _ = clock.parse(&line);
-            let _ = clock.parse(&format!("{{{bytes}"));
-            let _ = clock.parse(&format!("Wed Nov 28 23:40:34 2007 - {bytes}"));
+        fn arbitrary_lines_do_not_panic(line in "\\PC*", bytes in "[ -~]{0,100}") {
+            let mut parser = LogLineParser::new(Utc);
+            let _ = parser.parse(&line);
+            let _ = parser.parse(&format!("{{{bytes}"));
+            let _ = parser.parse(&format!("Wed Nov 28 23:40:34 2007 - {bytes}"));
         }
     }
 }

@@ -1,151 +1,160 @@
-//! Alerts to those they are about.
+//! Totals of logged alerts by address or network.
 //!
-//! Memory grows with the distinct addresses, and not with the alerts.
+//! Memory grows with the number of distinct addresses, not with the number of alerts.
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::entry::Entry;
+use super::entry::{LOCALHOST, LogEntry};
 use crate::model::network::Network;
 
-/// How many servers are told apart. A log of more than these is damaged, or
-/// somebody else wrote it.
-const SERVERS: usize = 1000;
-/// What this host is called, and what the servers beyond [`SERVERS`] are.
-const HERE: &str = "localhost";
-const OTHERS: &str = "others";
+/// Maximum number of distinct servers. A log with more servers is damaged, or was not
+/// written by topip.
+const MAX_SERVERS: usize = 1000;
+/// Name of all servers beyond [`MAX_SERVERS`].
+const OTHER_SERVERS: &str = "others";
 
-/// In which networks addresses are put together; `None`: each by itself.
+/// Prefix lengths by which addresses are grouped; `None`: not grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grouping {
-    /// The bits of an IPv4 network.
-    pub bits4: Option<u8>,
-    /// The bits of an IPv6 network.
-    pub bits6: Option<u8>,
+    /// Prefix length of IPv4 networks.
+    pub v4_prefix: Option<u8>,
+    /// Prefix length of IPv6 networks.
+    pub v6_prefix: Option<u8>,
 }
 
 impl Grouping {
-    /// What `network` is put into: itself, where that is no larger.
-    fn group(self, network: Network) -> Network {
+    /// Returns the network that `network` is grouped into: itself if the group is not
+    /// larger.
+    fn network_for(self, network: Network) -> Network {
         let address = network.first_address();
-        let bits = if address.is_ipv4() { self.bits4 } else { self.bits6 };
-        let wider = bits.filter(|&bits| bits < network.length());
-        wider.map_or(network, |bits| Network::of(address, bits))
+        let prefix = if address.is_ipv4() { self.v4_prefix } else { self.v6_prefix };
+        match prefix {
+            Some(prefix) if prefix < network.prefix_length() => Network::new(address, prefix),
+            _ => network,
+        }
     }
 }
 
-/// Whom there were alerts about.
+/// Totals of the alerts about each address or network.
 #[derive(Debug, Default)]
 pub struct Offenders {
     grouping: Grouping,
-    // A hash would be one of addresses that strangers choose.
-    seen: BTreeMap<Network, Seen>,
+    // Not a hash table: untrusted peers choose the addresses.
+    totals: BTreeMap<Network, AlertTotals>,
     servers: BTreeMap<String, u16>,
     alerts: u64,
 }
 
-/// An address or network, and the alerts about it.
+/// An address or network, with the totals of the alerts about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offender {
-    /// Which.
+    /// The address or network.
     pub network: Network,
-    /// How many alerts.
+    /// Number of alerts.
     pub alerts: u64,
-    /// The most connections that it had in one of them.
+    /// Maximum number of connections in one alert.
     pub peak: u64,
-    /// When the first was, in seconds since 1970-01-01 UTC.
+    /// Time of the first alert, in seconds since 1970-01-01 UTC.
     pub first: i64,
-    /// When the last was.
+    /// Time of the last alert, in seconds since 1970-01-01 UTC.
     pub last: i64,
-    /// On which servers, in the order of their names.
+    /// Names of the servers in the alerts, sorted.
     pub servers: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct AlertTotals {
     alerts: u64,
     peak: u64,
     first: i64,
     last: i64,
-    /// The numbers of the servers, in their order.
+    /// Indexes of the servers, sorted.
     servers: Vec<u16>,
 }
 
 impl Offenders {
-    /// None so far.
+    /// Creates empty totals.
     #[must_use]
     pub fn new(grouping: Grouping) -> Self {
         Self { grouping, ..Self::default() }
     }
 
-    /// Adds an alert.
-    pub fn add(&mut self, entry: &Entry) {
+    /// Adds one alert to the totals.
+    pub fn add(&mut self, entry: &LogEntry) {
         self.alerts += 1;
-        let when = entry.when.timestamp();
-        let numbers: Vec<_> = match &entry.servers[..] {
-            [] => vec![self.number(HERE)],
-            names => names.iter().map(|name| self.number(name)).collect(),
+        let timestamp = entry.timestamp.timestamp();
+        let server_indexes: Vec<_> = match &entry.servers[..] {
+            [] => vec![self.server_index(LOCALHOST)],
+            names => names.iter().map(|name| self.server_index(name)).collect(),
         };
-        let network = self.grouping.group(entry.network);
-        let new = || Seen { alerts: 0, peak: 0, first: when, last: when, servers: Vec::new() };
-        let seen = self.seen.entry(network).or_insert_with(new);
-        seen.alerts += 1;
-        seen.peak = seen.peak.max(entry.connections);
-        seen.first = seen.first.min(when);
-        seen.last = seen.last.max(when);
-        for number in numbers {
-            if let Err(at) = seen.servers.binary_search(&number) {
-                seen.servers.insert(at, number);
+        let network = self.grouping.network_for(entry.network);
+        let new_totals = || AlertTotals {
+            alerts: 0,
+            peak: 0,
+            first: timestamp,
+            last: timestamp,
+            servers: Vec::new(),
+        };
+        let totals = self.totals.entry(network).or_insert_with(new_totals);
+        totals.alerts += 1;
+        totals.peak = totals.peak.max(entry.connections);
+        totals.first = totals.first.min(timestamp);
+        totals.last = totals.last.max(timestamp);
+        for server_index in server_indexes {
+            if let Err(position) = totals.servers.binary_search(&server_index) {
+                totals.servers.insert(position, server_index);
             }
         }
     }
 
-    /// The number of a server.
-    fn number(&mut self, name: &str) -> u16 {
-        if let Some(&number) = self.servers.get(name) {
-            return number;
+    /// Returns the index of a server, which is added if it is new.
+    fn server_index(&mut self, name: &str) -> u16 {
+        if let Some(&index) = self.servers.get(name) {
+            return index;
         }
-        let n = self.servers.len();
-        let name = if n < SERVERS { name } else { OTHERS };
-        let next = u16::try_from(n).expect("there are not that many");
+        let n_servers = self.servers.len();
+        let name = if n_servers < MAX_SERVERS { name } else { OTHER_SERVERS };
+        let next = u16::try_from(n_servers).expect("at most MAX_SERVERS + 1 servers");
         *self.servers.entry(name.to_owned()).or_insert(next)
     }
 
-    /// How many alerts there were.
+    /// Returns the number of alerts.
     #[must_use]
     pub fn alerts(&self) -> u64 {
         self.alerts
     }
 
-    /// How many addresses or networks they are about.
+    /// Returns the number of distinct addresses or networks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.seen.len()
+        self.totals.len()
     }
 
-    /// Whether there were none.
+    /// Returns whether there are no alerts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.totals.is_empty()
     }
 
-    /// The `n` with the most alerts; among equals, with the highest peak. What is
-    /// still equal is in the order of addresses, so that it is always the same.
+    /// Returns the `n` addresses or networks with the most alerts. Equal numbers of
+    /// alerts are ordered by peak, highest first, then by address, so that the order is
+    /// deterministic.
     #[must_use]
     pub fn top(&self, n: usize) -> Vec<Offender> {
-        let mut seen: Vec<_> = self.seen.iter().collect();
-        seen.sort_by_key(|(_, seen)| (Reverse(seen.alerts), Reverse(seen.peak)));
-        seen.truncate(n);
+        let mut sorted: Vec<_> = self.totals.iter().collect();
+        sorted.sort_by_key(|(_, totals)| (Reverse(totals.alerts), Reverse(totals.peak)));
+        sorted.truncate(n);
         let mut names = vec![""; self.servers.len()];
-        for (name, &number) in &self.servers {
-            names[usize::from(number)] = name;
+        for (name, &index) in &self.servers {
+            names[usize::from(index)] = name;
         }
-        let offender = |(&network, seen): (&Network, &Seen)| {
-            let Seen { alerts, peak, first, last, .. } = *seen;
+        let offender = |(&network, totals): (&Network, &AlertTotals)| {
+            let AlertTotals { alerts, peak, first, last, .. } = *totals;
             let mut servers: Vec<_> =
-                seen.servers.iter().map(|&number| names[usize::from(number)].to_owned()).collect();
+                totals.servers.iter().map(|&index| names[usize::from(index)].to_owned()).collect();
             servers.sort_unstable();
             Offender { network, alerts, peak, first, last, servers }
         };
-        seen.into_iter().map(offender).collect()
+        sorted.into_iter().map(offender).collect()
     }
 }
 
@@ -155,9 +164,9 @@ mod tests {
 
     use super::*;
 
-    fn entry(seconds: i64, address: &str, connections: u64, servers: &[&str]) -> Entry {
-        Entry {
-            when: Utc.timestamp_opt(seconds, 0).single().expect("a time").fixed_offset(),
+    fn entry(seconds: i64, address: &str, connections: u64, servers: &[&str]) -> LogEntry {
+        LogEntry {
+            timestamp: Utc.timestamp_opt(seconds, 0).single().expect("a time").fixed_offset(),
             network: address.parse().expect("an address"),
             connections,
             servers: servers.iter().map(ToString::to_string).collect(),
@@ -188,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn by_alerts_then_by_peak_then_by_address() {
+    fn offenders_are_ordered_by_alerts_peak_and_address() {
         check(
             Grouping::default(),
             &[
@@ -201,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn by_network() {
+    fn addresses_are_grouped_by_network() {
         check(
-            Grouping { bits4: Some(24), bits6: Some(32) },
+            Grouping { v4_prefix: Some(24), v6_prefix: Some(32) },
             &["203.0.113.0/24 3 500 10-30 a,localhost,web1", "2001:db8::/32 2 500 40-50 localhost"],
         );
         check(
-            Grouping { bits4: None, bits6: Some(64) },
+            Grouping { v4_prefix: None, v6_prefix: Some(64) },
             &[
                 "203.0.113.7 2 152 10-30 localhost,web1",
                 "203.0.113.8 1 500 20-20 a,web1",
@@ -218,12 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_servers_is_no_flood_of_memory() {
+    fn number_of_servers_is_bounded() {
         let mut offenders = Offenders::default();
         for n in 0..3000 {
             offenders.add(&entry(1, "192.0.2.1", 1, &[&format!("web{n}")]));
         }
         let servers = &offenders.top(1)[0].servers;
-        assert_eq!((servers.len(), &*servers[0]), (SERVERS + 1, OTHERS));
+        assert_eq!((servers.len(), &*servers[0]), (MAX_SERVERS + 1, OTHER_SERVERS));
     }
 }

@@ -1,151 +1,153 @@
-//! What one look at the sockets gave, and what is remembered of earlier ones.
+//! One sample, and the record of earlier samples.
 use super::{
     summary::Summary,
-    tally::{Counted, Grain, Peer},
+    tally::{Aggregation, Counts, Peer},
 };
 use crate::model::network::Network;
 
 mod mail_history;
 
-pub use mail_history::{Due, Mailed, Mails, Standing};
+pub use mail_history::{AlertState, MailHistory, PendingMail, SentAlert};
 
-/// One look at the sockets, counted.
+/// The counts of one sample of the sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Seconds since 1970-01-01 UTC.
-    pub when: u64,
-    /// What is one peer.
-    pub grain: Grain,
-    /// The peers worth naming, the busiest first; empty only where nothing was
+    /// Time of the sample in seconds since 1970-01-01 UTC.
+    pub timestamp: u64,
+    /// Prefix lengths of the peers.
+    pub aggregation: Aggregation,
+    /// The peers that the output may list, busiest first; empty only if nothing was
     /// counted.
     pub top: Vec<Peer>,
-    /// The counts of all peers, highest first.
-    pub counts: Vec<u64>,
-    /// The figures of the peers that are judged.
+    /// Connections of each peer, highest first.
+    pub peer_counts: Vec<u64>,
+    /// Statistics of the judged peers.
     pub summary: Summary,
-    /// How many addresses have connections.
+    /// Number of addresses that are connected.
     pub addresses: u64,
-    /// How many connections they have.
+    /// Number of connections of all peers.
     pub connections: u64,
 }
 
 impl Sample {
-    /// What `counted` comes to where peers are told apart by `grain`, the
-    /// `judged` top ones of them are judged, and `listed` may be named.
+    /// Aggregates `counts` into peers. The statistics include the `max_judged` busiest
+    /// peers (`None`: all), and the output may list the `max_listed` busiest.
     #[must_use]
-    pub fn of(
-        counted: &Counted,
-        when: u64,
-        grain: Grain,
-        judged: Option<usize>,
-        listed: usize,
+    pub fn new(
+        counts: &Counts,
+        timestamp: u64,
+        aggregation: Aggregation,
+        max_judged: Option<usize>,
+        max_listed: usize,
     ) -> Self {
-        let counts = counted.counts(grain);
+        let peer_counts = counts.peer_counts(aggregation);
         Self {
-            when,
-            grain,
-            top: counted.top(listed, grain),
-            summary: Summary::of(&counts, judged),
-            addresses: counted.addresses(),
-            connections: counts.iter().sum(),
-            counts,
+            timestamp,
+            aggregation,
+            top: counts.top(max_listed, aggregation),
+            summary: Summary::new(&peer_counts, max_judged),
+            addresses: counts.addresses(),
+            connections: peer_counts.iter().sum(),
+            peer_counts,
         }
     }
 
-    /// Who has the most connections.
+    /// Returns the peer with the most connections; `None` if nothing was counted.
     #[must_use]
-    pub fn on_top(&self) -> Option<Network> {
+    pub fn top_address(&self) -> Option<Network> {
         self.top.first().map(|peer| peer.network)
     }
 }
 
-/// What is known of earlier samples of the same sockets.
+/// The record of earlier samples of the same sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// The sample before this one; `None` on the first run and after a damaged
+    /// The previous sample; `None` on the first run and after a damaged
     /// state file.
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousSample>,
 }
 
-/// What is remembered of a sample, and of those before it.
+/// The record of a sample and of those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Previous {
-    /// Seconds since 1970-01-01 UTC.
-    pub when: u64,
-    /// What was one peer.
-    pub grain: Grain,
-    /// Who had the most connections; `None` where there were none to count.
-    pub on_top: Option<Network>,
-    /// How many they had.
+pub struct PreviousSample {
+    /// Time of the sample in seconds since 1970-01-01 UTC.
+    pub timestamp: u64,
+    /// Prefix lengths of the peers.
+    pub aggregation: Aggregation,
+    /// The peer with the most connections; `None` if nothing was counted.
+    pub top_address: Option<Network>,
+    /// Number of connections of that peer.
     pub connections: u64,
-    /// In how many samples on end that peer had been on top.
-    pub row: u32,
-    /// Who has been on top of late, the last one first, at most [`REMEMBERED`].
-    pub tops: Vec<OnTop>,
+    /// Number of consecutive samples with that peer on top, including this sample.
+    pub consecutive: u32,
+    /// The peers most recently on top, latest first, at most [`MAX_RECENT_TOP`].
+    pub recent_top: Vec<RecentTop>,
 }
 
-/// A peer that has been on top.
+/// A peer that had the most connections in an earlier sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnTop {
-    /// Who.
+pub struct RecentTop {
+    /// The address or network of the peer.
     pub network: Network,
-    /// In which sample first: seconds since 1970-01-01 UTC.
+    /// Time of the first sample with the peer on top, in seconds since 1970-01-01 UTC.
     pub first: u64,
-    /// In which sample last.
+    /// Time of the last sample with the peer on top.
     pub last: u64,
 }
 
-/// How many peers that have been on top are remembered: a crowd that takes
-/// turns must not fill the disk.
-pub const REMEMBERED: usize = 20;
+/// Maximum number of [`RecentTop`] records: many peers that take turns on top must
+/// not fill the disk.
+pub const MAX_RECENT_TOP: usize = 20;
 
-impl Previous {
-    /// What is to be remembered of `sample` after `history`, with which `row`
-    /// samples on end have had the same peer on top.
+impl PreviousSample {
+    /// Creates the record of `sample`, which comes after `history`; `consecutive`
+    /// samples, including this one, had the same peer on top.
     #[must_use]
-    pub fn of(sample: &Sample, history: &History, row: u32) -> Self {
+    pub fn new(sample: &Sample, history: &History, consecutive: u32) -> Self {
         Self {
-            when: sample.when,
-            grain: sample.grain,
-            on_top: sample.on_top(),
+            timestamp: sample.timestamp,
+            aggregation: sample.aggregation,
+            top_address: sample.top_address(),
             connections: sample.summary.max,
-            row,
-            tops: tops(sample, history),
+            consecutive,
+            recent_top: update_recent_top(sample, history),
         }
     }
 
-    /// Whether it is about peers that are told apart by `grain`. How many members
-    /// a network needs does not matter: who is on top is somebody else then.
+    /// Returns whether the record has the prefix lengths of `aggregation`. Its
+    /// `min_members` may differ: a different minimum results in a different top
+    /// address.
     #[must_use]
-    pub fn is_of(&self, grain: Grain) -> bool {
-        (self.grain.v4, self.grain.v6) == (grain.v4, grain.v6)
+    pub fn has_same_prefixes(&self, aggregation: Aggregation) -> bool {
+        self.aggregation.v4_prefix == aggregation.v4_prefix
+            && self.aggregation.v6_prefix == aggregation.v6_prefix
     }
 }
 
-/// Who has been on top, with this sample.
-fn tops(sample: &Sample, history: &History) -> Vec<OnTop> {
-    let mut tops = history.tops().to_vec();
-    let Some(network) = sample.on_top() else {
-        return tops;
+/// Returns the peers most recently on top, including that of `sample`.
+fn update_recent_top(sample: &Sample, history: &History) -> Vec<RecentTop> {
+    let mut recent_top = history.recent_top().to_vec();
+    let Some(network) = sample.top_address() else {
+        return recent_top;
     };
-    let first = history.first_on_top(network, sample.when).unwrap_or(sample.when);
-    tops.retain(|top| top.network != network);
-    tops.insert(0, OnTop { network, first, last: sample.when });
-    tops.truncate(REMEMBERED);
-    tops
+    let first = history.first_on_top(network, sample.timestamp).unwrap_or(sample.timestamp);
+    recent_top.retain(|top| top.network != network);
+    recent_top.insert(0, RecentTop { network, first, last: sample.timestamp });
+    recent_top.truncate(MAX_RECENT_TOP);
+    recent_top
 }
 
 impl History {
-    /// When `network` was first seen on top, where that is remembered at `now`. A
-    /// time that has not come yet is that of a clock that was wrong, and 0 that
-    /// of a file somebody has edited.
+    /// Returns the time of the first sample with `network` on top, if it is on record
+    /// and plausible. A time after `now` comes from a wrong clock, and 0 from an
+    /// edited file.
     #[must_use]
     pub fn first_on_top(&self, network: Network, now: u64) -> Option<u64> {
-        let first = self.tops().iter().find(|top| top.network == network)?.first;
-        (1..=now).contains(&first).then_some(first)
+        let first = self.recent_top().iter().find(|top| top.network == network)?.first;
+        if (1..=now).contains(&first) { Some(first) } else { None }
     }
 
-    fn tops(&self) -> &[OnTop] {
-        self.previous.as_ref().map_or(&[], |previous| &previous.tops)
+    fn recent_top(&self) -> &[RecentTop] {
+        self.previous.as_ref().map_or(&[], |previous| &previous.recent_top)
     }
 }

@@ -1,32 +1,32 @@
-//! What the administrator calls an address or a network.
+//! Names that an administrator gives to addresses and networks.
 use std::collections::BTreeMap;
 
 use crate::model::{network::Network, sanitize};
 
-/// How long a label may be, in bytes: it stands in the status line.
-const LONGEST: usize = 40;
+/// Maximum length of a label: labels are part of the status line.
+const MAX_LABEL_BYTES: usize = 40;
 
-/// Names of networks; the narrowest one that holds a peer names it.
+/// Names of networks. A peer has the name of the narrowest network that contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(BTreeMap<Network, String>);
 
-/// A label, as it is written: `198.51.100.0/24=office`.
+/// One label, written as `198.51.100.0/24=office`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// What it names.
+    /// The address or network that has the name.
     pub network: Network,
-    /// The name, clean.
+    /// The sanitized name, not empty.
     pub name: String,
 }
 
 impl Label {
-    /// Names `network`, unless nothing of `name` is left when it is cleaned.
-    /// Brackets and commas end a name where it is shown.
+    /// Creates a label. Returns `None` if the sanitized name is empty. Parentheses
+    /// and commas are replaced because they end a name in the output.
     #[must_use]
     pub fn new(network: Network, name: &str) -> Option<Self> {
-        let name = sanitize::line(name).replace(['(', ')', ','], "?");
-        let name = sanitize::beginning(&name, LONGEST);
-        (!name.is_empty()).then_some(Self { network, name })
+        let name = sanitize::single_line(name).replace(['(', ')', ','], "?");
+        let name = sanitize::truncate(&name, MAX_LABEL_BYTES);
+        if name.is_empty() { None } else { Some(Self { network, name }) }
     }
 }
 
@@ -37,14 +37,17 @@ impl Extend<Label> for Labels {
 }
 
 impl Labels {
-    /// What a peer is called.
+    /// Returns the name of a peer.
     #[must_use]
-    pub fn of(&self, peer: Network) -> Option<&str> {
+    pub fn name_of(&self, peer: Network) -> Option<&str> {
         if self.0.is_empty() {
             return None;
         }
-        let around = |length| Network::of(peer.first_address(), length);
-        (0..=peer.length()).rev().find_map(|length| self.0.get(&around(length))).map(String::as_str)
+        let enclosing = |length| Network::new(peer.first_address(), length);
+        (0..=peer.prefix_length())
+            .rev()
+            .find_map(|length| self.0.get(&enclosing(length)))
+            .map(String::as_str)
     }
 }
 
@@ -57,26 +60,26 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_network_names_a_peer() {
+    fn narrowest_network_names_a_peer() {
         let mut labels = Labels::default();
         labels.extend(
             [("198.51.100.0/24", "office"), ("198.51.100.7", "printer"), ("2001:db8::/32", "us")]
                 .map(|(net, name)| Label::new(network(net), name).expect("a label")),
         );
-        let of = |peer| labels.of(network(peer)).unwrap_or("-").to_owned();
-        assert_eq!(of("198.51.100.7"), "printer");
-        assert_eq!(of("198.51.100.8"), "office");
-        assert_eq!(of("198.51.100.0/24"), "office");
-        assert_eq!(of("198.51.0.0/16"), "-");
-        assert_eq!(of("2001:db8:1::/64"), "us");
-        assert_eq!(of("203.0.113.7"), "-");
+        let name_of = |peer| labels.name_of(network(peer)).unwrap_or("-").to_owned();
+        assert_eq!(name_of("198.51.100.7"), "printer");
+        assert_eq!(name_of("198.51.100.8"), "office");
+        assert_eq!(name_of("198.51.100.0/24"), "office");
+        assert_eq!(name_of("198.51.0.0/16"), "-");
+        assert_eq!(name_of("2001:db8:1::/64"), "us");
+        assert_eq!(name_of("203.0.113.7"), "-");
     }
 
     #[test]
-    fn a_label_is_foreign_text() {
+    fn label_is_sanitized_and_truncated() {
         let name = |text| Label::new(network("::1"), text).map(|label| label.name);
         assert_eq!(name("a|b=1;2\n$(x)"), Some("a?b=1;2 ??x?".to_owned()));
         assert_eq!(name("  \n"), None);
-        assert_eq!(name(&"x".repeat(99)).map(|name| name.len()), Some(LONGEST));
+        assert_eq!(name(&"x".repeat(99)).map(|name| name.len()), Some(MAX_LABEL_BYTES));
     }
 }

@@ -1,53 +1,55 @@
-//! What is known of a peer, as every JSON of the suite tells it.
+//! The JSON representation of a peer, the same in all output of the suite.
 use serde::Serialize;
 
 use super::tally::Peer;
 use crate::model::connection::TcpState;
 
-/// What is known of a peer.
+/// A peer with its connections by port and by TCP state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evidence<'a> {
-    /// The address or network.
+pub struct PeerDetails<'a> {
+    /// The address, or the network in CIDR notation.
     pub address: String,
-    /// What the administrator calls it.
+    /// Name given by the administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<&'a str>,
-    /// How many addresses it has connections from.
+    /// Number of the peer's addresses that are connected.
     pub addresses: u64,
-    /// How many connections it has.
+    /// Number of connections.
     pub connections: u64,
-    /// When it was first seen on top, in seconds since 1970-01-01 UTC.
+    /// Time of the first sample that had this peer on top, in seconds since 1970-01-01
+    /// UTC; `None` if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_on_top: Option<u64>,
-    /// Its connections by the port of this host, the busiest first.
-    pub ports: Vec<Port>,
-    /// Its connections by TCP state, the commonest first.
-    pub states: Vec<State>,
+    /// Connections by local port, busiest first.
+    pub ports: Vec<PortCount>,
+    /// Connections by TCP state, most frequent first.
+    #[serde(rename = "states")]
+    pub tcp_states: Vec<TcpStateCount>,
 }
 
-/// How many connections go to a port.
+/// Number of connections to a local port.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Port {
-    /// The port of this host.
+pub struct PortCount {
+    /// The local port.
     pub port: u16,
-    /// How many.
+    /// Number of connections to the port.
     pub connections: u64,
 }
 
-/// How many connections are in a TCP state.
+/// Number of connections in a TCP state.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct State {
-    /// Its name; `None` where the table does not tell.
-    pub state: Option<&'static str>,
-    /// How many.
+pub struct TcpStateCount {
+    /// Name of the state, such as `ESTABLISHED`; `None` if the table has no states.
+    #[serde(rename = "state")]
+    pub tcp_state: Option<&'static str>,
+    /// Number of connections in the state.
     pub connections: u64,
 }
 
-impl<'a> Evidence<'a> {
-    /// All that is known of a peer.
+impl<'a> PeerDetails<'a> {
+    /// Creates the representation of `peer`.
     #[must_use]
-    pub fn of(peer: &'a Peer) -> Self {
-        let state = |state: Option<TcpState>| state.map(TcpState::name);
+    pub fn new(peer: &'a Peer) -> Self {
         Self {
             address: peer.network.to_string(),
             label: peer.label.as_deref(),
@@ -57,12 +59,15 @@ impl<'a> Evidence<'a> {
             ports: peer
                 .ports
                 .iter()
-                .map(|&(port, connections)| Port { port, connections })
+                .map(|&(port, connections)| PortCount { port, connections })
                 .collect(),
-            states: peer
-                .states
+            tcp_states: peer
+                .tcp_states
                 .iter()
-                .map(|&(it, connections)| State { state: state(it), connections })
+                .map(|&(tcp_state, connections)| TcpStateCount {
+                    tcp_state: tcp_state.map(TcpState::name),
+                    connections,
+                })
                 .collect(),
         }
     }

@@ -1,159 +1,160 @@
-//! Judges a sample by what is asked for and by what came before it.
+//! Judges a sample by its configuration and by the previous sample.
 use std::time::Duration;
 
 use super::history::{History, Sample};
 use crate::model::{
     range::Range,
-    verdict::{Basis, FirstSample, Limit, Reason, Status, Verdict},
+    verdict::{Basis, FirstSampleReason, Limit, Reason, Status, Verdict},
 };
 
 mod lognormal;
 mod normal;
 mod stddev;
 
-pub use stddev::least_addresses;
+pub use stddev::min_addresses;
 
-/// What a sample is held against.
+/// The limits that a sample is compared with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// How the limit is found.
-    pub trigger: Trigger,
-    /// How it might be found instead: this limit is told, and not judged.
-    pub beside: Trigger,
-    /// The least that the limit may be, in connections.
+pub struct JudgeConfig {
+    /// The rule that determines the limit.
+    pub rule: Rule,
+    /// The rule whose limit is reported only, and does not affect the status.
+    pub other_rule: Rule,
+    /// Minimum of the limit, in connections.
     pub floor: f64,
-    /// In how many samples on end an address must be on top for the trigger to
-    /// be critical; 1 or more.
+    /// Number of consecutive samples with the same address on top from which on an
+    /// exceeded limit is critical; 1 or more.
     pub consecutive: u32,
-    /// How old the previous sample may be; `None`: as old as it likes.
+    /// Maximum age of the previous sample; `None`: no limit.
     pub max_age: Option<Duration>,
-    /// What the top count should be in, or be a warning.
+    /// Range of the top count outside which the status is WARNING.
     pub warning: Option<Range>,
-    /// What the top count should be in, or be critical.
+    /// Range of the top count outside which the status is CRITICAL.
     pub critical: Option<Range>,
 }
 
-impl Rule {
-    /// The rule for the `nth` of several ways to tell peers apart: the ranges are
-    /// about the first, whose count is the `max` of the perfdata.
+impl JudgeConfig {
+    /// Returns the configuration for the view with this index. The ranges apply to
+    /// the first view only, whose top count is the `max` of the perfdata.
     #[must_use]
-    pub fn of_view(&self, nth: usize) -> Self {
-        match nth {
-            0 => self.clone(),
-            _ => Self { warning: None, critical: None, ..self.clone() },
+    pub fn for_view(&self, index: usize) -> Self {
+        if index == 0 {
+            self.clone()
+        } else {
+            Self { warning: None, critical: None, ..self.clone() }
         }
     }
 }
 
-/// How the limit is found.
+/// A rule that determines the limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Trigger {
-    /// So many times the standard deviation of the addresses that are judged.
+pub enum Rule {
+    /// This multiple of the standard deviation of the judged peers.
     Stddev(f64),
-    /// What the top address stays under, going by all others.
+    /// The count that the top peer does not exceed, as estimated from all other peers.
     Lognormal {
-        /// ... but for so many of all samples; above 0 and below 1.
+        /// Probability that a clean sample exceeds the limit; above 0 and below 1.
         false_alarm_rate: f64,
     },
 }
 
 /// Judges `sample`.
 ///
-/// The trigger is a warning at once, and critical where the same address has
-/// been on top in [`Rule::consecutive`] samples on end; its count in the
-/// earlier ones does not matter. The ranges hold at once.
+/// A count over the limit is a warning at once, and critical if the same address
+/// has been on top in [`JudgeConfig::consecutive`] consecutive samples; its count in
+/// the earlier samples does not matter. The ranges apply at once.
 #[must_use]
-pub fn judge(sample: &Sample, history: &History, rule: &Rule) -> Verdict {
-    let limit = limit(sample, rule.trigger, rule.floor);
-    let (row, first) = row(sample, history, rule.max_age);
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+pub fn judge(sample: &Sample, history: &History, config: &JudgeConfig) -> Verdict {
+    let limit = limit_for_rule(sample, config.rule, config.floor);
+    let (consecutive, first_sample) = consecutive_samples(sample, history, config.max_age);
+    #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
     let max = sample.summary.max as f64;
 
-    let over = limit.is_exceeded_by(sample.summary.max);
-    let trigger = match over {
-        false => Status::Ok,
-        true if row >= rule.consecutive => Status::Critical,
-        true => Status::Warning,
-    };
-    let critical = rule.critical.and_then(|range| range.alert(max));
-    let warning = rule.warning.and_then(|range| range.alert(max));
-    let mut reasons: Vec<_> = [
-        over.then_some((trigger, Reason::Trigger)),
-        critical.map(|alert| (Status::Critical, Reason::Critical(alert))),
-        warning.map(|alert| (Status::Warning, Reason::Warning(alert))),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    // Stable: among equals the trigger is named before the ranges.
+    let mut reasons = Vec::new();
+    if limit.is_exceeded_by(sample.summary.max) {
+        let status =
+            if consecutive >= config.consecutive { Status::Critical } else { Status::Warning };
+        reasons.push((status, Reason::Limit));
+    }
+    if let Some(violation) = config.critical.and_then(|range| range.violation(max)) {
+        reasons.push((Status::Critical, Reason::Critical(violation)));
+    }
+    if let Some(violation) = config.warning.and_then(|range| range.violation(max)) {
+        reasons.push((Status::Warning, Reason::Warning(violation)));
+    }
+    // The sort is stable: of reasons with equal status the limit comes first.
     reasons.sort_by_key(|&(status, _)| std::cmp::Reverse(status));
     Verdict {
         status: reasons.first().map_or(Status::Ok, |&(status, _)| status),
         limit,
-        beside: self::limit(sample, rule.beside, rule.floor),
-        row,
-        first,
+        other_limit: limit_for_rule(sample, config.other_rule, config.floor),
+        consecutive,
+        first_sample,
         reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
     }
 }
 
-/// Whether somebody is to be alerted: whether the trigger is critical, be a
-/// range so or not.
+/// Returns whether the verdict is an alert: the limit is exceeded in enough
+/// consecutive samples. The ranges do not matter.
 #[must_use]
-pub fn is_alert(verdict: &Verdict, rule: &Rule) -> bool {
-    verdict.reasons.contains(&Reason::Trigger) && verdict.row >= rule.consecutive
+pub fn is_alert(verdict: &Verdict, config: &JudgeConfig) -> bool {
+    verdict.reasons.contains(&Reason::Limit) && verdict.consecutive >= config.consecutive
 }
 
-/// The trigger's limit, not below the floor.
-fn limit(sample: &Sample, trigger: Trigger, floor: f64) -> Limit {
-    let (connections, basis) = match trigger {
-        Trigger::Stddev(times) => {
+/// Returns the limit of `rule`, not below the floor.
+fn limit_for_rule(sample: &Sample, rule: Rule, floor: f64) -> Limit {
+    let (connections, basis) = match rule {
+        Rule::Stddev(multiplier) => {
             let stddev = sample.summary.stddev;
-            (times * stddev, Basis::Stddev { times, stddev })
+            (multiplier * stddev, Basis::Stddev { multiplier, stddev })
         }
-        Trigger::Lognormal { false_alarm_rate } => lognormal(&sample.counts, false_alarm_rate),
+        Rule::Lognormal { false_alarm_rate } => {
+            lognormal_limit(&sample.peer_counts, false_alarm_rate)
+        }
     };
-    // What is shown is what is judged: "28 connections, over 28" helps nobody.
+    // Rounded before it is judged, so that the output never says "28 connections,
+    // over 28".
     let connections = (connections * 100.0).round() / 100.0;
     let is_floor = connections < floor || connections <= 0.0;
     Limit { connections: if is_floor { floor } else { connections }, basis, is_floor }
 }
 
-fn lognormal(counts: &[u64], false_alarm_rate: f64) -> (f64, Basis) {
-    let reach = lognormal::reach(counts, false_alarm_rate);
-    let set_aside = reach.map_or(0, |reach| reach.set_aside);
+/// Returns the limit of the lognormal rule, in connections, and its basis.
+fn lognormal_limit(counts: &[u64], false_alarm_rate: f64) -> (f64, Basis) {
+    let limit = lognormal::limit(counts, false_alarm_rate);
+    let excluded_outliers = limit.map_or(0, |limit| limit.excluded_outliers);
     let basis = Basis::Lognormal {
         false_alarm_rate,
-        others: counts.len().saturating_sub(1 + set_aside) as u64,
-        median: reach.map_or(0, |reach| reach.median),
-        scale: reach.map_or(0.0, |reach| reach.scale),
-        set_aside: set_aside as u64,
+        n_others: counts.len().saturating_sub(1 + excluded_outliers) as u64,
+        median: limit.map_or(0, |limit| limit.median),
+        scale: limit.map_or(0.0, |limit| limit.scale),
+        excluded_outliers: excluded_outliers as u64,
     };
-    (reach.map_or(0.0, |reach| reach.connections), basis)
+    (limit.map_or(0.0, |limit| limit.connections), basis)
 }
 
-/// In how many samples on end the top address has been on top, and why the
-/// previous sample does not count, where it does not.
-fn row(
+/// Returns the number of consecutive samples with the same address on top, and the
+/// reason if the previous sample does not count.
+fn consecutive_samples(
     sample: &Sample,
     history: &History,
     max_age: Option<Duration>,
-) -> (u32, Option<FirstSample>) {
-    let alone = u32::from(sample.on_top().is_some());
+) -> (u32, Option<FirstSampleReason>) {
+    let this_sample_only = u32::from(sample.top_address().is_some());
     let Some(previous) = &history.previous else {
-        return (alone, Some(FirstSample::NoHistory));
+        return (this_sample_only, Some(FirstSampleReason::NoHistory));
     };
-    let Some(age) = sample.when.checked_sub(previous.when) else {
-        let ahead = previous.when - sample.when;
-        return (alone, Some(FirstSample::InFuture { ahead }));
+    let Some(age) = sample.timestamp.checked_sub(previous.timestamp) else {
+        let ahead = previous.timestamp - sample.timestamp;
+        return (this_sample_only, Some(FirstSampleReason::InFuture { ahead_secs: ahead }));
     };
     if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
-        return (alone, Some(FirstSample::TooOld { age }));
+        return (this_sample_only, Some(FirstSampleReason::TooOld { age_secs: age }));
     }
-    if sample.on_top().is_some() && sample.on_top() == previous.on_top {
-        (previous.row.saturating_add(1), None)
+    if sample.top_address().is_some() && sample.top_address() == previous.top_address {
+        (previous.consecutive.saturating_add(1), None)
     } else {
-        (alone, None)
+        (this_sample_only, None)
     }
 }
 
@@ -163,15 +164,15 @@ mod tests {
 
     use crate::{
         analysis::{
-            history::Previous,
-            tally::{Grain, Tally},
+            history::PreviousSample,
+            tally::{Aggregation, Tally},
         },
         model::connection::Connection,
     };
 
     use super::*;
 
-    /// A sample with these counts: the first belongs to 192.0.2.`top`.
+    /// Returns a sample with these counts, of which the first belongs to 192.0.2.`top`.
     fn sample(when: u64, top: u8, counts: &[u64]) -> Sample {
         let first = Ipv4Addr::new(192, 0, 2, top);
         let others = (1..).map(|host| Ipv4Addr::new(198, 51, 100, host));
@@ -182,17 +183,17 @@ mod tests {
                     local: SocketAddr::new([192, 0, 2, 250].into(), 443),
                     peer: SocketAddr::new(peer.into(), port as u16),
                     tcp_state: None,
-                    peer_cut: None,
+                    peer_known_bits: None,
                 });
             }
         }
-        Sample::of(&tally.finish(), when, Grain::ADDRESSES, None, 1)
+        Sample::new(&tally.finish(), when, Aggregation::PER_ADDRESS, None, 1)
     }
 
-    fn rule() -> Rule {
-        Rule {
-            trigger: Trigger::Stddev(5.0),
-            beside: Trigger::Lognormal { false_alarm_rate: 0.01 },
+    fn config() -> JudgeConfig {
+        JudgeConfig {
+            rule: Rule::Stddev(5.0),
+            other_rule: Rule::Lognormal { false_alarm_rate: 0.01 },
             floor: 10.0,
             consecutive: 2,
             max_age: Some(Duration::from_secs(3600)),
@@ -201,20 +202,20 @@ mod tests {
         }
     }
 
-    /// Judges one sample after the other, each with what was kept of the last.
+    /// Judges the samples in order, each with the history of those before it.
     #[track_caller]
-    fn check(rule: &Rule, samples: &[Sample], expected: &str) {
+    fn check(config: &JudgeConfig, samples: &[Sample], expected: &str) {
         let mut history = History::default();
         let mut found = Vec::new();
         for sample in samples {
-            let verdict = judge(sample, &history, rule);
-            found.push(format!("{} {}", verdict.status, verdict.row));
-            history.previous = Some(Previous::of(sample, &history, verdict.row));
+            let verdict = judge(sample, &history, config);
+            found.push(format!("{} {}", verdict.status, verdict.consecutive));
+            history.previous = Some(PreviousSample::new(sample, &history, verdict.consecutive));
         }
         assert_eq!(found.join(", "), expected);
     }
 
-    /// Fifty addresses, one far above the others.
+    /// Returns the counts of fifty addresses, one far above the others.
     fn flood(top: u64) -> Vec<u64> {
         let mut counts = vec![1; 50];
         counts[0] = top;
@@ -222,96 +223,97 @@ mod tests {
     }
 
     #[test]
-    fn the_same_address_twice_is_critical() {
+    fn same_address_over_limit_twice_is_critical() {
         check(
-            &rule(),
+            &config(),
             &[sample(0, 1, &flood(300)), sample(60, 1, &flood(300)), sample(120, 1, &flood(300))],
             "WARNING 1, CRITICAL 2, CRITICAL 3",
         );
     }
 
     #[test]
-    fn the_count_of_the_earlier_sample_does_not_matter() {
+    fn count_of_earlier_sample_does_not_matter() {
         check(
-            &rule(),
+            &config(),
             &[sample(0, 1, &flood(300)), sample(60, 1, &flood(301)), sample(60, 1, &flood(17))],
             "WARNING 1, CRITICAL 2, CRITICAL 3",
         );
-        check(&rule(), &[sample(0, 1, &[3, 2]), sample(1, 1, &flood(300))], "OK 1, CRITICAL 2");
+        check(&config(), &[sample(0, 1, &[3, 2]), sample(1, 1, &flood(300))], "OK 1, CRITICAL 2");
     }
 
     #[test]
-    fn another_address_on_top_starts_anew() {
+    fn different_top_address_restarts_the_count() {
         check(
-            &rule(),
+            &config(),
             &[sample(0, 1, &flood(300)), sample(60, 2, &flood(300)), sample(120, 2, &flood(300))],
             "WARNING 1, WARNING 1, CRITICAL 2",
         );
     }
 
     #[test]
-    fn a_quiet_sample_breaks_the_row() {
+    fn empty_sample_restarts_the_count() {
         check(
-            &rule(),
+            &config(),
             &[sample(0, 1, &flood(300)), sample(60, 1, &[]), sample(120, 1, &flood(300))],
             "WARNING 1, OK 0, WARNING 1",
         );
     }
 
     #[test]
-    fn an_old_or_future_sample_is_none() {
+    fn old_or_future_sample_is_ignored() {
         let twice = |first, second| [sample(first, 1, &flood(300)), sample(second, 1, &flood(300))];
-        check(&rule(), &twice(0, 3600), "WARNING 1, CRITICAL 2");
-        check(&rule(), &twice(0, 3601), "WARNING 1, WARNING 1");
-        check(&rule(), &twice(100, 99), "WARNING 1, WARNING 1");
-        check(&rule(), &twice(99, 99), "WARNING 1, CRITICAL 2");
-        let ageless = Rule { max_age: None, ..rule() };
-        check(&ageless, &twice(0, 1_000_000_000), "WARNING 1, CRITICAL 2");
-        check(&ageless, &twice(100, 99), "WARNING 1, WARNING 1");
+        check(&config(), &twice(0, 3600), "WARNING 1, CRITICAL 2");
+        check(&config(), &twice(0, 3601), "WARNING 1, WARNING 1");
+        check(&config(), &twice(100, 99), "WARNING 1, WARNING 1");
+        check(&config(), &twice(99, 99), "WARNING 1, CRITICAL 2");
+        let unlimited_age = JudgeConfig { max_age: None, ..config() };
+        check(&unlimited_age, &twice(0, 1_000_000_000), "WARNING 1, CRITICAL 2");
+        check(&unlimited_age, &twice(100, 99), "WARNING 1, WARNING 1");
     }
 
     #[test]
-    fn consecutive_says_how_many() {
+    fn alert_needs_the_configured_number_of_samples() {
         let samples: Vec<_> = (0..4).map(|n| sample(n, 1, &flood(300))).collect();
-        let of = |consecutive| Rule { consecutive, ..rule() };
-        check(&of(1), &samples[..2], "CRITICAL 1, CRITICAL 2");
-        check(&of(4), &samples, "WARNING 1, WARNING 2, WARNING 3, CRITICAL 4");
+        let config_with = |consecutive| JudgeConfig { consecutive, ..config() };
+        check(&config_with(1), &samples[..2], "CRITICAL 1, CRITICAL 2");
+        check(&config_with(4), &samples, "WARNING 1, WARNING 2, WARNING 3, CRITICAL 4");
     }
 
     #[test]
-    fn the_limit_is_over_not_at() {
-        // The floor: nine connections each, no deviation.
-        check(&rule(), &[sample(0, 1, &[10, 10]), sample(0, 2, &[11, 11])], "OK 1, WARNING 1");
-        let bare = Rule { floor: 0.0, ..rule() };
-        check(&bare, &[sample(0, 1, &[1, 1, 1, 1]), sample(0, 2, &[])], "WARNING 1, OK 0");
+    fn count_at_the_limit_is_ok() {
+        // The standard deviation is 0, so the floor of 10 is the limit.
+        check(&config(), &[sample(0, 1, &[10, 10]), sample(0, 2, &[11, 11])], "OK 1, WARNING 1");
+        let without_floor = JudgeConfig { floor: 0.0, ..config() };
+        check(&without_floor, &[sample(0, 1, &[1, 1, 1, 1]), sample(0, 2, &[])], "WARNING 1, OK 0");
     }
 
     #[test]
-    fn ranges_hold_at_once_and_the_worse_outcome_wins() {
-        let ranged = |warning: &str, critical: &str| Rule {
+    fn ranges_apply_at_once_and_the_worst_status_wins() {
+        let with_ranges = |warning: &str, critical: &str| JudgeConfig {
             warning: Some(warning.parse().expect("a range")),
             critical: Some(critical.parse().expect("a range")),
-            ..rule()
+            ..config()
         };
-        check(&ranged("5", "8"), &[sample(0, 1, &[8, 1])], "WARNING 1");
-        check(&ranged("5", "8"), &[sample(0, 1, &[9, 1])], "CRITICAL 1");
-        check(&ranged("500", "800"), &[sample(0, 1, &flood(300))], "WARNING 1");
-        // Too few is worth a threshold too.
-        check(&ranged("1:", "0:"), &[sample(0, 1, &[])], "WARNING 0");
-        let verdict = judge(&sample(0, 1, &flood(300)), &History::default(), &ranged("5", "8"));
+        check(&with_ranges("5", "8"), &[sample(0, 1, &[8, 1])], "WARNING 1");
+        check(&with_ranges("5", "8"), &[sample(0, 1, &[9, 1])], "CRITICAL 1");
+        check(&with_ranges("500", "800"), &[sample(0, 1, &flood(300))], "WARNING 1");
+        // A range can also have a lower bound.
+        check(&with_ranges("1:", "0:"), &[sample(0, 1, &[])], "WARNING 0");
+        let verdict =
+            judge(&sample(0, 1, &flood(300)), &History::default(), &with_ranges("5", "8"));
         assert_eq!(verdict.status, Status::Critical);
         assert!(matches!(
             verdict.reasons[..],
-            [Reason::Critical(_), Reason::Trigger, Reason::Warning(_)]
+            [Reason::Critical(_), Reason::Limit, Reason::Warning(_)]
         ));
     }
 
     #[test]
-    fn the_limit_that_is_shown_is_the_one_that_is_judged() {
+    fn limit_is_rounded_before_it_is_judged() {
         let verdict = judge(
             &sample(0, 1, &[9, 8, 6, 5]),
             &History::default(),
-            &Rule { floor: 0.0, ..rule() },
+            &JudgeConfig { floor: 0.0, ..config() },
         );
         assert_eq!(verdict.limit.connections, 7.91);
     }

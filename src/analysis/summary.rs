@@ -1,47 +1,47 @@
-//! Counts to the figures that describe them.
+//! Descriptive statistics of the counts of a sample.
 
-/// The figures of a sample, over the counts of the top addresses.
+/// Statistics of the counts of the busiest peers.
 ///
 /// All are 0 where nothing was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// How many peers the figures are about.
-    pub addresses: u64,
-    /// Connections per address, the arithmetic mean.
+    /// Number of peers that the statistics include.
+    pub n_peers: u64,
+    /// Arithmetic mean of the connections per peer.
     pub avg: f64,
-    /// Their *population* standard deviation: divided by n, not by n − 1.
+    /// *Population* standard deviation of the counts: divided by n, not by n − 1.
     pub stddev: f64,
-    /// The fewest that an address has.
+    /// Smallest count.
     pub min: u64,
-    /// The most that an address has.
+    /// Largest count.
     pub max: u64,
-    /// The element `len / 2` of the ascending list, so that an even number of
-    /// counts has its upper median, which is one of them.
-    pub med: u64,
+    /// Element `len / 2` of the ascending list: the upper median, which is one of
+    /// the counts.
+    pub median: u64,
 }
 
 impl Summary {
-    /// Describes the `top` highest of `counts`, which come highest first; all
-    /// of them where `top` is `None`.
+    /// Returns the statistics of the `max_peers` highest of `counts`, which are
+    /// sorted, highest first; of all of them if `max_peers` is `None`.
     #[must_use]
-    pub fn of(counts: &[u64], top: Option<usize>) -> Self {
-        let counts = &counts[..top.unwrap_or(usize::MAX).min(counts.len())];
+    pub fn new(counts: &[u64], max_peers: Option<usize>) -> Self {
+        let counts = &counts[..max_peers.unwrap_or(usize::MAX).min(counts.len())];
         let (Some(&max), Some(&min)) = (counts.first(), counts.last()) else {
             return Self::default();
         };
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+        #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
         let float = |n: u64| n as f64;
         let n = float(counts.len() as u64);
         let avg = float(counts.iter().sum()) / n;
-        let squares: f64 = counts.iter().map(|&count| (float(count) - avg).powi(2)).sum();
+        let square_sum: f64 = counts.iter().map(|&count| (float(count) - avg).powi(2)).sum();
         Self {
-            addresses: counts.len() as u64,
+            n_peers: counts.len() as u64,
             avg,
-            stddev: (squares / n).sqrt(),
+            stddev: (square_sum / n).sqrt(),
             min,
             max,
-            // Highest first, so element len / 2 of the ascending list is this.
-            med: counts[counts.len() - 1 - counts.len() / 2],
+            // The list is descending: this is element len / 2 of the ascending list.
+            median: counts[counts.len() - 1 - counts.len() / 2],
         }
     }
 }
@@ -52,22 +52,22 @@ mod tests {
 
     use super::*;
 
-    fn of(counts: &[u64], top: Option<usize>) -> Summary {
+    fn summary_of_unsorted(counts: &[u64], max_peers: Option<usize>) -> Summary {
         let mut counts = counts.to_vec();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        Summary::of(&counts, top)
+        Summary::new(&counts, max_peers)
     }
 
     #[track_caller]
-    fn check(counts: &[u64], med: u64, avg: f64, stddev: f64) {
-        let found = of(counts, None);
-        assert_eq!(found.med, med);
+    fn check(counts: &[u64], median: u64, avg: f64, stddev: f64) {
+        let found = summary_of_unsorted(counts, None);
+        assert_eq!(found.median, median);
         assert!((found.avg - avg).abs() < 1e-12, "{found:?}");
         assert!((found.stddev - stddev).abs() < 1e-12, "{found:?}");
     }
 
     #[test]
-    fn the_reference_values() {
+    fn statistics_match_reference_values() {
         check(&[5, 6, 8, 9], 8, 7.0, 1.581_138_830_084_189_8);
         check(&[1000, 1006, 1008, 1014], 1008, 1007.0, 5.0);
         check(
@@ -85,37 +85,37 @@ mod tests {
     }
 
     #[test]
-    fn none_and_one() {
-        assert_eq!(of(&[], None), Summary::default());
+    fn empty_and_single_counts_have_a_summary() {
+        assert_eq!(summary_of_unsorted(&[], None), Summary::default());
         assert_eq!(
-            of(&[7], Some(3)),
-            Summary { addresses: 1, avg: 7.0, stddev: 0.0, min: 7, max: 7, med: 7 }
+            summary_of_unsorted(&[7], Some(3)),
+            Summary { n_peers: 1, avg: 7.0, stddev: 0.0, min: 7, max: 7, median: 7 }
         );
     }
 
     #[test]
-    fn only_the_top_ones_count() {
-        assert_eq!(of(&[1, 9, 1, 5], Some(2)), of(&[9, 5], None));
+    fn only_the_highest_counts_are_included() {
+        assert_eq!(summary_of_unsorted(&[1, 9, 1, 5], Some(2)), summary_of_unsorted(&[9, 5], None));
     }
 
     proptest! {
         #[test]
-        fn it_is_what_a_naive_computation_gives(
+        fn statistics_match_a_naive_computation(
             counts in prop::collection::vec(1..1_000_000u64, 1..200),
-            top in 1..250usize,
+            max_peers in 1..250usize,
         ) {
-            let found = of(&counts, Some(top));
+            let found = summary_of_unsorted(&counts, Some(max_peers));
             let mut sorted = counts;
             sorted.sort_unstable();
-            let sorted = &sorted[sorted.len().saturating_sub(top)..];
-            // By moments instead of by differences, so that it is another way.
+            let sorted = &sorted[sorted.len().saturating_sub(max_peers)..];
+            // Computed from moments instead of differences, so that it is independent.
             let n = sorted.len() as f64;
             let sum: u64 = sorted.iter().sum();
             let squares: u64 = sorted.iter().map(|count| count * count).sum();
             let avg = sum as f64 / n;
             let variance = (squares as f64 - sum as f64 * avg) / n;
-            prop_assert_eq!(found.addresses, sorted.len() as u64);
-            prop_assert_eq!(found.med, sorted[sorted.len() / 2]);
+            prop_assert_eq!(found.n_peers, sorted.len() as u64);
+            prop_assert_eq!(found.median, sorted[sorted.len() / 2]);
             prop_assert_eq!(found.min, sorted[0]);
             prop_assert_eq!(found.max, *sorted.last().expect("not empty"));
             prop_assert!((found.avg - avg).abs() <= avg * 1e-12);

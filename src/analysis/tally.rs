@@ -1,10 +1,10 @@
-//! Counts connections by the address at their other end.
+//! Counts connections by peer address.
 //!
-//! Nothing is hashed. Whoever holds one IPv6 /64 chooses among 2^64 addresses,
-//! and could choose those that collide. Keys are collected, sorted, and merged
-//! into `runs` instead; memory grows with the distinct (address, local port,
-//! state) that were seen, not with the connections, and what was seen of each
-//! address comes out exact.
+//! There is no hash table: the holder of one IPv6 /64 chooses among 2^64 addresses,
+//! and could choose addresses that collide. Keys are collected, sorted, and merged
+//! into `sorted_counts` instead. Memory grows with the number of distinct (address,
+//! local port, state), not with the number of connections, and the counts of each
+//! address are exact.
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -15,112 +15,114 @@ use crate::model::connection::{Connection, TcpState};
 mod counts;
 mod sorted_counts;
 
-pub use counts::{Counted, Grain, Peer};
-use sorted_counts::Runs;
+pub use counts::{Aggregation, Counts, Peer};
+use sorted_counts::SortedCounts;
 
-/// How many connections each peer has, and by which ports and in which states.
+/// Number of connections by peer address, local port and TCP state.
 #[derive(Debug, Default)]
 pub struct Tally {
-    v4: Runs<u64>,
-    v6: Runs<Key6>,
+    v4: SortedCounts<u64>,
+    v6: SortedCounts<V6Key>,
 }
 
-/// There is no memory for more addresses than that.
+/// Memory is exhausted; holds the number of keys (address, local port, state) that
+/// were counted.
 ///
-/// How many there are is a stranger's choice, so that it is no mistake of topip
-/// where they do not fit; and who runs out of memory elsewhere is ended by the
-/// library without an answer.
+/// Untrusted peers choose the number of addresses, so running out of memory here is
+/// not a defect of topip, and is reported. A failed allocation elsewhere aborts the
+/// process without any output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no memory to count more than {0} addresses")]
-pub struct Full(pub usize);
+pub struct OutOfMemory(pub usize);
 
-/// Address, port and state of an IPv6 peer in one comparable key.
-type Key6 = [u32; 5];
+/// Address, local port and TCP state of an IPv6 peer in one comparable key.
+type V6Key = [u32; 5];
 
 impl Tally {
     /// Counts one connection.
     pub fn add(&mut self, connection: &Connection) {
         let port = connection.local.port();
-        let state = connection.tcp_state.map_or(0, TcpState::number);
-        // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1. It is
-        // the same machine, and counting it twice would hide half an attack.
+        let tcp_state = connection.tcp_state.map_or(0, TcpState::number);
+        // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1. Both are the
+        // same machine, and counting it as two peers would hide half an attack.
         match connection.peer.ip().to_canonical() {
-            IpAddr::V4(address) => self.v4.add(key4(address, port, state)),
-            IpAddr::V6(address) => self.v6.add(key6(address, port, state)),
+            IpAddr::V4(address) => self.v4.add(v4_key(address, port, tcp_state)),
+            IpAddr::V6(address) => self.v6.add(v6_key(address, port, tcp_state)),
         }
     }
 
-    /// Adds what was counted elsewhere.
-    pub fn add_all(&mut self, other: Self) {
-        self.v4.add_all(other.v4);
-        self.v6.add_all(other.v6);
+    /// Adds the counts of another tally.
+    pub fn merge(&mut self, other: Self) {
+        self.v4.merge(other.v4);
+        self.v6.merge(other.v6);
     }
 
-    /// Takes out what does not go to one of `ports`; gives how many those were.
-    pub fn keep_ports(&mut self, ports: &BTreeSet<u16>) -> u64 {
+    /// Removes connections to ports other than `ports`, and returns their number.
+    pub fn retain_ports(&mut self, ports: &BTreeSet<u16>) -> u64 {
         let before = self.connections();
-        self.v4.retain(|key| ports.contains(&port_and_state((key & 0xFFFF_FFFF) as u32).0));
-        self.v6.retain(|[.., seen]| ports.contains(&port_and_state(seen).0));
+        self.v4.retain(|key| ports.contains(&unpack_port_and_state((key & 0xFFFF_FFFF) as u32).0));
+        self.v6.retain(|[.., port_and_state]| {
+            ports.contains(&unpack_port_and_state(port_and_state).0)
+        });
         before - self.connections()
     }
 
-    /// How many connections were counted.
+    /// Returns the number of connections that were counted.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.v4.sum() + self.v6.sum()
+        self.v4.total() + self.v6.total()
     }
 
-    /// Whether all that was added could be counted, and there is memory left to
-    /// judge it.
+    /// Checks that all added connections could be counted, and that there is enough
+    /// memory to judge them.
     ///
     /// # Errors
     ///
-    /// Where it could not, or there is not.
-    pub fn fits(&mut self) -> Result<(), Full> {
-        self.v4.fits().map_err(Full)?;
-        self.v6.fits().map_err(Full)?;
-        // The counts alone are looked at after this, and a list of them grows by
-        // doubling.
+    /// Returns an error if memory is exhausted.
+    pub fn check_memory(&mut self) -> Result<(), OutOfMemory> {
+        self.v4.check_memory().map_err(OutOfMemory)?;
+        self.v6.check_memory().map_err(OutOfMemory)?;
+        // Later stages need a list of the counts only, which grows by doubling.
         let n = self.v4.len() + self.v6.len();
-        Vec::<[u64; 2]>::new().try_reserve_exact(n).map_err(|_| Full(n))
+        Vec::<[u64; 2]>::new().try_reserve_exact(n).map_err(|_| OutOfMemory(n))
     }
 
-    /// Ends the counting.
+    /// Returns the counts.
     #[must_use]
-    pub fn finish(self) -> Counted {
-        Counted::new(self.v4.in_order(), self.v6.in_order())
+    pub fn finish(self) -> Counts {
+        Counts::new(self.v4.into_sorted(), self.v6.into_sorted())
     }
 }
 
-/// Keys sort by address first, then by port, then by state.
-fn key4(address: Ipv4Addr, port: u16, state: u8) -> u64 {
-    u64::from(address.to_bits()) << 32 | u64::from(seen(port, state))
+/// Returns a key. Keys sort by address first, then by port, then by TCP state.
+fn v4_key(address: Ipv4Addr, port: u16, tcp_state: u8) -> u64 {
+    u64::from(address.to_bits()) << 32 | u64::from(pack_port_and_state(port, tcp_state))
 }
 
-fn address4(key: u64) -> Ipv4Addr {
+fn v4_address(key: u64) -> Ipv4Addr {
     let [a, b, c, d, ..] = key.to_be_bytes();
     Ipv4Addr::new(a, b, c, d)
 }
 
-fn key6(address: Ipv6Addr, port: u16, state: u8) -> Key6 {
+fn v6_key(address: Ipv6Addr, port: u16, tcp_state: u8) -> V6Key {
     let bits = address.to_bits();
     let [a, b, c, d] = [96, 64, 32, 0].map(|shift| (bits >> shift & 0xFFFF_FFFF) as u32);
-    [a, b, c, d, seen(port, state)]
+    [a, b, c, d, pack_port_and_state(port, tcp_state)]
 }
 
-fn address6([a, b, c, d, _]: Key6) -> Ipv6Addr {
+fn v6_address([a, b, c, d, _]: V6Key) -> Ipv6Addr {
     Ipv6Addr::from_bits(
         [a, b, c, d].into_iter().fold(0, |bits, word| bits << 32 | u128::from(word)),
     )
 }
 
-fn seen(port: u16, state: u8) -> u32 {
-    u32::from(port) << 8 | u32::from(state)
+fn pack_port_and_state(port: u16, tcp_state: u8) -> u32 {
+    u32::from(port) << 8 | u32::from(tcp_state)
 }
 
-fn port_and_state(seen: u32) -> (u16, u8) {
-    let [_, high, low, state] = seen.to_be_bytes();
-    (u16::from_be_bytes([high, low]), state)
+fn unpack_port_and_state(port_and_state: u32) -> (u16, u8) {
+    let [_, high, low, tcp_state] = port_and_state.to_be_bytes();
+    (u16::from_be_bytes([high, low]), tcp_state)
 }
 
 #[cfg(test)]
@@ -134,7 +136,7 @@ mod tests {
             local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
             peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
             tcp_state,
-            peer_cut: None,
+            peer_known_bits: None,
         }
     }
 
@@ -146,7 +148,7 @@ mod tests {
         }
         let found: Vec<_> = tally
             .finish()
-            .top(n, Grain::ADDRESSES)
+            .top(n, Aggregation::PER_ADDRESS)
             .iter()
             .map(|peer| format!("{} {}", peer.network, peer.connections))
             .collect();
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_comes_first() {
+    fn busiest_peer_comes_first() {
         check(&[], 3, "");
         check(&["192.0.2.1"], 0, "");
         check(&["192.0.2.1", "192.0.2.2", "192.0.2.2"], 3, "192.0.2.2 2, 192.0.2.1 1");
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_goes_to_the_lower_address() {
+    fn equal_counts_are_ordered_by_address() {
         check(
             &["2001:db8::1", "198.51.100.9", "198.51.100.10", "2001:db8::"],
             4,
@@ -171,22 +173,22 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_the_ipv4_one() {
+    fn mapped_address_counts_as_ipv4() {
         check(&["::ffff:192.0.2.1", "192.0.2.1", "::ffff:c000:201"], 9, "192.0.2.1 3");
     }
 
     #[test]
-    fn only_some_ports_are_kept() {
+    fn other_ports_are_removed() {
         let mut tally = Tally::default();
         for (peer, port) in
             [("192.0.2.1", 80), ("192.0.2.1", 50000), ("2001:db8::1", 443), ("2001:db8::1", 50001)]
         {
             tally.add(&connection(peer, port, None));
         }
-        assert_eq!(tally.keep_ports(&BTreeSet::from([80, 443, 25])), 2);
+        assert_eq!(tally.retain_ports(&BTreeSet::from([80, 443, 25])), 2);
         let ports: Vec<_> = tally
             .finish()
-            .top(9, Grain::ADDRESSES)
+            .top(9, Aggregation::PER_ADDRESS)
             .into_iter()
             .flat_map(|peer| peer.ports)
             .collect();
@@ -194,24 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_by_port_and_state() {
+    fn connections_are_counted_by_port_and_state() {
         let mut tally = Tally::default();
         for peer in ["192.0.2.1", "2001:db8::1"] {
-            for (port, state) in [
+            for (port, tcp_state) in [
                 (80, Some(TcpState::Established)),
                 (443, Some(TcpState::Established)),
                 (443, Some(TcpState::TimeWait)),
                 (443, Some(TcpState::TimeWait)),
                 (65535, None),
             ] {
-                tally.add(&connection(peer, port, state));
+                tally.add(&connection(peer, port, tcp_state));
             }
         }
-        for peer in tally.finish().top(9, Grain::ADDRESSES) {
+        for peer in tally.finish().top(9, Aggregation::PER_ADDRESS) {
             assert_eq!(peer.connections, 5);
             assert_eq!(peer.ports, [(443, 3), (80, 1), (65535, 1)]);
             assert_eq!(
-                peer.states,
+                peer.tcp_states,
                 [(Some(TcpState::Established), 2), (Some(TcpState::TimeWait), 2), (None, 1)]
             );
         }

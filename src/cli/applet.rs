@@ -1,7 +1,7 @@
-//! What a program of the suite is called, given and told, and which one it is.
+//! Program selection, program input and program output.
 //!
-//! A package may ship one executable and links to it: the name that it is
-//! called by decides, whatever it was built as.
+//! A package may ship one executable and links to it: the name of the called file
+//! selects the program; the build target is only the default.
 use std::{
     any::Any,
     ffi::{OsStr, OsString},
@@ -19,9 +19,9 @@ use crate::{
     sys::{process, signals, stdio, terminal},
 };
 
-use super::{check_topip, munin_topip, remote::Reach, topip_log};
+use super::{check_topip, munin_topip, remote::RemoteSupport, topip_log};
 
-/// The programs.
+/// A program of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applet {
     /// `check_topip`, for Nagios and Icinga.
@@ -33,10 +33,10 @@ pub enum Applet {
 }
 
 impl Applet {
-    /// The program that is meant by `name`; `None` where it could be any, as
-    /// after somebody renamed it.
+    /// Returns the program for a file name, or `None` if the name fits no program, for
+    /// example after an administrator has renamed the file.
     #[must_use]
-    pub fn by_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         let is_munin_link = name.starts_with("munin_")
             || name == "topip"
             || name.starts_with("topip_")
@@ -49,7 +49,7 @@ impl Applet {
         }
     }
 
-    /// What it is called.
+    /// Returns the name of the program.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,216 +60,232 @@ impl Applet {
     }
 }
 
-/// The variable that may have the password for servers.
-pub(in crate::cli) const PASSWORD: &str = "TOPIP_PASSWORD";
+/// Environment variable with the password for servers.
+pub(in crate::cli) const PASSWORD_ENV: &str = "TOPIP_PASSWORD";
 
-/// All that a program is given from outside.
+/// Input of a program: name, arguments, environment, clocks and terminals.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The name that it is called by, without folders.
+    /// File name that the program was called by, without directories.
     pub name: String,
-    /// The arguments after that.
+    /// Arguments after the program name.
     pub args: Vec<OsString>,
-    /// The environment, but for the password.
+    /// Environment without [`PASSWORD_ENV`].
     pub env: Vec<(OsString, OsString)>,
-    /// The password that the environment has.
+    /// Password from [`PASSWORD_ENV`]; `None` if it is unset or empty.
     pub password: Option<Secret>,
-    /// When it began, since 1970-01-01 UTC.
+    /// Start time since 1970-01-01 UTC, by the system clock.
     pub now: Duration,
-    /// The same moment, by a clock that nobody sets.
+    /// Start time by the monotonic clock.
     pub started: Instant,
-    /// Whether a person is at the other end of standard input.
-    pub has_terminal: bool,
-    /// Whether one reads standard error.
-    pub shows_errors: bool,
-    /// How wide the terminal is that shows standard output, if any does.
+    /// `true` if standard input is a terminal, so that questions can be asked.
+    pub interactive: bool,
+    /// `true` if standard error is a terminal.
+    pub is_stderr_terminal: bool,
+    /// Width of the terminal on standard output; `None` if it is not a terminal.
     pub columns: Option<u16>,
-    /// What this executable has to reach beyond this machine, if it has.
-    pub(in crate::cli) reach: Option<Reach>,
+    /// SSH and mail, if this executable links them.
+    pub(in crate::cli) remote_support: Option<RemoteSupport>,
 }
 
 impl Invocation {
-    /// This process's own.
+    /// Reads the input of this process.
     #[expect(clippy::disallowed_methods, reason = "this is where they become values")]
-    fn of_this_process(reach: Option<Reach>) -> Self {
-        let name = called();
+    fn from_current_process(remote_support: Option<RemoteSupport>) -> Self {
+        let name = program_name();
         let args = std::env::args_os().skip(1);
-        let (now, started) = moment();
-        // No copy of it is to be where it is not wiped.
-        let (secret, env): (Vec<_>, Vec<_>) =
-            std::env::vars_os().partition(|(name, _)| name == PASSWORD);
-        let secrets: Vec<_> = secret.into_iter().map(|(_, text)| Secret::of(text)).collect();
-        let password = secrets.into_iter().next().filter(|it| !it.reveal().is_empty());
-        let has_terminal = std::io::stdin().is_terminal();
-        let shows_errors = std::io::stderr().is_terminal();
+        let (now, started) = read_clocks();
+        // `Secret` wipes its memory; a copy of the password in `env` would stay.
+        let (password_vars, env): (Vec<_>, Vec<_>) =
+            std::env::vars_os().partition(|(name, _)| name == PASSWORD_ENV);
+        let passwords: Vec<_> =
+            password_vars.into_iter().map(|(_, text)| Secret::from_os_string(text)).collect();
+        let password = passwords.into_iter().next().filter(|it| !it.reveal().is_empty());
+        let interactive = std::io::stdin().is_terminal();
+        let is_stderr_terminal = std::io::stderr().is_terminal();
         let columns = terminal::columns();
         let args = args.collect();
-        Self { name, args, env, password, now, started, has_terminal, shows_errors, columns, reach }
+        Self {
+            name,
+            args,
+            env,
+            password,
+            now,
+            started,
+            interactive,
+            is_stderr_terminal,
+            columns,
+            remote_support,
+        }
     }
 
-    /// A variable of the environment, where it is set to anything.
-    pub(in crate::cli) fn variable(&self, name: &str) -> Option<&OsStr> {
+    /// Returns an environment variable, or `None` if it is unset or empty.
+    pub(in crate::cli) fn env_var(&self, name: &str) -> Option<&OsStr> {
         let (_, value) = self.env.iter().find(|(key, _)| key == name)?;
         Some(&**value).filter(|value| !value.is_empty())
     }
 }
 
-/// What a program answers.
+/// Output of a program: text for both streams, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Answer {
-    /// For standard output.
-    pub(in crate::cli) output: String,
-    /// For standard error.
-    pub(in crate::cli) complaint: String,
-    /// 0 to 3.
+pub(in crate::cli) struct ProgramOutput {
+    /// Text for standard output.
+    pub(in crate::cli) stdout: String,
+    /// Text for standard error.
+    pub(in crate::cli) stderr: String,
+    /// Exit code, 0 to 3.
     pub(in crate::cli) exit_code: u8,
-    /// Until when somebody may be waited for to take it.
-    pub(in crate::cli) until: Option<Instant>,
+    /// Time limit for writing; `None` waits for the reader without a limit.
+    pub(in crate::cli) write_deadline: Option<Instant>,
 }
 
-/// Why a program came to no verdict.
+/// Reason why a program has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Failure {
-    /// What failed, on what, and why; on one line.
-    pub(in crate::cli) problem: String,
-    /// What else there is to say, and what to do.
-    pub(in crate::cli) more: Vec<String>,
-    /// Whether it is that the time was up.
-    pub(in crate::cli) is_late: bool,
+    /// Failed action, its object and the reason, on one line.
+    pub(in crate::cli) message: String,
+    /// Further lines: details and remedies.
+    pub(in crate::cli) hints: Vec<String>,
+    /// `true` if the time limit of the run was reached.
+    pub(in crate::cli) is_timeout: bool,
 }
 
 impl Failure {
-    pub(in crate::cli) fn new(problem: &str, more: Vec<String>) -> Self {
-        Self { problem: problem.to_owned(), more, is_late: false }
+    /// Returns a failure that is not a timeout.
+    pub(in crate::cli) fn new(message: &str, hints: Vec<String>) -> Self {
+        Self { message: message.to_owned(), hints, is_timeout: false }
     }
 
-    /// A panic is a mistake in topip.
+    /// Returns the failure for a panic, which is always a bug in topip.
     pub(in crate::cli) fn internal(panic: &(dyn Any + Send)) -> Self {
-        let text = panic
+        let reason = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no reason given");
-        let more = "This is a mistake in topip. Please report it with the command line.".to_owned();
-        Self::new(&format!("internal error: {text}"), vec![more])
+        let hint = "This is a mistake in topip. Please report it with the command line.".to_owned();
+        Self::new(&format!("internal error: {reason}"), vec![hint])
     }
 
-    /// Whoever may start it would read and write, by its options, whatever its
-    /// owner may.
-    fn set_uid() -> Self {
-        let more = "Take the bit from its file (chmod ug-s), and start it as that user: by sudo, \
+    /// Returns the failure for a set-uid or set-gid executable: its options would let
+    /// any caller read and write the files of its owner.
+    fn setid() -> Self {
+        let hint = "Take the bit from its file (chmod ug-s), and start it as that user: by sudo, \
                     or as a service of that user.";
-        Self::new("cannot run set-uid or set-gid", vec![more.to_owned()])
+        Self::new("cannot run set-uid or set-gid", vec![hint.to_owned()])
     }
 }
 
-/// This moment by both clocks, the one that people set and the one that nobody does.
+/// Returns the current time by the system clock and by the monotonic clock.
 ///
-/// On a host that has no time to spare, a process may wait for seconds between two
-/// looks. Every later time of the run would be off by that, and its sample in the
-/// future of those that other runs take meanwhile.
+/// On an overloaded host, a process may wait for seconds between the two readings.
+/// Every later timestamp of the run would be wrong by that gap, and its sample would
+/// lie in the future for other runs. So the readings with the smallest gap are used.
 #[expect(clippy::disallowed_methods, reason = "this is where time becomes a value")]
-fn moment() -> (Duration, Instant) {
-    const AT_ONCE: Duration = Duration::from_micros(100);
-    let look = || {
+fn read_clocks() -> (Duration, Instant) {
+    const MAX_GAP: Duration = Duration::from_micros(100);
+    let read_once = || {
         let started = Instant::now();
-        // Before 1970 a clock is so wrong that 0 is as good.
+        // A clock before 1970 is wrong in any case; 0 stands for it.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (started.elapsed(), (now, started))
     };
-    let mut looks = std::iter::repeat_with(look).take(10);
-    let first = looks.next().expect("ten are some");
-    if first.0 < AT_ONCE {
+    let mut readings = std::iter::repeat_with(read_once).take(10);
+    let first = readings.next().expect("ten are some");
+    if first.0 < MAX_GAP {
         return first.1;
     }
-    looks.chain([first]).min_by_key(|&(apart, _)| apart).expect("one is there").1
+    readings.chain([first]).min_by_key(|&(gap, _)| gap).expect("one is there").1
 }
 
-/// What this process is called, without folders.
+/// Returns the file name that this process was called by, without directories.
 #[expect(clippy::disallowed_methods, reason = "the program that it is depends on that")]
-fn called() -> String {
+fn program_name() -> String {
     let name = std::env::args_os().next().unwrap_or_default();
     Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Runs this process as the program that its name says, or as `built_as`. Without a
-/// `reach` of its own, it goes on as `topip-remote` where it needs one.
-#[must_use]
-pub fn main(built_as: Applet, reach: Option<Reach>) -> ExitCode {
-    // What a panic has to say goes into the answer, not to standard error.
-    panic::set_hook(Box::new(|_| {}));
-    let applet = Applet::by_name(&called()).unwrap_or(built_as);
-    // Options and environment are those of somebody with fewer rights.
-    if process::has_borrowed_rights() {
-        return deliver(panicked(applet, &Failure::set_uid()), applet).into();
-    }
-    let invocation = Invocation::of_this_process(reach);
-    // Where that cannot be had, they end this process, and nothing else is amiss.
-    let _ = signals::hold();
-    let answer = panic::catch_unwind(AssertUnwindSafe(|| answer(applet, &invocation)))
-        .unwrap_or_else(|panic| panicked(applet, &Failure::internal(&*panic)));
-    deliver(answer, applet).into()
-}
-
-fn answer(applet: Applet, invocation: &Invocation) -> Answer {
-    match applet {
-        Applet::Check => check_topip::answer(invocation),
-        Applet::Munin => munin_topip::answer(invocation),
-        Applet::Log => topip_log::answer(invocation),
-    }
-}
-
-/// The answer to a mistake in topip.
-pub(in crate::cli) fn panicked(applet: Applet, failure: &Failure) -> Answer {
-    match applet {
-        Applet::Check => check_topip::panicked(failure),
-        Applet::Munin => munin_topip::panicked(failure),
-        Applet::Log => topip_log::failed(failure),
-    }
-}
-
-/// How long somebody who reads is waited for, however late it is.
-const LAST_MOMENT: Duration = Duration::from_millis(150);
-
-/// Gives an answer, and the exit code that goes with it. One that cannot be given is
-/// no OK; nor is one that nobody takes.
+/// Runs the program that the name of this process selects, or else `default_applet`.
 ///
-/// A pipe that is full is waited for on another thread, which ends with the
-/// process: when the time is up, or a signal says so. Where there is room, that
-/// thread would be a tenth of what a run takes.
-pub(in crate::cli) fn deliver(answer: Answer, applet: Applet) -> u8 {
-    let Answer { output, complaint, exit_code, until } = answer;
-    // Silence takes no reader.
-    if output.is_empty() && complaint.is_empty() {
+/// Without `remote_support`, a run that needs SSH or mail executes `topip-remote`.
+#[must_use]
+pub fn main(default_applet: Applet, remote_support: Option<RemoteSupport>) -> ExitCode {
+    // The output reports a panic; the default hook would write to standard error.
+    panic::set_hook(Box::new(|_| {}));
+    let applet = Applet::from_name(&program_name()).unwrap_or(default_applet);
+    // A caller with fewer rights controls the options and the environment.
+    if process::is_setid() {
+        return write_output(failure_output(applet, &Failure::setid()), applet).into();
+    }
+    let invocation = Invocation::from_current_process(remote_support);
+    // If blocking fails, signals end this process by their default action.
+    let _ = signals::block();
+    let output = panic::catch_unwind(AssertUnwindSafe(|| run_applet(applet, &invocation)))
+        .unwrap_or_else(|panic| failure_output(applet, &Failure::internal(&*panic)));
+    write_output(output, applet).into()
+}
+
+fn run_applet(applet: Applet, invocation: &Invocation) -> ProgramOutput {
+    match applet {
+        Applet::Check => check_topip::run(invocation),
+        Applet::Munin => munin_topip::run(invocation),
+        Applet::Log => topip_log::run(invocation),
+    }
+}
+
+/// Returns the output of `applet` for a failure outside of its own error handling.
+pub(in crate::cli) fn failure_output(applet: Applet, failure: &Failure) -> ProgramOutput {
+    match applet {
+        Applet::Check => check_topip::unknown_output(failure),
+        Applet::Munin => munin_topip::failure_output(failure),
+        Applet::Log => topip_log::failure_output(failure),
+    }
+}
+
+/// Minimum time for the reader to accept the output, even past the deadline.
+const MIN_WRITE_TIME: Duration = Duration::from_millis(150);
+
+/// Writes the output and returns the exit code. If writing fails or times out, the
+/// exit code is never OK.
+///
+/// A blocking write happens on another thread, so that a deadline or a signal can end
+/// the process meanwhile. If the pipes have room, no thread is started: it would cost
+/// a tenth of the run time.
+pub(in crate::cli) fn write_output(program_output: ProgramOutput, applet: Applet) -> u8 {
+    let ProgramOutput { stdout, stderr, exit_code, write_deadline } = program_output;
+    // Nothing to write.
+    if stdout.is_empty() && stderr.is_empty() {
         return exit_code;
     }
-    let has_room = stdio::has_room_for(&output, &complaint);
-    // Who has come to an answer at the last moment needs another one to give it.
-    let until = until.map(|until| until.max(Instant::now() + LAST_MOMENT));
+    let is_writable = stdio::is_writable_now(&stdout, &stderr);
+    // Allow at least `MIN_WRITE_TIME` for writing, even past the deadline.
+    let write_deadline =
+        write_deadline.map(|deadline| deadline.max(Instant::now() + MIN_WRITE_TIME));
     let write = Arc::new(move || {
-        stdio::to_standard_output(&output)
-            .and_then(|()| stdio::to_standard_error(&complaint))
-            .is_ok()
+        stdio::write_stdout(&stdout).and_then(|()| stdio::write_stderr(&stderr)).is_ok()
     });
-    let is_delivered = if has_room { write() } else { written(&write, until) };
+    let is_written = if is_writable { write() } else { write_before(&write, write_deadline) };
     match applet {
-        _ if is_delivered => exit_code,
+        _ if is_written => exit_code,
         Applet::Check | Applet::Munin => Status::Unknown.exit_code(),
-        Applet::Log => topip_log::COULD_NOT,
+        Applet::Log => topip_log::EXIT_FAILURE,
     }
 }
 
-/// Whether somebody took what is written, until then.
-fn written(write: &Arc<impl Fn() -> bool + Send + Sync + 'static>, until: Option<Instant>) -> bool {
-    let (sender, delivered) = mpsc::channel();
+/// Calls `write` on another thread and returns whether it succeeded before `deadline`.
+fn write_before(
+    write: &Arc<impl Fn() -> bool + Send + Sync + 'static>,
+    deadline: Option<Instant>,
+) -> bool {
+    let (sender, results) = mpsc::channel();
     let writer = Arc::clone(write);
     let writer = thread::Builder::new().spawn(move || {
-        // Nobody listens any more: the time was up.
+        // The receiver is gone after a timeout.
         let _ = sender.send(writer());
     });
     match writer {
-        Ok(_) => signals::receive(&delivered, until).unwrap_or(false),
-        // Somebody will take it, most likely, and nobody else can wait for him.
+        Ok(_) => signals::receive(&results, deadline).unwrap_or(false),
+        // Without a thread, write here and risk to block: most readers accept the output.
         Err(_) => write(),
     }
 }
@@ -279,19 +295,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_decides() {
-        let by_name = |name| Applet::by_name(name).map(Applet::name);
+    fn program_is_chosen_by_name() {
+        let program = |name| Applet::from_name(name).map(Applet::name);
         for name in ["check_topip", "check_topip_web", "check_x"] {
-            assert_eq!(by_name(name), Some("check_topip"));
+            assert_eq!(program(name), Some("check_topip"));
         }
         for name in ["topip_log", "topip_log.old", "topip_log_web"] {
-            assert_eq!(by_name(name), Some("topip_log"));
+            assert_eq!(program(name), Some("topip_log"));
         }
         for name in ["munin_topip", "topip", "topip_", "topip_web1", "ssh_web1.example_topip"] {
-            assert_eq!(by_name(name), Some("munin_topip"));
+            assert_eq!(program(name), Some("munin_topip"));
         }
         for name in ["", "foo", "ssh_web1", "topip.old", "mycheck"] {
-            assert_eq!(by_name(name), None);
+            assert_eq!(program(name), None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The options of the programs, and what they mean.
+//! Command-line options of the programs.
 use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, Parser, ValueEnum};
@@ -15,13 +15,13 @@ mod selection;
 mod smtp;
 
 pub(super) use log_commands::{
-    LogArgs, LogCommand, Moment, Output, RecordArgs, ReportArgs, WatchArgs,
+    LogArgs, LogCommand, RecordArgs, ReportArgs, ReportFormat, TimeSpec, WatchArgs,
 };
-pub(super) use notify::{AlertArgs, DEFAULT_LOG};
-pub(super) use selection::{How, LookArgs};
-pub(super) use smtp::{Correspondents, MailArgs, MailServer};
-pub(super) use ssh::{HostKey, LoginArgs};
-pub(super) use threshold::{JudgingArgs, RuleName};
+pub(super) use notify::{DEFAULT_LOG, NotifyArgs};
+pub(super) use selection::{SelectionArgs, SourceKind};
+pub(super) use smtp::{MailAddresses, MailArgs, MailServer};
+pub(super) use ssh::{HostKeyArg, SshArgs};
+pub(super) use threshold::{RuleName, ThresholdArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -49,32 +49,32 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) sample: SampleArgs,
     #[command(flatten)]
-    pub(super) alerting: AlertArgs,
+    pub(super) notify: NotifyArgs,
 
     /// Answer as a plugin, or in one JSON object for programs
-    #[arg(long, value_enum, default_value_t, value_name = "FORM", help_heading = "How it is told")]
-    pub(super) output: Form,
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    pub(super) output: OutputFormat,
     /// Show the addresses; -vv: how it was done; -vvv: all
-    #[arg(short, long, action = ArgAction::Count, help_heading = "How it is told")]
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(super) verbose: u8,
     /// Print the version; exit code 3
-    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "How it is told")]
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output")]
     version: (),
     /// Print this help; exit code 3
-    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
 }
 
-// The options that every program of the suite has: how a sample is taken and
-// judged. (Documented for clap, it would be what the program is about.)
+// Options that all programs share: sources, selection, SSH, thresholds and timeout.
+// This is not a doc comment, because clap would print it as the program's description.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SampleArgs {
     #[command(flatten)]
-    pub(super) look: LookArgs,
+    pub(super) selection: SelectionArgs,
     #[command(flatten)]
-    pub(super) login: LoginArgs,
+    pub(super) ssh: SshArgs,
     #[command(flatten)]
-    pub(super) judging: JudgingArgs,
+    pub(super) thresholds: ThresholdArgs,
 
     /// Give up after so long, with this status [default: 10:unknown]
     #[arg(
@@ -82,24 +82,24 @@ pub(super) struct SampleArgs {
         long,
         value_name = "SECONDS[:STATUS]",
         allow_hyphen_values = true,
-        help_heading = "How it is told"
+        help_heading = "Output"
     )]
     pub(super) timeout: Option<Timeout>,
 }
 
-/// Forms of the answer.
+/// Format of the check's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
-    /// A status line with perfdata, and more lines below.
+pub(super) enum OutputFormat {
+    /// Status line with performance data, and further lines.
     #[default]
     #[value(help = None)]
     Nagios,
-    /// An object.
+    /// One JSON object.
     #[value(help = None)]
     Json,
 }
 
-/// How long a run may take, and what it comes to if it takes longer.
+/// Time limit of a run, and the status if the run exceeds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timeout {
     pub(super) after: Duration,
@@ -131,7 +131,7 @@ impl std::str::FromStr for Timeout {
     }
 }
 
-/// The options of a program as clap has them; `None` where it has none.
+/// Returns the clap command of a program, or `None` if the program has no options.
 #[must_use]
 pub fn command(applet: Applet) -> Option<clap::Command> {
     match applet {
@@ -141,26 +141,26 @@ pub fn command(applet: Applet) -> Option<clap::Command> {
     }
 }
 
-/// Every option of a program, and of its commands, as a manual writes it: `-w`
-/// and `--warning` alike.
+/// Returns every option of a program and of its subcommands, short and long forms, as
+/// a manual writes them: `-w`, `--warning`.
 #[must_use]
 pub fn manual_options(applet: Applet) -> Vec<String> {
     let command = command(applet);
-    let commands = command.iter().flat_map(|it| std::iter::once(it).chain(it.get_subcommands()));
-    let mut options: Vec<_> = commands.flat_map(options).collect();
+    let all_commands =
+        command.iter().flat_map(|it| std::iter::once(it).chain(it.get_subcommands()));
+    let mut options: Vec<_> = all_commands.flat_map(option_flags).collect();
     options.sort();
     options.dedup();
     options
 }
 
-fn options(command: &clap::Command) -> Vec<String> {
+fn option_flags(command: &clap::Command) -> Vec<String> {
     let flags = command.get_arguments().flat_map(|arg| {
-        let short = arg.get_short().map(|letter| format!("-{letter}"));
-        let shorts = arg.get_all_short_aliases().unwrap_or_default();
-        let short = short.into_iter().chain(shorts.into_iter().map(|letter| format!("-{letter}")));
+        let short_aliases = arg.get_all_short_aliases().unwrap_or_default();
+        let shorts = arg.get_short().into_iter().chain(short_aliases);
         let longs = arg.get_long().into_iter().chain(arg.get_all_aliases().unwrap_or_default());
-        let longs: Vec<_> = longs.map(|word| format!("--{word}")).collect();
-        short.chain(longs)
+        let longs: Vec<_> = longs.map(|long| format!("--{long}")).collect();
+        shorts.map(|short| format!("-{short}")).chain(longs)
     });
     flags.collect()
 }

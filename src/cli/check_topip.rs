@@ -1,4 +1,4 @@
-//! `check_topip`: from its options to an answer in time.
+//! `check_topip`: options, run and output of the Nagios plugin.
 use std::ffi::OsString;
 
 use clap::{Parser, error::ErrorKind};
@@ -9,97 +9,110 @@ use crate::{
 };
 
 use super::{
-    applet::{Answer, Applet, Failure, Invocation},
-    args::{CheckArgs, Form},
-    config::{Asked, Listed},
+    applet::{Applet, Failure, Invocation, ProgramOutput},
+    args::{CheckArgs, OutputFormat},
+    config::{ListLimit, RunOptions},
     target_config, usage, watchdog,
 };
 
-/// What a pipe takes at once (pipe(7)).
-const A_PIPE: usize = 64 * 1024;
+/// Capacity of a pipe: shorter output does not block (pipe(7)).
+const PIPE_CAPACITY_BYTES: usize = 64 * 1024;
 
-/// Checks as it is asked to.
-pub(super) fn answer(invocation: &Invocation) -> Answer {
+/// Runs the check that the command line describes.
+pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     let program = OsString::from(Applet::Check.name());
     let args = std::iter::once(program).chain(invocation.args.iter().cloned());
     match CheckArgs::try_parse_from(args) {
-        Ok(args) => checked(args, invocation),
-        Err(error) => misused(&error, form_asked_for(&invocation.args)),
+        Ok(args) => check(args, invocation),
+        Err(error) => usage_output(&error, requested_format(&invocation.args)),
     }
 }
 
-/// Help and the version, and what is wrong with a command line.
+/// Returns the help, the version or a usage error.
 ///
-/// The guidelines want 3 for all of them: clap's own 2 would be CRITICAL.
-fn misused(error: &clap::Error, form: Form) -> Answer {
+/// The plugin guidelines require exit code 3 for all of them; clap's own exit code for
+/// usage errors, 2, would be CRITICAL.
+fn usage_output(error: &clap::Error, format: OutputFormat) -> ProgramOutput {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Answer {
-            output: error.render().to_string(),
-            complaint: String::new(),
+        return ProgramOutput {
+            stdout: error.render().to_string(),
+            stderr: String::new(),
             exit_code: Status::Unknown.exit_code(),
-            until: None,
+            write_deadline: None,
         };
     }
-    let more = vec!["See check_topip --help, or check_topip(1).".to_owned()];
-    failed(&Failure::new(&usage::misuse(error), more), Status::Unknown, form)
+    let hints = vec!["See check_topip --help, or check_topip(1).".to_owned()];
+    failure_output(&Failure::new(&usage::describe(error), hints), Status::Unknown, format)
 }
 
-/// The form that is asked for by a command line that is not understood: the
-/// program that reads the answer does not know that it made a mistake.
-fn form_asked_for(args: &[OsString]) -> Form {
-    let words = args.iter().zip(args.iter().skip(1).map(Some).chain([None]));
-    let asked_for = words.filter_map(|(word, next)| match word.to_str()? {
+/// Returns the output format from a command line that clap has rejected: a program
+/// that requested JSON parses the output of a usage error as well.
+fn requested_format(args: &[OsString]) -> OutputFormat {
+    let word_pairs = args.iter().zip(args.iter().skip(1).map(Some).chain([None]));
+    let formats = word_pairs.filter_map(|(word, next)| match word.to_str()? {
         "--output" => next?.to_str(),
         word => word.strip_prefix("--output="),
     });
-    if asked_for.last() == Some("json") { Form::Json } else { Form::Nagios }
+    if formats.last() == Some("json") { OutputFormat::Json } else { OutputFormat::Nagios }
 }
 
-fn checked(args: CheckArgs, invocation: &Invocation) -> Answer {
-    let CheckArgs { sample, alerting, verbose, output: form, .. } = args;
+fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
+    let CheckArgs { sample, notify, verbose, output: format, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
-    let listed = Listed::by(verbosity);
+    let list_limit = ListLimit::for_verbosity(verbosity);
     let timeout = target_config::timeout(&sample, invocation);
-    let hint = verbosity >= Verbosity::Addresses || form == Form::Json;
-    let asked = Asked { applet: Applet::Check, listed, alerting: Some(alerting), hint };
-    let tell = move |report: Report| Answer {
-        output: match form {
-            Form::Nagios => output::nagios(&report, verbosity),
-            Form::Json => output::json(&report, verbosity),
+    let report_hidden_namespaces =
+        verbosity >= Verbosity::Addresses || format == OutputFormat::Json;
+    let options = RunOptions {
+        applet: Applet::Check,
+        list_limit,
+        notify: Some(notify),
+        report_hidden_namespaces,
+    };
+    let render = move |report: Report| ProgramOutput {
+        stdout: match format {
+            OutputFormat::Nagios => output::render_nagios(&report, verbosity),
+            OutputFormat::Json => output::render_json(&report, verbosity),
         },
-        complaint: String::new(),
+        stderr: String::new(),
         exit_code: report.status().exit_code(),
-        until: None,
+        write_deadline: None,
     };
-    let is_in_time =
-        |length| length <= A_PIPE || watchdog::is_left_for(length, timeout, invocation);
-    let until = Some(watchdog::until(timeout, invocation));
-    let give_up = move |failure: Failure| {
-        let status = if failure.is_late { timeout.status } else { Status::Unknown };
-        Answer { until, ..failed(&failure, status, form) }
+    let has_time_to_read = |n_bytes| {
+        n_bytes <= PIPE_CAPACITY_BYTES || watchdog::has_time_to_read(n_bytes, timeout, invocation)
     };
-    match watchdog::told(sample, asked, invocation, tell, give_up) {
-        Ok(answer) if is_in_time(answer.output.len()) => Answer { until, ..answer },
-        // There is no time left to give the whole of it, and a part is no answer.
-        Ok(answer) => give_up(watchdog::too_long(answer.output.len(), timeout)),
-        Err(failure) => give_up(failure),
+    let write_deadline = Some(watchdog::write_deadline(timeout, invocation));
+    let on_failure = move |failure: Failure| {
+        let status = if failure.is_timeout { timeout.status } else { Status::Unknown };
+        ProgramOutput { write_deadline, ..failure_output(&failure, status, format) }
+    };
+    match watchdog::run_with_timeout(sample, options, invocation, render, on_failure) {
+        Ok(program_output) if has_time_to_read(program_output.stdout.len()) => {
+            ProgramOutput { write_deadline, ..program_output }
+        }
+        // The reader would not receive all of the output in time, and a part is useless.
+        Ok(program_output) => {
+            on_failure(watchdog::output_too_long(program_output.stdout.len(), timeout))
+        }
+        Err(failure) => on_failure(failure),
     }
 }
 
-fn failed(failure: &Failure, status: Status, form: Form) -> Answer {
-    let Failure { problem, more, .. } = failure;
-    Answer {
-        output: match form {
-            Form::Nagios => output::failure(status, problem, more),
-            Form::Json => output::json_failure(status, problem, more),
+/// Returns a failure as a status line or a JSON object.
+fn failure_output(failure: &Failure, status: Status, format: OutputFormat) -> ProgramOutput {
+    let Failure { message, hints, .. } = failure;
+    ProgramOutput {
+        stdout: match format {
+            OutputFormat::Nagios => output::render_nagios_failure(status, message, hints),
+            OutputFormat::Json => output::render_json_failure(status, message, hints),
         },
-        complaint: String::new(),
+        stderr: String::new(),
         exit_code: status.exit_code(),
-        until: None,
+        write_deadline: None,
     }
 }
 
-/// The answer to a panic: a mistake in topip, and no verdict.
-pub(super) fn panicked(failure: &Failure) -> Answer {
-    failed(failure, Status::Unknown, Form::Nagios)
+/// Returns a failure with the status UNKNOWN as a status line.
+pub(super) fn unknown_output(failure: &Failure) -> ProgramOutput {
+    failure_output(failure, Status::Unknown, OutputFormat::Nagios)
 }

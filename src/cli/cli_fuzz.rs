@@ -1,18 +1,18 @@
-//! Doors for the fuzzer: values of options, and a whole command line.
+//! Fuzz hooks: option values, and a whole command line.
 use std::{ops::RangeInclusive, time::Duration};
 
 use clap::Parser;
 
 use super::{
-    args::{CheckArgs, Correspondents, LogArgs, MailServer, Timeout},
+    args::{CheckArgs, LogArgs, MailAddresses, MailServer, Timeout},
     duration::duration,
     server_name::ServerName,
     value_parser,
 };
 
-/// What a text means to each option that takes it.
+/// Value of a text for each kind of option; `None` if the text is rejected.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "each is called as its option")]
+#[expect(missing_docs, reason = "the fields have the names of the value parsers")]
 pub struct Values {
     pub duration: Option<Duration>,
     pub timeout: Option<Duration>,
@@ -20,24 +20,24 @@ pub struct Values {
     pub prefix4: Option<u8>,
     pub prefix6: Option<u8>,
     pub members: Option<u64>,
-    pub times: Option<f64>,
+    pub multiplier: Option<f64>,
     pub probability: Option<f64>,
     pub connections: Option<f64>,
     pub samples: Option<u32>,
     /// User, host and port.
     pub server: Option<(Option<String>, String, Option<u16>)>,
     pub smtp: Option<String>,
-    /// From whom, and to whom.
+    /// Sender and recipients.
     pub alert: Option<(String, Vec<String>)>,
-    /// Whether it is a moment, for --since.
-    pub is_moment: bool,
+    /// `true` if `--since` accepts the text.
+    pub is_time_spec: bool,
 }
 
-/// What `text` means to each option that takes it.
+/// Parses `text` as a value of each kind of option.
 #[must_use]
 pub fn values(text: &str) -> Values {
     let server = |ServerName { user, host, port }| (user, host, port);
-    let alert = |Correspondents { from, to }: Correspondents| {
+    let alert = |MailAddresses { from, to }: MailAddresses| {
         (from.to_string(), to.iter().map(ToString::to_string).collect())
     };
     Values {
@@ -47,23 +47,23 @@ pub fn values(text: &str) -> Values {
         prefix4: value_parser::prefix4(text).ok(),
         prefix6: value_parser::prefix6(text).ok(),
         members: value_parser::members(text).ok(),
-        times: value_parser::times(text).ok(),
+        multiplier: value_parser::multiplier(text).ok(),
         probability: value_parser::probability(text).ok(),
         connections: value_parser::connections(text).ok(),
         samples: value_parser::samples(text).ok(),
         server: text.parse().ok().map(server),
         smtp: text.parse().ok().map(|it: MailServer| format!("{it:?}")),
         alert: text.parse().ok().map(alert),
-        is_moment: LogArgs::try_parse_from(["topip_log", "report", "--since", text]).is_ok(),
+        is_time_spec: LogArgs::try_parse_from(["topip_log", "report", "--since", text]).is_ok(),
     }
 }
 
-/// The password in a command line of check_topip, where clap takes it.
+/// Returns the password in a command line of check_topip.
 ///
 /// # Errors
 ///
-/// Where clap takes it for none.
+/// Returns an error if clap rejects the command line.
 pub fn password(words: &[&str]) -> Result<Option<String>, String> {
     let args = CheckArgs::try_parse_from(words).map_err(|error| error.to_string())?;
-    Ok(args.sample.login.password.map(|it| it.reveal().to_owned()))
+    Ok(args.sample.ssh.password.map(|it| it.reveal().to_owned()))
 }

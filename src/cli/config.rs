@@ -1,4 +1,4 @@
-//! What the options ask for: from a command line to a run.
+//! Configuration of a run from command-line options and environment.
 use std::{
     cmp::Reverse,
     ops::RangeInclusive,
@@ -9,275 +9,291 @@ use std::{
 use crate::{
     analysis::{
         filter::{DEFAULT_EXCLUDES, IpFamily, Selection},
-        rule::{Rule, Trigger},
-        tally::Grain,
+        rule::{JudgeConfig, Rule},
+        tally::Aggregation,
     },
     model::{connection::TcpStates, network::Network, range::Range},
-    output::{LISTED, Verbosity},
-    run::{Alerts, Check, Log, Target},
-    storage::state_file::Place,
+    output::{DEFAULT_LISTED_PEERS, Verbosity},
+    run::{CheckConfig, LogConfig, NotifyConfig, Target},
+    storage::state_file::StateLocation,
 };
 
 use super::{
     applet::{Applet, Failure, Invocation},
-    args::{AlertArgs, How, LookArgs, RuleName, SampleArgs},
+    args::{NotifyArgs, RuleName, SampleArgs, SelectionArgs, SourceKind},
     mail_config, target_config,
 };
 
-/// How many addresses there is something to say about.
+/// Limit for the number of addresses in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Listed {
-    /// The top ones.
-    Some,
-    /// Every one.
-    All,
+pub(super) enum ListLimit {
+    /// Busiest addresses only.
+    Top,
+    /// All addresses.
+    Unlimited,
 }
 
-impl Listed {
-    /// Those that an answer of this verbosity may name.
-    pub(super) fn by(verbosity: Verbosity) -> Self {
-        if verbosity >= Verbosity::Everything { Self::All } else { Self::Some }
+impl ListLimit {
+    /// Returns the limit for output of this verbosity.
+    pub(super) fn for_verbosity(verbosity: Verbosity) -> Self {
+        if verbosity >= Verbosity::Everything { Self::Unlimited } else { Self::Top }
     }
 }
 
-/// What a program asks for beside what the options of the sample do.
+/// Settings that a program adds to the options in [`SampleArgs`].
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    /// Which program.
+pub(super) struct RunOptions {
+    /// Program that runs.
     pub(super) applet: Applet,
-    /// How many addresses it may name.
-    pub(super) listed: Listed,
-    /// Who is told of an alert, where the program tells anybody.
-    pub(super) alerting: Option<AlertArgs>,
-    /// Whether it is to be said where the host's own table may not show all.
-    pub(super) hint: bool,
+    /// Limit for the number of addresses in the output.
+    pub(super) list_limit: ListLimit,
+    /// Notification options; `None` if the program sends no notifications.
+    pub(super) notify: Option<NotifyArgs>,
+    /// `true` to report network namespaces whose connections the host's own table does
+    /// not show.
+    pub(super) report_hidden_namespaces: bool,
 }
 
-/// What the options ask for.
-pub(super) fn check(
+/// Returns the configuration of a run.
+///
+/// # Errors
+///
+/// Returns an error if the options cannot be used together, or if a secret or an
+/// executable that the run needs is not available.
+pub(super) fn check_config(
     args: SampleArgs,
-    Asked { applet, listed, alerting, hint }: Asked,
+    RunOptions { applet, list_limit, notify, report_hidden_namespaces }: RunOptions,
     invocation: &Invocation,
-) -> Result<Check, Failure> {
+) -> Result<CheckConfig, Failure> {
     let timeout = target_config::timeout(&args, invocation);
-    let tcp_states = tcp_states(&args.look);
+    let tcp_states = tcp_states(&args.selection);
     let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
-    let state = place(&args, applet, invocation, &targets);
-    // Some time is left for the rest.
+    let state_location = state_location(&args, applet, invocation, &targets);
+    // Leave time for judging, notifications and output.
     let deadline = invocation.started + timeout.after;
     let deadline = deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline);
-    let alerts = match alerting {
+    let alerts = match notify {
         Some(args) => alerts(args, &targets, deadline, invocation)?,
-        None => Alerts::default(),
+        None => NotifyConfig::default(),
     };
-    let SampleArgs { look, judging, .. } = args;
-    let judged = judging.top.filter(|&top| top > 1);
-    let grains = grains(&look)?;
-    let mut excludes = look.exclude;
-    if !look.no_default_excludes {
+    let SampleArgs { selection, thresholds, .. } = args;
+    let max_judged = thresholds.top.filter(|&top| top > 1);
+    let aggregations = aggregations(&selection)?;
+    let mut excludes = selection.exclude;
+    if !selection.no_default_excludes {
         let network = |text: &str| text.parse::<Network>().expect("it is a network");
         excludes.extend(DEFAULT_EXCLUDES.map(network));
     }
-    let stddev = Trigger::Stddev(judging.stddev);
-    let lognormal = Trigger::Lognormal { false_alarm_rate: judging.false_alarm_rate };
-    let (trigger, beside) = match judging.rule {
+    let stddev = Rule::Stddev(thresholds.stddev);
+    let lognormal = Rule::Lognormal { false_alarm_rate: thresholds.false_alarm_rate };
+    let (rule, other_rule) = match thresholds.rule {
         RuleName::Stddev => (stddev, lognormal),
         RuleName::Lognormal => (lognormal, stddev),
     };
-    Ok(Check {
+    Ok(CheckConfig {
         targets,
         selection: Selection {
-            family: match (look.four, look.six) {
+            family: match (selection.ipv4_only, selection.ipv6_only) {
                 (true, _) => Some(IpFamily::V4),
                 (_, true) => Some(IpFamily::V6),
                 _ => None,
             },
             excludes,
-            ports: look.port,
+            ports: selection.port,
             tcp_states,
-            inbound: look.inbound,
+            inbound_only: selection.inbound,
         },
-        exclude_files: look.exclude_file,
-        labels: look.label,
-        label_files: look.label_file,
-        grains,
-        judged,
-        listed: match listed {
-            Listed::All => usize::MAX,
-            Listed::Some => judged.unwrap_or(LISTED),
+        exclude_files: selection.exclude_file,
+        labels: selection.label,
+        label_files: selection.label_file,
+        aggregations,
+        n_judged: max_judged,
+        n_listed: match list_limit {
+            ListLimit::Unlimited => usize::MAX,
+            ListLimit::Top => max_judged.unwrap_or(DEFAULT_LISTED_PEERS),
         },
-        rule: Rule {
-            trigger,
-            beside,
-            floor: judging.floor,
-            consecutive: judging.consecutive,
-            max_age: Some(judging.max_age).filter(|age| !age.is_zero()),
-            warning: judging.warning,
-            critical: judging.critical,
+        judge_config: JudgeConfig {
+            rule,
+            other_rule,
+            floor: thresholds.floor,
+            consecutive: thresholds.consecutive,
+            max_age: Some(thresholds.max_age).filter(|age| !age.is_zero()),
+            warning: thresholds.warning,
+            critical: thresholds.critical,
         },
-        state,
-        hint,
+        state_location,
+        report_hidden_namespaces,
         deadline: match alerts.mail {
-            // A server that is dead must not take the time for the mail.
+            // An unresponsive server must not use up the time for the mail.
             Some(_) => {
-                deadline.checked_sub(mail_config::reserve(timeout.after)).unwrap_or(deadline)
+                deadline.checked_sub(mail_config::reserved_time(timeout.after)).unwrap_or(deadline)
             }
             None => deadline,
         },
-        alerts,
+        notify: alerts,
     })
 }
 
-/// Who is told of an alert.
+/// Returns the configuration of the notifications.
 fn alerts(
-    args: AlertArgs,
+    args: NotifyArgs,
     targets: &[Target],
     deadline: Instant,
     invocation: &Invocation,
-) -> Result<Alerts, Failure> {
-    let AlertArgs { log, log_format, mail } = args;
+) -> Result<NotifyConfig, Failure> {
+    let NotifyArgs { log, log_format, mail } = args;
     let format = log_format.into();
-    let log = log.map(|sink| Log { sink, format });
-    Ok(Alerts { log, mail: mail_config::order(&mail, targets, deadline, invocation)? })
+    let log = log.map(|sink| LogConfig { sink, format });
+    Ok(NotifyConfig { log, mail: mail_config::build(&mail, targets, deadline, invocation)? })
 }
 
-/// The states that count.
-pub(super) fn tcp_states(args: &LookArgs) -> TcpStates {
-    let some = match args.state[..] {
+/// Returns the TCP states whose connections are counted.
+pub(super) fn tcp_states(args: &SelectionArgs) -> TcpStates {
+    let included = match args.tcp_states[..] {
         [] => TcpStates::CONNECTED,
-        _ => TcpStates::of(&args.state),
+        _ => TcpStates::new(&args.tcp_states),
     };
-    some.without(TcpStates::of(&args.exclude_state))
+    included.without(TcpStates::new(&args.exclude_tcp_states))
 }
 
-/// Each length once, the longest first.
-fn lengths(given: &[u8]) -> Vec<u8> {
+/// Returns each prefix length once, longest first.
+fn distinct_lengths(given: &[u8]) -> Vec<u8> {
     let mut lengths = given.to_vec();
     lengths.sort_unstable_by_key(|&length| Reverse(length));
     lengths.dedup();
     lengths
 }
 
-/// How many ways to tell peers apart are judged in one run: each has a field of
-/// perfdata.
-const MOST_GRAINS: usize = 4;
+/// Maximum number of aggregations in one run: each has a field of the performance data.
+const MAX_AGGREGATIONS: usize = 4;
 
-/// What is one peer. The lengths of both families are paired from the longest
-/// on, and the list that ends first goes on with its last.
+/// Returns the aggregations: pairs of prefix lengths for IPv4 and IPv6, longest first.
+/// The last length of the shorter list is repeated.
 ///
 /// # Errors
 ///
-/// Where there are more than a status line has room for.
-fn grains(look: &LookArgs) -> Result<Vec<Grain>, Failure> {
-    let (v4, v6) = (lengths(&look.prefix4), lengths(&look.prefix6));
+/// Returns an error if there are more than [`MAX_AGGREGATIONS`].
+fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Failure> {
+    let (v4, v6) = (distinct_lengths(&selection.prefix4), distinct_lengths(&selection.prefix6));
     let nth = |lengths: &[u8], n: usize| lengths[n.min(lengths.len() - 1)];
-    let n_grains = v4.len().max(v6.len());
-    if n_grains > MOST_GRAINS {
-        let problem = format!("--prefix4 and --prefix6 take at most {MOST_GRAINS} lengths");
-        let more = "Each has a field of the performance data.".to_owned();
-        return Err(Failure::new(&problem, vec![more]));
+    let n_aggregations = v4.len().max(v6.len());
+    if n_aggregations > MAX_AGGREGATIONS {
+        let message = format!("--prefix4 and --prefix6 take at most {MAX_AGGREGATIONS} lengths");
+        let hint = "Each has a field of the performance data.".to_owned();
+        return Err(Failure::new(&message, vec![hint]));
     }
-    let grains = (0..n_grains).map(|n| Grain {
-        v4: nth(&v4, n),
-        v6: nth(&v6, n),
-        members: look.prefix_members,
+    let aggregations = (0..n_aggregations).map(|n| Aggregation {
+        v4_prefix: nth(&v4, n),
+        v6_prefix: nth(&v6, n),
+        min_members: selection.prefix_members,
     });
-    Ok(grains.collect())
+    Ok(aggregations.collect())
 }
 
-/// Where the state file is: where it is asked for, or where the plugin
-/// guidelines, the package or the user's home have a place for it.
-fn place(args: &SampleArgs, applet: Applet, invocation: &Invocation, targets: &[Target]) -> Place {
-    if let Some(path) = &args.judging.state_file {
-        return Place::File(path.clone());
+/// Returns the location of the state file: the path of `--state-file`, or a directory
+/// from the environment, of the package, or in the user's home directory.
+fn state_location(
+    args: &SampleArgs,
+    applet: Applet,
+    invocation: &Invocation,
+    targets: &[Target],
+) -> StateLocation {
+    if let Some(path) = &args.thresholds.state_file {
+        return StateLocation::File(path.clone());
     }
-    let folder = |name: &str| invocation.variable(name).map(PathBuf::from);
-    // A relative one would depend on where the check happens to be run.
-    let absolute = |name: &str| folder(name).filter(|folder| folder.is_absolute());
-    let asked_for = folder("MP_STATE_PATH").or_else(|| folder("NAGIOS_PLUGIN_STATE_DIRECTORY"));
-    let asked_for = asked_for.or_else(|| match applet {
-        Applet::Munin => folder("MUNIN_PLUGSTATE"),
+    let dir = |name: &str| invocation.env_var(name).map(PathBuf::from);
+    // A relative path would depend on the working directory of the check.
+    let absolute_dir = |name: &str| dir(name).filter(|dir| dir.is_absolute());
+    let explicit_dir = dir("MP_STATE_PATH").or_else(|| dir("NAGIOS_PLUGIN_STATE_DIRECTORY"));
+    let explicit_dir = explicit_dir.or_else(|| match applet {
+        Applet::Munin => dir("MUNIN_PLUGSTATE"),
         Applet::Check | Applet::Log => None,
     });
-    let home = || absolute("HOME").map(|home| home.join(".local/state"));
-    let (shared, own) = match asked_for {
-        Some(folder) => (None, Some(folder)),
+    let home = || absolute_dir("HOME").map(|home| home.join(".local/state"));
+    let (shared_dir, user_dir) = match explicit_dir {
+        Some(dir) => (None, Some(dir)),
         None => {
-            let own = absolute("XDG_STATE_HOME").or_else(home).map(|state| state.join("topip"));
-            (Some(PathBuf::from("/var/lib/topip")), own)
+            let user_dir = absolute_dir("XDG_STATE_HOME")
+                .or_else(home)
+                .map(|state_home| state_home.join("topip"));
+            (Some(PathBuf::from("/var/lib/topip")), user_dir)
         }
     };
-    let servers = Target::names(targets).join("+");
-    let servers: String = servers.chars().map(file_letter).take(64).collect();
-    let mut selection = selection(args, targets);
-    if let Some(asker) = asker(applet, invocation) {
-        selection = format!("{selection}client={}\n", asker.escape_default());
+    let servers = Target::sorted_names(targets).join("+");
+    let servers: String = servers.chars().map(file_name_char).take(64).collect();
+    let mut key = state_key(args, targets);
+    if let Some(client) = munin_client(applet, invocation) {
+        key = format!("{key}client={}\n", client.escape_default());
     }
-    let name = format!("{}-{servers}-{:016x}.ron", applet.name(), fnv1a(&selection));
-    Place::Below { shared, own, name }
+    let name = format!("{}-{servers}-{:016x}.ron", applet.name(), fnv1a(&key));
+    StateLocation::InUserDirectory { shared_dir, user_dir, name }
 }
 
-/// Which master asks, and by which link: munin-node names a file after both.
-/// Each has a row of its own, as has who runs munin-run, or one's samples would
-/// be further ones on end to another.
-fn asker(applet: Applet, invocation: &Invocation) -> Option<String> {
-    let file = invocation.variable("MUNIN_STATEFILE").filter(|_| applet == Applet::Munin)?;
-    Some(file.to_string_lossy().into_owned())
+/// Returns an identifier of the Munin master and the plugin link: munin-node names its
+/// own state file after both.
+///
+/// Each client, munin-run included, has a state file of its own; otherwise the samples
+/// of one client would be consecutive samples for another one. `None` if munin-node has
+/// not set the variable, and for other programs.
+fn munin_client(applet: Applet, invocation: &Invocation) -> Option<String> {
+    let state_file = invocation.env_var("MUNIN_STATEFILE").filter(|_| applet == Applet::Munin)?;
+    Some(state_file.to_string_lossy().into_owned())
 }
 
-/// A letter of a server's name, in a file's.
-fn file_letter(letter: char) -> char {
+/// Returns a character of a server's name as a character of a file name.
+fn file_name_char(letter: char) -> char {
     if letter.is_ascii_alphanumeric() || "-.+".contains(letter) { letter } else { '_' }
 }
 
-/// The options that make two checks different: what is sampled, and how it is judged.
+/// Returns the options that distinguish two checks: sources, selection and thresholds.
 ///
 /// Two services that share a state file would each take the other's sample for their
 /// own previous one. Every part is an explicit string, since a state file is found by
 /// the hash of the whole: renaming a type must not lose a history. An option that is
 /// not given adds nothing, so that a new option keeps the names of existing files.
-fn selection(args: &SampleArgs, targets: &[Target]) -> String {
-    let SampleArgs { look, login, judging, .. } = args;
-    let list = |items: Vec<String>| items.join(",");
-    let sorted = |mut items: Vec<String>| {
+fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
+    let SampleArgs { selection, ssh, thresholds, .. } = args;
+    let join = |items: Vec<String>| items.join(",");
+    let join_sorted = |mut items: Vec<String>| {
         items.sort();
-        list(items)
+        join(items)
     };
-    let flag = |is_set: bool| if is_set { "yes".to_owned() } else { String::new() };
-    let paths = |paths: &[PathBuf]| paths.iter().map(|it| it.display().to_string()).collect();
-    let numbers = |lengths: Vec<u8>| lengths.iter().map(ToString::to_string).collect();
-    let range = |range: Option<Range>| range.map(|range| range.to_string()).unwrap_or_default();
-    let port = |ports: &RangeInclusive<u16>| format!("{}-{}", ports.start(), ports.end());
+    let yes_if = |is_set: bool| if is_set { "yes".to_owned() } else { String::new() };
+    let display_paths =
+        |paths: &[PathBuf]| paths.iter().map(|it| it.display().to_string()).collect();
+    let display_numbers = |lengths: Vec<u8>| lengths.iter().map(ToString::to_string).collect();
+    let display_range = |range: Option<Range>| range.map(|it| it.to_string()).unwrap_or_default();
+    let display_ports = |ports: &RangeInclusive<u16>| format!("{}-{}", ports.start(), ports.end());
     let parts = [
-        ("input", look.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
-        ("servers", list(Target::names(targets))),
-        ("command", login.command.clone().unwrap_or_default()),
-        ("port", list(look.port.iter().map(port).collect())),
-        ("tcp_states", format!("{:x}", tcp_states(look).bits())),
-        ("inbound", flag(look.inbound)),
-        ("ipv4_only", flag(look.four)),
-        ("ipv6_only", flag(look.six)),
-        ("exclude", sorted(look.exclude.iter().map(ToString::to_string).collect())),
-        ("exclude_file", list(paths(&look.exclude_file))),
-        ("no_default_excludes", flag(look.no_default_excludes)),
-        ("prefix4", list(numbers(lengths(&look.prefix4)))),
-        ("prefix6", list(numbers(lengths(&look.prefix6)))),
-        ("prefix_members", look.prefix_members.to_string()),
-        ("top", judging.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
-        ("rule", rule_key(judging.rule).to_owned()),
-        ("stddev", judging.stddev.to_string()),
-        ("false_alarm_rate", judging.false_alarm_rate.to_string()),
-        ("floor", judging.floor.to_string()),
-        ("consecutive", judging.consecutive.to_string()),
-        ("max_age", judging.max_age.as_secs().to_string()),
-        ("warning", range(judging.warning)),
-        ("critical", range(judging.critical)),
-        // Another table is another check; another way to the same table is not.
-        ("conntrack", flag(look.source == How::Conntrack)),
-        ("netns", list(netns(look))),
+        ("input", selection.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
+        ("servers", join(Target::sorted_names(targets))),
+        ("command", ssh.command.clone().unwrap_or_default()),
+        ("port", join(selection.port.iter().map(display_ports).collect())),
+        ("tcp_states", format!("{:x}", tcp_states(selection).bits())),
+        ("inbound", yes_if(selection.inbound)),
+        ("ipv4_only", yes_if(selection.ipv4_only)),
+        ("ipv6_only", yes_if(selection.ipv6_only)),
+        ("exclude", join_sorted(selection.exclude.iter().map(ToString::to_string).collect())),
+        ("exclude_file", join(display_paths(&selection.exclude_file))),
+        ("no_default_excludes", yes_if(selection.no_default_excludes)),
+        ("prefix4", join(display_numbers(distinct_lengths(&selection.prefix4)))),
+        ("prefix6", join(display_numbers(distinct_lengths(&selection.prefix6)))),
+        ("prefix_members", selection.prefix_members.to_string()),
+        ("top", thresholds.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
+        ("rule", rule_key(thresholds.rule).to_owned()),
+        ("stddev", thresholds.stddev.to_string()),
+        ("false_alarm_rate", thresholds.false_alarm_rate.to_string()),
+        ("floor", thresholds.floor.to_string()),
+        ("consecutive", thresholds.consecutive.to_string()),
+        ("max_age", thresholds.max_age.as_secs().to_string()),
+        ("warning", display_range(thresholds.warning)),
+        ("critical", display_range(thresholds.critical)),
+        // Connection tracking is a different table; netlink and /proc show the same one.
+        ("conntrack", yes_if(selection.source == SourceKind::Conntrack)),
+        ("netns", join(netns_names(selection))),
     ];
-    let given = parts.iter().filter(|(_, value)| !value.is_empty());
-    given.map(|(name, value)| format!("{name}={}\n", value.escape_default())).collect()
+    let non_empty = parts.iter().filter(|(_, value)| !value.is_empty());
+    non_empty.map(|(name, value)| format!("{name}={}\n", value.escape_default())).collect()
 }
 
 fn rule_key(rule: RuleName) -> &'static str {
@@ -287,18 +303,20 @@ fn rule_key(rule: RuleName) -> &'static str {
     }
 }
 
-/// The network namespaces that are asked for, each once and in any order. What
-/// there is of them comes and goes.
-fn netns(look: &LookArgs) -> Vec<String> {
-    let mut asked: Vec<_> = look.netns.iter().map(ToString::to_string).collect();
-    asked.sort();
-    asked.dedup();
-    asked
+/// Returns the requested network namespaces, sorted and without duplicates. The set of
+/// existing namespaces is not part of the key, because it changes over time.
+fn netns_names(selection: &SelectionArgs) -> Vec<String> {
+    let mut names: Vec<_> = selection.netns.iter().map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
-/// FNV-1a with 64 bits (draft-eastlake-fnv): the same in every version and on
-/// every machine, which the hashes of the standard library are not. Nothing
-/// here is chosen by a stranger.
+/// Returns the 64-bit FNV-1a hash (draft-eastlake-fnv) of `text`.
+///
+/// Unlike the hashes of the standard library, it is the same in every version and on
+/// every machine. Collisions on purpose are not a threat: the administrator chooses
+/// all of the input.
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -310,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_one_that_was_published() {
+    fn fnv1a_matches_published_vectors() {
         assert_eq!(fnv1a(""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a("foobar"), 0x8594_4171_f739_67e8);

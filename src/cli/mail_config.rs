@@ -1,114 +1,118 @@
-//! Whom an alert is mailed to: from options to an order.
+//! Mail configuration from command-line options.
 use std::time::{Duration, Instant};
 
 use crate::{
-    model::network::is_this_host,
-    notify::mail::{self, Envelope, Login, Server, Tls, Transport},
-    run::{MailOrder, Target},
+    model::network::is_loopback_host,
+    notify::mail::{self, Envelope, SmtpLogin, SmtpServer, TlsMode, Transport},
+    run::{MailConfig, Target},
     source::Source,
     sys::process,
 };
 
 use super::{
     applet::{Failure, Invocation},
-    args::{Correspondents, MailArgs, MailServer},
+    args::{MailAddresses, MailArgs, MailServer},
     server_name::ServerName,
     target_config,
 };
 
-/// How much of the time the servers that are looked at leave to a mail.
-pub(super) fn reserve(timeout: Duration) -> Duration {
+/// Returns the part of the time limit that is reserved for sending mail.
+pub(super) fn reserved_time(timeout: Duration) -> Duration {
     (timeout / 3).min(Duration::from_secs(3))
 }
 
-/// What the options want mailed, if anything.
-pub(super) fn order(
+/// Returns the mail configuration, or `None` without `--alert`.
+///
+/// # Errors
+///
+/// Returns an error if mail support is missing, or if the login is incomplete.
+pub(super) fn build(
     args: &MailArgs,
     targets: &[Target],
     deadline: Instant,
     invocation: &Invocation,
-) -> Result<Option<MailOrder>, Failure> {
-    let Some(Correspondents { from, to }) = args.alert.clone() else {
+) -> Result<Option<MailConfig>, Failure> {
+    let Some(MailAddresses { from, to }) = args.alert.clone() else {
         return Ok(None);
     };
     if cfg!(not(feature = "mail")) {
-        let more = vec!["Build it with the feature mail, which is on by default.".to_owned()];
-        return Err(Failure::new("this topip was built without mail", more));
+        let hints = vec!["Build it with the feature mail, which is on by default.".to_owned()];
+        return Err(Failure::new("this topip was built without mail", hints));
     }
-    let post = invocation.reach()?.post;
-    Ok(Some(MailOrder {
+    let send_mail = invocation.require_remote_support()?.send_mail;
+    Ok(Some(MailConfig {
         envelope: Envelope { from, to },
         transport: transport(args)?,
-        host: hosts(targets),
-        remind: args.remind,
-        recovery: args.recovery,
+        host: host_names(targets),
+        remind_after: args.remind,
+        notify_recovery: args.recovery,
         deadline,
-        post,
+        send_mail,
     }))
 }
 
 fn transport(args: &MailArgs) -> Result<Transport, Failure> {
-    let (name, way) = match &args.smtp {
-        MailServer::Smtp { name, way } => (name, way),
+    let (name, options) = match &args.smtp {
+        MailServer::Smtp { name, options } => (name, options),
         MailServer::Sendmail(_) if args.smtp_password_file.is_some() => {
-            let problem = "there is nobody to log in with --smtp-password-file";
-            return Err(Failure::new(problem, vec!["Leave it out with sendmail.".to_owned()]));
+            let message = "there is nobody to log in with --smtp-password-file";
+            return Err(Failure::new(message, vec!["Leave it out with sendmail.".to_owned()]));
         }
         MailServer::Sendmail(path) => return Ok(Transport::Sendmail(path.clone())),
     };
     let login = login(name, args)?;
-    Ok(Transport::Smtp(Server {
-        tls: fit(way.tls, name),
-        trusts_any: way.trusts_any,
+    Ok(Transport::Smtp(SmtpServer {
+        tls: default_tls(options.tls, name),
+        accept_any_certificate: options.accept_any_certificate,
         host: name.host.clone(),
-        port: name.port.unwrap_or(way.port),
+        port: name.port.unwrap_or(options.port),
         login,
     }))
 }
 
-/// How the connection is encrypted, where `asked` for or not.
+/// Returns the encryption of the connection, from the URL or by default.
 ///
-/// A password goes nowhere in clear unless that is said. To this machine's own
-/// server nobody listens in between, and the certificate that it offers is
-/// mostly one that it made itself.
-fn fit(asked: Option<Tls>, name: &ServerName) -> Tls {
-    match (asked, &name.user, is_this_host(&name.host)) {
-        (None | Some(Tls::Offered), Some(_), _) => Tls::Required,
+/// A password is sent without encryption only with `tls=none`. The server on this host
+/// is used without TLS by default: the connection does not leave the host, and the
+/// server's certificate is usually self-signed.
+fn default_tls(requested: Option<TlsMode>, name: &ServerName) -> TlsMode {
+    match (requested, &name.user, is_loopback_host(&name.host)) {
+        (None | Some(TlsMode::Opportunistic), Some(_), _) => TlsMode::Required,
         (Some(tls), ..) => tls,
-        (None, None, true) => Tls::None,
-        (None, None, false) => Tls::Offered,
+        (None, None, true) => TlsMode::None,
+        (None, None, false) => TlsMode::Opportunistic,
     }
 }
 
-fn login(name: &ServerName, args: &MailArgs) -> Result<Option<Login>, Failure> {
+fn login(name: &ServerName, args: &MailArgs) -> Result<Option<SmtpLogin>, Failure> {
     match (&name.user, &args.smtp_password_file) {
         (None, None) => Ok(None),
-        (Some(user), Some(file)) => {
-            // Where it fails, a core dump may have the password.
-            let _ = process::hide_memory();
-            let password = target_config::secret(file)?;
-            Ok(Some(Login { user: user.clone(), password }))
+        (Some(user), Some(path)) => {
+            // If this fails, a core dump may contain the password.
+            let _ = process::disable_dumping();
+            let password = target_config::read_secret(path)?;
+            Ok(Some(SmtpLogin { user: user.clone(), password }))
         }
         (Some(user), None) => {
-            let problem = format!("there is no password to log in to {} as {user}", name.host);
-            Err(Failure::new(&problem, vec!["Give --smtp-password-file.".to_owned()]))
+            let message = format!("there is no password to log in to {} as {user}", name.host);
+            Err(Failure::new(&message, vec!["Give --smtp-password-file.".to_owned()]))
         }
         (None, Some(_)) => {
-            let problem = "there is nobody to log in with --smtp-password-file";
-            let more = "Name a user: --smtp smtp://USER@HOST".to_owned();
-            Err(Failure::new(problem, vec![more]))
+            let message = "there is nobody to log in with --smtp-password-file";
+            let hint = "Name a user: --smtp smtp://USER@HOST".to_owned();
+            Err(Failure::new(message, vec![hint]))
         }
     }
 }
 
-/// What is looked at, by names that mean something in a mailbox: "localhost" is
-/// every machine.
-fn hosts(targets: &[Target]) -> String {
+/// Returns the names of the targets for a mail. This host appears by its host name,
+/// because "localhost" would be ambiguous in a mailbox.
+fn host_names(targets: &[Target]) -> String {
     let mut names: Vec<_> = targets
         .iter()
         .map(|target| match &target.sources[..] {
             [Source::File(path)] => path.display().to_string(),
-            [Source::StandardInput] => format!("standard input of {}", mail::host_name()),
+            [Source::Stdin] => format!("standard input of {}", mail::host_name()),
             [Source::Ssh(_)] => target.name.clone(),
             _ => mail::host_name(),
         })

@@ -1,18 +1,18 @@
-//! `munin_topip`: what munin-node and munin-node-configure ask a plugin.
+//! `munin_topip`: commands of munin-node and munin-node-configure.
 use std::time::Instant;
 
 use crate::{
     output::{
         Report, Trouble,
-        munin::{Graphs, Seen, complaint},
+        munin::{Graphs, ReportResult, render_stderr},
     },
-    run::{self, chain},
+    run::{self, error_chain},
 };
 
 use super::{
-    applet::{Answer, Applet, Failure, Invocation},
+    applet::{Applet, Failure, Invocation, ProgramOutput},
     args::SampleArgs,
-    config::{self, Asked, Listed},
+    config::{self, ListLimit, RunOptions},
     server_name::ServerName,
     target_config, watchdog,
 };
@@ -22,9 +22,10 @@ mod variables;
 
 pub use variables::munin_variables;
 
-/// munin-node-configure looks into the file of each plugin for the last two
-/// lines, each with an end of its own. Here they are a part of something that
-/// is printed, so that no linker takes them for waste.
+/// Help text, with the magic markers in its last two lines.
+///
+/// munin-node-configure searches the plugin's file for these lines, each with a line
+/// end. As part of a text that is printed, the linker cannot remove them.
 const HELP: &str = "\
 munin_topip is a plugin for Munin. Link it into /etc/munin/plugins as
   topip_localhost              to draw this host's connections
@@ -40,25 +41,27 @@ It answers to: config, fetch (or nothing), autoconf, suggest.
 #%# capabilities=autoconf suggest
 ";
 
-/// Munin knows of one way to fail.
-const FAILED: u8 = 1;
+/// Exit code for every failure; Munin does not distinguish failures.
+const EXIT_FAILURE: u8 = 1;
 
-/// Answers to what Munin asks.
-pub(super) fn answer(invocation: &Invocation) -> Answer {
-    // munin-run has a terminal, but the node has not: what works by hand must
-    // not be what only a person can answer.
-    let invocation = &Invocation { has_terminal: false, ..invocation.clone() };
-    let asked = invocation.args.first().map(|word| word.to_string_lossy().into_owned());
-    match asked.as_deref().unwrap_or_default() {
-        // Munin 3 says what the master can do after that.
+/// Runs the command of Munin.
+pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
+    // munin-run has a terminal and munin-node has none: a link that works in
+    // munin-run must not depend on prompts.
+    let invocation = &Invocation { interactive: false, ..invocation.clone() };
+    let command = invocation.args.first().map(|word| word.to_string_lossy().into_owned());
+    match command.as_deref().unwrap_or_default() {
+        // Munin 3 appends the capabilities of the master.
         "config" => config(invocation),
         "" | "fetch" => fetch(invocation),
         "autoconf" => autoconf(invocation),
         "suggest" => suggest(invocation),
-        "--help" | "-h" => told(HELP),
-        "--version" | "-V" => told(concat!("munin_topip ", env!("CARGO_PKG_VERSION"), "\n")),
-        asked => failed(&Failure::new(
-            &format!("munin_topip does not answer to {asked}"),
+        "--help" | "-h" => success_output(HELP),
+        "--version" | "-V" => {
+            success_output(concat!("munin_topip ", env!("CARGO_PKG_VERSION"), "\n"))
+        }
+        command => failure_output(&Failure::new(
+            &format!("munin_topip does not answer to {command}"),
             vec![
                 "It does to config, fetch, autoconf and suggest; \
                  its settings are variables in plugin-conf.d. See munin_topip(1)."
@@ -68,181 +71,205 @@ pub(super) fn answer(invocation: &Invocation) -> Answer {
     }
 }
 
-/// The answer to a panic: a mistake in topip, and no value.
-pub(super) fn panicked(failure: &Failure) -> Answer {
-    failed(failure)
-}
-
-/// What the graphs are. It cannot fail, because a graph that is gone is harder
-/// to explain than one with a gap; and it reaches no server, unless the master
-/// has said that it takes the values with it.
-fn config(invocation: &Invocation) -> Answer {
-    let wanted = variables::read(invocation);
-    let graphs = graphs(wanted.as_ref().ok(), invocation);
-    let is_dirty = is_on(invocation, "MUNIN_CAP_DIRTYCONFIG");
-    let is_debugged = is_on(invocation, "MUNIN_DEBUG");
-    let until = until(wanted.as_ref().ok(), invocation);
-    let told = move |outcome: Option<Result<Report, Failure>>| Answer {
-        output: graphs.config(outcome.as_ref().filter(|_| is_dirty).map(seen)),
-        complaint: outcome.map_or_else(String::new, |outcome| complaints(&outcome, is_debugged)),
+/// Returns the configuration of the graphs, with values if the master supports
+/// `dirtyconfig`; without values, no server is contacted.
+///
+/// The exit code is always 0: a missing graph is harder to diagnose than a graph with a
+/// gap.
+fn config(invocation: &Invocation) -> ProgramOutput {
+    let munin_config = variables::read(invocation);
+    let graphs = graphs(munin_config.as_ref().ok(), invocation);
+    let with_values = is_env_set(invocation, "MUNIN_CAP_DIRTYCONFIG");
+    let is_debug = is_env_set(invocation, "MUNIN_DEBUG");
+    let write_deadline = write_deadline(munin_config.as_ref().ok(), invocation);
+    let render = move |result: Option<Result<Report, Failure>>| ProgramOutput {
+        stdout: graphs.config(result.as_ref().filter(|_| with_values).map(report_result)),
+        stderr: result.map_or_else(String::new, |result| stderr_text(&result, is_debug)),
         exit_code: 0,
-        until,
+        write_deadline,
     };
-    let give_up = told.clone();
-    let give_up = move |failure| give_up(Some(Err(failure)));
-    told(match wanted {
+    let on_timeout = render.clone();
+    let on_timeout = move |failure| on_timeout(Some(Err(failure)));
+    render(match munin_config {
         Err(failure) => Some(Err(failure)),
-        Ok(wanted) if is_dirty => Some(look(wanted.args, invocation, give_up)),
+        Ok(munin_config) if with_values => Some(sample(munin_config.args, invocation, on_timeout)),
         Ok(_) => None,
     })
 }
 
-fn fetch(invocation: &Invocation) -> Answer {
-    let wanted = variables::read(invocation);
-    let graphs = graphs(wanted.as_ref().ok(), invocation);
-    let is_debugged = is_on(invocation, "MUNIN_DEBUG");
-    let until = until(wanted.as_ref().ok(), invocation);
-    let told = move |outcome: Result<Report, Failure>| {
-        let is_whole = outcome.as_ref().is_ok_and(|report| report.is_whole);
-        Answer {
-            output: graphs.fetch(seen(&outcome)),
-            complaint: complaints(&outcome, is_debugged),
-            exit_code: if is_whole { 0 } else { FAILED },
-            until,
+/// Returns the values of the graphs.
+fn fetch(invocation: &Invocation) -> ProgramOutput {
+    let munin_config = variables::read(invocation);
+    let graphs = graphs(munin_config.as_ref().ok(), invocation);
+    let is_debug = is_env_set(invocation, "MUNIN_DEBUG");
+    let write_deadline = write_deadline(munin_config.as_ref().ok(), invocation);
+    let render = move |result: Result<Report, Failure>| {
+        let is_complete = result.as_ref().is_ok_and(|report| report.complete);
+        ProgramOutput {
+            stdout: graphs.fetch(report_result(&result)),
+            stderr: stderr_text(&result, is_debug),
+            exit_code: if is_complete { 0 } else { EXIT_FAILURE },
+            write_deadline,
         }
     };
-    let give_up = told.clone();
-    let give_up = move |failure| give_up(Err(failure));
-    told(wanted.and_then(|wanted| look(wanted.args, invocation, give_up)))
+    let on_timeout = render.clone();
+    let on_timeout = move |failure| on_timeout(Err(failure));
+    render(munin_config.and_then(|munin_config| sample(munin_config.args, invocation, on_timeout)))
 }
 
-/// Until when the node is waited for to take what it asked for.
-fn until(wanted: Option<&variables::Wanted>, invocation: &Invocation) -> Option<Instant> {
-    wanted
-        .map(|wanted| watchdog::until(target_config::timeout(&wanted.args, invocation), invocation))
+/// Returns the time by which munin-node must have read the output; `None` if the
+/// configuration is not readable.
+fn write_deadline(
+    munin_config: Option<&variables::MuninConfig>,
+    invocation: &Invocation,
+) -> Option<Instant> {
+    munin_config.map(|munin_config| {
+        watchdog::write_deadline(target_config::timeout(&munin_config.args, invocation), invocation)
+    })
 }
 
-/// Whether this host can be looked at, in the only words that there are for it.
-fn autoconf(invocation: &Invocation) -> Answer {
-    let looked = variables::read(invocation).and_then(|wanted| {
-        let mut args = wanted.args;
-        // Servers are not what is to be found out.
-        args.look.hostname.clear();
-        args.look.input = None;
+/// Returns `yes` if connections of this host can be sampled, or `no` with the reason.
+fn autoconf(invocation: &Invocation) -> ProgramOutput {
+    let result = variables::read(invocation).and_then(|munin_config| {
+        let mut args = munin_config.args;
+        // autoconf is about this host, not about servers.
+        args.selection.hostname.clear();
+        args.selection.input = None;
         let timeout = target_config::timeout(&args, invocation);
-        let states = config::tcp_states(&args.look);
-        let targets = target_config::targets(&args, invocation, timeout, states)?;
+        let tcp_states = config::tcp_states(&args.selection);
+        let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
         run::probe(targets, invocation.started + timeout.after)
-            .map_err(|error| Failure::new(&chain(&error), error.more()))
+            .map_err(|error| Failure::new(&error_chain(&error), error.hints()))
     });
-    match looked {
-        Ok(()) => told("yes\n"),
-        Err(failure) => told(&format!("no ({})\n", complaint(&[failure.problem]).trim_end())),
+    match result {
+        Ok(()) => success_output("yes\n"),
+        Err(failure) => {
+            success_output(&format!("no ({})\n", render_stderr(&[failure.message]).trim_end()))
+        }
     }
 }
 
-/// What may follow the `_` in a link's name: this host, and the servers that
-/// plugin-conf.d has for the plugin under that very name.
-fn suggest(invocation: &Invocation) -> Answer {
+/// Returns the suffixes that a link's name can have after the `_`: this host, and the
+/// servers that plugin-conf.d configures for a plugin of this name.
+fn suggest(invocation: &Invocation) -> ProgramOutput {
     if !invocation.name.ends_with('_') {
-        let problem = format!("{} has no place for a suggestion in its name", invocation.name);
-        let more = "Install it as topip_, which munin-node-configure links as topip_HOST.";
-        return failed(&Failure::new(&problem, vec![more.to_owned()]));
+        let message = format!("{} has no place for a suggestion in its name", invocation.name);
+        let hint = "Install it as topip_, which munin-node-configure links as topip_HOST.";
+        return failure_output(&Failure::new(&message, vec![hint.to_owned()]));
     }
     let servers = match variables::read(invocation) {
-        Ok(wanted) => wanted.args.look.hostname,
-        Err(failure) => return failed(&failure),
+        Ok(munin_config) => munin_config.args.selection.hostname,
+        Err(failure) => return failure_output(&failure),
     };
-    let is_name = |host: &&str| {
+    let is_link_name = |host: &&str| {
         host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._:".contains(letter))
     };
-    let there = servers.iter().filter(|server| !server.is_here());
-    let names = there.map(|server| server.host.as_str()).filter(is_name);
+    let remote_servers = servers.iter().filter(|server| !server.is_local());
+    let names = remote_servers.map(|server| server.host.as_str()).filter(is_link_name);
     let lines: String =
         std::iter::once("localhost").chain(names).map(|it| format!("{it}\n")).collect();
-    told(&lines)
+    success_output(&lines)
 }
 
-fn graphs(wanted: Option<&variables::Wanted>, invocation: &Invocation) -> Graphs {
-    let servers = wanted.map(|wanted| &wanted.args.look.hostname[..]).unwrap_or_default();
-    let server = drawn(servers, invocation);
+/// Returns the settings of the graphs; the defaults if the configuration is unreadable.
+fn graphs(munin_config: Option<&variables::MuninConfig>, invocation: &Invocation) -> Graphs {
+    let servers = munin_config
+        .map(|munin_config| &munin_config.args.selection.hostname[..])
+        .unwrap_or_default();
+    let server = graphed_server(servers, invocation);
     Graphs {
-        name: link::graph(&invocation.name),
+        name: link::graph_name(&invocation.name),
         host_name: server.and_then(|server| link::host_name(&server.host)),
-        is_multigraph: is_on(invocation, "MUNIN_CAP_MULTIGRAPH"),
-        thresholds: wanted.map(|wanted| wanted.thresholds.clone()).unwrap_or_default(),
+        is_multigraph: is_env_set(invocation, "MUNIN_CAP_MULTIGRAPH"),
+        thresholds: munin_config
+            .map(|munin_config| munin_config.thresholds.clone())
+            .unwrap_or_default(),
     }
 }
 
-/// The host that the graphs belong to, where it is not this one.
-fn drawn(servers: &[ServerName], invocation: &Invocation) -> Option<ServerName> {
-    let of_link = link::server(&invocation.name).ok().flatten();
-    let of_variable = match servers {
+/// Returns the remote server that the graphs belong to, or `None` for this host.
+fn graphed_server(servers: &[ServerName], invocation: &Invocation) -> Option<ServerName> {
+    let from_link = link::server(&invocation.name).ok().flatten();
+    let from_variable = match servers {
         [server] => Some(server.clone()),
-        // Several have no name of their own.
+        // A sum of several servers belongs to this host.
         _ => None,
     };
-    of_link.or(of_variable).filter(|server| !server.is_here())
+    from_link.or(from_variable).filter(|server| !server.is_local())
 }
 
-fn look(
+/// Samples the configured servers, the server in the link's name, or this host.
+fn sample(
     mut args: SampleArgs,
     invocation: &Invocation,
-    give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
+    on_timeout: impl FnOnce(Failure) -> ProgramOutput + Send + 'static,
 ) -> Result<Report, Failure> {
-    // Its values would be drawn as those of the node.
-    if let Some(server) = drawn(&args.look.hostname, invocation)
+    // Without a host name, Munin would draw the values as values of the node.
+    if let Some(server) = graphed_server(&args.selection.hostname, invocation)
         && link::host_name(&server.host).is_none()
     {
-        return Err(link::nameless(&server.host));
+        return Err(link::unnameable_host(&server.host));
     }
-    if args.look.hostname.is_empty() {
-        let of_link: Option<ServerName> = link::server(&invocation.name)?;
-        args.look.hostname.extend(of_link);
+    if args.selection.hostname.is_empty() {
+        let from_link: Option<ServerName> = link::server(&invocation.name)?;
+        args.selection.hostname.extend(from_link);
     }
-    let asked = Asked { applet: Applet::Munin, listed: Listed::Some, alerting: None, hint: false };
-    watchdog::told(args, asked, invocation, |report| report, give_up)
+    let options = RunOptions {
+        applet: Applet::Munin,
+        list_limit: ListLimit::Top,
+        notify: None,
+        report_hidden_namespaces: false,
+    };
+    watchdog::run_with_timeout(args, options, invocation, |report| report, on_timeout)
 }
 
-fn seen(outcome: &Result<Report, Failure>) -> Seen<'_> {
-    outcome.as_ref().map_err(|failure| failure.problem.as_str())
+fn report_result(result: &Result<Report, Failure>) -> ReportResult<'_> {
+    result.as_ref().map_err(|failure| failure.message.as_str())
 }
 
-/// What went wrong, for the log of the node; to `munin-run --pidebug`, how it
-/// was done.
-fn complaints(outcome: &Result<Report, Failure>, is_debugged: bool) -> String {
-    let (wrong, details) = match outcome {
-        Err(failure) => (lines(&failure.problem, &failure.more), Vec::new()),
+/// Returns problems and notes for the log of munin-node, and details for
+/// `munin-run --pidebug`.
+fn stderr_text(result: &Result<Report, Failure>, is_debug: bool) -> String {
+    let (messages, details) = match result {
+        Err(failure) => (message_lines(&failure.message, &failure.hints), Vec::new()),
         Ok(report) => {
-            let troubles = report.troubles.iter();
-            let troubles = troubles.flat_map(|Trouble { problem, advice }| lines(problem, advice));
-            (troubles.chain(report.notes.clone()).collect(), report.details.clone())
+            let problems = report.problems.iter();
+            let problems =
+                problems.flat_map(|Trouble { message, hint: hints }| message_lines(message, hints));
+            (problems.chain(report.notes.clone()).collect(), report.details.clone())
         }
     };
-    let wrong: Vec<_> = wrong.iter().map(|line| variables::as_variables(line)).collect();
-    // The node and munin-node-configure leave these lines alone.
-    let details = details.iter().filter(|_| is_debugged);
+    let messages: Vec<_> =
+        messages.iter().map(|line| variables::with_variable_names(line)).collect();
+    // munin-node and munin-node-configure ignore lines that start with "#".
+    let details = details.iter().filter(|_| is_debug);
     let details: Vec<_> = details.map(|line| format!("# {line}")).collect();
-    complaint(&wrong) + &complaint(&details)
+    render_stderr(&messages) + &render_stderr(&details)
 }
 
-fn lines<'a>(problem: &str, more: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-    std::iter::once(problem.to_owned()).chain(more.into_iter().cloned()).collect()
+fn message_lines<'a>(message: &str, hints: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    std::iter::once(message.to_owned()).chain(hints.into_iter().cloned()).collect()
 }
 
-fn is_on(invocation: &Invocation, name: &str) -> bool {
-    invocation.variable(name).is_some_and(|value| value == "1")
+fn is_env_set(invocation: &Invocation, name: &str) -> bool {
+    invocation.env_var(name).is_some_and(|value| value == "1")
 }
 
-fn told(text: &str) -> Answer {
-    Answer { output: text.to_owned(), complaint: String::new(), exit_code: 0, until: None }
+fn success_output(text: &str) -> ProgramOutput {
+    ProgramOutput {
+        stdout: text.to_owned(),
+        stderr: String::new(),
+        exit_code: 0,
+        write_deadline: None,
+    }
 }
 
-fn failed(failure: &Failure) -> Answer {
-    Answer {
-        output: String::new(),
-        complaint: complaint(&lines(&failure.problem, &failure.more)),
-        exit_code: FAILED,
-        until: None,
+/// Returns the output for a failure: messages on standard error, and no values.
+pub(super) fn failure_output(failure: &Failure) -> ProgramOutput {
+    ProgramOutput {
+        stdout: String::new(),
+        stderr: render_stderr(&message_lines(&failure.message, &failure.hints)),
+        exit_code: EXIT_FAILURE,
+        write_deadline: None,
     }
 }

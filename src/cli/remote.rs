@@ -1,73 +1,75 @@
-//! What reaches beyond this machine, and which executable has it.
+//! SSH and mail, which only the executable `topip-remote` links.
 //!
-//! To load OpenSSL takes longer than to look at this machine. So it is linked into
-//! one executable, `topip-remote`, and the others become that one where a run
-//! reaches servers or has mail to send. It is given what they were given, and
-//! begins anew: nothing has been looked at, read or asked for by then.
+//! Loading OpenSSL takes longer than a sample of this host. So only `topip-remote`
+//! links it, and the other executables `execve` it when a run needs SSH or mail. It
+//! gets the same arguments and environment and starts from the beginning: at that
+//! point, the run has not sampled, read or prompted for anything.
 use std::ffi::OsStr;
 
 use crate::{
     notify::mail,
-    source::{self, Dial},
+    source::{self, ConnectFn},
     sys::exec,
 };
 
-use super::applet::{Failure, Invocation, PASSWORD};
+use super::applet::{Failure, Invocation, PASSWORD_ENV};
 
-/// The executable that reaches beyond this machine.
-const REMOTE: &str = "topip-remote";
+/// File name of the executable with SSH and mail.
+const REMOTE_EXECUTABLE: &str = "topip-remote";
 
-/// Ways beyond this machine. They are values, which each executable gives to
-/// [`main`](super::applet::main) or does not: what nobody names, no linker takes in.
+/// Functions for SSH and mail. Each executable passes them to
+/// [`main`](super::applet::main) or not, so that the linker leaves OpenSSL out of
+/// executables that do not name them.
 #[derive(Clone, Copy, Debug)]
-pub struct Reach {
-    /// To servers.
-    pub(super) dial: Dial,
-    /// To whom an alert is mailed.
-    pub(super) post: mail::Post,
+pub struct RemoteSupport {
+    /// Function that connects to a server by SSH.
+    pub(super) connect: ConnectFn,
+    /// Function that sends a mail.
+    pub(super) send_mail: mail::SendMail,
 }
 
-impl Reach {
-    /// Whoever names this links all of it.
-    pub const ALL: Self = Self { dial: source::dial, post: mail::send };
+impl RemoteSupport {
+    /// SSH and mail. An executable that names this constant links OpenSSL.
+    pub const ALL: Self = Self { connect: source::connect, send_mail: mail::send };
 }
 
 impl Invocation {
-    /// What reaches beyond this machine: here, or else in the executable that this
-    /// process becomes, so that nothing comes back.
+    /// Returns SSH and mail if this executable links them. Otherwise, this process
+    /// executes `topip-remote`, and the function does not return.
     ///
     /// # Errors
     ///
-    /// Where there is no such executable.
-    pub(super) fn reach(&self) -> Result<Reach, Failure> {
-        match self.reach {
-            Some(reach) => Ok(reach),
-            None => Err(self.go_on_elsewhere()),
+    /// Returns an error if `topip-remote` cannot be executed.
+    pub(super) fn require_remote_support(&self) -> Result<RemoteSupport, Failure> {
+        match self.remote_support {
+            Some(remote_support) => Ok(remote_support),
+            None => Err(self.exec_remote()),
         }
     }
 
-    fn go_on_elsewhere(&self) -> Failure {
-        let advice = |text: &str| vec![text.to_owned()];
-        let remote = match exec::beside_this(REMOTE) {
-            Ok(remote) => remote,
+    /// Replaces this process with `topip-remote`; returns only if that fails.
+    fn exec_remote(&self) -> Failure {
+        let hints = |text: &str| vec![text.to_owned()];
+        let executable = match exec::sibling_executable(REMOTE_EXECUTABLE) {
+            Ok(executable) => executable,
             Err(error) => {
-                let problem = format!("cannot find {REMOTE}: {error}");
-                return Failure::new(&problem, advice("Is /proc mounted?"));
+                let message = format!("cannot find {REMOTE_EXECUTABLE}: {error}");
+                return Failure::new(&message, hints("Is /proc mounted?"));
             }
         };
-        let shown = remote.display();
-        if self.variable(exec::MARK).is_some() {
-            let problem = format!("cannot go on as {shown}: it is not what it is called");
-            return Failure::new(&problem, advice("Install topip anew."));
+        let path = executable.display();
+        if self.env_var(exec::EXEC_GUARD_ENV).is_some() {
+            let message = format!("cannot go on as {path}: it is not what it is called");
+            return Failure::new(&message, hints("Install topip anew."));
         }
         let env = self.env.iter().map(|(name, value)| (&**name, &**value));
         let password =
-            self.password.iter().map(|it| (OsStr::new(PASSWORD), OsStr::new(it.reveal())));
-        let error = exec::to(&remote, &self.name, &self.args, env.chain(password));
-        let problem = format!("cannot go on as {shown}, which has SSH and mail: {error}");
+            self.password.iter().map(|it| (OsStr::new(PASSWORD_ENV), OsStr::new(it.reveal())));
+        let error = exec::replace_process(&executable, &self.name, &self.args, env.chain(password));
+        let message = format!("cannot go on as {path}, which has SSH and mail: {error}");
         Failure::new(
-            &problem,
-            advice("It belongs beside this program: install topip anew, or copy both."),
+            &message,
+            hints("It belongs beside this program: install topip anew, or copy both."),
         )
     }
 }

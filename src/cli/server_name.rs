@@ -1,21 +1,21 @@
-//! Servers as they are named on a command line: `[USER@]HOST[:PORT]`.
+//! Server names on the command line: `[USER@]HOST[:PORT]`.
 use std::{net::IpAddr, str::FromStr};
 
-use crate::model::{network::is_this_host, sanitize};
+use crate::model::{network::is_loopback_host, sanitize};
 
-/// A server, as it is named.
+/// Server as given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerName {
     pub(super) user: Option<String>,
-    /// Without brackets.
+    /// Host name or address, without brackets.
     pub(super) host: String,
     pub(super) port: Option<u16>,
 }
 
 impl ServerName {
-    /// Whether it is this machine, which needs no login.
-    pub(super) fn is_here(&self) -> bool {
-        self.user.is_none() && self.port.is_none() && is_this_host(&self.host)
+    /// Returns `true` for this host, which needs no login.
+    pub(super) fn is_local(&self) -> bool {
+        self.user.is_none() && self.port.is_none() && is_loopback_host(&self.host)
     }
 }
 
@@ -23,22 +23,22 @@ impl FromStr for ServerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let form = || "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets".to_owned();
-        let (user, place) = match text.trim().rsplit_once('@') {
-            Some(("", _)) => return Err(form()),
-            Some((user, place)) => (Some(user.to_owned()), place),
+        let usage = || "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets".to_owned();
+        let (user, address) = match text.trim().rsplit_once('@') {
+            Some(("", _)) => return Err(usage()),
+            Some((user, address)) => (Some(user.to_owned()), address),
             None => (None, text.trim()),
         };
-        let (host, port) = match place.strip_prefix('[') {
+        let (host, port) = match address.strip_prefix('[') {
             Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or_else(form)?;
+                let (host, rest) = rest.split_once(']').ok_or_else(usage)?;
                 (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some("")))
             }
-            // An address of IPv6 has more colons than one.
-            None if place.parse::<IpAddr>().is_ok() => (place, None),
-            None => match place.split_once(':') {
+            // An IPv6 address without brackets has several colons and no port.
+            None if address.parse::<IpAddr>().is_ok() => (address, None),
+            None => match address.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
-                None => (place, None),
+                None => (address, None),
             },
         };
         let port = match port {
@@ -47,16 +47,16 @@ impl FromStr for ServerName {
                 let port = digits.parse().ok().filter(|&port: &u16| port > 0);
                 Some(port.ok_or_else(|| "its port is not a number from 1 to 65535".to_owned())?)
             }
-            Some(_) => return Err(form()),
+            Some(_) => return Err(usage()),
         };
-        let is_name = |letter: char| sanitize::is_letter(letter) || "-._:%".contains(letter);
-        if host.is_empty() || host.starts_with('-') || !host.chars().all(is_name) {
-            return Err(form());
+        let is_host_char = |c: char| sanitize::is_visible_alphanumeric(c) || "-._:%".contains(c);
+        if host.is_empty() || host.starts_with('-') || !host.chars().all(is_host_char) {
+            return Err(usage());
         }
         if user.as_ref().is_some_and(|user| user.contains(':')) {
             return Err("not a server: a password does not belong there".to_owned());
         }
-        // However it is spelled, an address is one host.
+        // Equal addresses in different notations are the same host.
         let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |it| it.to_string());
         Ok(Self { user, host, port })
     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn servers() {
+    fn server_names_are_read_or_rejected() {
         check("web1", "None web1 None");
         check("monitor@web1.example.com:2222", "Some(\"monitor\") web1.example.com Some(2222)");
         check("2001:db8::1", "None 2001:db8::1 None");
@@ -111,9 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_needs_no_login() {
-        let is_here = |text: &str| text.parse::<ServerName>().expect("a server").is_here();
-        assert!(is_here("localhost") && is_here("127.0.0.1") && is_here("::1") && is_here("[::1]"));
-        assert!(!is_here("localhost:22") && !is_here("root@localhost") && !is_here("web1"));
+    fn localhost_without_user_or_port_is_local() {
+        let is_local = |text: &str| text.parse::<ServerName>().expect("a server").is_local();
+        assert!(
+            is_local("localhost") && is_local("127.0.0.1") && is_local("::1") && is_local("[::1]")
+        );
+        assert!(!is_local("localhost:22") && !is_local("root@localhost") && !is_local("web1"));
     }
 }

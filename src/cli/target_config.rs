@@ -1,4 +1,4 @@
-//! What a command line wants looked at, and how to get there.
+//! Sources from command-line options: this host, files and SSH servers.
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -6,66 +6,74 @@ use std::{
 
 use crate::{
     model::{connection::TcpStates, secret::Secret, verdict::Status},
-    parse::Subject,
-    run::{Target, advice_on, chain},
-    source::{Credentials, Dial, HostKeyPolicy, Server, Source},
+    parse::TableKind,
+    run::{Target, error_chain, hint_for},
+    source::{ConnectFn, Credentials, HostKeyPolicy, Source, SshServer},
     sys::{
         command_line, process, secret_file,
-        user::{self, Account},
+        user::{self, User},
     },
 };
 
 use super::{
     applet::{Failure, Invocation},
-    args::{HostKey, How, SampleArgs, Timeout},
+    args::{HostKeyArg, SampleArgs, SourceKind, Timeout},
     server_name::ServerName,
 };
 
-/// How long a run may take by itself, and where a person may have to be asked.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
+/// Default time limit of a run.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default time limit of a run that may prompt for a password.
+const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the run may take.
+/// Returns the time limit of the run and its status on timeout.
 pub(super) fn timeout(args: &SampleArgs, invocation: &Invocation) -> Timeout {
-    let asks = n_reached(args) == 1 && invocation.has_terminal;
-    let after = if asks { PATIENCE_WITH_PEOPLE } else { PATIENCE };
+    let may_prompt = n_remote_servers(args) == 1 && invocation.interactive;
+    let after = if may_prompt { INTERACTIVE_TIMEOUT } else { DEFAULT_TIMEOUT };
     args.timeout.unwrap_or(Timeout { after, status: Status::Unknown })
 }
 
-/// What to look at.
+/// Returns the targets to sample.
+///
+/// # Errors
+///
+/// Returns an error if the options cannot be used together, or if the settings for SSH
+/// are incomplete.
 pub(super) fn targets(
     args: &SampleArgs,
     invocation: &Invocation,
     timeout: Timeout,
     tcp_states: TcpStates,
 ) -> Result<Vec<Target>, Failure> {
-    if args.login.password.is_some() || invocation.password.is_some() {
-        // It has been seen by whoever looked; where this fails, it is seen longer.
+    if args.ssh.password.is_some() || invocation.password.is_some() {
+        // Process listings show the password until it is wiped; if that fails, until exit.
         let _ = command_line::wipe_passwords();
     }
-    if !args.look.netns.is_empty() && n_reached(args) > 0 {
-        let more = "Network namespaces are of this host. Run check_topip there, by NRPE for one.";
-        let problem = "--netns does not go with servers that are reached by SSH";
-        return Err(Failure::new(problem, vec![more.to_owned()]));
+    if !args.selection.netns.is_empty() && n_remote_servers(args) > 0 {
+        let hint = "Network namespaces are of this host. Run check_topip there, by NRPE for one.";
+        let message = "--netns does not go with servers that are reached by SSH";
+        return Err(Failure::new(message, vec![hint.to_owned()]));
     }
-    if let Some(path) = &args.look.input {
-        let source = match path == Path::new("-") {
-            true => Source::StandardInput,
-            false => Source::File(path.clone()),
-        };
+    if let Some(path) = &args.selection.input {
+        let source =
+            if path == Path::new("-") { Source::Stdin } else { Source::File(path.clone()) };
         return Ok(vec![Target::new("input".to_owned(), vec![source])]);
     }
-    if args.look.hostname.is_empty() {
-        return Ok(vec![here(args, tcp_states)]);
+    if args.selection.hostname.is_empty() {
+        return Ok(vec![local_target(args, tcp_states)]);
     }
-    let way = if n_reached(args) > 0 { Some(Way::of(args, invocation, timeout)?) } else { None };
+    let ssh_settings = if n_remote_servers(args) > 0 {
+        Some(SshSettings::new(args, invocation, timeout)?)
+    } else {
+        None
+    };
     let mut targets: Vec<Target> = Vec::new();
-    for server in &args.look.hostname {
-        let target = match &way {
-            Some(way) if !server.is_here() => way.to(server)?,
-            _ => here(args, tcp_states),
+    for server in &args.selection.hostname {
+        let target = match &ssh_settings {
+            Some(ssh_settings) if !server.is_local() => ssh_settings.target(server)?,
+            _ => local_target(args, tcp_states),
         };
-        // Named twice, it is still one.
+        // A server that is named twice is sampled once.
         if targets.iter().all(|other| other.name != target.name) {
             targets.push(target);
         }
@@ -73,129 +81,138 @@ pub(super) fn targets(
     Ok(targets)
 }
 
-/// How many servers have to be logged in to.
-fn n_reached(args: &SampleArgs) -> usize {
-    args.look.hostname.iter().filter(|server| !server.is_here()).count()
+/// Returns the number of servers that need a login.
+fn n_remote_servers(args: &SampleArgs) -> usize {
+    args.selection.hostname.iter().filter(|server| !server.is_local()).count()
 }
 
-/// This machine. The kernel is asked only for what counts, as far as it can be
-/// told what that is: states, and ports.
-fn here(args: &SampleArgs, tcp_states: TcpStates) -> Target {
-    let tcp_states = if args.look.inbound { tcp_states.and_listen() } else { tcp_states };
-    let netlink = Source::Netlink { tcp_states, ports: args.look.port.clone() };
-    let sources = match args.look.source {
-        How::Auto => vec![netlink, Source::Proc],
-        How::Netlink => vec![netlink],
-        How::Proc => vec![Source::Proc],
-        How::Conntrack => {
-            vec![Source::Conntrack { ports: args.look.port.clone() }, Source::ConntrackProc]
+/// Returns this host as a target. The kernel filters by TCP state and by port where its
+/// interface allows that.
+fn local_target(args: &SampleArgs, tcp_states: TcpStates) -> Target {
+    let tcp_states = if args.selection.inbound { tcp_states.with_listen() } else { tcp_states };
+    let netlink = Source::Netlink { tcp_states, ports: args.selection.port.clone() };
+    let sources = match args.selection.source {
+        SourceKind::Auto => vec![netlink, Source::Proc],
+        SourceKind::Netlink => vec![netlink],
+        SourceKind::Proc => vec![Source::Proc],
+        SourceKind::Conntrack => {
+            vec![Source::Conntrack { ports: args.selection.port.clone() }, Source::ConntrackProc]
         }
     };
-    Target::new("localhost".to_owned(), sources).within(args.look.netns.clone())
+    Target::new("localhost".to_owned(), sources).in_namespaces(args.selection.netns.clone())
 }
 
-/// How servers are reached: the same for all of them.
-struct Way<'a> {
+/// SSH settings that all servers of a run share.
+struct SshSettings<'a> {
     args: &'a SampleArgs,
-    account: Option<Account>,
+    user: Option<User>,
     credentials: Credentials,
     known_hosts: Vec<PathBuf>,
-    patience: Duration,
-    dial: Dial,
+    timeout: Duration,
+    connect: ConnectFn,
 }
 
-impl<'a> Way<'a> {
-    fn of(
+impl<'a> SshSettings<'a> {
+    /// Collects the settings from options, environment and the current user.
+    fn new(
         args: &'a SampleArgs,
         invocation: &Invocation,
         timeout: Timeout,
     ) -> Result<Self, Failure> {
         if cfg!(not(feature = "ssh")) {
-            let more = vec!["Build it with the feature ssh, which is on by default.".to_owned()];
-            return Err(Failure::new("this topip was built without SSH", more));
+            let hints = vec!["Build it with the feature ssh, which is on by default.".to_owned()];
+            return Err(Failure::new("this topip was built without SSH", hints));
         }
-        let dial = invocation.reach()?.dial;
-        // From here on there are secrets; where it fails, a core dump may have them.
-        let _ = process::hide_memory();
-        let account = user::current();
-        if account.is_none()
-            && args.login.known_hosts.is_none()
-            && args.login.host_key == HostKey::AcceptNew
+        let connect = invocation.require_remote_support()?.connect;
+        // Secrets are in memory from here on; if this fails, a core dump may contain them.
+        let _ = process::disable_dumping();
+        let user = user::current();
+        if user.is_none()
+            && args.ssh.known_hosts.is_none()
+            && args.ssh.host_key == HostKeyArg::AcceptNew
         {
-            let more = vec!["Name a file with --known-hosts.".to_owned()];
-            let problem = "cannot accept new host keys: this user has no home to keep them in";
-            return Err(Failure::new(problem, more));
+            let hints = vec!["Name a file with --known-hosts.".to_owned()];
+            let message = "cannot accept new host keys: this user has no home to keep them in";
+            return Err(Failure::new(message, hints));
         }
-        let ssh = account.as_ref().map(|account| account.home.join(".ssh"));
-        let in_home = |names: &[&str]| -> Vec<PathBuf> {
-            ssh.iter().flat_map(|ssh| names.iter().map(move |name| ssh.join(name))).collect()
+        let ssh_dir = user.as_ref().map(|user| user.home_dir.join(".ssh"));
+        let in_ssh_dir = |file_names: &[&str]| -> Vec<PathBuf> {
+            ssh_dir
+                .iter()
+                .flat_map(|ssh_dir| file_names.iter().map(move |name| ssh_dir.join(name)))
+                .collect()
         };
         let credentials = Credentials {
-            identities: args.login.identity.clone(),
-            passphrase: args.login.passphrase_file.as_deref().map(secret).transpose()?,
+            identities: args.ssh.identity.clone(),
+            passphrase: args.ssh.passphrase_file.as_deref().map(read_secret).transpose()?,
             password: password(args, invocation)?,
-            agent: invocation.variable("SSH_AUTH_SOCK").map(PathBuf::from),
-            default_identities: in_home(&["id_ed25519", "id_ecdsa", "id_rsa"]),
-            // Two that ask at once would read one another's answers.
-            may_ask: invocation.has_terminal && n_reached(args) == 1,
+            agent: invocation.env_var("SSH_AUTH_SOCK").map(PathBuf::from),
+            default_identities: in_ssh_dir(&["id_ed25519", "id_ecdsa", "id_rsa"]),
+            // Two simultaneous prompts would read each other's answers.
+            interactive: invocation.interactive && n_remote_servers(args) == 1,
         };
-        let known_hosts = match &args.login.known_hosts {
-            Some(file) => vec![file.clone()],
+        let known_hosts = match &args.ssh.known_hosts {
+            Some(path) => vec![path.clone()],
             None => {
-                let system = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
-                let user = in_home(&["known_hosts", "known_hosts2"]);
-                user.into_iter().chain(system.map(PathBuf::from)).collect()
+                let system_files = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+                let user_files = in_ssh_dir(&["known_hosts", "known_hosts2"]);
+                user_files.into_iter().chain(system_files.map(PathBuf::from)).collect()
             }
         };
-        // Who waits for it stops before that, and can say what it was at.
-        Ok(Self { args, account, credentials, known_hosts, patience: timeout.after, dial })
+        // The targets' deadline is earlier, so that the report can name the activity.
+        Ok(Self { args, user, credentials, known_hosts, timeout: timeout.after, connect })
     }
 
-    fn to(&self, name: &ServerName) -> Result<Target, Failure> {
-        let user = name.user.clone().or_else(|| self.args.login.username.clone());
-        let user = user.or_else(|| self.account.as_ref().map(|account| account.name.clone()));
+    /// Returns one server as a target.
+    fn target(&self, name: &ServerName) -> Result<Target, Failure> {
+        let user = name.user.clone().or_else(|| self.args.ssh.username.clone());
+        let user = user.or_else(|| self.user.as_ref().map(|user| user.name.clone()));
         let Some(user) = user else {
-            let more = vec!["Name one with --username.".to_owned()];
-            let problem = format!("cannot log in to {}: this user has no name", name.host);
-            return Err(Failure::new(&problem, more));
+            let hints = vec!["Name one with --username.".to_owned()];
+            let message = format!("cannot log in to {}: this user has no name", name.host);
+            return Err(Failure::new(&message, hints));
         };
-        let server = Server {
+        let server = SshServer {
             host: name.host.clone(),
             port: name.port.unwrap_or(22),
             user,
             credentials: self.credentials.clone(),
             known_hosts: self.known_hosts.clone(),
-            known_hosts_asked_for: self.args.login.known_hosts.is_some(),
-            host_key_policy: match self.args.login.host_key {
-                HostKey::Strict => HostKeyPolicy::Strict,
-                HostKey::AcceptNew => HostKeyPolicy::AcceptNew,
-                HostKey::Ignore => HostKeyPolicy::Ignore,
+            known_hosts_explicit: self.args.ssh.known_hosts.is_some(),
+            host_key_policy: match self.args.ssh.host_key {
+                HostKeyArg::Strict => HostKeyPolicy::Strict,
+                HostKeyArg::AcceptNew => HostKeyPolicy::AcceptNew,
+                HostKeyArg::Ignore => HostKeyPolicy::Ignore,
             },
-            subject: match self.args.look.source {
-                How::Conntrack => Subject::Flows,
-                How::Auto | How::Netlink | How::Proc => Subject::Sockets,
+            table_kind: match self.args.selection.source {
+                SourceKind::Conntrack => TableKind::Flows,
+                SourceKind::Auto | SourceKind::Netlink | SourceKind::Proc => TableKind::Sockets,
             },
-            command: self.args.login.command.clone(),
-            patience: self.patience,
-            dial: self.dial,
+            command: self.args.ssh.command.clone(),
+            timeout: self.timeout,
+            connect: self.connect,
         };
         Ok(Target::new(server.name(), vec![Source::Ssh(Box::new(server))]))
     }
 }
 
-/// The password, from wherever it was given; what can be wiped is.
+/// Returns the password from the option, the file or the environment, in this order.
 fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>, Failure> {
-    if let Some(password) = &args.login.password {
+    if let Some(password) = &args.ssh.password {
         return Ok(Some(password.clone()));
     }
-    if let Some(file) = &args.login.password_file {
-        return secret(file).map(Some);
+    if let Some(path) = &args.ssh.password_file {
+        return read_secret(path).map(Some);
     }
     Ok(invocation.password.clone())
 }
 
-/// The first line of a file that nobody else can read.
-pub(super) fn secret(file: &Path) -> Result<Secret, Failure> {
-    secret_file::read(file)
-        .map_err(|error| Failure::new(&chain(&error), vec![advice_on(&error, error.advice())]))
+/// Reads the first line of a file that only its owner may read.
+///
+/// # Errors
+///
+/// Returns an error if the file is not readable, or not protected from other users.
+pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
+    secret_file::read(path)
+        .map_err(|error| Failure::new(&error_chain(&error), vec![hint_for(&error, error.hint())]))
 }

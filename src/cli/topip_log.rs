@@ -1,4 +1,4 @@
-//! `topip_log`: its commands, and how it ends.
+//! `topip_log`: commands, usage errors and exit codes.
 use std::ffi::OsString;
 
 use clap::{
@@ -7,7 +7,7 @@ use clap::{
 };
 
 use super::{
-    applet::{Answer, Applet, Failure, Invocation},
+    applet::{Applet, Failure, Invocation, ProgramOutput},
     args::{LogArgs, LogCommand},
     usage, watchdog,
 };
@@ -16,69 +16,75 @@ mod record;
 mod report;
 mod watch_command;
 
-/// Exit codes: of a command that could not do what it should, and of one that
-/// was not understood.
-pub(super) const COULD_NOT: u8 = 1;
-const USAGE: u8 = 2;
+/// Exit code of a command that failed.
+pub(super) const EXIT_FAILURE: u8 = 1;
+/// Exit code for a usage error.
+const EXIT_USAGE: u8 = 2;
 
-/// Does as it is told.
-pub(super) fn answer(invocation: &Invocation) -> Answer {
+/// Runs the command that the command line selects.
+pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     let program = OsString::from(Applet::Log.name());
     let args = std::iter::once(program).chain(invocation.args.iter().cloned());
     match LogArgs::try_parse_from(args) {
-        Err(error) => misused(&error, &invocation.args),
+        Err(error) => usage_output(&error, &invocation.args),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
-            let (applet, doing) = (Applet::Log, "reading the log");
-            let give_up = |failure: Failure| failed(&failure);
-            let work = || report::answer(&args, invocation);
-            watchdog::unless_ended(applet, doing, work, give_up).unwrap_or_else(give_up)
+            let (applet, activity) = (Applet::Log, "reading the log");
+            let on_signal = |failure: Failure| failure_output(&failure);
+            let work = || report::run(&args, invocation);
+            watchdog::run_until_signal(applet, activity, work, on_signal).unwrap_or_else(on_signal)
         }
         Ok(LogArgs { command: Some(LogCommand::Watch(args)), .. }) => {
-            watch_command::answer(*args, invocation)
+            watch_command::run(*args, invocation)
         }
         Ok(LogArgs { command: Some(LogCommand::Record(args)), .. }) => {
-            record::answer(*args, invocation)
+            record::run(*args, invocation)
         }
-        Ok(LogArgs { command: None, record, .. }) => record::answer(record, invocation),
+        Ok(LogArgs { command: None, record, .. }) => record::run(record, invocation),
     }
 }
 
-fn misused(error: &clap::Error, args: &[OsString]) -> Answer {
+/// Returns the help, the version or a usage error.
+fn usage_output(error: &clap::Error, args: &[OsString]) -> ProgramOutput {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Answer {
-            output: error.render().to_string(),
-            complaint: String::new(),
+        return ProgramOutput {
+            stdout: error.render().to_string(),
+            stderr: String::new(),
             exit_code: 0,
-            until: None,
+            write_deadline: None,
         };
     }
-    let help = "See topip_log --help, or topip_log(1).".to_owned();
-    let more = hint(error, args).into_iter().chain([help]).collect();
-    Answer { exit_code: USAGE, ..failed(&Failure::new(&usage::misuse(error), more)) }
+    let help_hint = "See topip_log --help, or topip_log(1).".to_owned();
+    let hints = usage_hint(error, args).into_iter().chain([help_hint]).collect();
+    ProgramOutput {
+        exit_code: EXIT_USAGE,
+        ..failure_output(&Failure::new(&usage::describe(error), hints))
+    }
 }
 
-/// What somebody meant by a word that is no option.
-fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
-    let word = match error.kind() {
+/// Returns a hint for an unexpected argument, unless it looks like an option.
+fn usage_hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let context_kind = match error.kind() {
         ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
         _ => return None,
     };
-    let word = error.get(word)?.to_string();
+    let argument = error.get(context_kind)?.to_string();
     let is_report = args.first().is_some_and(|first| first == "report");
-    match is_report {
-        _ if word.starts_with('-') => None,
-        true => Some(format!("A log is named by --log {word}")),
-        false => Some("The commands are record, report and watch.".to_owned()),
+    if argument.starts_with('-') {
+        None
+    } else if is_report {
+        Some(format!("A log is named by --log {argument}"))
+    } else {
+        Some("The commands are record, report and watch.".to_owned())
     }
 }
 
-/// The answer where nothing came of it.
-pub(super) fn failed(Failure { problem, more, .. }: &Failure) -> Answer {
-    Answer {
-        output: String::new(),
-        complaint: crate::output::complaint(problem, more),
-        exit_code: COULD_NOT,
-        until: None,
+/// Returns the output for a failure.
+pub(super) fn failure_output(Failure { message, hints, .. }: &Failure) -> ProgramOutput {
+    ProgramOutput {
+        stdout: String::new(),
+        stderr: crate::output::render_stderr(message, hints),
+        exit_code: EXIT_FAILURE,
+        write_deadline: None,
     }
 }

@@ -1,13 +1,13 @@
-//! What is wrong with a command line.
+//! Messages for usage errors.
 use clap::error::{ContextKind, ErrorKind};
 
-/// What is wrong with a command line, in one sentence.
-pub(super) fn misuse(error: &clap::Error) -> String {
-    let context = |kind| error.get(kind).map(ToString::to_string);
-    let option = context(ContextKind::InvalidArg).unwrap_or_default();
-    // "--warning <RANGE>"
+/// Returns a usage error as one line.
+pub(super) fn describe(error: &clap::Error) -> String {
+    let context_text = |kind| error.get(kind).map(ToString::to_string);
+    let option = context_text(ContextKind::InvalidArg).unwrap_or_default();
+    // clap gives the option with its value name: "--warning <RANGE>".
     let option = option.split_whitespace().next().unwrap_or_default();
-    let value = without_password(&context(ContextKind::InvalidValue).unwrap_or_default());
+    let value = redact_password(&context_text(ContextKind::InvalidValue).unwrap_or_default());
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(reason)) => {
             let value = if value.is_empty() { "(empty)".to_owned() } else { value };
@@ -15,11 +15,11 @@ pub(super) fn misuse(error: &clap::Error) -> String {
         }
         (ErrorKind::InvalidValue, _) if value.is_empty() => format!("{option} needs a value"),
         (ErrorKind::InvalidValue, _) => {
-            let known = context(ContextKind::ValidValue).unwrap_or_default();
-            format!("cannot read {option} {value}: not one of {known}")
+            let valid_values = context_text(ContextKind::ValidValue).unwrap_or_default();
+            format!("cannot read {option} {value}: not one of {valid_values}")
         }
         (ErrorKind::MissingRequiredArgument, _) => {
-            // Clap does not say what needs it.
+            // The context of this error does not contain the option that requires it.
             format!("this needs {option}")
         }
         (ErrorKind::UnknownArgument, _) if option.starts_with('-') => {
@@ -27,26 +27,25 @@ pub(super) fn misuse(error: &clap::Error) -> String {
         }
         (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
         (ErrorKind::ArgumentConflict, _) => {
-            let prior = context(ContextKind::PriorArg).unwrap_or_default();
-            let prior = prior.split_whitespace().next().unwrap_or_default();
-            if let Some(command) = context(ContextKind::InvalidSubcommand) {
-                return format!("{prior} goes after {command}");
+            let other_option = context_text(ContextKind::PriorArg).unwrap_or_default();
+            let other_option = other_option.split_whitespace().next().unwrap_or_default();
+            if let Some(command) = context_text(ContextKind::InvalidSubcommand) {
+                return format!("{other_option} goes after {command}");
             }
-            format!("{option} cannot be used with {prior}")
+            format!("{option} cannot be used with {other_option}")
         }
         _ => {
-            let text = error.render().to_string();
-            let line = text.lines().next().unwrap_or("the command line is not understood");
+            let rendered = error.render().to_string();
+            let line = rendered.lines().next().unwrap_or("the command line is not understood");
             line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
         }
     }
 }
 
-/// `value` without what stands before the host of a URL: people put passwords
-/// there.
-fn without_password(value: &str) -> String {
+/// Returns `value` without the user part of a URL, which may contain a password.
+fn redact_password(value: &str) -> String {
     match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://...@{place}"),
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://...@{host}"),
         _ => value.to_owned(),
     }
 }

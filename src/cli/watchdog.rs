@@ -1,4 +1,4 @@
-//! A run that is over in time, whatever it hangs in, and when it is told to end.
+//! Watchdog: ends a run at its time limit or on a signal, wherever the run blocks.
 use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
@@ -17,219 +17,240 @@ use crate::{
     run::{self, Progress, Stage},
     sys::{
         process,
-        signals::{self, Ending, Interruption},
+        signals::{self, Interruption, TerminationSignal},
         terminal,
     },
 };
 
 use super::{
-    applet::{Answer, Applet, Failure, Invocation, deliver, panicked},
+    applet::{Applet, Failure, Invocation, ProgramOutput, failure_output, write_output},
     args::{SampleArgs, Timeout},
-    config::{self, Asked},
+    config::{self, RunOptions},
     target_config,
 };
 
-/// How long a run that is about to write its state file may take beyond its
-/// time, or when it is told to end, so that it leaves nothing half done.
-const GRACE: Duration = Duration::from_millis(300);
-/// How long it may take to read as much of an answer, where the machine has
-/// other things to do.
-const A_MEBIBYTE: Duration = Duration::from_millis(20);
+/// Extra time, after a timeout or a signal, for a run that is saving its state file, so
+/// that the run can finish.
+const GRACE_PERIOD: Duration = Duration::from_millis(300);
+/// Time that a reader of the output may need per MiB on a busy host.
+const READ_TIME_PER_MIB: Duration = Duration::from_millis(20);
 
-/// Until when the answer has to be out.
-pub(super) fn until(timeout: Timeout, invocation: &Invocation) -> Instant {
-    invocation.started + timeout.after + GRACE
+/// Returns the time by which the output must be written.
+pub(super) fn write_deadline(timeout: Timeout, invocation: &Invocation) -> Instant {
+    invocation.started + timeout.after + GRACE_PERIOD
 }
 
-/// Samples and judges as the options ask for, and puts what came of it into
-/// words by `tell`. A million addresses take their time to be told, too. When the
-/// time is up, or a signal says so, this process ends with the answer that
-/// `give_up` makes of that.
+/// Runs the check and renders its report with `render`, which the time limit includes:
+/// rendering a million addresses takes time. On a timeout or a signal, this process
+/// exits with the output of `on_timeout`.
 ///
 /// # Errors
 ///
-/// Where there is no verdict.
-pub(super) fn told<T>(
+/// Returns an error if the run has no verdict.
+pub(super) fn run_with_timeout<T>(
     args: SampleArgs,
-    asked: Asked,
+    options: RunOptions,
     invocation: &Invocation,
-    tell: impl FnOnce(Report) -> T,
-    give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
+    render: impl FnOnce(Report) -> T,
+    on_timeout: impl FnOnce(Failure) -> ProgramOutput + Send + 'static,
 ) -> Result<T, Failure> {
-    // To go on as another program is for one thread alone: who watches would be gone
-    // with a signal that he has taken, or come to an answer beside it.
-    if reaches_out(&args, &asked) {
-        invocation.reach()?;
+    // Call execve before starting the watchdog thread: execve ends the other threads,
+    // and a signal that the watchdog has consumed would be lost. Before execve, the
+    // watchdog could also write output of its own.
+    if needs_remote_support(&args, &options) {
+        invocation.require_remote_support()?;
     }
     let Timeout { after, .. } = target_config::timeout(&args, invocation);
     let progress = Arc::new(Progress::default());
-    let input = args.look.input.clone();
-    let limit = Limit {
-        applet: asked.applet,
-        until: Some(invocation.started + after),
+    let input = args.selection.input.clone();
+    let watchdog = Watchdog {
+        applet: options.applet,
+        deadline: Some(invocation.started + after),
         progress: Arc::clone(&progress),
-        give_up: move |why, stage| give_up(interrupted(why, after, &doing(stage, input))),
+        on_timeout: move |interruption, stage| {
+            on_timeout(interruption_failure(interruption, after, &activity(stage, input)))
+        },
     };
-    limit.keep(|| run(args, asked, invocation, &progress).map(tell))
+    watchdog.run(|| run(args, options, invocation, &progress).map(render))
 }
 
-/// Does `work`, until a signal says that this process is to end: with the answer
-/// that `give_up` makes of that.
+/// Runs `work` without a time limit. On a termination signal, this process exits with
+/// the output of `on_signal`.
 ///
 /// # Errors
 ///
-/// Where nobody could look for signals meanwhile.
-pub(super) fn unless_ended<T>(
+/// Returns an error if the watchdog thread cannot be started, or if `work` panics.
+pub(super) fn run_until_signal<T>(
     applet: Applet,
-    doing: &'static str,
+    activity: &'static str,
     work: impl FnOnce() -> T,
-    give_up: impl FnOnce(Failure) -> Answer + Send + 'static,
+    on_signal: impl FnOnce(Failure) -> ProgramOutput + Send + 'static,
 ) -> Result<T, Failure> {
     let progress = Arc::new(Progress::default());
-    let give_up = move |why, _| give_up(interrupted(why, Duration::ZERO, doing));
-    Limit { applet, until: None, progress, give_up }.keep(|| Ok(work()))
+    let on_signal = move |interruption, _| {
+        on_signal(interruption_failure(interruption, Duration::ZERO, activity))
+    };
+    Watchdog { applet, deadline: None, progress, on_timeout: on_signal }.run(|| Ok(work()))
 }
 
-/// Whether a run has to do with other machines.
-fn reaches_out(args: &SampleArgs, asked: &Asked) -> bool {
-    let logs_in = args.look.hostname.iter().any(|server| !server.is_here());
-    let mails = asked.alerting.as_ref().is_some_and(|it| it.mail.alert.is_some());
-    cfg!(feature = "ssh") && logs_in || cfg!(feature = "mail") && mails
+/// Returns `true` if the run needs SSH or mail.
+fn needs_remote_support(args: &SampleArgs, options: &RunOptions) -> bool {
+    let needs_ssh = args.selection.hostname.iter().any(|server| !server.is_local());
+    let needs_mail = options.notify.as_ref().is_some_and(|it| it.mail.alert.is_some());
+    cfg!(feature = "ssh") && needs_ssh || cfg!(feature = "mail") && needs_mail
 }
 
-/// What ends this process before its work is done, and with which answer.
+/// Ends this process on a timeout or a signal, with the output of `on_timeout`.
 ///
-/// The work stays on the thread that it is on, whose memory is there already, and
-/// another one waits beside it: for as long as most runs take, it does not wake up
-/// once. Whoever comes first to an answer has the turn to give it, and the other
-/// one gives none.
-struct Limit<G> {
+/// The work stays on the calling thread, whose memory is mapped already, and a second
+/// thread waits; most runs end before it wakes up. The thread that finishes first
+/// writes the output; the other one writes nothing.
+struct Watchdog<G> {
     applet: Applet,
-    until: Option<Instant>,
+    deadline: Option<Instant>,
     progress: Arc<Progress>,
-    give_up: G,
+    on_timeout: G,
 }
 
-impl<G> Limit<G>
+impl<G> Watchdog<G>
 where
-    G: FnOnce(Interruption, Stage) -> Answer + Send + 'static,
+    G: FnOnce(Interruption, Stage) -> ProgramOutput + Send + 'static,
 {
-    fn keep<T>(self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-        let is_taken = Arc::new(AtomicBool::new(false));
-        let watched = Arc::clone(&is_taken);
-        start(move || self.watch(&watched))?;
+    /// Runs `work` on this thread and watches it from another one.
+    fn run<T>(self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let is_claimed = Arc::new(AtomicBool::new(false));
+        let watchdog_claim = Arc::clone(&is_claimed);
+        spawn_thread(move || self.watch(&watchdog_claim))?;
         let outcome = panic::catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
-        while is_taken.swap(true, Ordering::AcqRel) {
-            // It ends with the process.
+        while is_claimed.swap(true, Ordering::AcqRel) {
+            // The watchdog writes the output and ends the process.
             thread::park();
         }
-        terminal::restore();
+        terminal::restore_echo();
         outcome
     }
 
-    fn watch(self, is_taken: &AtomicBool) {
-        let Some(why) = signals::interruption(is_taken, self.until) else { return };
-        let is_over = !self.progress.leave()
-            && signals::interruption(is_taken, Some(Instant::now() + GRACE)).is_none();
-        if is_over || is_taken.swap(true, Ordering::AcqRel) {
-            // Whoever gives the answer now is to hear of it.
-            why.pass_on();
+    /// Waits for a timeout, a signal or the end of the work.
+    fn watch(self, is_claimed: &AtomicBool) {
+        let Some(interruption) = signals::wait_until_finished(is_claimed, self.deadline) else {
+            return;
+        };
+        let is_finished = !self.progress.try_abandon()
+            && signals::wait_until_finished(is_claimed, Some(Instant::now() + GRACE_PERIOD))
+                .is_none();
+        if is_finished || is_claimed.swap(true, Ordering::AcqRel) {
+            // The other thread writes the output and must see the signal.
+            interruption.reraise();
             return;
         }
-        // The other thread waits for ever: this one must not end without the process.
+        // The other thread waits forever: this one must end the process, even if it panics.
         let applet = self.applet;
-        let exit_code = panic::catch_unwind(AssertUnwindSafe(|| self.end(why)))
-            .unwrap_or_else(|panic| deliver(panicked(applet, &Failure::internal(&*panic)), applet));
-        // The other one may have come to a question meanwhile.
-        terminal::restore();
-        process::end(exit_code);
+        let exit_code =
+            panic::catch_unwind(AssertUnwindSafe(|| self.write_interruption(interruption)))
+                .unwrap_or_else(|panic| {
+                    write_output(failure_output(applet, &Failure::internal(&*panic)), applet)
+                });
+        // Meanwhile, the other thread may have started a prompt, which disables echo.
+        terminal::restore_echo();
+        process::exit(exit_code);
     }
 
-    fn end(self, why: Interruption) -> u8 {
+    /// Writes the output for an interruption and returns the exit code.
+    fn write_interruption(self, interruption: Interruption) -> u8 {
         let stage = self.progress.stage();
-        self.progress.stop();
-        terminal::restore();
-        // What has been started for a mail ends with who has started it.
-        mail::end();
-        let answer = (self.give_up)(why, stage);
-        let until = match why {
-            Interruption::Late => answer.until,
-            // Who is told to end does not wait for a reader.
-            Interruption::Told(_) => None,
+        self.progress.abandon();
+        terminal::restore_echo();
+        // A sendmail process must not outlive the program that started it.
+        mail::kill_sendmail();
+        let output = (self.on_timeout)(interruption, stage);
+        let write_deadline = match interruption {
+            Interruption::TimedOut => output.write_deadline,
+            // After a signal, do not wait for the reader.
+            Interruption::Signaled(_) => None,
         };
-        deliver(Answer { until: until.or_else(|| Some(Instant::now())), ..answer }, self.applet)
-    }
-}
-
-fn start(watch: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let started = thread::Builder::new().spawn(watch);
-    started.map(drop).map_err(|error| {
-        let more = "May this user have another process (ulimit -u), and so much more memory?";
-        Failure::new(&format!("cannot start a thread: {error}"), vec![more.to_owned()])
-    })
-}
-
-/// Whether there is time left for who reads an answer to take so many bytes of it.
-pub(super) fn is_left_for(n_bytes: usize, timeout: Timeout, invocation: &Invocation) -> bool {
-    let reading = A_MEBIBYTE * u32::try_from(n_bytes >> 20).unwrap_or(u32::MAX);
-    invocation.started.elapsed() + reading <= timeout.after
-}
-
-/// Why there is no answer where there was one, too long to be given in time.
-pub(super) fn too_long(n_bytes: usize, timeout: Timeout) -> Failure {
-    let (size, after) = (n_bytes >> 20, timeout.after.as_secs());
-    let problem =
-        format!("no answer within {after} s: it has {size} MiB, which take too long to give");
-    let more = "Give it more time with --timeout, or ask for less: fewer -v, or --prefix6 64.";
-    Failure { is_late: true, ..Failure::new(&problem, vec![more.to_owned()]) }
-}
-
-fn doing(stage: Stage, input: Option<PathBuf>) -> String {
-    match (stage, input) {
-        (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),
-        (stage, _) => stage.doing().to_owned(),
-    }
-}
-
-fn interrupted(why: Interruption, after: Duration, doing: &str) -> Failure {
-    match why {
-        Interruption::Late => late(after, doing),
-        Interruption::Told(signal) => ended(signal, doing),
-    }
-}
-
-fn ended(signal: Ending, doing: &str) -> Failure {
-    let more = match signal.is_of_a_limit() {
-        true => "Allow it more CPU time: ulimit -t, or LimitCPU of its unit.",
-        false => "Who ended it? If it was the monitoring, put --timeout below what that allows.",
-    };
-    Failure::new(&format!("ended by {signal} while {doing}"), vec![more.to_owned()])
-}
-
-fn late(after: Duration, doing: &str) -> Failure {
-    let more = "Give it more time with --timeout, below what the monitoring allows.".to_owned();
-    Failure {
-        is_late: true,
-        ..Failure::new(
-            &format!("no answer within {} s, while {doing}", after.as_secs()),
-            vec![more],
+        write_output(
+            ProgramOutput {
+                write_deadline: write_deadline.or_else(|| Some(Instant::now())),
+                ..output
+            },
+            self.applet,
         )
     }
 }
 
+/// Starts the watchdog thread.
+fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let spawned = thread::Builder::new().spawn(work);
+    spawned.map(drop).map_err(|error| {
+        let hint = "May this user have another process (ulimit -u), and so much more memory?";
+        Failure::new(&format!("cannot start a thread: {error}"), vec![hint.to_owned()])
+    })
+}
+
+/// Returns `true` if the reader can read `n_bytes` of output before the timeout.
+pub(super) fn has_time_to_read(n_bytes: usize, timeout: Timeout, invocation: &Invocation) -> bool {
+    let read_time = READ_TIME_PER_MIB * u32::try_from(n_bytes >> 20).unwrap_or(u32::MAX);
+    invocation.started.elapsed() + read_time <= timeout.after
+}
+
+/// Returns the failure for output that is too long to be written in time.
+pub(super) fn output_too_long(n_bytes: usize, timeout: Timeout) -> Failure {
+    let (size, after) = (n_bytes >> 20, timeout.after.as_secs());
+    let message =
+        format!("no answer within {after} s: it has {size} MiB, which take too long to give");
+    let hint = "Give it more time with --timeout, or ask for less: fewer -v, or --prefix6 64.";
+    Failure { is_timeout: true, ..Failure::new(&message, vec![hint.to_owned()]) }
+}
+
+/// Returns the activity of a stage, for messages.
+fn activity(stage: Stage, input: Option<PathBuf>) -> String {
+    match (stage, input) {
+        (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),
+        (stage, _) => stage.description().to_owned(),
+    }
+}
+
+fn interruption_failure(interruption: Interruption, after: Duration, activity: &str) -> Failure {
+    match interruption {
+        Interruption::TimedOut => timeout_failure(after, activity),
+        Interruption::Signaled(signal) => signal_failure(signal, activity),
+    }
+}
+
+fn signal_failure(signal: TerminationSignal, activity: &str) -> Failure {
+    let hint = if signal.is_cpu_limit() {
+        "Allow it more CPU time: ulimit -t, or LimitCPU of its unit."
+    } else {
+        "Who ended it? If it was the monitoring, put --timeout below what that allows."
+    };
+    Failure::new(&format!("ended by {signal} while {activity}"), vec![hint.to_owned()])
+}
+
+fn timeout_failure(after: Duration, activity: &str) -> Failure {
+    let hint = "Give it more time with --timeout, below what the monitoring allows.".to_owned();
+    Failure {
+        is_timeout: true,
+        ..Failure::new(
+            &format!("no answer within {} s, while {activity}", after.as_secs()),
+            vec![hint],
+        )
+    }
+}
+
+/// Configures and runs the check.
 fn run(
     args: SampleArgs,
-    asked: Asked,
+    options: RunOptions,
     invocation: &Invocation,
     progress: &Progress,
 ) -> Result<Report, Failure> {
-    let check = config::check(args, asked, invocation)?;
-    // Cut to seconds once: the sum of two that are cut may be a second early,
-    // and the sample of a run just before would lie in the future.
+    let check_config = config::check_config(args, options, invocation)?;
+    // Truncate to seconds once: a sum of two truncated values can be a second too
+    // early, and the sample of a run just before would lie in the future.
     let now = || (invocation.now + invocation.started.elapsed()).as_secs();
-    run::check(check, now, progress).map_err(|error| Failure {
-        is_late: matches!(error, run::Error::NoAnswer { .. }),
-        ..Failure::new(&run::chain(&error), error.more())
+    run::check(check_config, now, progress).map_err(|error| Failure {
+        is_timeout: matches!(error, run::Error::TimedOut { .. }),
+        ..Failure::new(&run::error_chain(&error), error.hints())
     })
 }

@@ -1,34 +1,35 @@
-//! One row of a socket table: two ends and a TCP state.
+//! One row of a socket table: two endpoints and a TCP state.
 use std::{net::SocketAddr, str::FromStr};
 
-/// A TCP socket as some table shows it.
+/// A TCP socket as listed in a socket table.
 ///
-/// A listening socket is one too: its peer is the unspecified address.
+/// Listening sockets are included; their peer is the unspecified address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// This host's end.
+    /// Endpoint on the host that the table belongs to.
     pub local: SocketAddr,
-    /// The other end, as the table spells it: an IPv4 peer of a dual-stack
-    /// socket may stand here as `::ffff:192.0.2.1`.
+    /// Remote endpoint, as written in the table: an IPv4 peer of a dual-stack
+    /// socket may appear as `::ffff:192.0.2.1`.
     pub peer: SocketAddr,
-    /// `None` where the table does not tell, as `ss state established` does not.
+    /// `None` if the table does not show it, as with `ss state established`.
     pub tcp_state: Option<TcpState>,
-    /// Where the table may have cut the peer's address off: how many of its
-    /// leading bits are certain. `None`: the address is whole.
-    pub peer_cut: Option<u8>,
+    /// Number of leading bits of the peer address that are certain, if the table
+    /// may have truncated the address; `None` if the address is complete.
+    pub peer_known_bits: Option<u8>,
 }
 
 impl Connection {
-    /// Whether there is somebody at the other end; if not, it listens or waits.
+    /// Returns whether the socket has a peer; sockets without one are listening or
+    /// unconnected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        // Of an address that was cut, nothing but zeros may be certain.
-        let is_somebody = self.peer_cut.is_some() || !self.peer.ip().is_unspecified();
-        self.tcp_state != Some(TcpState::Listen) && is_somebody
+        // The certain part of a truncated peer address may consist of zeros only.
+        let has_peer = self.peer_known_bits.is_some() || !self.peer.ip().is_unspecified();
+        self.tcp_state != Some(TcpState::Listen) && has_peer
     }
 }
 
-/// The states of TCP, with the names and numbers of the Linux kernel
+/// TCP state, with the names and numbers of the Linux kernel
 /// (`include/net/tcp_states.h`).
 ///
 /// `ss` writes them with hyphens, the BSDs and Windows write `SYN_RCVD` or
@@ -36,7 +37,7 @@ impl Connection {
 /// [`Close`](Self::Close).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-#[expect(missing_docs, reason = "RFC 9293, section 3.3.2, says what each means")]
+#[expect(missing_docs, reason = "RFC 9293, section 3.3.2, defines the states")]
 pub enum TcpState {
     Established = 1,
     SynSent = 2,
@@ -52,7 +53,7 @@ pub enum TcpState {
 }
 
 impl TcpState {
-    /// Every state, in the order of their numbers.
+    /// All states, in the order of their numbers.
     pub const ALL: [Self; 11] = [
         Self::Established,
         Self::SynSent,
@@ -67,12 +68,12 @@ impl TcpState {
         Self::Closing,
     ];
 
-    /// The state that the kernel means by `number`; `None` for a number that it
-    /// has not given to a socket that a table shows.
+    /// Returns the state with the kernel's `number`, or `None` if no socket in a
+    /// table can have that number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        // 12 is NEW_SYN_RECV, the kernel's own word for a half-open connection
-        // that has no full socket yet. Everybody else calls both SYN_RECV.
+        // 12 is NEW_SYN_RECV, the kernel's internal state of a half-open
+        // connection without a full socket. Tools show both as SYN_RECV.
         match number {
             1..=11 => Some(Self::ALL[usize::from(number) - 1]),
             12 => Some(Self::SynRecv),
@@ -80,13 +81,13 @@ impl TcpState {
         }
     }
 
-    /// The kernel's number, 1 to 11.
+    /// Returns the kernel's number, 1 to 11.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// The kernel's name without its `TCP_`, such as `FIN_WAIT1`.
+    /// Returns the kernel's name without the prefix `TCP_`, such as `FIN_WAIT1`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -105,7 +106,7 @@ impl TcpState {
     }
 }
 
-/// A word that is no state of TCP.
+/// Error for a word that is not a TCP state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a TCP state; write ESTABLISHED, SYN_RECV, TIME_WAIT or another, as netstat has them")]
 pub struct TcpStateError;
@@ -113,58 +114,61 @@ pub struct TcpStateError;
 impl FromStr for TcpState {
     type Err = TcpStateError;
 
-    /// Takes the names of the kernel, of `ss` and of the BSDs, in any case.
+    /// Parses the names used by the kernel, `ss` and the BSDs, in any case.
     fn from_str(text: &str) -> Result<Self, TcpStateError> {
-        let letters = |text: &str| -> String {
-            let letters = text.chars().filter(|letter| !"-_".contains(*letter));
-            letters.map(|letter| letter.to_ascii_uppercase()).collect()
-        };
-        match letters(text.trim()).as_str() {
+        match normalized_name(text.trim()).as_str() {
             "ESTAB" => Ok(Self::Established),
             "SYNRCVD" | "SYNRECEIVED" => Ok(Self::SynRecv),
             "CLOSED" => Ok(Self::Close),
-            word => Self::ALL
+            name => Self::ALL
                 .into_iter()
-                .find(|tcp_state| letters(tcp_state.name()) == word)
+                .find(|tcp_state| normalized_name(tcp_state.name()) == name)
                 .filter(|&tcp_state| tcp_state != Self::Listen)
                 .ok_or(TcpStateError),
         }
     }
 }
 
-/// Some of the states.
+/// Returns `name` in upper case and without hyphens and underscores.
+fn normalized_name(name: &str) -> String {
+    let letters = name.chars().filter(|letter| !"-_".contains(*letter));
+    letters.map(|letter| letter.to_ascii_uppercase()).collect()
+}
+
+/// Set of TCP states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpStates(u32);
 
 impl TcpStates {
-    /// Every state that a connection can be in: all but LISTEN.
+    /// All states of a connection: all except LISTEN.
     pub const CONNECTED: Self = Self(0b1011_1111_1110);
 
-    /// These states, and no other.
+    /// Creates a set of exactly these states.
     #[must_use]
-    pub fn of(tcp_states: &[TcpState]) -> Self {
+    pub fn new(tcp_states: &[TcpState]) -> Self {
         Self(tcp_states.iter().fold(0, |bits, tcp_state| bits | 1 << tcp_state.number()))
     }
 
-    /// All of these that are not among `others`.
+    /// Returns the states of this set that are not in `others`.
     #[must_use]
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    /// All of these and LISTEN.
+    /// Returns this set plus LISTEN.
     #[must_use]
-    pub fn and_listen(self) -> Self {
+    pub fn with_listen(self) -> Self {
         Self(self.0 | 1 << TcpState::Listen.number())
     }
 
-    /// Whether `tcp_state` is one of them.
+    /// Returns whether `tcp_state` is in the set.
     #[must_use]
     pub fn contains(self, tcp_state: TcpState) -> bool {
         self.0 & 1 << tcp_state.number() != 0
     }
 
-    /// A bit for each, at its number, as sock_diag(7) wants them.
+    /// Returns a bit mask with one bit per state, at the state's number, as
+    /// sock_diag(7) expects it.
     #[must_use]
     pub fn bits(self) -> u32 {
         self.0
@@ -176,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_in_any_spelling() {
+    fn state_names_parse_in_any_spelling() {
         for text in ["SYN_RECV", "syn-recv", "SYN_RCVD", "SynReceived", " syn_recv "] {
             assert_eq!(text.parse(), Ok(TcpState::SynRecv), "{text}");
         }
@@ -187,17 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn some_states() {
-        assert_eq!(TcpStates::of(&TcpState::ALL), TcpStates::CONNECTED.and_listen());
-        let waiting = TcpStates::of(&[TcpState::TimeWait]);
-        assert!(waiting.contains(TcpState::TimeWait) && !waiting.contains(TcpState::Listen));
-        assert!(!TcpStates::CONNECTED.without(waiting).contains(TcpState::TimeWait));
+    fn state_sets_contain_only_their_states() {
+        assert_eq!(TcpStates::new(&TcpState::ALL), TcpStates::CONNECTED.with_listen());
+        let time_wait = TcpStates::new(&[TcpState::TimeWait]);
+        assert!(time_wait.contains(TcpState::TimeWait) && !time_wait.contains(TcpState::Listen));
+        assert!(!TcpStates::CONNECTED.without(time_wait).contains(TcpState::TimeWait));
     }
 
     #[test]
-    fn numbers_go_there_and_back() {
-        for state in TcpState::ALL {
-            assert_eq!(TcpState::from_number(state.number()), Some(state));
+    fn state_numbers_round_trip() {
+        for tcp_state in TcpState::ALL {
+            assert_eq!(TcpState::from_number(tcp_state.number()), Some(tcp_state));
         }
         assert_eq!(TcpState::from_number(12), Some(TcpState::SynRecv));
         assert_eq!(TcpState::from_number(0), None);

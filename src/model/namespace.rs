@@ -1,28 +1,28 @@
-//! A network namespace, by what an administrator knows it by.
+//! A network namespace and the names by which an administrator knows it.
 use std::fmt;
 
-/// A network namespace of this machine. What names it is foreign text.
+/// A network namespace of this host. Its names are untrusted text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its number, as in `net:[4026531840]`.
+    /// Inode number, as in `net:[4026531840]`.
     pub inode: u64,
-    /// Whether it is the one that this program runs in.
-    pub is_own: bool,
-    /// What it is called in `/run/netns`, or the path that it was named by.
+    /// `true` for the namespace that this program runs in.
+    pub is_current: bool,
+    /// Name in `/run/netns`, or the path by which the namespace was given.
     pub name: Option<String>,
-    /// A process in it, the one with the lowest number.
+    /// The process with the lowest process ID in the namespace.
     pub process: Option<Process>,
 }
 
-/// A process in a namespace.
+/// A process in a network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// Process ID.
     pub pid: u32,
-    /// Its command (`/proc/PID/comm`).
+    /// Command name (`/proc/PID/comm`).
     pub command: String,
-    /// The first twelve digits of the container that it is in, as `docker ps`
-    /// and `crictl ps` show them; the name of one of LXC.
+    /// The first twelve digits of the ID of the process's container, as `docker ps`
+    /// and `crictl ps` show them; for LXC, the container's name.
     pub container: Option<String>,
 }
 
@@ -30,7 +30,7 @@ pub struct Process {
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.name, &self.process) {
-            _ if self.is_own => f.write_str("own"),
+            _ if self.is_current => f.write_str("own"),
             (Some(name), None) => f.write_str(name),
             (Some(name), Some(process)) => write!(f, "{name} ({process})"),
             (None, Some(process)) => process.fmt(f),

@@ -1,51 +1,53 @@
-//! An address, or all that begin alike.
+//! An IP address or network.
 use std::{cmp::Ordering, fmt, net::IpAddr, str::FromStr};
 
 use cidr::{Family, IpCidr, IpInet};
 use serde::{Deserialize, Serialize};
 
-/// An address or a network in CIDR notation.
+/// An IP address or a network in CIDR notation.
 ///
-/// The order is that of the first addresses, IPv4 before IPv6; a network comes
-/// before those within it.
+/// Networks are ordered by their first address, IPv4 before IPv6; a network sorts
+/// before the networks it contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network(IpCidr);
 
 impl Network {
-    /// The network of `length` bits that `address` is in; a length beyond what
-    /// the family has is the address alone.
+    /// Creates the network with this prefix length that contains `address`. A
+    /// length beyond the maximum of the address family gives the single address.
     #[must_use]
-    pub fn of(address: IpAddr, length: u8) -> Self {
-        let inet = IpInet::new(address, length).unwrap_or_else(|_| IpInet::new_host(address));
+    pub fn new(address: IpAddr, prefix_length: u8) -> Self {
+        let inet =
+            IpInet::new(address, prefix_length).unwrap_or_else(|_| IpInet::new_host(address));
         Self(inet.network())
     }
 
-    /// Its first address: itself where it is an address.
+    /// Returns the first address; for a single address, that address.
     #[must_use]
     pub fn first_address(&self) -> IpAddr {
         self.0.first_address()
     }
 
-    /// Its last address.
+    /// Returns the last address.
     #[must_use]
     pub fn last_address(&self) -> IpAddr {
         self.0.last_address()
     }
 
-    /// How many bits its addresses have in common.
+    /// Returns the prefix length: the number of leading bits that all addresses of
+    /// the network share.
     #[must_use]
-    pub fn length(&self) -> u8 {
+    pub fn prefix_length(&self) -> u8 {
         self.0.network_length()
     }
 
-    /// Whether it is a single address.
+    /// Returns whether the network is a single address.
     #[must_use]
-    pub fn is_address(&self) -> bool {
+    pub fn is_single_address(&self) -> bool {
         self.0.is_host_address()
     }
 
-    /// Whether `address` is in it.
+    /// Returns whether `address` is in the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
@@ -54,7 +56,7 @@ impl Network {
 
 impl Ord for Network {
     fn cmp(&self, other: &Self) -> Ordering {
-        let key = |network: &Self| (network.first_address(), network.length());
+        let key = |network: &Self| (network.first_address(), network.prefix_length());
         key(self).cmp(&key(other))
     }
 }
@@ -79,76 +81,76 @@ impl From<Network> for String {
     }
 }
 
-/// Whether a host, by name or address and without brackets, is this one by
-/// whatever name every host has for itself.
+/// Returns whether `host` is `localhost` or a loopback address (without brackets).
 #[must_use]
-pub fn is_this_host(host: &str) -> bool {
+pub fn is_loopback_host(host: &str) -> bool {
     let is_loopback = host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
     host == "localhost" || is_loopback
 }
 
-/// Why a text is no network.
+/// Error for a text that is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// Not of the form.
+    /// Neither an address nor a network.
     #[error("not an address or network; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
-    Form,
-    /// More bits than the family has, or than an IPv4-mapped one leaves.
-    #[error("a network of {family} has at most {most} bits")]
-    Length {
-        /// IPv4 or IPv6.
+    Syntax,
+    /// The prefix length exceeds the maximum of the address family.
+    #[error("a network of {family} has at most {max_length} bits")]
+    PrefixLength {
+        /// `IPv4` or `IPv6`.
         family: &'static str,
         /// 32 or 128.
-        most: u8,
+        max_length: u8,
     },
 }
 
 impl FromStr for Network {
     type Err = NetworkError;
 
-    /// Takes an address as a network of one, host bits as they come
-    /// (`10.1.2.3/8` is `10.0.0.0/8`), and `::ffff:192.0.2.0/120` as
-    /// `192.0.2.0/24`, since mapped addresses count as IPv4.
+    /// Parses a single address as a network with one address, clears host bits
+    /// (`10.1.2.3/8` becomes `10.0.0.0/8`), and maps `::ffff:192.0.2.0/120` to
+    /// `192.0.2.0/24` because IPv4-mapped addresses count as IPv4.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let text = text.trim();
         let (address, length) = match text.split_once('/') {
             None => (text, None),
             Some((address, length)) => (address, Some(length)),
         };
-        let address: IpAddr = address.parse().map_err(|_| NetworkError::Form)?;
-        let (family, most) = match address {
+        let address: IpAddr = address.parse().map_err(|_| NetworkError::Syntax)?;
+        let (family, max_length) = match address {
             IpAddr::V4(_) => ("IPv4", Family::Ipv4.len()),
             IpAddr::V6(_) => ("IPv6", Family::Ipv6.len()),
         };
         let length = match length {
-            None => most,
-            Some(digits) if is_number(digits) => digits
+            None => max_length,
+            Some(digits) if is_decimal(digits) => digits
                 .parse()
                 .ok()
-                .filter(|&length| length <= most)
-                .ok_or(NetworkError::Length { family, most })?,
-            Some(_) => return Err(NetworkError::Form),
+                .filter(|&length| length <= max_length)
+                .ok_or(NetworkError::PrefixLength { family, max_length })?,
+            Some(_) => return Err(NetworkError::Syntax),
         };
         let canonical = address.to_canonical();
         let inet = match (address, canonical) {
             (IpAddr::V6(_), IpAddr::V4(_)) if length >= 96 => IpInet::new(canonical, length - 96),
             _ => IpInet::new(address, length),
         };
-        let inet = inet.map_err(|_| NetworkError::Length { family, most })?;
+        let inet = inet.map_err(|_| NetworkError::PrefixLength { family, max_length })?;
         Ok(Self(inet.network()))
     }
 }
 
-fn is_number(digits: &str) -> bool {
+fn is_decimal(digits: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl fmt::Display for Network {
-    /// An address without its length where it stands for itself.
+    /// Writes a single address without its prefix length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_address() {
-            true => self.first_address().fmt(f),
-            false => write!(f, "{}/{}", self.first_address(), self.length()),
+        if self.is_single_address() {
+            self.first_address().fmt(f)
+        } else {
+            write!(f, "{}/{}", self.first_address(), self.prefix_length())
         }
     }
 }
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn network(text: &str, expected: &str) {
+    fn check(text: &str, expected: &str) {
         let found = match text.parse::<Network>() {
             Ok(network) => network.to_string(),
             Err(error) => error.to_string(),
@@ -167,21 +169,21 @@ mod tests {
     }
 
     #[test]
-    fn networks() {
-        network("10.0.0.0/8", "10.0.0.0/8");
-        network("10.1.2.3/8", "10.0.0.0/8");
-        network("192.0.2.7", "192.0.2.7");
-        network("192.0.2.7/32", "192.0.2.7");
-        network("0.0.0.0/0", "0.0.0.0/0");
-        network("2001:DB8::/32", "2001:db8::/32");
-        network("::1", "::1");
-        network("::ffff:192.0.2.9/120", "192.0.2.0/24");
-        network("::ffff:192.0.2.9", "192.0.2.9");
+    fn networks_are_canonicalized() {
+        check("10.0.0.0/8", "10.0.0.0/8");
+        check("10.1.2.3/8", "10.0.0.0/8");
+        check("192.0.2.7", "192.0.2.7");
+        check("192.0.2.7/32", "192.0.2.7");
+        check("0.0.0.0/0", "0.0.0.0/0");
+        check("2001:DB8::/32", "2001:db8::/32");
+        check("::1", "::1");
+        check("::ffff:192.0.2.9/120", "192.0.2.0/24");
+        check("::ffff:192.0.2.9", "192.0.2.9");
     }
 
     #[test]
-    fn what_is_no_network() {
-        let form = NetworkError::Form.to_string();
+    fn malformed_networks_are_rejected() {
+        let syntax = NetworkError::Syntax.to_string();
         for text in [
             "",
             "/8",
@@ -194,10 +196,10 @@ mod tests {
             ":: 1",
             "10.0.0.0/+8",
         ] {
-            network(text, &form);
+            check(text, &syntax);
         }
-        network("10.0.0.0/33", "a network of IPv4 has at most 32 bits");
-        network("10.0.0.0/999999999999", "a network of IPv4 has at most 32 bits");
-        network("::/129", "a network of IPv6 has at most 128 bits");
+        check("10.0.0.0/33", "a network of IPv4 has at most 32 bits");
+        check("10.0.0.0/999999999999", "a network of IPv4 has at most 32 bits");
+        check("::/129", "a network of IPv6 has at most 128 bits");
     }
 }

@@ -1,58 +1,58 @@
-//! Thresholds as the Monitoring Plugins guidelines write them: `[@]start:end`.
+//! Threshold ranges of the Monitoring Plugins guidelines: `[@]start:end`.
 //!
-//! The form is given in the [Monitoring Plugins Development Guidelines][g],
-//! "Threshold and ranges". An empty start (`:10`) is in no document, but the C
-//! plugins take it as 0, and so do people.
+//! The [Monitoring Plugins Development Guidelines][g] define the format in
+//! "Threshold and ranges". They do not mention an empty start (`:10`), but the C
+//! plugins read it as 0.
 //!
 //! [g]: https://www.monitoring-plugins.org/doc/guidelines.html#THRESHOLDFORMAT
 use std::{fmt, str::FromStr};
 
-/// A range of values that are fine, or with `@` of values that are not.
+/// A range of acceptable values, or with `@` a range of values to alert on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     start: f64,
     end: f64,
-    inside: bool,
+    alert_inside: bool,
 }
 
-/// On which side of a range a value fell.
+/// Position of a value that violates a range.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Alert {
-    /// Above the end, which is given.
-    Over(f64),
-    /// Below the start, which is given.
-    Under(f64),
-    /// Between the two ends of an `@` range.
+pub enum RangeViolation {
+    /// Above the end of the range; holds the end.
+    Above(f64),
+    /// Below the start of the range; holds the start.
+    Below(f64),
+    /// Inside an `@` range; holds start and end.
     Inside(f64, f64),
 }
 
-/// Why a text is no range.
+/// Error for a text that is not a range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// Not of the form at all.
+    /// The text does not have the format of a range.
     #[error("not a range; write [@][start:]end, such as 50 or 10:50")]
-    Form,
-    /// The two ends are in the wrong order.
+    Syntax,
+    /// The start is above the end.
     #[error("its start, 0 where none is given, is above its end")]
     Order,
-    /// The shell put a home folder where a `~` was.
+    /// The shell has replaced `~` with a home directory.
     #[error("the shell has put a folder in place of the ~; put the range in quotes")]
     Tilde,
 }
 
 impl Range {
-    /// Whether `value` is to be reported, and how it lies. Both ends belong to
-    /// the range.
+    /// Returns how `value` violates the range, or `None` if it does not. Start and
+    /// end belong to the range.
     #[must_use]
-    pub fn alert(&self, value: f64) -> Option<Alert> {
-        if self.inside {
-            let inside = self.start <= value && value <= self.end;
-            return inside.then_some(Alert::Inside(self.start, self.end));
+    pub fn violation(&self, value: f64) -> Option<RangeViolation> {
+        if self.alert_inside {
+            let is_inside = self.start <= value && value <= self.end;
+            return is_inside.then_some(RangeViolation::Inside(self.start, self.end));
         }
         if value > self.end {
-            Some(Alert::Over(self.end))
+            Some(RangeViolation::Above(self.end))
         } else if value < self.start {
-            Some(Alert::Under(self.start))
+            Some(RangeViolation::Below(self.start))
         } else {
             None
         }
@@ -62,10 +62,10 @@ impl Range {
 impl FromStr for Range {
     type Err = RangeError;
 
-    /// Blanks around it are no mistake: they come from templates.
+    /// Accepts surrounding whitespace, because configuration templates produce it.
     fn from_str(text: &str) -> Result<Self, RangeError> {
         let text = text.trim();
-        let (inside, bounds) = match text.strip_prefix('@') {
+        let (alert_inside, bounds) = match text.strip_prefix('@') {
             Some(rest) => (true, rest),
             None => (false, text),
         };
@@ -74,7 +74,7 @@ impl FromStr for Range {
         }
         let (start, end) = match bounds.split_once(':') {
             None => (0.0, number(bounds)?),
-            Some(("", "")) => return Err(RangeError::Form),
+            Some(("", "")) => return Err(RangeError::Syntax),
             Some((start, end)) => (
                 match start {
                     "~" => f64::NEG_INFINITY,
@@ -90,28 +90,28 @@ impl FromStr for Range {
         if start > end {
             return Err(RangeError::Order);
         }
-        Ok(Self { start, end, inside })
+        Ok(Self { start, end, alert_inside })
     }
 }
 
-/// A plain decimal. Rust would take `inf`, `nan` and `1e3` too, which no
-/// receiver of perfdata does.
+/// Parses a plain decimal number. Rust's parser also accepts `inf`, `nan` and `1e3`,
+/// which consumers of perfdata do not.
 fn number(text: &str) -> Result<f64, RangeError> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         && digits.bytes().any(|byte| byte.is_ascii_digit());
-    // 15 digits are what a float holds exactly.
-    if !plain || digits.len() > 15 {
-        return Err(RangeError::Form);
+    // An f64 represents 15 decimal digits exactly.
+    if !is_plain || digits.len() > 15 {
+        return Err(RangeError::Syntax);
     }
-    text.parse().map_err(|_| RangeError::Form)
+    text.parse().map_err(|_| RangeError::Syntax)
 }
 
 impl fmt::Display for Range {
-    /// As short as it can be written: Icinga 2 drops a threshold that has
-    /// anything but a number in it, so `0:10` is written `10`.
+    /// Writes the shortest form: Icinga 2 drops a threshold that contains anything
+    /// but a number, so `0:10` is written as `10`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.inside {
+        if self.alert_inside {
             f.write_str("@")?;
         }
         if self.start == f64::NEG_INFINITY {
@@ -134,14 +134,14 @@ mod tests {
     fn check(text: &str, values: &[f64], expected: &str) {
         let found = match text.parse::<Range>() {
             Ok(range) => {
-                let alerts: Vec<_> = values
+                let results: Vec<_> = values
                     .iter()
-                    .map(|&value| match range.alert(value) {
+                    .map(|&value| match range.violation(value) {
                         Some(_) => "alert",
                         None => "fine",
                     })
                     .collect();
-                format!("{range} {}", alerts.join(" "))
+                format!("{range} {}", results.join(" "))
             }
             Err(error) => error.to_string(),
         };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_guidelines() {
+    fn guideline_examples_alert_as_documented() {
         check("10", &[-1.0, 0.0, 10.0, 10.1], "10 alert fine fine alert");
         check("10:", &[9.9, 10.0, 1e9], "10: alert fine fine");
         check("~:10", &[-1e9, 10.0, 10.1], "~:10 fine fine alert");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings() {
+    fn other_spellings_are_accepted() {
         check("0:10", &[10.0], "10 fine");
         check(":10", &[10.0, -1.0], "10 fine alert");
         check("0:", &[1e9, -1.0], "0: fine alert");
@@ -170,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range() {
-        const FORM: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
+    fn malformed_ranges_are_rejected() {
+        const SYNTAX: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
         for text in [
             "",
             "@",
@@ -196,11 +196,11 @@ mod tests {
             "-",
             "9999999999999999",
         ] {
-            // "~:" says that every value is fine: a threshold that never speaks.
+            // "~:" accepts every value: a threshold that never alerts.
             if text == "~:" {
                 check(text, &[0.0], "~: fine");
             } else {
-                check(text, &[], FORM);
+                check(text, &[], SYNTAX);
             }
         }
         check("5:1", &[], "its start, 0 where none is given, is above its end");
@@ -213,9 +213,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_reads_back(start in -1e6..1e6f64, width in 0.0..1e6f64, inside: bool) {
+        fn formatted_ranges_parse_back(start in -1e6..1e6f64, width in 0.0..1e6f64, alert_inside: bool) {
             let (start, width) = ((start * 100.0).round() / 100.0, (width * 100.0).round() / 100.0);
-            let range = Range { start, end: ((start + width) * 100.0).round() / 100.0, inside };
+            let range = Range { start, end: ((start + width) * 100.0).round() / 100.0, alert_inside };
             assert_eq!(range.to_string().parse(), Ok(range));
         }
     }

@@ -1,56 +1,60 @@
-//! Takes from a text what would give it a say in the structure of an answer.
+//! Removes characters from untrusted text that could change the structure of the
+//! output.
 
-/// `text` on one line, without control characters, and without the characters
-/// that mean something to Nagios, a shell or a terminal. Blanks are one blank.
+/// Returns `text` on one line, without control characters and without characters
+/// that are special to Nagios, a shell or a terminal. Runs of whitespace become one
+/// space.
 ///
-/// Nagios takes perfdata from a `|`, and strikes `` `~$&|'"<> `` from what it
-/// puts into a notification (`illegal_macro_output_chars`). Backquotes, which
-/// libraries put around names, are left out; the rest is seen to be missing.
+/// Nagios starts the perfdata at a `|`, and removes `` `~$&|'"<> `` from macros in
+/// notifications (`illegal_macro_output_chars`). Backquotes, which libraries put
+/// around names, are removed; of the others, all but `~` become `?`, so that a reader
+/// notices the missing character.
 #[must_use]
-pub fn line(text: &str) -> String {
-    let text: String = text.chars().filter(|&it| it != '`').map(character).collect();
+pub fn single_line(text: &str) -> String {
+    let text: String = text.chars().filter(|&it| it != '`').map(single_line_char).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `text` on one line, without what means something to a terminal.
+/// Returns `text` on one line, without characters that are special to a terminal.
 #[must_use]
-pub fn shown(text: &str) -> String {
-    let character = |it: char| match it {
-        '\n' | '\r' | '\t' => ' ',
-        it => letter(it),
-    };
-    text.chars().map(character).collect()
+pub fn printable(text: &str) -> String {
+    text.chars().map(printable_char).collect()
 }
 
-fn character(character: char) -> char {
+fn single_line_char(character: char) -> char {
     match character {
-        '\n' | '\r' | '\t' => ' ',
         '|' | '<' | '>' | '$' | '&' | '"' | '\'' => '?',
-        it => letter(it),
+        _ => printable_char(character),
     }
 }
 
-/// What shows by itself, as what it is. Direction marks and the like are no
-/// letters; the fillers of Hangul are, and show nothing.
-fn letter(it: char) -> char {
-    if it.is_ascii_graphic() || it == ' ' || is_letter(it) { it } else { '?' }
+/// Returns a space for a line break or tab, `?` for a character without a visible
+/// form, and any other character unchanged.
+fn printable_char(character: char) -> char {
+    match character {
+        '\n' | '\r' | '\t' | ' ' => ' ',
+        _ if character.is_ascii_graphic() || is_visible_alphanumeric(character) => character,
+        _ => '?',
+    }
 }
 
-/// Whether it is a letter or a digit, of any script, that shows.
+/// Returns whether `character` is a visible letter or digit of any script. Unicode
+/// counts the Hangul fillers as letters, but they are invisible.
 #[must_use]
-pub fn is_letter(it: char) -> bool {
-    let is_filler = matches!(it, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
-    it.is_alphanumeric() && !is_filler
+pub fn is_visible_alphanumeric(character: char) -> bool {
+    let is_filler = matches!(character, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+    character.is_alphanumeric() && !is_filler
 }
 
-/// The beginning of `line`, at most `bytes` long.
+/// Returns `line` shortened to at most `max_bytes` bytes; a shortened line ends in
+/// `...`.
 #[must_use]
-pub fn beginning(line: &str, bytes: usize) -> String {
-    if line.len() <= bytes {
+pub fn truncate(line: &str, max_bytes: usize) -> String {
+    if line.len() <= max_bytes {
         return line.to_owned();
     }
-    const MORE: &str = "...";
-    format!("{}{MORE}", &line[..line.floor_char_boundary(bytes - MORE.len())])
+    const ELLIPSIS: &str = "...";
+    format!("{}{ELLIPSIS}", &line[..line.floor_char_boundary(max_bytes - ELLIPSIS.len())])
 }
 
 #[cfg(test)]
@@ -58,17 +62,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_has_no_say() {
-        assert_eq!(line("a|b=1;2\n$(x) `y` <z> & \"q\" 'r'"), "a?b=1;2 ?(x) y ?z? ? ?q? ?r?");
-        assert_eq!(line("\x1b[31mred\x07\u{202e}\0"), "?[31mred???");
-        assert_eq!(line("Zürich 東京\n"), "Zürich 東京");
-        assert_eq!(line("\u{3164}a\u{115f}\u{200b}\u{feff}\u{9b}"), "?a????");
-        assert_eq!(shown("\u{3164}\u{85}a|b"), "??a|b");
+    fn special_and_invisible_characters_are_replaced() {
+        assert_eq!(
+            single_line("a|b=1;2\n$(x) `y` <z> & \"q\" 'r'"),
+            "a?b=1;2 ?(x) y ?z? ? ?q? ?r?"
+        );
+        assert_eq!(single_line("\x1b[31mred\x07\u{202e}\0"), "?[31mred???");
+        assert_eq!(single_line("Zürich 東京\n"), "Zürich 東京");
+        assert_eq!(single_line("\u{3164}a\u{115f}\u{200b}\u{feff}\u{9b}"), "?a????");
+        assert_eq!(printable("\u{3164}\u{85}a|b"), "??a|b");
     }
 
     #[test]
-    fn a_long_line_is_cut_between_letters() {
-        assert_eq!(beginning("short", 10), "short");
-        assert_eq!(beginning("ääääääää", 8), "ää...");
+    fn long_lines_are_truncated_at_character_boundaries() {
+        assert_eq!(truncate("short", 10), "short");
+        assert_eq!(truncate("ääääääää", 8), "ää...");
     }
 }

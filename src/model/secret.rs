@@ -1,23 +1,24 @@
-//! A text that must not be shown.
+//! Text that must not be shown.
 use std::{ffi::OsString, fmt, os::unix::ffi::OsStringExt, sync::Arc};
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// A password or passphrase. It shows as dots, is in memory once, however many
-/// have it, and is wiped from there when nobody needs it any longer.
+/// A password or passphrase. `Debug` does not show the text. All clones share one
+/// copy in memory, which is wiped when the last clone is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// Keeps `text`.
+    /// Creates a secret from `text`.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Arc::new(Zeroizing::new(text)))
     }
 
-    /// Keeps `text`, and no copy of it. What is not UTF-8 in it is no letter.
+    /// Creates a secret from `text` without leaving a copy in memory. Bytes that are
+    /// not UTF-8 become the replacement character.
     #[must_use]
-    pub fn of(text: OsString) -> Self {
+    pub fn from_os_string(text: OsString) -> Self {
         Self::new(String::from_utf8(text.into_vec()).unwrap_or_else(|error| {
             let mut bytes = error.into_bytes();
             let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -26,7 +27,7 @@ impl Secret {
         }))
     }
 
-    /// The text, for whoever it is meant for.
+    /// Returns the secret text.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_not_shown() {
+    fn debug_output_hides_the_text() {
         assert_eq!(format!("{:?}", Secret::new("hunter2".to_owned())), "Secret(...)");
     }
 }

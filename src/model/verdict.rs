@@ -1,20 +1,21 @@
-//! What the judging of a sample comes to.
+//! The result of judging a sample.
 use std::{fmt, str::FromStr};
 
 use nagiosplugin::ServiceState;
 
-use super::range::Alert;
+use super::range::RangeViolation;
 
-/// The outcome that Nagios knows.
+/// Plugin status as defined by Nagios.
 ///
-/// The order is the one in which outcomes win when several meet. No standard
-/// gives one; ours puts what could not be seen below what was seen, and above
-/// OK: only a sample that was judged may be OK.
+/// When statuses are combined, the greatest one wins. No standard defines the
+/// order. Here UNKNOWN is below WARNING and CRITICAL, so that an incomplete
+/// observation does not hide a problem that was found, and above OK, because only a
+/// judged sample may be OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Nothing to report; exit code 0.
     Ok,
-    /// Something could not be seen; exit code 3.
+    /// The observation is incomplete; exit code 3.
     Unknown,
     /// Exit code 1.
     Warning,
@@ -23,13 +24,13 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every status, in the order in which they win.
+    /// All statuses, in ascending order.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Warning, Self::Critical];
 
-    /// The exit code of the plugin guidelines, 0 to 3.
+    /// Returns the exit code of the plugin guidelines, 0 to 3.
     #[must_use]
     pub fn exit_code(self) -> u8 {
-        u8::try_from(ServiceState::from(self).exit_code()).expect("it is one of 0 to 3")
+        u8::try_from(ServiceState::from(self).exit_code()).expect("exit codes are 0 to 3")
     }
 }
 
@@ -45,13 +46,13 @@ impl From<Status> for ServiceState {
 }
 
 impl fmt::Display for Status {
-    /// The word of the plugin guidelines.
+    /// Writes the name from the plugin guidelines, such as `OK`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ServiceState::from(*self).fmt(f)
     }
 }
 
-/// A word that is no status.
+/// Error for a text that is not a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a status; write ok, warning, critical or unknown, or its number 0 to 3")]
 pub struct StatusError;
@@ -59,7 +60,7 @@ pub struct StatusError;
 impl FromStr for Status {
     type Err = StatusError;
 
-    /// Takes a word in any case, or an exit code.
+    /// Parses a status name in any case, or an exit code.
     fn from_str(text: &str) -> Result<Self, StatusError> {
         Self::ALL
             .into_iter()
@@ -71,96 +72,100 @@ impl FromStr for Status {
     }
 }
 
-/// How many connections one address may have.
+/// Maximum number of connections that one address may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
-    /// Connections, rounded to hundredths: the number that is shown is the
-    /// number that was judged.
+    /// Number of connections, rounded to hundredths, so that the number shown is
+    /// the number that was compared.
     pub connections: f64,
-    /// What it follows from.
+    /// Calculation that the limit results from.
     pub basis: Basis,
-    /// Whether what follows from that is less, and the limit is the floor.
+    /// `true` if the calculated value is below the configured floor, and the limit is
+    /// the floor.
     pub is_floor: bool,
 }
 
 impl Limit {
-    /// Whether so many connections are over it; at the limit they are not.
+    /// Returns whether `connections` is above the limit. A count equal to the limit
+    /// does not exceed it.
     #[must_use]
     pub fn is_exceeded_by(&self, connections: u64) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+        #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         let connections = connections as f64;
         connections > self.connections
     }
 }
 
-/// What a limit follows from.
+/// Calculation that a limit results from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
     /// A multiple of the standard deviation.
     Stddev {
-        /// How many of them.
-        times: f64,
+        /// Number of standard deviations.
+        multiplier: f64,
         /// Population standard deviation, in connections.
         stddev: f64,
     },
-    /// The counts of the other addresses, as lognormal ones.
+    /// A lognormal model of the connection counts of the other addresses.
     Lognormal {
-        /// How likely the top one is above the limit all the same.
+        /// Probability that the top address exceeds the limit in normal traffic.
         false_alarm_rate: f64,
-        /// How many other addresses there are that are not set aside.
-        others: u64,
-        /// Their upper median.
+        /// Number of addresses in the model: all except the top address and
+        /// `excluded_outliers`.
+        n_others: u64,
+        /// Upper median of their connection counts.
         median: u64,
-        /// How the limit is above that: in logarithms, over normal scores.
+        /// Logarithm of the limit divided by the median, per unit of normal score.
         scale: f64,
-        /// How many addresses beside the top one are set aside, as offenders.
-        set_aside: u64,
+        /// Number of addresses that, in addition to the top address, are excluded from
+        /// the model as outliers.
+        excluded_outliers: u64,
     },
 }
 
-/// Why a verdict is not OK.
+/// Reason for a verdict other than OK.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reason {
     /// The top address has more connections than the rule's limit.
-    Trigger,
-    /// The top address's count is outside `--warning`.
-    Warning(Alert),
-    /// The top address's count is outside `--critical`.
-    Critical(Alert),
+    Limit,
+    /// The connection count of the top address violates `--warning`.
+    Warning(RangeViolation),
+    /// The connection count of the top address violates `--critical`.
+    Critical(RangeViolation),
 }
 
-/// Why a sample has no predecessor.
+/// Reason for judging a sample without a previous sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstSample {
-    /// None is on record.
+pub enum FirstSampleReason {
+    /// The history has no sample.
     NoHistory,
-    /// The one on record is older than allowed.
+    /// The previous sample is older than allowed.
     TooOld {
-        /// Its age in seconds.
-        age: u64,
+        /// Age of the previous sample in seconds.
+        age_secs: u64,
     },
-    /// The one on record lies in the future: some clock was changed.
+    /// The previous sample is in the future, because a clock was changed.
     InFuture {
-        /// By how many seconds.
-        ahead: u64,
+        /// Seconds by which the previous sample is ahead.
+        ahead_secs: u64,
     },
 }
 
-/// The outcome of one sample.
+/// Result of judging one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// The worst of all reasons, OK without one.
+    /// Status of the worst reason; OK if there is none.
     pub status: Status,
-    /// The limit that the top address was held against.
+    /// Limit that the top address was compared with.
     pub limit: Limit,
-    /// The limit of the rule that was not asked for.
-    pub beside: Limit,
-    /// In how many samples on end the top address has been on top, this one
-    /// included; 0 when nobody is.
-    pub row: u32,
-    /// Whether there was an earlier sample, and if not, why.
-    pub first: Option<FirstSample>,
-    /// What was found, the worst first.
+    /// Limit of the rule that was not selected.
+    pub other_limit: Limit,
+    /// Number of consecutive samples with the same top address, including this one;
+    /// 0 if no address has connections.
+    pub consecutive: u32,
+    /// Reason why no previous sample was used; `None` if one was.
+    pub first_sample: Option<FirstSampleReason>,
+    /// Reasons for the status, worst first.
     pub reasons: Vec<Reason>,
 }
 
@@ -169,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_beats_what_could_not_be_seen() {
+    fn unknown_is_above_ok_and_below_warning() {
         let mut sorted = [Status::Critical, Status::Unknown, Status::Ok, Status::Warning];
         sorted.sort();
         assert_eq!(sorted, Status::ALL);
@@ -178,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn codes_and_words_are_those_of_the_guidelines() {
+    fn exit_codes_and_names_follow_the_guidelines() {
         let found = Status::ALL.map(|status| format!("{} {status}", status.exit_code()));
         assert_eq!(found, ["0 OK", "3 UNKNOWN", "1 WARNING", "2 CRITICAL"]);
     }
 
     #[test]
-    fn words_and_codes_are_read() {
+    fn status_names_and_exit_codes_parse() {
         assert_eq!("critical".parse(), Ok(Status::Critical));
         assert_eq!("OK".parse(), Ok(Status::Ok));
         assert_eq!("3".parse(), Ok(Status::Unknown));

@@ -1,28 +1,27 @@
-//! Hands an alert to systemd's journal, in fields that it can be searched by.
-#![expect(clippy::disallowed_types, reason = "this is where alerts are sent")]
+//! Sends alerts to the systemd journal, with fields that can be searched for.
+#![expect(clippy::disallowed_types, reason = "sends alerts to the local journal socket")]
 use std::{io, os::unix::net::UnixDatagram, time::Duration};
 
-/// Where the journal listens, by its native protocol (systemd.io, "Native
-/// Journal Protocol").
+/// Socket of the journal's native protocol (systemd.io, "Native Journal Protocol").
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Why an alert did not get there.
+/// Failure to send an alert to the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Nobody listens.
+    /// The socket cannot be connected to.
     #[error("cannot reach the journal at {SOCKET}")]
-    Reach(#[source] io::Error),
-    /// It was not taken.
+    Connect(#[source] io::Error),
+    /// The entry was not accepted.
     #[error("cannot write to the journal at {SOCKET}")]
     Send(#[source] io::Error),
 }
 
 impl JournalError {
-    /// What to do about it.
+    /// Returns a hint on how to fix the error.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Reach(_) => {
+            Self::Connect(_) => {
                 "Does systemd-journald run here? If not, log to a file or to syslog.".to_owned()
             }
             Self::Send(_) => "Is systemd-journald stopped or overrun?".to_owned(),
@@ -30,27 +29,28 @@ impl JournalError {
     }
 }
 
-/// Sends an entry of these fields. A journal that is busy is waited for as long
-/// as `patience`, which is not nothing.
+/// Sends an entry of these fields. Waits at most `timeout` for a busy journal;
+/// `timeout` must not be zero.
 ///
 /// # Errors
 ///
-/// Where nobody took it.
-pub fn send(fields: &[(&str, String)], patience: Duration) -> Result<(), JournalError> {
-    let socket = UnixDatagram::unbound().map_err(JournalError::Reach)?;
-    socket.connect(SOCKET).map_err(JournalError::Reach)?;
-    socket.set_write_timeout(Some(patience)).map_err(JournalError::Send)?;
-    let packet = packet(fields);
-    let sent = socket.send(&packet).map_err(JournalError::Send)?;
-    match sent == packet.len() {
-        true => Ok(()),
-        false => Err(JournalError::Send(io::ErrorKind::WriteZero.into())),
+/// Returns an error if the journal does not accept the entry.
+pub fn send(fields: &[(&str, String)], timeout: Duration) -> Result<(), JournalError> {
+    let socket = UnixDatagram::unbound().map_err(JournalError::Connect)?;
+    socket.connect(SOCKET).map_err(JournalError::Connect)?;
+    socket.set_write_timeout(Some(timeout)).map_err(JournalError::Send)?;
+    let packet = encode(fields);
+    let n_sent = socket.send(&packet).map_err(JournalError::Send)?;
+    if n_sent == packet.len() {
+        Ok(())
+    } else {
+        Err(JournalError::Send(io::ErrorKind::WriteZero.into()))
     }
 }
 
-/// `NAME=value` and a line end; a value that has line ends comes with its
-/// length before it.
-fn packet(fields: &[(&str, String)]) -> Vec<u8> {
+/// Encodes each field as `NAME=value` and a line end. A value that contains line ends
+/// is preceded by its length instead.
+fn encode(fields: &[(&str, String)]) -> Vec<u8> {
     let mut packet = Vec::new();
     for (name, value) in fields {
         packet.extend(name.as_bytes());
@@ -71,9 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_cannot_become_a_field() {
+    fn multiline_value_cannot_inject_field() {
         let fields = [("MESSAGE", "one".to_owned()), ("SERVER", "a\nPRIORITY=0".to_owned())];
         let expected = b"MESSAGE=one\nSERVER\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\n";
-        assert_eq!(packet(&fields), expected);
+        assert_eq!(encode(&fields), expected);
     }
 }

@@ -1,9 +1,10 @@
-//! Sends a letter: to a mail server by SMTP, or by this machine's `sendmail`.
+//! Sends an email: to an SMTP server, or through the local `sendmail` program.
 //!
-//! What a mail is made of, and the words of SMTP, are lettre's. The dialogue is
-//! here, since lettre's own waits anew for each piece that comes, keeps a line
-//! that never ends in memory, goes on with what was sent in clear before TLS,
-//! and gives up on all recipients for one that is refused.
+//! The message format and the SMTP commands come from lettre. The SMTP session is
+//! implemented here because lettre's own transport applies its timeout to each read
+//! instead of the whole session, has no limit on the length of a line, keeps data
+//! that was received in clear text before STARTTLS, and fails for all recipients if
+//! one is refused.
 use std::{
     fmt,
     net::{Ipv4Addr, Ipv6Addr},
@@ -12,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{model::secret::Secret, output::Letter};
+use crate::{model::secret::Secret, output::Email};
 
 mod mail_error;
 #[cfg(all(fuzzing, feature = "mail"))]
@@ -34,177 +35,181 @@ mod bounded_stream;
 
 pub use mail_error::MailError;
 
-/// From whom a mail is, and to whom.
+/// Sender and recipients of an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// The sender, who also gets what cannot be delivered.
-    pub from: Address,
-    /// The recipients; one at least.
-    pub to: Vec<Address>,
+    /// Sender, who also receives bounces.
+    pub from: MailAddress,
+    /// Recipients; at least one.
+    pub to: Vec<MailAddress>,
 }
 
-/// An address for mail, such as `ops@example.com`, in ASCII.
+/// Email address such as `ops@example.com`, in ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address(String);
+pub struct MailAddress(String);
 
-impl fmt::Display for Address {
+impl fmt::Display for MailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// A text that is no address for mail.
+/// The text is not a supported email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an address for mail, such as ops@example.com, in ASCII")]
-pub struct AddressError;
+pub struct MailAddressError;
 
-impl FromStr for Address {
-    type Err = AddressError;
+impl FromStr for MailAddress {
+    type Err = MailAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (user, domain) = text.rsplit_once('@').ok_or(AddressError)?;
-        // A quoted user may have blanks and more. Nobody has one, and not every
-        // server reads them alike.
-        let is_plain =
-            |letter: u8| letter.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&letter);
-        let literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let is_domain =
-            literal.is_some_and(is_literal) || (!domain.is_empty() && domain.bytes().all(is_plain));
+    fn from_str(text: &str) -> Result<Self, MailAddressError> {
+        let (user, domain) = text.rsplit_once('@').ok_or(MailAddressError)?;
+        // A quoted local part may contain blanks and more. It is practically unused,
+        // and servers parse it differently.
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte);
+        let address_literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_domain = address_literal.is_some_and(is_address_literal)
+            || (!domain.is_empty() && domain.bytes().all(is_plain));
         let is_user = !user.is_empty() && !user.starts_with('-') && user.bytes().all(is_plain);
-        // The library is built without tables of Unicode, and must not be asked
-        // for what would need them.
+        // lettre is built without Unicode tables, so it must only be given ASCII
+        // text. An address that lettre rejects could not be sent to later.
         #[cfg(feature = "mail")]
-        let is_known = || text.parse::<lettre::Address>().is_ok();
+        let is_accepted_by_lettre = || text.parse::<lettre::Address>().is_ok();
         #[cfg(not(feature = "mail"))]
-        let is_known = || true;
-        let fits = is_user && is_domain && text.is_ascii() && is_known();
-        fits.then(|| Self(text.to_owned())).ok_or(AddressError)
+        let is_accepted_by_lettre = || true;
+        if is_user && is_domain && text.is_ascii() && is_accepted_by_lettre() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(MailAddressError)
+        }
     }
 }
 
-/// Whether it stands in brackets where a domain could (RFC 5321, section 4.1.3).
-fn is_literal(text: &str) -> bool {
+/// Returns whether `text`, taken from within brackets, is a valid address literal
+/// (RFC 5321, section 4.1.3).
+fn is_address_literal(text: &str) -> bool {
     match text.strip_prefix("IPv6:") {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => text.parse::<Ipv4Addr>().is_ok(),
     }
 }
 
-/// How a mail leaves this machine.
+/// Transport of an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// By SMTP.
-    Smtp(Server),
-    /// By a program that takes a mail as `sendmail` does.
+    /// An SMTP server.
+    Smtp(SmtpServer),
+    /// Path of a program with the interface of `sendmail`.
     Sendmail(PathBuf),
 }
 
-/// A mail server.
+/// An SMTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Name or address.
+pub struct SmtpServer {
+    /// Host name or IP address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// How the connection is encrypted.
-    pub tls: Tls,
-    /// Whether any certificate will do.
-    pub trusts_any: bool,
-    /// Who logs in, if anybody.
-    pub login: Option<Login>,
+    /// Encryption of the connection.
+    pub tls: TlsMode,
+    /// Accept any certificate, without verification.
+    pub accept_any_certificate: bool,
+    /// User name and password; `None` to send without login.
+    pub login: Option<SmtpLogin>,
 }
 
-/// How a connection to a mail server is encrypted.
+/// Encryption of a connection to an SMTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Not at all.
+pub enum TlsMode {
+    /// No encryption.
     None,
-    /// By STARTTLS, where the server offers it.
-    Offered,
-    /// By STARTTLS, or there is no mail.
+    /// STARTTLS if the server offers it.
+    Opportunistic,
+    /// STARTTLS; no mail is sent if the server does not offer it.
     Required,
-    /// From the first byte.
-    Wrapped,
+    /// TLS from the first byte (implicit TLS, RFC 8314).
+    Implicit,
 }
 
-/// Who logs in.
+/// User name and password for SMTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
+pub struct SmtpLogin {
     /// User name.
     pub user: String,
     /// Password.
     pub password: Secret,
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for SmtpServer {
     /// `mail.example.com:25`, `[2001:db8::25]:25`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
 
-/// What became of a mail that went out.
+/// Result of sending an email that at least one recipient gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delivered {
-    /// How it went.
-    pub how: String,
-    /// The recipients that were refused beside others that were not: who, and
-    /// the server's words.
+pub struct Delivery {
+    /// Server, encryption and user, or the program, for the report.
+    pub route: String,
+    /// Refused recipients, each with the reply of the server.
     pub refused: Vec<(String, String)>,
 }
 
-/// Sends a letter: a value, so that an executable in which nobody gives one links
-/// nothing of TLS.
-pub type Post = fn(&Transport, &Envelope, &Letter, u64, Instant) -> Result<Delivered, MailError>;
+/// Type of [`send`]. Passing the function as a value keeps TLS out of executables
+/// that never name it.
+pub type SendMail = fn(&Transport, &Envelope, &Email, u64, Instant) -> Result<Delivery, MailError>;
 
-/// Sends `letter`, written `when` seconds after 1970-01-01 UTC. Whoever names this
-/// function links OpenSSL.
+/// Sends `email` with the date `timestamp`, in seconds since 1970-01-01 UTC. An
+/// executable that references this function links OpenSSL.
 ///
 /// # Errors
 ///
-/// Where nobody gets it, or that is not known before `deadline`.
+/// Returns an error if no recipient gets the email, or if that is not known before
+/// `deadline`.
 #[cfg(feature = "mail")]
 pub fn send(
     transport: &Transport,
     envelope: &Envelope,
-    letter: &Letter,
-    when: u64,
+    email: &Email,
+    timestamp: u64,
     deadline: Instant,
-) -> Result<Delivered, MailError> {
-    let bytes = message::message(envelope, letter, when)?;
+) -> Result<Delivery, MailError> {
+    let bytes = message::compose(envelope, email, timestamp)?;
     match transport {
         Transport::Smtp(server) => smtp::send(server, envelope, bytes, deadline),
         Transport::Sendmail(program) => sendmail::send(program, envelope, &bytes, deadline),
     }
 }
 
-/// Sends nothing: this topip was built without mail.
+/// Stands in for mail support in a build without the `mail` feature.
 ///
 /// # Errors
 ///
-/// Always.
+/// Always returns [`MailError::NotBuilt`].
 #[cfg(not(feature = "mail"))]
 pub fn send(
     _transport: &Transport,
     _envelope: &Envelope,
-    _letter: &Letter,
-    _when: u64,
+    _email: &Email,
+    _timestamp: u64,
     _deadline: Instant,
-) -> Result<Delivered, MailError> {
+) -> Result<Delivery, MailError> {
     Err(MailError::NotBuilt)
 }
 
-/// Ends the program that a mail is being given to, if there is one: whoever waits
-/// for it is about to end.
-pub fn end() {
+/// Kills the running sendmail program, if any, and prevents new ones from starting.
+/// Called when the process is about to exit.
+pub fn kill_sendmail() {
     #[cfg(feature = "mail")]
-    sendmail::end_for_good();
+    sendmail::kill_and_forbid();
 }
 
-/// What this machine calls itself.
+/// Returns the host name of this machine.
 #[must_use]
 pub fn host_name() -> String {
     #[cfg(feature = "mail")]
@@ -221,10 +226,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn malformed_addresses_are_rejected() {
         for text in ["ops@example.com", "a.b+c@mail.example.com", "root@localhost", "x@[192.0.2.1]"]
         {
-            assert_eq!(text.parse(), Ok(Address(text.to_owned())));
+            assert_eq!(text.parse(), Ok(MailAddress(text.to_owned())));
         }
         for text in [
             "",
@@ -243,7 +248,7 @@ mod tests {
             "x@[192.0.2.1>",
             "x@[mail]",
         ] {
-            assert_eq!(text.parse::<Address>(), Err(AddressError), "{text:?}");
+            assert_eq!(text.parse::<MailAddress>(), Err(MailAddressError), "{text:?}");
         }
     }
 }

@@ -1,33 +1,33 @@
-//! Hands a message to the syslog daemon of this host.
-#![expect(clippy::disallowed_types, reason = "this is where messages are sent")]
+//! Sends messages to the syslog daemon of this host.
+#![expect(clippy::disallowed_types, reason = "sends messages to the local syslog socket")]
 use std::{io, os::unix::net::UnixDatagram, process, time::Duration};
 
 use chrono::{DateTime, FixedOffset};
 
-/// Where the daemon listens.
+/// Socket of the daemon.
 const SOCKET: &str = "/dev/log";
 /// Facility `daemon`, severity `warning` (RFC 3164, 4.1.1).
 const PRIORITY: u8 = 3 * 8 + 4;
-/// What the messages are found by.
+/// Tag of the messages.
 pub const TAG: &str = "topip";
 
-/// Why a message did not get there.
+/// Failure to send a message to syslog.
 #[derive(Debug, thiserror::Error)]
 pub enum SyslogError {
-    /// Nobody listens.
+    /// The socket cannot be connected to.
     #[error("cannot reach syslog at {SOCKET}")]
-    Reach(#[source] io::Error),
-    /// It was not taken.
+    Connect(#[source] io::Error),
+    /// The message was not accepted.
     #[error("cannot write to syslog at {SOCKET}")]
     Send(#[source] io::Error),
 }
 
 impl SyslogError {
-    /// What to do about it.
+    /// Returns a hint on how to fix the error.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Reach(_) => {
+            Self::Connect(_) => {
                 "Does a syslog daemon run here? ls -l /dev/log; else log to a file.".to_owned()
             }
             Self::Send(_) => "Is the syslog daemon stopped or overrun?".to_owned(),
@@ -35,29 +35,30 @@ impl SyslogError {
     }
 }
 
-/// Sends `message`, with the time that its sample was taken. A daemon that is
-/// busy is waited for as long as `patience`, which is not nothing.
+/// Sends `message` with the timestamp of its sample. Waits at most `timeout` for a
+/// busy daemon; `timeout` must not be zero.
 ///
 /// # Errors
 ///
-/// Where nobody took it.
+/// Returns an error if the daemon does not accept the message.
 pub fn send(
     message: &str,
-    when: DateTime<FixedOffset>,
-    patience: Duration,
+    timestamp: DateTime<FixedOffset>,
+    timeout: Duration,
 ) -> Result<(), SyslogError> {
-    let socket = UnixDatagram::unbound().map_err(SyslogError::Reach)?;
-    socket.connect(SOCKET).map_err(SyslogError::Reach)?;
-    socket.set_write_timeout(Some(patience)).map_err(SyslogError::Send)?;
-    // The form that every daemon takes from its own host: without a host name.
+    let socket = UnixDatagram::unbound().map_err(SyslogError::Connect)?;
+    socket.connect(SOCKET).map_err(SyslogError::Connect)?;
+    socket.set_write_timeout(Some(timeout)).map_err(SyslogError::Send)?;
+    // Without a host name: each daemon accepts this format from its own host.
     let packet = format!(
         "<{PRIORITY}>{} {TAG}[{}]: {message}",
-        when.format("%b %e %H:%M:%S"),
+        timestamp.format("%b %e %H:%M:%S"),
         process::id()
     );
-    let sent = socket.send(packet.as_bytes()).map_err(SyslogError::Send)?;
-    match sent == packet.len() {
-        true => Ok(()),
-        false => Err(SyslogError::Send(io::ErrorKind::WriteZero.into())),
+    let n_sent = socket.send(packet.as_bytes()).map_err(SyslogError::Send)?;
+    if n_sent == packet.len() {
+        Ok(())
+    } else {
+        Err(SyslogError::Send(io::ErrorKind::WriteZero.into()))
     }
 }

@@ -1,88 +1,96 @@
-//! The mails that go out when an alert begins, goes on, and is over.
-use crate::{analysis::history::Mails, model::sanitize};
+//! The emails that are sent when an alert starts, continues and ends.
+use crate::{analysis::history::MailHistory, model::sanitize};
 
 use super::{
     namespaces,
-    report::{LISTED, Report, Verbosity, View},
+    report::{DEFAULT_LISTED_PEERS, Report, Verbosity, View},
     text,
 };
 
-/// How long a line is: longer ones would be encoded on their way, so that
-/// neither people nor grep(1) could read the mail as it lies in its file.
-const WIDTH: usize = 74;
-/// How long a text and a subject may be.
-const LONGEST_LINE: usize = 900;
-const LONGEST_SUBJECT: usize = 200;
-/// How many addresses a mail may list: the answer of `-vvv` has them all.
-const MOST_LISTED: usize = 50;
+/// Maximum length of a line in bytes. A mail server may encode longer lines, and
+/// then neither people nor grep(1) can read the email in a mailbox file.
+const MAX_LINE_BYTES: usize = 74;
+/// Maximum length of a paragraph in bytes, before it is folded.
+const MAX_TEXT_BYTES: usize = 900;
+/// Maximum length of a subject in bytes.
+const MAX_SUBJECT_BYTES: usize = 200;
+/// Maximum number of peers in an email; the output with `-vvv` lists all.
+const MAX_LISTED_PEERS: usize = 50;
 
-/// What a mail says.
+/// Subject and body of an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
-    /// On one line.
+pub struct Email {
+    /// The subject, on one line.
     pub subject: String,
-    /// Lines that each end in a line end.
+    /// The text; each line ends in a line end.
     pub body: String,
 }
 
-/// The mail of an alert on `host`, which `view` is about.
+/// Returns the email about the alert of `view` on `host`.
 #[must_use]
-pub fn alert(report: &Report, view: &View, host: &str) -> Letter {
-    Letter {
-        // As topip.py had it: filters of twenty years go by this.
+pub fn alert_email(report: &Report, view: &View, host: &str) -> Email {
+    Email {
+        // The subject is the same as in topip.py: existing mail filters match it.
         subject: subject("ALERT", host),
         body: body(
-            vec![verdict(report, view)],
+            vec![verdict_text(report, view)],
             [
-                statistics(view),
-                section("Trigger", text::explanation(report, view)),
-                top(report, view),
-                section("Servers", report.shares.iter().map(text::share).collect()),
-                section("Network namespaces", namespaces::shares(report, Verbosity::Terse)),
-                earlier(view),
-                troubles(report),
+                statistics_section(view),
+                section("Trigger", text::explain_limits(report, view)),
+                top_section(report, view),
+                section("Servers", report.servers.iter().map(text::server_line).collect()),
+                section(
+                    "Network namespaces",
+                    namespaces::namespace_lines(report, Verbosity::Terse),
+                ),
+                previous_sample_section(view),
+                problems_section(report),
             ],
             host,
         ),
     }
 }
 
-/// The mail that closes the alerts that were mailed.
+/// Returns the email that reports the end of the alerts sent before.
 #[must_use]
-pub fn recovery(report: &Report, mails: &Mails, host: &str) -> Letter {
-    let view = report.worst();
-    let told = mails.0.iter().map(|mailed| {
-        let ago = view.sample.when.saturating_sub(mailed.when);
-        format!("{}, {ago} s ago", mailed.network)
+pub fn recovery_email(report: &Report, mail_history: &MailHistory, host: &str) -> Email {
+    let view = report.worst_view();
+    let sent_alerts = mail_history.0.iter().map(|sent| {
+        let ago = view.sample.timestamp.saturating_sub(sent.timestamp);
+        format!("{}, {ago} s ago", sent.network)
     });
-    Letter {
+    Email {
         subject: subject("RECOVERY", host),
         body: body(
-            vec!["Nobody is over the limit any more.".to_owned(), verdict(report, view)],
-            [section("Last mails about", told.collect()), statistics(view), top(report, view)],
+            vec!["Nobody is over the limit any more.".to_owned(), verdict_text(report, view)],
+            [
+                section("Last mails about", sent_alerts.collect()),
+                statistics_section(view),
+                top_section(report, view),
+            ],
             host,
         ),
     }
 }
 
-fn verdict(report: &Report, view: &View) -> String {
-    folded(&format!("{}.", text::verdict(report, view)), "")
+fn verdict_text(report: &Report, view: &View) -> String {
+    fold(&format!("{}.", text::verdict_text(report, view)), "")
 }
 
 fn subject(word: &str, host: &str) -> String {
-    sanitize::beginning(&sanitize::line(&format!("{word} on {host}")), LONGEST_SUBJECT)
+    sanitize::truncate(&sanitize::single_line(&format!("{word} on {host}")), MAX_SUBJECT_BYTES)
 }
 
-/// Sections with a line between them, and a signature.
+/// Returns the sections with blank lines between them, and a signature.
 fn body<const N: usize>(
     opening: Vec<String>,
     sections: [Option<Vec<String>>; N],
     host: &str,
 ) -> String {
     let signature = vec![
-        // A program that shows mail takes what follows for no text of it.
+        // Mail programs recognize this line as the start of a signature.
         "-- ".to_owned(),
-        folded(&format!("topip {} on {host}", env!("CARGO_PKG_VERSION")), ""),
+        fold(&format!("topip {} on {host}", env!("CARGO_PKG_VERSION")), ""),
     ];
     let parts: Vec<_> = std::iter::once(opening)
         .chain(sections.into_iter().flatten())
@@ -92,23 +100,24 @@ fn body<const N: usize>(
     parts.join("\n\n") + "\n"
 }
 
-/// A heading with lines below it, unless there are none.
+/// Returns a heading with `lines` below it; `None` if there are no lines.
 fn section(heading: &str, lines: Vec<String>) -> Option<Vec<String>> {
     if lines.is_empty() {
         return None;
     }
-    let lines = lines.iter().map(|line| folded(line, "  "));
+    let lines = lines.iter().map(|line| fold(line, "  "));
     Some(std::iter::once(format!("{heading}:")).chain(lines).collect())
 }
 
-/// `text` behind `indent`, on as many lines as it takes.
-fn folded(text: &str, indent: &str) -> String {
-    let text = sanitize::beginning(&sanitize::line(text), LONGEST_LINE);
+/// Folds `text` to lines of at most [`MAX_LINE_BYTES`] bytes, indented by
+/// `indent`. A longer word stays whole.
+fn fold(text: &str, indent: &str) -> String {
+    let text = sanitize::truncate(&sanitize::single_line(text), MAX_TEXT_BYTES);
     let mut lines = vec![indent.to_owned()];
     for word in text.split(' ') {
-        let line = lines.last_mut().expect("there is one from the start");
+        let line = lines.last_mut().expect("the list starts with one line");
         let is_empty = line.trim().is_empty();
-        if !is_empty && line.len() + 1 + word.len() > WIDTH {
+        if !is_empty && line.len() + 1 + word.len() > MAX_LINE_BYTES {
             lines.push(format!("{indent}  {word}"));
         } else {
             line.push_str(if is_empty { "" } else { " " });
@@ -118,38 +127,39 @@ fn folded(text: &str, indent: &str) -> String {
     lines.join("\n")
 }
 
-fn statistics(view: &View) -> Option<Vec<String>> {
+fn statistics_section(view: &View) -> Option<Vec<String>> {
     let (sample, summary) = (&view.sample, &view.sample.summary);
     let lines = [
         ("limit", text::decimal(view.verdict.limit.connections)),
         ("max", summary.max.to_string()),
         ("avg", text::decimal(summary.avg)),
         ("stddev", text::decimal(summary.stddev)),
-        ("med", summary.med.to_string()),
+        ("med", summary.median.to_string()),
         ("min", summary.min.to_string()),
         ("addresses", sample.addresses.to_string()),
         ("connections", sample.connections.to_string()),
     ];
-    let lines = lines.map(|(name, figure)| format!("  {name:<12}{figure}"));
+    let lines = lines.map(|(name, value)| format!("  {name:<12}{value}"));
     Some(std::iter::once("Statistics:".to_owned()).chain(lines).collect())
 }
 
-fn top(report: &Report, view: &View) -> Option<Vec<String>> {
+fn top_section(report: &Report, view: &View) -> Option<Vec<String>> {
     let sample = &view.sample;
-    let listed = report.judged.unwrap_or(LISTED).min(MOST_LISTED).min(sample.top.len());
-    let peers = sample.top.iter().take(listed);
-    let lines = peers.map(|peer| text::peer(peer, sample.when)).collect();
-    let heading = text::heading(sample, listed);
+    let n_listed =
+        report.n_judged.unwrap_or(DEFAULT_LISTED_PEERS).min(MAX_LISTED_PEERS).min(sample.top.len());
+    let peers = sample.top.iter().take(n_listed);
+    let lines = peers.map(|peer| text::peer_line(peer, sample.timestamp)).collect();
+    let heading = text::peer_list_heading(sample, n_listed);
     section(heading.trim_end_matches(':'), lines)
 }
 
-fn earlier(view: &View) -> Option<Vec<String>> {
-    let line = text::before(view).unwrap_or_else(|| "none".to_owned());
+fn previous_sample_section(view: &View) -> Option<Vec<String>> {
+    let line = text::previous_sample(view).unwrap_or_else(|| "none".to_owned());
     section("Previous sample", vec![line])
 }
 
-fn troubles(report: &Report) -> Option<Vec<String>> {
-    let lines = report.troubles.iter().map(|trouble| trouble.problem.clone());
+fn problems_section(report: &Report) -> Option<Vec<String>> {
+    let lines = report.problems.iter().map(|problem| problem.message.clone());
     section("What could not be seen or kept", lines.collect())
 }
 
@@ -160,18 +170,18 @@ mod tests {
     #[test]
     fn long_lines_are_folded_between_words() {
         let words = ["word"; 30].join(" ");
-        let found = folded(&words, "  ");
-        assert!(found.lines().all(|line| line.len() <= WIDTH), "{found}");
-        assert_eq!(found.split_whitespace().collect::<Vec<_>>().join(" "), words);
-        assert_eq!(folded("a\nb", ""), "a b");
-        let long = "a".repeat(2 * WIDTH);
-        assert_eq!(folded(&format!("{long} b"), ""), format!("{long}\n  b"));
+        let folded = fold(&words, "  ");
+        assert!(folded.lines().all(|line| line.len() <= MAX_LINE_BYTES), "{folded}");
+        assert_eq!(folded.split_whitespace().collect::<Vec<_>>().join(" "), words);
+        assert_eq!(fold("a\nb", ""), "a b");
+        let long = "a".repeat(2 * MAX_LINE_BYTES);
+        assert_eq!(fold(&format!("{long} b"), ""), format!("{long}\n  b"));
     }
 
     #[test]
-    fn a_host_has_no_say_in_the_head_of_a_mail() {
-        let found = subject("ALERT", "web1\r\nBcc: all@example.com\r\n\r\n<b>");
-        assert_eq!(found, "ALERT on web1 Bcc: all@example.com ?b?");
-        assert_eq!(subject("ALERT", &"a".repeat(1000)).len(), LONGEST_SUBJECT);
+    fn host_name_cannot_inject_mail_headers() {
+        let subject_line = subject("ALERT", "web1\r\nBcc: all@example.com\r\n\r\n<b>");
+        assert_eq!(subject_line, "ALERT on web1 Bcc: all@example.com ?b?");
+        assert_eq!(subject("ALERT", &"a".repeat(1000)).len(), MAX_SUBJECT_BYTES);
     }
 }

@@ -1,54 +1,55 @@
-//! The answer for programs: one JSON object on a line, which check_topip(1) and
-//! docs/check_topip.schema.json describe.
+//! The report as one JSON object on one line; check_topip(1) and
+//! docs/check_topip.schema.json describe it.
 use serde::Serialize;
 
 use crate::{
-    analysis::{filter::LeftOut, peer_details::Evidence},
+    analysis::{filter::Skipped, peer_details::PeerDetails},
     model::{
         namespace::Namespace,
+        network::Network,
         sanitize,
         verdict::{Basis, Limit, Reason, Status},
     },
-    parse::Subject,
+    parse::TableKind,
 };
 
 use super::{
-    report::{Report, Trouble, Verbosity, View, rounded},
+    report::{Report, Trouble, Verbosity, View, round_to_hundredths},
     text,
 };
 
-/// The version of the object: it changes where a field goes or means another
-/// thing, and not where one is added.
-const SCHEMA: u32 = 1;
+/// The version of the object. It is raised if a field is removed or changes its
+/// meaning, but not if a field is added.
+const SCHEMA_VERSION: u32 = 1;
 const PROGRAM: &str = concat!("topip ", env!("CARGO_PKG_VERSION"));
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct JsonReport<'a> {
     schema: u32,
     program: &'static str,
     status: String,
     exit_code: u8,
     message: String,
-    when: u64,
-    counted: &'static str,
+    timestamp: u64,
+    table: &'static str,
     views: Vec<JsonView<'a>>,
-    servers: Vec<Server<'a>>,
-    /// Only where some were asked for.
+    servers: Vec<JsonServer<'a>>,
+    /// Empty unless `--netns` is set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     namespaces: Vec<JsonNamespace>,
-    left_out: JsonLeftOut,
-    problems: Vec<Problem>,
+    skipped: JsonSkipped,
+    problems: Vec<JsonProblem>,
     notes: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Failure {
+struct JsonFailure {
     schema: u32,
     program: &'static str,
     status: String,
     exit_code: u8,
     message: String,
-    advice: Vec<String>,
+    hints: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -58,10 +59,10 @@ struct JsonView<'a> {
     prefix_members: u64,
     status: String,
     reasons: Vec<&'static str>,
-    row: u32,
+    consecutive: u32,
     limit: f64,
     rule: &'static str,
-    is_floor: bool,
+    limit_is_floor: bool,
     max: u64,
     avg: f64,
     stddev: f64,
@@ -70,11 +71,11 @@ struct JsonView<'a> {
     addresses: u64,
     connections: u64,
     peers: usize,
-    top: Vec<Evidence<'a>>,
+    top: Vec<PeerDetails<'a>>,
 }
 
 #[derive(Serialize)]
-struct Server<'a> {
+struct JsonServer<'a> {
     name: &'a str,
     connections: u64,
 }
@@ -82,7 +83,7 @@ struct Server<'a> {
 #[derive(Serialize)]
 struct JsonNamespace {
     inode: u64,
-    own: bool,
+    current: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,164 +96,169 @@ struct JsonNamespace {
 }
 
 #[derive(Serialize)]
-struct JsonLeftOut {
-    excluded: Vec<Excluded>,
+struct JsonSkipped {
+    excluded: Vec<JsonExcluded>,
     other_family: u64,
     other_port: u64,
     other_state: u64,
     outbound: u64,
-    through: u64,
-    own: u64,
+    forwarded: u64,
+    self_connections: u64,
 }
 
 #[derive(Serialize)]
-struct Excluded {
+struct JsonExcluded {
     network: String,
     connections: u64,
 }
 
 #[derive(Serialize)]
-struct Problem {
-    problem: String,
+struct JsonProblem {
+    message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<String>,
+    hint: Option<String>,
 }
 
-/// The answer, with a line end.
+/// Returns the report with a line end.
 #[must_use]
-pub fn json(report: &Report, verbosity: Verbosity) -> String {
+pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
     let status = report.status();
-    written(&Answer {
-        schema: SCHEMA,
+    serialize_line(&JsonReport {
+        schema: SCHEMA_VERSION,
         program: PROGRAM,
         status: status.to_string(),
         exit_code: status.exit_code(),
-        message: text::message(report),
-        when: report.worst().sample.when,
-        counted: counted(report.subject),
+        message: text::status_text(report),
+        timestamp: report.worst_view().sample.timestamp,
+        table: table_name(report.table),
         views: report
             .views
             .iter()
-            .map(|view| JsonView::of(view, report.listed(view, verbosity)))
+            .map(|view| JsonView::new(view, report.n_listed(view, verbosity)))
             .collect(),
         servers: report
-            .shares
+            .servers
             .iter()
-            .map(|(name, connections)| Server { name, connections: *connections })
+            .map(|(name, connections)| JsonServer { name, connections: *connections })
             .collect(),
-        namespaces: report.namespaces.iter().map(JsonNamespace::of).collect(),
-        left_out: JsonLeftOut::of(&report.left_out),
-        problems: report.troubles.iter().map(Problem::of).collect(),
+        namespaces: report.namespaces.iter().map(JsonNamespace::new).collect(),
+        skipped: JsonSkipped::new(&report.skipped),
+        problems: report.problems.iter().map(JsonProblem::new).collect(),
         notes: report
             .notes
             .iter()
             .cloned()
-            .chain(text::blind_sides(report))
-            .map(|note| sanitize::line(&note))
+            .chain(text::rule_limitations(report))
+            .map(|note| sanitize::single_line(&note))
             .collect(),
     })
 }
 
-/// The answer of a run that came to no verdict, with a line end.
+/// Returns the output of a run without a verdict, with a line end.
 #[must_use]
-pub fn json_failure(status: Status, problem: &str, more: &[String]) -> String {
-    written(&Failure {
-        schema: SCHEMA,
+pub fn render_json_failure(status: Status, message: &str, hints: &[String]) -> String {
+    serialize_line(&JsonFailure {
+        schema: SCHEMA_VERSION,
         program: PROGRAM,
         status: status.to_string(),
         exit_code: status.exit_code(),
-        message: sanitize::beginning(&sanitize::line(problem), text::LONGEST_TEXT),
-        advice: more.iter().map(|line| sanitize::line(line)).collect(),
+        message: sanitize::truncate(&sanitize::single_line(message), text::MAX_STATUS_TEXT_BYTES),
+        hints: hints.iter().map(|line| sanitize::single_line(line)).collect(),
     })
 }
 
-fn counted(subject: Subject) -> &'static str {
-    match subject {
-        Subject::Sockets => "sockets",
-        Subject::Flows => "flows",
-        Subject::Both => "both",
+fn table_name(table: TableKind) -> &'static str {
+    match table {
+        TableKind::Sockets => "sockets",
+        TableKind::Flows => "flows",
+        TableKind::Mixed => "both",
     }
 }
 
-fn written(answer: &impl Serialize) -> String {
-    serde_json::to_string(answer).expect("numbers and text can be written") + "\n"
+fn serialize_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("numbers and strings are serializable") + "\n"
 }
 
 impl<'a> JsonView<'a> {
-    fn of(View { sample, verdict, .. }: &'a View, listed: usize) -> Self {
+    fn new(View { sample, verdict, .. }: &'a View, n_listed: usize) -> Self {
         let Limit { connections, basis, is_floor } = verdict.limit;
         let summary = &sample.summary;
         Self {
-            prefix4: sample.grain.v4,
-            prefix6: sample.grain.v6,
-            prefix_members: sample.grain.members,
+            prefix4: sample.aggregation.v4_prefix,
+            prefix6: sample.aggregation.v6_prefix,
+            prefix_members: sample.aggregation.min_members,
             status: verdict.status.to_string(),
-            reasons: verdict.reasons.iter().map(reason).collect(),
-            row: verdict.row,
+            reasons: verdict.reasons.iter().map(reason_name).collect(),
+            consecutive: verdict.consecutive,
             limit: connections,
             rule: match basis {
                 Basis::Stddev { .. } => "stddev",
                 Basis::Lognormal { .. } => "lognormal",
             },
-            is_floor,
+            limit_is_floor: is_floor,
             max: summary.max,
-            avg: rounded(summary.avg),
-            stddev: rounded(summary.stddev),
-            med: summary.med,
+            avg: round_to_hundredths(summary.avg),
+            stddev: round_to_hundredths(summary.stddev),
+            med: summary.median,
             min: summary.min,
             addresses: sample.addresses,
             connections: sample.connections,
-            peers: sample.counts.len(),
-            top: sample.top.iter().take(listed).map(Evidence::of).collect(),
+            peers: sample.peer_counts.len(),
+            top: sample.top.iter().take(n_listed).map(PeerDetails::new).collect(),
         }
     }
 }
 
-fn reason(reason: &Reason) -> &'static str {
+fn reason_name(reason: &Reason) -> &'static str {
     match reason {
-        Reason::Trigger => "trigger",
+        Reason::Limit => "limit",
         Reason::Warning(_) => "warning",
         Reason::Critical(_) => "critical",
     }
 }
 
 impl JsonNamespace {
-    fn of((namespace, connections): &(Namespace, u64)) -> Self {
-        let Namespace { inode, is_own, name, process } = namespace;
+    fn new((namespace, connections): &(Namespace, u64)) -> Self {
+        let Namespace { inode, is_current, name, process } = namespace;
         let process = process.as_ref();
-        let container = process.and_then(|it| it.container.as_deref());
+        let container = process.and_then(|process| process.container.as_deref());
         Self {
             inode: *inode,
-            own: *is_own,
-            name: name.as_deref().map(sanitize::line),
+            current: *is_current,
+            name: name.as_deref().map(sanitize::single_line),
             pid: process.map(|it| it.pid),
-            command: process.map(|it| sanitize::line(&it.command)),
-            container: container.map(sanitize::line),
+            command: process.map(|it| sanitize::single_line(&it.command)),
+            container: container.map(sanitize::single_line),
             connections: *connections,
         }
     }
 }
 
-impl JsonLeftOut {
-    fn of(left_out: &LeftOut) -> Self {
-        let excluded = |&(network, connections): &(crate::model::network::Network, u64)| Excluded {
-            network: network.to_string(),
-            connections,
-        };
+impl JsonSkipped {
+    fn new(skipped: &Skipped) -> Self {
         Self {
-            excluded: left_out.excluded.iter().map(excluded).collect(),
-            other_family: left_out.other_family,
-            other_port: left_out.other_port,
-            other_state: left_out.other_state,
-            outbound: left_out.outbound,
-            through: left_out.through,
-            own: left_out.own,
+            excluded: skipped.excluded.iter().map(JsonExcluded::new).collect(),
+            other_family: skipped.other_family,
+            other_port: skipped.other_port,
+            other_state: skipped.other_state,
+            outbound: skipped.outbound,
+            forwarded: skipped.forwarded,
+            self_connections: skipped.self_connections,
         }
     }
 }
 
-impl Problem {
-    fn of(Trouble { problem, advice }: &Trouble) -> Self {
-        Self { problem: sanitize::line(problem), advice: advice.as_deref().map(sanitize::line) }
+impl JsonExcluded {
+    fn new(&(network, connections): &(Network, u64)) -> Self {
+        Self { network: network.to_string(), connections }
+    }
+}
+
+impl JsonProblem {
+    fn new(Trouble { message, hint }: &Trouble) -> Self {
+        Self {
+            message: sanitize::single_line(message),
+            hint: hint.as_deref().map(sanitize::single_line),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a log comes to, for people and for other programs.
+//! The summary of an alert log as a table, JSON or CSV.
 use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
@@ -9,70 +9,72 @@ use crate::{
 
 use super::text;
 
-/// The longest bar, in characters, and how much of a line is left for it.
-const LONGEST_BAR: usize = 20;
-const SHORTEST_BAR: usize = 4;
+/// Maximum length of a bar in columns.
+const MAX_BAR_COLUMNS: usize = 20;
+/// Minimum width in columns for bars to be drawn.
+const MIN_BAR_COLUMNS: usize = 4;
 
-/// What a screen can show.
+/// The space and the characters that are available for the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// How many characters fit on a line; `None` where nobody looks, and
-    /// nothing is drawn.
+pub struct TableLayout {
+    /// Width of the terminal; `None` if the output is not a terminal, and no bars
+    /// are drawn.
     pub columns: Option<u16>,
-    /// Whether it can draw blocks.
+    /// True if block characters can be shown.
     pub has_blocks: bool,
 }
 
-/// What went wrong, for standard error: `topip_log: …`, and more lines below.
+/// Returns an error message for standard error, `topip_log: …`, with more lines
+/// below.
 #[must_use]
-pub fn complaint(problem: &str, more: &[String]) -> String {
-    let lines = std::iter::once(format!("topip_log: {problem}")).chain(more.iter().cloned());
-    lines.map(|line| sanitize::shown(&line) + "\n").collect()
+pub fn render_stderr(message: &str, hints: &[String]) -> String {
+    let lines = std::iter::once(format!("topip_log: {message}")).chain(hints.iter().cloned());
+    lines.map(|line| sanitize::printable(&line) + "\n").collect()
 }
 
-/// The `top` offenders as a table.
+/// Returns the `top` offenders as a table.
 #[must_use]
-pub fn offenders_as_text(
+pub fn render_offender_table(
     offenders: &Offenders,
     top: usize,
-    picture: Picture,
-    local: impl Fn(i64) -> DateTime<FixedOffset>,
+    layout: TableLayout,
+    to_local: impl Fn(i64) -> DateTime<FixedOffset>,
 ) -> String {
     if offenders.is_empty() {
         return "No alerts.\n".to_owned();
     }
     let listed = offenders.top(top);
-    let time = |seconds| local(seconds).format("%Y-%m-%d %H:%M").to_string();
+    let time = |seconds| to_local(seconds).format("%Y-%m-%d %H:%M").to_string();
     let heading = ["ALERTS", "PEAK", "FIRST", "LAST", "ADDRESS", "SERVER"].map(ToOwned::to_owned);
     let mut rows = vec![heading];
-    rows.extend(listed.iter().map(|it| {
+    rows.extend(listed.iter().map(|offender| {
         [
-            it.alerts.to_string(),
-            it.peak.to_string(),
-            time(it.first),
-            time(it.last),
-            it.network.to_string(),
-            sanitize::line(&it.servers.join(",")),
+            offender.alerts.to_string(),
+            offender.peak.to_string(),
+            time(offender.first),
+            time(offender.last),
+            offender.network.to_string(),
+            sanitize::single_line(&offender.servers.join(",")),
         ]
     }));
-    let mut lines = aligned(&rows);
-    draw(&mut lines, &listed, picture);
+    let mut lines = align_columns(&rows);
+    append_bars(&mut lines, &listed, layout);
     let addresses = offenders.len() as u64;
-    let all = format!(
+    let totals = format!(
         "{} about {}",
-        text::count(offenders.alerts(), "alert", "alerts"),
-        text::count(addresses, "address", "addresses")
+        text::pluralize(offenders.alerts(), "alert", "alerts"),
+        text::pluralize(addresses, "address", "addresses")
     );
     lines.push(match listed.len() as u64 {
-        n if n < addresses => format!("{all}; these are the top {n}."),
-        _ => format!("{all}."),
+        n if n < addresses => format!("{totals}; these are the top {n}."),
+        _ => format!("{totals}."),
     });
     lines.join("\n") + "\n"
 }
 
-/// The rows, each cell as wide as the widest above and below; the first two are
-/// numbers, and end below one another.
-fn aligned(rows: &[[String; 6]]) -> Vec<String> {
+/// Returns the rows with aligned columns. The first two columns are numbers and
+/// are aligned to the right.
+fn align_columns(rows: &[[String; 6]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let line = |row: &[String; 6]| {
@@ -86,54 +88,54 @@ fn aligned(rows: &[[String; 6]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Puts a bar as long as its peak behind each line, where there is room.
-fn draw(lines: &mut [String], listed: &[Offender], picture: Picture) {
-    let Some(columns) = picture.columns else {
+/// Appends a bar for the peak to each line, if the terminal is wide enough.
+fn append_bars(lines: &mut [String], listed: &[Offender], layout: TableLayout) {
+    let Some(columns) = layout.columns else {
         return;
     };
     let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
-    let room = usize::from(columns).saturating_sub(widest + 2).min(LONGEST_BAR);
-    if room < SHORTEST_BAR {
+    let bar_columns = usize::from(columns).saturating_sub(widest + 2).min(MAX_BAR_COLUMNS);
+    if bar_columns < MIN_BAR_COLUMNS {
         return;
     }
-    let highest = listed.iter().map(|it| it.peak).max().unwrap_or(0).max(1);
+    let highest = listed.iter().map(|offender| offender.peak).max().unwrap_or(0).max(1);
     for (line, Offender { peak, .. }) in lines[1..].iter_mut().zip(listed) {
-        let bar = bar(*peak, highest, room, picture.has_blocks);
+        let bar = bar(*peak, highest, bar_columns, layout.has_blocks);
         let gap = widest + 2 - line.chars().count();
         *line = format!("{line}{}{bar}", " ".repeat(gap));
     }
 }
 
-/// A bar that is `room` long for the `highest` peak, in eighths of a block where
-/// those can be drawn. Nobody who had connections has no bar.
-fn bar(peak: u64, highest: u64, room: usize, has_blocks: bool) -> String {
+/// Returns a bar whose length is `columns` for the `highest` peak, in eighths of
+/// a column if block characters can be shown. Every bar has a minimum length.
+fn bar(peak: u64, highest: u64, columns: usize, has_blocks: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let units = room * if has_blocks { 8 } else { 1 };
-    let length = u128::from(peak) * units as u128 / u128::from(highest);
-    let length = usize::try_from(length).expect("no longer than the longest").max(1);
+    let max_units = columns * if has_blocks { 8 } else { 1 };
+    let length = u128::from(peak) * max_units as u128 / u128::from(highest);
+    let length = usize::try_from(length).expect("peak is at most the highest peak").max(1);
     match has_blocks {
         true => "█".repeat(length / 8) + EIGHTHS[length % 8],
         false => "#".repeat(length),
     }
 }
 
-/// The `top` offenders as one object.
+/// Returns the `top` offenders as one JSON object.
 #[must_use]
-pub fn offenders_as_json(
+pub fn render_offender_json(
     offenders: &Offenders,
-    damaged: u64,
+    n_bad_lines: u64,
     top: usize,
-    local: impl Fn(i64) -> DateTime<FixedOffset>,
+    to_local: impl Fn(i64) -> DateTime<FixedOffset>,
 ) -> String {
     #[derive(Serialize)]
-    struct Object {
+    struct OffenderReport {
         alerts: u64,
         addresses: usize,
         damaged_lines: u64,
-        offenders: Vec<Row>,
+        offenders: Vec<OffenderEntry>,
     }
     #[derive(Serialize)]
-    struct Row {
+    struct OffenderEntry {
         address: String,
         alerts: u64,
         peak: u64,
@@ -141,37 +143,38 @@ pub fn offenders_as_json(
         last: String,
         servers: Vec<String>,
     }
-    let row = |it: Offender| Row {
-        address: it.network.to_string(),
-        alerts: it.alerts,
-        peak: it.peak,
-        first: local(it.first).to_rfc3339(),
-        last: local(it.last).to_rfc3339(),
-        servers: it.servers,
+    let entry = |offender: Offender| OffenderEntry {
+        address: offender.network.to_string(),
+        alerts: offender.alerts,
+        peak: offender.peak,
+        first: to_local(offender.first).to_rfc3339(),
+        last: to_local(offender.last).to_rfc3339(),
+        servers: offender.servers,
     };
-    let object = Object {
+    let report = OffenderReport {
         alerts: offenders.alerts(),
         addresses: offenders.len(),
-        damaged_lines: damaged,
-        offenders: offenders.top(top).into_iter().map(row).collect(),
+        damaged_lines: n_bad_lines,
+        offenders: offenders.top(top).into_iter().map(entry).collect(),
     };
-    serde_json::to_string_pretty(&object).expect("numbers and texts can be written") + "\n"
+    serde_json::to_string_pretty(&report).expect("numbers and strings are serializable") + "\n"
 }
 
-/// The `top` offenders as comma-separated values, by RFC 4180 but for line ends,
-/// which are those of Unix. Several servers are parted by blanks.
+/// Returns the `top` offenders as comma-separated values by RFC 4180, but with
+/// Unix line ends. Several servers are separated by blanks.
 #[must_use]
-pub fn offenders_as_csv(
+pub fn render_offender_csv(
     offenders: &Offenders,
     top: usize,
-    local: impl Fn(i64) -> DateTime<FixedOffset>,
+    to_local: impl Fn(i64) -> DateTime<FixedOffset>,
 ) -> String {
     let mut lines = "address,alerts,peak,first,last,servers\n".to_owned();
-    for it in offenders.top(top) {
-        // Names of servers have no comma, quote or blank: it would be no line of
-        // a log.
-        let (first, last) = (local(it.first).to_rfc3339(), local(it.last).to_rfc3339());
-        let Offender { network, alerts, peak, servers, .. } = it;
+    for offender in offenders.top(top) {
+        // Server names contain no comma, quote or blank: the log parser rejects
+        // lines with such names.
+        let (first, last) =
+            (to_local(offender.first).to_rfc3339(), to_local(offender.last).to_rfc3339());
+        let Offender { network, alerts, peak, servers, .. } = offender;
         lines += &format!("{network},{alerts},{peak},{first},{last},{}\n", servers.join(" "));
     }
     lines
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars() {
+    fn bar_length_is_proportional_to_peak() {
         let check = |peak, has_blocks, expected| {
             assert_eq!(bar(peak, 80, 10, has_blocks), expected, "{peak}");
         };

@@ -1,4 +1,4 @@
-//! What Munin is told: what the graphs are, and their values.
+//! The output for Munin: the configuration and the values of the graphs.
 use crate::model::{
     sanitize,
     verdict::{Reason, Status},
@@ -9,47 +9,47 @@ use super::{
     text,
 };
 
-/// How long what is told of the top address may be: it is part of a mail.
-const LONGEST_EXTINFO: usize = 600;
+/// Maximum length in bytes of `extinfo`, which Munin puts into its mails.
+const MAX_EXTINFO_BYTES: usize = 600;
 
-/// The graphs of one link.
+/// The graphs of one plugin link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graphs {
-    /// What the first one is called; the second one's name begins with it.
+    /// Name of the first graph, and prefix of the second graph's name.
     pub name: String,
-    /// The host that they belong to, where it is not that of the node.
+    /// The host that the graphs belong to; `None` for the node's own host.
     pub host_name: Option<String>,
-    /// Whether the master takes several graphs from one plugin.
+    /// True if the master accepts several graphs from one plugin.
     pub is_multigraph: bool,
-    /// From where on the master is to alert.
+    /// The thresholds at which the master alerts.
     pub thresholds: Vec<Threshold>,
 }
 
-/// From where on the master is to alert.
+/// A threshold at which the master alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Threshold {
-    /// One of [`fields`].
+    /// One of [`field_names`].
     pub field: &'static str,
-    /// How bad that is.
-    pub level: Level,
-    /// Where it is.
-    pub at: At,
+    /// The severity.
+    pub level: ThresholdLevel,
+    /// The range of values without an alert.
+    pub bound: ThresholdBound,
 }
 
-/// How bad it is to be beyond a threshold.
+/// The severity of a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Munin's warning.
+pub enum ThresholdLevel {
+    /// The level `warning` of Munin.
     Warning,
-    /// Munin's critical.
+    /// The level `critical` of Munin.
     Critical,
 }
 
-impl Level {
-    /// Both.
+impl ThresholdLevel {
+    /// Both levels.
     pub const ALL: [Self; 2] = [Self::Warning, Self::Critical];
 
-    /// What Munin calls it.
+    /// Returns the name of the level in the Munin protocol.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,39 +59,39 @@ impl Level {
     }
 }
 
-/// Where a threshold is.
+/// The source of a threshold's range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum At {
-    /// Outside a range, as Munin writes it.
+pub enum ThresholdBound {
+    /// A fixed range in the notation of Munin.
     Range(String),
-    /// Where the rule has its limit, which each sample sets anew.
+    /// The limit of the rule, which each sample computes again.
     Limit,
 }
 
-/// The field that the rule is about.
-pub const JUDGED: &str = "connections_max";
+/// The field that the rule judges.
+pub const JUDGED_FIELD: &str = "connections_max";
 
-/// A curve.
+/// A data series.
 struct Field {
-    /// It is part of a file's name on the master, and stays what it is.
+    /// Name of the field. The master uses it in file names, so it must not change.
     name: &'static str,
     label: &'static str,
     draw: &'static str,
-    colour: &'static str,
+    color: &'static str,
     info: &'static str,
     value: fn(&Report) -> String,
 }
 
-/// Some curves on one picture.
+/// A graph with several data series.
 struct Graph {
     suffix: &'static str,
-    head: &'static str,
+    attributes: &'static str,
     fields: &'static [Field],
 }
 
 const PER_ADDRESS: Graph = Graph {
     suffix: "",
-    head: "graph_title TCP connections per remote address\n\
+    attributes: "graph_title TCP connections per remote address\n\
            graph_args --base 1000 -l 0\n\
            graph_scale no\n\
            graph_vlabel connections\n\
@@ -101,46 +101,46 @@ const PER_ADDRESS: Graph = Graph {
            check_topip warns there.\n",
     fields: &[
         Field {
-            name: JUDGED,
+            name: JUDGED_FIELD,
             label: "busiest address",
             draw: "AREA",
-            colour: "9ec5e8",
+            color: "9ec5e8",
             info: "Connections of the remote address that has the most. \
                    An alert names it.",
-            value: |report| graphed(report).sample.summary.max.to_string(),
+            value: |report| graphed_view(report).sample.summary.max.to_string(),
         },
         Field {
             name: "connections_avg",
             label: "average",
             draw: "LINE1",
-            colour: "00802b",
+            color: "00802b",
             info: "Connections per remote address, the arithmetic mean.",
-            value: |report| text::decimal(graphed(report).sample.summary.avg),
+            value: |report| text::decimal(graphed_view(report).sample.summary.avg),
         },
         Field {
             name: "connections_stddev",
             label: "standard deviation",
             draw: "LINE1",
-            colour: "7a3e9d",
+            color: "7a3e9d",
             info: "How far the addresses are from that average: \
                    the population standard deviation of their connections.",
-            value: |report| text::decimal(graphed(report).sample.summary.stddev),
+            value: |report| text::decimal(graphed_view(report).sample.summary.stddev),
         },
         Field {
             name: "connections_limit",
             label: "limit",
             draw: "LINE2",
-            colour: "d62728",
+            color: "d62728",
             info: "What the busiest address is held against: by default 5 standard deviations, \
                    and at least 10 connections.",
-            value: |report| text::decimal(graphed(report).verdict.limit.connections),
+            value: |report| text::decimal(graphed_view(report).verdict.limit.connections),
         },
     ],
 };
 
-const IN_ALL: Graph = Graph {
+const TOTALS: Graph = Graph {
     suffix: "_addresses",
-    head: "graph_title TCP connections and remote addresses\n\
+    attributes: "graph_title TCP connections and remote addresses\n\
            graph_args --base 1000 -l 0\n\
            graph_scale no\n\
            graph_vlabel number\n\
@@ -152,59 +152,61 @@ const IN_ALL: Graph = Graph {
             name: "connections",
             label: "connections",
             draw: "AREA",
-            colour: "9ec5e8",
+            color: "9ec5e8",
             info: "TCP connections that count, of all remote addresses together.",
-            value: |report| graphed(report).sample.connections.to_string(),
+            value: |report| graphed_view(report).sample.connections.to_string(),
         },
         Field {
             name: "addresses",
             label: "remote addresses",
             draw: "LINE2",
-            colour: "1f5fa8",
+            color: "1f5fa8",
             info: "Distinct remote addresses that have at least one of these connections.",
-            value: |report| graphed(report).sample.addresses.to_string(),
+            value: |report| graphed_view(report).sample.addresses.to_string(),
         },
     ],
 };
 
-/// The names of all fields.
-pub fn fields() -> impl Iterator<Item = &'static str> {
-    [PER_ADDRESS, IN_ALL].into_iter().flat_map(|graph| graph.fields).map(|field| field.name)
+/// Returns the names of all fields.
+pub fn field_names() -> impl Iterator<Item = &'static str> {
+    [PER_ADDRESS, TOTALS].into_iter().flat_map(|graph| graph.fields).map(|field| field.name)
 }
 
-/// What a look gave: a report, or why there is none.
-pub type Seen<'a> = Result<&'a Report, &'a str>;
+/// The report of a run, or the message if there is none.
+pub type ReportResult<'a> = Result<&'a Report, &'a str>;
 
 impl Graphs {
-    /// What the graphs are; with `seen`, their values as well.
+    /// Returns the configuration of the graphs, and with `result` their values as
+    /// well (the dirtyconfig protocol).
     #[must_use]
-    pub fn config(&self, seen: Option<Seen<'_>>) -> String {
+    pub fn config(&self, result: Option<ReportResult<'_>>) -> String {
         let host = self.host_name.as_ref().map(|host| format!("host_name {host}\n"));
         let graphs = self.graphs().iter().map(|graph| {
-            let fields = graph.fields.iter().map(|field| self.field(field, seen));
+            let fields = graph.fields.iter().map(|field| self.field_lines(field, result));
             let fields: String = fields.collect();
-            format!("{}{}{fields}", self.heading(graph), graph.head)
+            format!("{}{}{fields}", self.heading(graph), graph.attributes)
         });
         host.into_iter().chain(graphs).collect()
     }
 
-    /// The values.
+    /// Returns the values of the graphs.
     #[must_use]
-    pub fn fetch(&self, seen: Seen<'_>) -> String {
+    pub fn fetch(&self, result: ReportResult<'_>) -> String {
         let graphs = self.graphs().iter().map(|graph| {
-            let fields: String = graph.fields.iter().map(|field| value(field, seen)).collect();
+            let fields: String =
+                graph.fields.iter().map(|field| value_lines(field, result)).collect();
             format!("{}{fields}", self.heading(graph))
         });
         graphs.collect()
     }
 
     fn graphs(&self) -> &'static [Graph] {
-        const GRAPHS: [Graph; 2] = [PER_ADDRESS, IN_ALL];
+        const GRAPHS: [Graph; 2] = [PER_ADDRESS, TOTALS];
         if self.is_multigraph { &GRAPHS } else { &GRAPHS[..1] }
     }
 
-    /// The first graph is named too, though the master would call it the same:
-    /// nobody has to guess it from the name of the link.
+    /// Returns the `multigraph` line. The first graph is named as well, although
+    /// the master would use the same name, so that the output is complete.
     fn heading(&self, graph: &Graph) -> String {
         match self.is_multigraph {
             true => format!("multigraph {}{}\n", self.name, graph.suffix),
@@ -212,82 +214,86 @@ impl Graphs {
         }
     }
 
-    fn field(&self, field: &Field, seen: Option<Seen<'_>>) -> String {
-        let Field { name, label, draw, colour, info, .. } = field;
-        let report = seen.and_then(Result::ok);
-        let thresholds = self.thresholds.iter().filter(|it| it.field == *name);
-        let thresholds: String = thresholds.filter_map(|it| line(it, report)).collect();
-        let value = seen.map_or_else(String::new, |seen| value(field, seen));
+    fn field_lines(&self, field: &Field, result: Option<ReportResult<'_>>) -> String {
+        let Field { name, label, draw, color, info, .. } = field;
+        let report = result.and_then(Result::ok);
+        let thresholds = self.thresholds.iter().filter(|threshold| threshold.field == *name);
+        let thresholds: String =
+            thresholds.filter_map(|threshold| threshold_line(threshold, report)).collect();
+        let values = result.map_or_else(String::new, |result| value_lines(field, result));
         format!(
-            "{name}.label {label}\n{name}.draw {draw}\n{name}.colour {colour}\n{name}.min 0\n\
-             {name}.info {info}\n{thresholds}{value}"
+            "{name}.label {label}\n{name}.draw {draw}\n{name}.colour {color}\n{name}.min 0\n\
+             {name}.info {info}\n{thresholds}{values}"
         )
     }
 }
 
-fn line(threshold: &Threshold, report: Option<&Report>) -> Option<String> {
-    let Threshold { field, level, at } = threshold;
-    let range = match at {
-        At::Range(range) => range.clone(),
-        At::Limit => limit(*level, report?)?,
+fn threshold_line(threshold: &Threshold, report: Option<&Report>) -> Option<String> {
+    let Threshold { field, level, bound } = threshold;
+    let range = match bound {
+        ThresholdBound::Range(range) => range.clone(),
+        ThresholdBound::Limit => limit_range(*level, report?)?,
     };
     Some(format!("{field}.{} {range}\n", level.name()))
 }
 
-/// What is drawn: always the same view, be another one worse or not.
-fn graphed(report: &Report) -> &View {
-    report.views.first().expect("there is a view")
+/// Returns the view for the graphs: always the first one, even if another view
+/// is worse, so that a graph shows one series.
+fn graphed_view(report: &Report) -> &View {
+    report.views.first().expect("a report has at least one view")
 }
 
-/// The rule's limit as a range. Over it is critical only for an address that
-/// has been on top for long enough, so that there is no such range for others.
-fn limit(level: Level, report: &Report) -> Option<String> {
-    let verdict = &graphed(report).verdict;
+/// Returns the limit of the rule as a range. Exceeding it is critical only for an
+/// address that was on top in enough consecutive samples; otherwise there is no
+/// critical range.
+fn limit_range(level: ThresholdLevel, report: &Report) -> Option<String> {
+    let verdict = &graphed_view(report).verdict;
     let is_critical =
-        verdict.status == Status::Critical && verdict.reasons.contains(&Reason::Trigger);
-    let applies = level == Level::Warning || is_critical;
-    (report.is_whole && applies).then(|| format!(":{}", text::decimal(verdict.limit.connections)))
+        verdict.status == Status::Critical && verdict.reasons.contains(&Reason::Limit);
+    let applies = level == ThresholdLevel::Warning || is_critical;
+    (report.complete && applies).then(|| format!(":{}", text::decimal(verdict.limit.connections)))
 }
 
-/// A value is one of the whole: part of a sum would look like a fall.
-fn value(field: &Field, seen: Seen<'_>) -> String {
+/// Returns the lines for the value of a field. The value of an incomplete sample
+/// is unknown: a partial sum would look like a drop.
+fn value_lines(field: &Field, result: ReportResult<'_>) -> String {
     let name = field.name;
-    let value = match seen {
-        Ok(report) if report.is_whole => (field.value)(report),
+    let value = match result {
+        Ok(report) if report.complete => (field.value)(report),
         _ => "U".to_owned(),
     };
-    let extinfo = (name == JUDGED).then(|| format!("{name}.extinfo {}\n", extinfo(seen)));
+    let extinfo = (name == JUDGED_FIELD).then(|| format!("{name}.extinfo {}\n", extinfo(result)));
     format!("{name}.value {value}\n{}", extinfo.unwrap_or_default())
 }
 
-/// What goes into an alert beside the value.
-fn extinfo(seen: Seen<'_>) -> String {
-    let text = match seen {
-        Err(problem) => problem.to_owned(),
+/// Returns the text that Munin adds to an alert.
+fn extinfo(result: ReportResult<'_>) -> String {
+    let text = match result {
+        Err(message) => message.to_owned(),
         Ok(report) => {
-            let view = graphed(report);
-            let verdict = text::verdict(report, view);
+            let view = graphed_view(report);
+            let verdict = text::verdict_text(report, view);
             let top = view.sample.top.first();
-            let evidence = top.map(|peer| text::evidence(peer, view.sample.when));
-            let trouble = report.troubles.first().filter(|_| !report.is_whole);
-            let trouble = trouble.map(|trouble| trouble.problem.clone());
-            let parts: Vec<_> = trouble.into_iter().chain([verdict]).chain(evidence).collect();
+            let details = top.map(|peer| text::peer_details(peer, view.sample.timestamp));
+            let problem = report.problems.first().filter(|_| !report.complete);
+            let problem = problem.map(|problem| problem.message.clone());
+            let parts: Vec<_> = problem.into_iter().chain([verdict]).chain(details).collect();
             parts.join("; ")
         }
     };
-    sanitize::beginning(&harmless(&text), LONGEST_EXTINFO)
+    sanitize::truncate(&sanitize_extinfo(&text), MAX_EXTINFO_BYTES)
 }
 
-/// `text` on one line. The master takes what is after a `#` for a comment, and a
-/// `\` before it for its own.
-fn harmless(text: &str) -> String {
-    sanitize::line(text).replace(['#', '\\'], "?")
+/// Returns `text` on one line, without `#` and `\`: the master reads `#` as the
+/// start of a comment, and `\` as an escape.
+fn sanitize_extinfo(text: &str) -> String {
+    sanitize::single_line(text).replace(['#', '\\'], "?")
 }
 
-/// What went wrong, for the node's log, with line ends.
+/// Returns error messages for the log of the node, with line ends.
 #[must_use]
-pub fn complaint(lines: &[String]) -> String {
-    lines.iter().map(|line| sanitize::line(line) + "\n").collect()
+pub fn render_stderr(lines: &[String]) -> String {
+    lines.iter().map(|line| sanitize::single_line(line) + "\n").collect()
 }
 
 #[cfg(test)]
@@ -295,8 +301,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_fields_stay() {
-        let names: Vec<_> = fields().collect();
+    fn field_names_are_stable() {
+        let names: Vec<_> = field_names().collect();
         assert_eq!(
             names,
             [
@@ -311,13 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_told_has_a_say_in_the_protocol() {
+    fn messages_cannot_inject_protocol_lines() {
         let graphs = Graphs { name: "topip".to_owned(), is_multigraph: true, ..Graphs::default() };
         let hostile = "a\nb.value 7\nmultigraph x |$(y) #c \\#d";
-        let told = graphs.config(Some(Err(hostile)));
-        assert!(!told.contains(['#', '\\', '|', '$']), "{told}");
-        assert!(told.contains("\nconnections_max.extinfo a b.value 7 multigraph x ??(y) ?c ??d\n"));
-        assert!(told.lines().all(|line| line.contains(' ')), "{told}");
-        assert_eq!(told.matches("multigraph topip").count(), 2);
+        let output = graphs.config(Some(Err(hostile)));
+        assert!(!output.contains(['#', '\\', '|', '$']), "{output}");
+        assert!(
+            output.contains("\nconnections_max.extinfo a b.value 7 multigraph x ??(y) ?c ??d\n")
+        );
+        assert!(output.lines().all(|line| line.contains(' ')), "{output}");
+        assert_eq!(output.matches("multigraph topip").count(), 2);
     }
 }

@@ -1,5 +1,5 @@
-//! The answer as the plugin guidelines and Nagios want it: a status line with
-//! performance data, and more lines below.
+//! The report in the format of the plugin guidelines: a status line with
+//! performance data, and long output.
 use nagiosplugin::{CheckResult, PerfData, Resource, ToPerfString};
 
 use crate::model::{range::Range, sanitize, verdict::Status};
@@ -7,56 +7,56 @@ use crate::model::{range::Range, sanitize, verdict::Status};
 use super::{
     namespaces,
     report::{Report, Trouble, Verbosity, View},
-    text::{self, LONGEST_TEXT},
+    text::{self, MAX_STATUS_TEXT_BYTES},
 };
 
-/// How long any other line may be.
-const LONGEST_LINE: usize = 1000;
+/// Maximum length in bytes of a line of the long output.
+const MAX_LINE_BYTES: usize = 1000;
 
-/// The answer, with a line end.
+/// Returns the report with a line end.
 #[must_use]
-pub fn nagios(report: &Report, verbosity: Verbosity) -> String {
+pub fn render_nagios(report: &Report, verbosity: Verbosity) -> String {
     let status = report.status();
-    let text = text::message(report);
+    let text = text::status_text(report);
     let mut lines = vec![format!("TOPIP {status} - {text} | {}", perfdata(report))];
-    lines.extend(long_output(report, verbosity).iter().map(|line| tidy(line)));
+    lines.extend(long_output(report, verbosity).iter().map(|line| sanitize_line(line)));
     lines.join("\n") + "\n"
 }
 
-/// The answer of a run that came to no verdict, with a line end.
+/// Returns the output of a run without a verdict, with a line end.
 #[must_use]
-pub fn failure(status: Status, problem: &str, more: &[String]) -> String {
-    let problem = sanitize::beginning(&sanitize::line(problem), LONGEST_TEXT);
-    let mut lines = vec![format!("TOPIP {status} - {problem}")];
-    lines.extend(more.iter().map(|line| tidy(line)));
+pub fn render_nagios_failure(status: Status, message: &str, hints: &[String]) -> String {
+    let message = sanitize::truncate(&sanitize::single_line(message), MAX_STATUS_TEXT_BYTES);
+    let mut lines = vec![format!("TOPIP {status} - {message}")];
+    lines.extend(hints.iter().map(|line| sanitize_line(line)));
     lines.join("\n") + "\n"
 }
 
-fn tidy(line: &str) -> String {
-    sanitize::beginning(&sanitize::line(line), LONGEST_LINE)
+fn sanitize_line(line: &str) -> String {
+    sanitize::truncate(&sanitize::single_line(line), MAX_LINE_BYTES)
 }
 
 fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
     let mut lines = Vec::new();
-    for Trouble { problem, advice } in &report.troubles {
-        lines.push(format!("{}.", upper_first(problem)));
-        lines.extend(advice.clone());
+    for Trouble { message, hint } in &report.problems {
+        lines.push(format!("{}.", capitalize(message)));
+        lines.extend(hint.clone());
     }
     lines.extend(report.notes.iter().cloned());
-    lines.extend(text::blind_sides(report));
-    let asked = verbosity >= Verbosity::Addresses;
-    if asked || text::wants_explaining(report.status()) {
-        let worst = std::slice::from_ref(report.worst());
-        let views = if asked { &report.views[..] } else { worst };
-        lines.extend(views.iter().flat_map(|view| peers(report, view, verbosity)));
+    lines.extend(text::rule_limitations(report));
+    let is_verbose = verbosity >= Verbosity::Addresses;
+    if is_verbose || text::needs_explanation(report.status()) {
+        let worst = std::slice::from_ref(report.worst_view());
+        let views = if is_verbose { &report.views[..] } else { worst };
+        lines.extend(views.iter().flat_map(|view| peer_lines(report, view, verbosity)));
     }
-    if asked {
-        lines.extend(report.shares.iter().map(text::share));
-        lines.extend(namespaces::shares(report, verbosity));
+    if is_verbose {
+        lines.extend(report.servers.iter().map(text::server_line));
+        lines.extend(namespaces::namespace_lines(report, verbosity));
         for view in &report.views {
-            let lines_of_view = text::explanation(report, view);
-            let tagged = |line: &String| text::tagged(&report.views, view, line);
-            lines.extend(lines_of_view.iter().map(tagged));
+            for line in text::explain_limits(report, view) {
+                lines.push(text::prefixed(&report.views, view, &line));
+            }
         }
     }
     if verbosity >= Verbosity::Details {
@@ -65,30 +65,30 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
     lines
 }
 
-/// Who has the connections, the busiest first.
-fn peers(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String> {
+/// Returns the list of the busiest peers with its heading.
+fn peer_lines(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String> {
     let sample = &view.sample;
-    let listed = report.listed(view, verbosity);
-    let heading = (listed > 0).then(|| text::heading(sample, listed));
-    let heading = heading.map(|line| text::tagged(&report.views, view, &line));
-    let peers = sample.top.iter().take(listed);
-    heading.into_iter().chain(peers.map(|peer| text::peer(peer, sample.when))).collect()
+    let n_listed = report.n_listed(view, verbosity);
+    let heading = (n_listed > 0).then(|| text::peer_list_heading(sample, n_listed));
+    let heading = heading.map(|line| text::prefixed(&report.views, view, &line));
+    let peers = sample.top.iter().take(n_listed);
+    heading.into_iter().chain(peers.map(|peer| text::peer_line(peer, sample.timestamp))).collect()
 }
 
-fn upper_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+fn capitalize(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// A number or threshold of perfdata. The crate would write a float with all
-/// its digits, and knows no ranges.
-enum Perf {
+/// A number or threshold of the performance data. The nagiosplugin crate would
+/// write a float with all its digits, and does not support ranges.
+enum PerfValue {
     Number(f64),
     Count(u64),
     Range(Range),
 }
 
-impl ToPerfString for Perf {
+impl ToPerfString for PerfValue {
     fn to_perf_string(&self) -> String {
         match self {
             Self::Number(number) => text::decimal(*number),
@@ -98,36 +98,39 @@ impl ToPerfString for Perf {
     }
 }
 
-/// `max=12;28.1;;0 avg=…`, in an order that stays.
+/// Returns the performance data in a fixed order: `max=12;28.1;;0 avg=…`.
 fn perfdata(report: &Report) -> String {
-    // The same view always: a graph of what happened to be the worst is none.
-    let (View { sample, verdict, .. }, rule) = (&report.views[0], &report.rule);
+    // Always the first view, so that a graph shows one series.
+    let View { sample, verdict, .. } = &report.views[0];
+    let judge_config = &report.judge_config;
     let summary = &sample.summary;
-    let limit = Perf::Number(verdict.limit.connections);
-    let warning = rule.warning.map_or(limit, Perf::Range);
-    let max = PerfData::new("max", Perf::Count(summary.max))
-        .with_thresholds(Some(warning), rule.critical.map(Perf::Range));
-    let rest = [
-        ("avg", Perf::Number(summary.avg)),
-        ("stddev", Perf::Number(summary.stddev)),
-        ("med", Perf::Count(summary.med)),
-        ("min", Perf::Count(summary.min)),
-        ("addresses", Perf::Count(sample.addresses)),
-        ("connections", Perf::Count(sample.connections)),
+    let limit = PerfValue::Number(verdict.limit.connections);
+    let warning = judge_config.warning.map_or(limit, PerfValue::Range);
+    let max = PerfData::new("max", PerfValue::Count(summary.max))
+        .with_thresholds(Some(warning), judge_config.critical.map(PerfValue::Range));
+    let statistics = [
+        ("avg", PerfValue::Number(summary.avg)),
+        ("stddev", PerfValue::Number(summary.stddev)),
+        ("med", PerfValue::Count(summary.median)),
+        ("min", PerfValue::Count(summary.min)),
+        ("addresses", PerfValue::Count(sample.addresses)),
+        ("connections", PerfValue::Count(sample.connections)),
     ];
-    let rest = rest.map(|(label, value)| PerfData::new(label, value));
-    let more = report.views[1..].iter().map(|View { sample, verdict, .. }| {
-        let label = format!("max_{}_{}", sample.grain.v4, sample.grain.v6);
-        let limit = Perf::Number(verdict.limit.connections);
-        PerfData::new(label, Perf::Count(sample.summary.max)).with_thresholds(Some(limit), None)
+    let statistics = statistics.map(|(label, value)| PerfData::new(label, value));
+    let other_views = report.views[1..].iter().map(|View { sample, verdict, .. }| {
+        let label =
+            format!("max_{}_{}", sample.aggregation.v4_prefix, sample.aggregation.v6_prefix);
+        let limit = PerfValue::Number(verdict.limit.connections);
+        PerfData::new(label, PerfValue::Count(sample.summary.max))
+            .with_thresholds(Some(limit), None)
     });
     let mut resource = Resource::new("TOPIP").with_fixed_state(report.status().into());
-    for metric in std::iter::once(max).chain(rest).chain(more) {
-        let metric = metric.with_minimum(Perf::Count(0));
+    for metric in std::iter::once(max).chain(statistics).chain(other_views) {
+        let metric = metric.with_minimum(PerfValue::Count(0));
         resource.push_result(CheckResult::new().with_perf_data(metric));
     }
-    // The crate writes the status in a form of its own before the bar, quotes
-    // labels that need none, and keeps empty fields at the end.
+    // The crate writes its own status text before the bar, quotes labels that do
+    // not need quotes, and keeps trailing empty fields.
     let (_, line) = resource.nagios_result();
     let (_, perfdata) = line.split_once('|').expect("the crate puts a bar before perfdata");
     let metrics: Vec<_> = perfdata.split(' ').map(|metric| metric.replace('\'', "")).collect();

@@ -1,40 +1,42 @@
-//! What is said of the network namespaces of a host.
+//! Lines about the network namespaces of a host.
 use crate::model::namespace::Namespace;
 
 use super::{
-    report::{LISTED, Report, Verbosity},
-    text::count,
+    report::{DEFAULT_LISTED_PEERS, Report, Verbosity},
+    text::pluralize,
 };
 
-/// What each namespace has of the connections, the busiest first: as many as
-/// there are peers on the list.
-pub(super) fn shares(report: &Report, verbosity: Verbosity) -> Vec<String> {
+/// Returns the connections of each namespace, busiest first. Unless all are
+/// requested, as many namespaces as peers are listed.
+pub(super) fn namespace_lines(report: &Report, verbosity: Verbosity) -> Vec<String> {
     let namespaces = &report.namespaces;
     let shown = match verbosity {
         Verbosity::Everything => namespaces.len(),
-        _ => namespaces.len().min(LISTED),
+        _ => namespaces.len().min(DEFAULT_LISTED_PEERS),
     };
     let (shown, rest) = namespaces.split_at(shown);
-    let mut lines: Vec<_> = shown.iter().map(share).collect();
+    let mut lines: Vec<_> = shown.iter().map(namespace_line).collect();
     if !rest.is_empty() {
         let n: u64 = rest.iter().map(|(_, connections)| connections).sum();
-        lines.push(format!("{} more network namespaces: {}", rest.len(), connections(n)));
+        lines.push(format!("{} more network namespaces: {}", rest.len(), pluralize_connections(n)));
     }
     lines
 }
 
-fn share((namespace, n): &(Namespace, u64)) -> String {
-    format!("Network namespace {namespace}: {}", connections(*n))
+fn namespace_line((namespace, n): &(Namespace, u64)) -> String {
+    format!("Network namespace {namespace}: {}", pluralize_connections(*n))
 }
 
-fn connections(n: u64) -> String {
-    count(n, "connection", "connections")
+fn pluralize_connections(n: u64) -> String {
+    pluralize(n, "connection", "connections")
 }
 
-/// Where connections are that the count does not have, and what shows them.
+/// Returns a note about sockets in other namespaces, which are not counted, with
+/// the options that count them. With `count` 0, other namespaces exist, but none was
+/// found to hold sockets.
 #[must_use]
-pub fn elsewhere(n_holding: usize) -> String {
-    let others = match n_holding {
+pub fn hidden_namespaces_note(count: usize) -> String {
+    let others = match count {
         0 => "has other network namespaces, whose connections are not in this count".to_owned(),
         1 => "another network namespace holds sockets, which are not in this count".to_owned(),
         n => format!("{n} other network namespaces hold sockets, which are not in this count"),

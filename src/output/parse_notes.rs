@@ -1,88 +1,88 @@
-//! What there is to say about how a listing was read.
+//! Details and problems of parsing a listing.
 use crate::{
-    analysis::filter::LeftOut,
-    parse::{Dialect, Problem, Reading, Subject},
+    analysis::filter::Skipped,
+    parse::{Dialect, ParseStats, RowErrorKind, TableKind},
 };
 
 use super::{report::Trouble, text};
 
-/// What was looked at, and as what it was read.
+/// Returns the source with the formats that it was parsed as.
 #[must_use]
-pub fn looked_at(source: &str, reading: &Reading) -> String {
-    let dialects: Vec<_> =
-        reading.dialects.iter().map(|dialect: &Dialect| dialect.name()).collect();
+pub fn describe_source(source: &str, stats: &ParseStats) -> String {
+    let dialects: Vec<_> = stats.dialects.iter().map(|dialect: &Dialect| dialect.name()).collect();
     let mut text = format!("Looked at: {source}");
-    match reading.dialects[..] {
+    match stats.dialects[..] {
         [] => text += ", which has headings only",
-        // The kernel's own words need no interpreter.
+        // Netlink messages have a single format, so it is not shown.
         [Dialect::InetDiag | Dialect::Ctnetlink] => {}
         _ => text = format!("{text}, read as {}", dialects.join(", ")),
     }
-    if reading.other > 0 {
-        let rows = text::count(reading.other, "row", "rows");
-        let others = match reading.subject() {
-            Subject::Flows => "flows",
-            Subject::Sockets | Subject::Both => "sockets",
+    if stats.n_other > 0 {
+        let rows = text::pluralize(stats.n_other, "row", "rows");
+        let other_kind = match stats.table_kind() {
+            TableKind::Flows => "flows",
+            TableKind::Sockets | TableKind::Mixed => "sockets",
         };
-        text = format!("{text}; {rows} of other {others}");
+        text = format!("{text}; {rows} of other {other_kind}");
     }
     text
 }
 
-/// The trouble with rows that could not be read.
+/// Returns the problem of rows that could not be parsed, if there are any.
 #[must_use]
-pub fn unreadable(reading: &Reading) -> Option<Trouble> {
-    let first = reading.first_unreadable.as_ref()?;
-    let problem = match reading.unreadable {
+pub fn unreadable_rows_problem(stats: &ParseStats) -> Option<Trouble> {
+    let first = stats.first_unreadable.as_ref()?;
+    let message = match stats.n_unreadable {
         1 => format!("cannot read 1 row, {first}"),
         n => format!("cannot read {n} rows, first {first}"),
     };
-    let advice = match first.problem {
-        Problem::Endpoint => {
+    let hint = match first.kind {
+        RowErrorKind::InvalidEndpoint => {
             "Addresses and ports must be numbers: netstat and ss need -n.".to_owned()
         }
         _ => "The rows that could be read were counted.".to_owned(),
     };
-    Some(Trouble { problem, advice: Some(advice) })
+    Some(Trouble { message, hint: Some(hint) })
 }
 
-/// The trouble with addresses that may be cut off.
+/// Returns the problem of addresses that may be cut off, if there are any.
 #[must_use]
-pub fn cut(reading: &Reading) -> Option<Trouble> {
-    let line = reading.first_cut?;
-    let rows = match reading.cut {
+pub fn truncated_addresses_problem(stats: &ParseStats) -> Option<Trouble> {
+    let line = stats.first_truncated_line?;
+    let message = match stats.n_truncated {
         1 => format!("the address in line {line} may be cut off"),
         n => format!("{n} addresses may be cut off, first in line {line}"),
     };
-    let flag = match reading.dialects.contains(&Dialect::Bsd) {
+    let flag = match stats.dialects.contains(&Dialect::Bsd) {
         true => "-W (FreeBSD), -l (macOS) or -v (OpenBSD, NetBSD)",
         false => "-W",
     };
-    let advice = Some(format!("List wide, with netstat {flag}: a cut address can be another one."));
-    Some(Trouble { problem: rows, advice })
+    let hint = Some(format!("List wide, with netstat {flag}: a cut address can be another one."));
+    Some(Trouble { message, hint })
 }
 
-/// The trouble with addresses that could be read backwards.
+/// Returns the problem of an assumed byte order of addresses, if it was assumed.
 #[must_use]
-pub fn assumed(reading: &Reading) -> Option<Trouble> {
-    let byte_order = reading.assumed?;
+pub fn byte_order_problem(stats: &ParseStats) -> Option<Trouble> {
+    let byte_order = stats.assumed_byte_order?;
     Some(Trouble {
-        problem: format!(
+        message: format!(
             "the addresses of /proc show no byte order, and were taken for {byte_order}"
         ),
-        advice: Some("List the sockets of that machine with ss -tan instead.".to_owned()),
+        hint: Some("List the sockets of that machine with ss -tan instead.".to_owned()),
     })
 }
 
-/// The trouble with states that are asked for and not told.
+/// Returns the problem of connections without a TCP state, if states were
+/// selected.
 #[must_use]
-pub fn untold(left_out: &LeftOut) -> Option<Trouble> {
-    let n = left_out.untold_state;
+pub fn unknown_tcp_states_problem(skipped: &Skipped) -> Option<Trouble> {
+    let n = skipped.unknown_state;
     (n > 0).then(|| Trouble {
-        problem: format!(
+        message: format!(
             "the listing does not tell the TCP state of {}",
-            text::count(n, "connection", "connections")
+            text::pluralize(n, "connection", "connections")
         ),
-        advice: Some("List with ss -tan, without a filter by state.".to_owned()),
+        hint: Some("List with ss -tan, without a filter by state.".to_owned()),
     })
 }

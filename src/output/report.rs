@@ -1,143 +1,147 @@
-//! What one run has to say, as values; the modules below put it into words.
+//! The result of one run as values, which the other modules of this layer render.
 use crate::{
     alert_log::entry::Alert,
     analysis::{
-        filter::LeftOut,
-        history::{Previous, Sample, Standing},
-        rule::{self, Rule},
+        filter::Skipped,
+        history::{AlertState, PreviousSample, Sample},
+        rule::{self, JudgeConfig},
     },
     model::{
         namespace::Namespace,
         verdict::{Reason, Status, Verdict},
     },
-    parse::Subject,
+    parse::TableKind,
 };
 
-/// How many peers are named unless all are asked for.
-pub const LISTED: usize = 10;
+/// Number of listed peers if neither `--top` nor `-vvv` is set.
+pub const DEFAULT_LISTED_PEERS: usize = 10;
 
-/// What one run has to say.
+/// The result of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// What was counted and what came of it, for each way to tell peers apart;
-    /// there is one at least.
+    /// The samples with their verdicts, one per aggregation; never empty.
     pub views: Vec<View>,
-    /// What did not count.
-    pub left_out: LeftOut,
-    /// What was counted.
-    pub subject: Subject,
-    /// Whether only connections to the host were asked for.
+    /// Connections that were not counted.
+    pub skipped: Skipped,
+    /// The kind of the entries that were counted.
+    pub table: TableKind,
+    /// True if only connections to the host were selected.
     pub is_inbound: bool,
-    /// What the sample was held against.
-    pub rule: Rule,
-    /// How many of the top peers are judged; `None`: all.
-    pub judged: Option<usize>,
-    /// What could not be seen or kept: each makes the outcome at least UNKNOWN.
-    pub troubles: Vec<Trouble>,
-    /// Whether all that was to be counted was, and no more: what went wrong, if
-    /// anything did, is about the state file, the log or a mail.
-    pub is_whole: bool,
-    /// Whether connections counted that should not have: then nobody can be
-    /// blamed, and the outcome is UNKNOWN at the worst.
-    pub is_doubtful: bool,
-    /// What is worth telling all the same.
+    /// The configuration that the samples were judged by.
+    pub judge_config: JudgeConfig,
+    /// Number of the busiest peers that are judged; `None` for all.
+    pub n_judged: Option<usize>,
+    /// Failures during the run: each makes the status at least UNKNOWN.
+    pub problems: Vec<Trouble>,
+    /// True if exactly the selected connections were counted; any problem then
+    /// concerns the state file, the log or a mail.
+    pub complete: bool,
+    /// True if connections were counted that should have been skipped. The top
+    /// peer is then not reliable, and the status is UNKNOWN at most.
+    pub unreliable: bool,
+    /// Remarks that do not change the status.
     pub notes: Vec<String>,
-    /// How it was done.
+    /// Details of the run, shown with `-vv`.
     pub details: Vec<String>,
-    /// How many connections each server has, where several were looked at.
-    pub shares: Vec<(String, u64)>,
-    /// How many each network namespace has, where some were asked for; the
-    /// busiest first.
+    /// The connections of each server; empty unless several were checked.
+    pub servers: Vec<(String, u64)>,
+    /// The connections of each network namespace, busiest first; empty unless
+    /// `--netns` is set.
     pub namespaces: Vec<(Namespace, u64)>,
-    /// What whoever asked to be alerted was told: an alert for each view that is
-    /// critical by its trigger.
+    /// Alerts for the recipients, one for each view that is critical by its
+    /// limit.
     pub alerts: Vec<Alert>,
 }
 
 impl Report {
-    /// The view that the answer is about: the first of the worst.
+    /// Returns the view for the status line: the first one with the worst status.
     #[must_use]
-    pub fn worst(&self) -> &View {
+    pub fn worst_view(&self) -> &View {
         let worst = self.views.iter().rev().max_by_key(|view| view.verdict.status);
-        worst.expect("there is a view")
+        worst.expect("a report has at least one view")
     }
 
-    /// How many peers are named.
-    pub(super) fn listed(&self, view: &View, verbosity: Verbosity) -> usize {
+    /// Returns the number of peers to list.
+    pub(super) fn n_listed(&self, view: &View, verbosity: Verbosity) -> usize {
         let all = view.sample.top.len();
         match verbosity {
             Verbosity::Everything => all,
-            _ => all.min(self.judged.unwrap_or(LISTED)),
+            _ => all.min(self.n_judged.unwrap_or(DEFAULT_LISTED_PEERS)),
         }
     }
 
-    /// The outcome of the run.
+    /// Returns the status of the run.
     #[must_use]
     pub fn status(&self) -> Status {
-        let status = self.worst().verdict.status;
-        match self.troubles.is_empty() {
-            _ if self.is_doubtful => Status::Unknown,
-            true => status,
-            false => status.max(Status::Unknown),
+        let status = self.worst_view().verdict.status;
+        if self.unreliable {
+            Status::Unknown
+        } else if self.problems.is_empty() {
+            status
+        } else {
+            status.max(Status::Unknown)
         }
     }
 
-    /// The views that alerts go out for: where the trigger is critical, which is
-    /// not where a fixed threshold is.
-    pub fn alerting(&self) -> impl Iterator<Item = &View> {
-        let views = self.views.iter().filter(|_| !self.is_doubtful);
-        views.filter(|view| rule::is_alert(&view.verdict, &self.rule))
+    /// Returns the views that alerts are sent for: those that are critical by
+    /// their limit. A critical fixed threshold alone sends no alert.
+    pub fn alerting_views(&self) -> impl Iterator<Item = &View> {
+        let views = self.views.iter().filter(|_| !self.unreliable);
+        views.filter(|view| rule::is_alert(&view.verdict, &self.judge_config))
     }
 
-    /// How it stands to alerts.
+    /// Returns the alert state that decides about mails.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        let is_over = |view: &View| view.verdict.reasons.contains(&Reason::Trigger);
-        let alerts: Vec<_> = self.alerting().filter_map(|view| view.sample.on_top()).collect();
+    pub fn alert_state(&self) -> AlertState {
+        let is_over_limit = |view: &View| view.verdict.reasons.contains(&Reason::Limit);
+        let alerts: Vec<_> =
+            self.alerting_views().filter_map(|view| view.sample.top_address()).collect();
         match alerts[..] {
-            // What was not seen whole may have hidden whom it is about.
-            [] if self.views.iter().any(is_over) || !self.troubles.is_empty() => Standing::Between,
-            [] => Standing::Quiet,
-            _ => Standing::Alert(alerts),
+            // An incomplete sample may lack the connections of an offender.
+            [] if self.views.iter().any(is_over_limit) || !self.problems.is_empty() => {
+                AlertState::Indeterminate
+            }
+            [] => AlertState::Clear,
+            _ => AlertState::Alerting(alerts),
         }
     }
 }
 
-/// A sample by one way to tell peers apart, judged.
+/// A sample with one aggregation, and its verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
-    /// What was counted.
+    /// The connections per peer.
     pub sample: Sample,
-    /// What came of it.
+    /// The verdict on the sample.
     pub verdict: Verdict,
-    /// What was on record of the sample before it.
-    pub earlier: Option<Previous>,
+    /// The previous sample; `None` if none is on record.
+    pub previous: Option<PreviousSample>,
 }
 
-/// Something that went wrong and did not end the run.
+/// A failure that did not end the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What failed, on what, and why; on one line.
-    pub problem: String,
-    /// What to do about it.
-    pub advice: Option<String>,
+    /// The failed action, its object and the cause, on one line.
+    pub message: String,
+    /// The suggested remedy.
+    pub hint: Option<String>,
 }
 
-/// How much is told.
+/// The amount of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// The status line, and what explains a status that is not OK.
+    /// The status line, and an explanation if the status is not OK.
     Terse,
-    /// The top addresses as well, and how the rule came to its limit.
+    /// The top addresses and the derivation of the limit as well.
     Addresses,
-    /// How it was done as well.
+    /// The details of the run as well.
     Details,
-    /// Every address.
+    /// Every address as well.
     Everything,
 }
 
 impl Verbosity {
-    /// The level of so many `-v`.
+    /// Returns the level for `n` times `-v`.
     #[must_use]
     pub fn from_count(n: u8) -> Self {
         match n {
@@ -149,7 +153,7 @@ impl Verbosity {
     }
 }
 
-/// To hundredths, as every form of report shows numbers.
-pub(super) fn rounded(number: f64) -> f64 {
+/// Rounds `number` to hundredths, the precision of every output format.
+pub(super) fn round_to_hundredths(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }

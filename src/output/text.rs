@@ -1,141 +1,153 @@
-//! The sentences that every form of report is made of.
+//! Sentences shared by all output formats.
 use std::fmt::Write;
 
 use crate::{
     analysis::{
-        filter::LeftOut,
-        history::{Previous, Sample},
-        rule::{self, Trigger},
-        tally::{Grain, Peer},
+        filter::Skipped,
+        history::{PreviousSample, Sample},
+        rule::{self, Rule},
+        tally::{Aggregation, Peer},
     },
     model::{
         connection::TcpState,
-        range::Alert,
+        range::RangeViolation,
         sanitize,
-        verdict::{Basis, FirstSample, Limit, Reason, Status, Verdict},
+        verdict::{Basis, FirstSampleReason, Limit, Reason, Status, Verdict},
     },
-    parse::Subject,
+    parse::TableKind,
 };
 
 use super::report::{Report, View};
 
-/// A number as plain decimals, to hundredths, without zeros at its end.
+/// Returns `number` rounded to hundredths, without trailing zeros.
 pub(super) fn decimal(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// `1 connection`, `2 connections`.
-pub(super) fn count(n: u64, one: &str, many: &str) -> String {
+/// Returns a count with its noun: `1 connection`, `2 connections`.
+pub(super) fn pluralize(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// How long the text of the status line may be, so that it and the perfdata
-/// stay below the 1024 bytes of an old NRPE.
-pub(super) const LONGEST_TEXT: usize = 600;
+/// Maximum length of the text of the status line in bytes. With the perfdata,
+/// the line stays below the limit of an old NRPE, 1024 bytes.
+pub(super) const MAX_STATUS_TEXT_BYTES: usize = 600;
 
-/// The run in one sentence, clean.
-pub(super) fn message(report: &Report) -> String {
-    let verdict = verdict(report, report.worst());
-    match report.troubles.first() {
-        Some(trouble) if report.status() == Status::Unknown => {
-            // The rest of the verdict is worth less than room for the trouble.
-            let room = LONGEST_TEXT - verdict.len() - 2;
-            format!("{}; {verdict}", sanitize::beginning(&sanitize::line(&trouble.problem), room))
+/// Returns the text of the status line, sanitized.
+pub(super) fn status_text(report: &Report) -> String {
+    let verdict = verdict_text(report, report.worst_view());
+    match report.problems.first() {
+        Some(problem) if report.status() == Status::Unknown => {
+            // If the two do not fit, the problem is truncated, not the verdict.
+            let max_message_bytes = MAX_STATUS_TEXT_BYTES - verdict.len() - 2;
+            format!(
+                "{}; {verdict}",
+                sanitize::truncate(&sanitize::single_line(&problem.message), max_message_bytes)
+            )
         }
         _ => verdict,
     }
 }
 
-/// Who has how many connections, and what that is held against.
-pub(super) fn verdict(report: &Report, view: &View) -> String {
+/// Returns the top peer with its connections, and the limit or threshold that
+/// they are compared with.
+pub(super) fn verdict_text(report: &Report, view: &View) -> String {
     let View { sample, verdict, .. } = view;
-    let way = way(report);
+    let direction = direction(report);
     let subject = match sample.top.first() {
         Some(peer) => {
-            let connections = count(peer.connections, "connection", "connections");
-            format!("{} has {connections}{way}", who(peer))
+            let connections = pluralize(peer.connections, "connection", "connections");
+            format!("{} has {connections}{direction}", peer_label(peer))
         }
         None => {
-            format!("no connections{way} worth looking at{}", n_left_out(&report.left_out))
+            format!("no connections{direction} counted{}", skipped_summary(&report.skipped))
         }
     };
     match verdict.reasons.first() {
-        Some(Reason::Trigger) => {
-            format!("{subject}, over {}{}", limit(&verdict.limit), in_a_row(verdict))
+        Some(Reason::Limit) => {
+            format!(
+                "{subject}, over {}{}",
+                format_limit(&verdict.limit),
+                consecutive_suffix(verdict)
+            )
         }
-        Some(Reason::Warning(alert)) => format!("{subject}, {} (--warning)", outside(*alert)),
-        Some(Reason::Critical(alert)) => format!("{subject}, {} (--critical)", outside(*alert)),
+        Some(Reason::Warning(violation)) => {
+            format!("{subject}, {} (--warning)", format_violation(*violation))
+        }
+        Some(Reason::Critical(violation)) => {
+            format!("{subject}, {} (--critical)", format_violation(*violation))
+        }
         None if sample.top.is_empty() => subject,
         None => format!("{subject}, limit {}", decimal(verdict.limit.connections)),
     }
 }
 
-/// Which way the connections go that were counted: of sockets that needs no word.
-fn way(report: &Report) -> &'static str {
-    match (report.subject, report.is_inbound, report.shares.len() > 1) {
-        (Subject::Sockets | Subject::Both, ..) => "",
-        (Subject::Flows, false, false) => " through this gateway",
-        (Subject::Flows, false, true) => " through these gateways",
-        (Subject::Flows, true, false) => " to this gateway",
-        (Subject::Flows, true, true) => " to these gateways",
+/// Returns the direction of the counted flows; empty for sockets.
+fn direction(report: &Report) -> &'static str {
+    match (report.table, report.is_inbound, report.servers.len() > 1) {
+        (TableKind::Sockets | TableKind::Mixed, ..) => "",
+        (TableKind::Flows, false, false) => " through this gateway",
+        (TableKind::Flows, false, true) => " through these gateways",
+        (TableKind::Flows, true, false) => " to this gateway",
+        (TableKind::Flows, true, true) => " to these gateways",
     }
 }
 
-fn n_left_out(left_out: &LeftOut) -> String {
-    let excluded = (left_out.n_excluded(), "excluded");
+fn skipped_summary(skipped: &Skipped) -> String {
+    let excluded = (skipped.n_excluded(), "excluded");
     let parts: Vec<_> = std::iter::once(excluded)
-        .chain(not_selected(left_out))
+        .chain(not_selected_counts(skipped))
         .filter(|&(n, _)| n > 0)
         .map(|(n, what)| format!("{n} {what}"))
         .collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
 
-/// What did not count for not being asked for, and why.
-fn not_selected(left_out: &LeftOut) -> [(u64, &'static str); 6] {
+/// Returns the connections that did not match the selection, by reason.
+fn not_selected_counts(skipped: &Skipped) -> [(u64, &'static str); 6] {
     [
-        (left_out.other_family, "of the other address family"),
-        (left_out.other_port, "to other ports"),
-        (left_out.other_state, "in other states"),
-        (left_out.outbound, "opened by this host"),
-        (left_out.through, "to other hosts"),
-        (left_out.own, "of this host to itself"),
+        (skipped.other_family, "of the other address family"),
+        (skipped.other_port, "to other ports"),
+        (skipped.other_state, "in other states"),
+        (skipped.outbound, "opened by this host"),
+        (skipped.forwarded, "to other hosts"),
+        (skipped.self_connections, "of this host to itself"),
     ]
 }
 
-/// What did not count, a line for each reason.
+/// Returns the skipped connections, one line per reason.
 #[must_use]
-pub fn left_out(left_out: &LeftOut) -> Vec<String> {
-    let networks = left_out.excluded.iter().map(|(network, n)| format!("Excluded {network}: {n}"));
-    let others = not_selected(left_out).into_iter().filter(|&(n, _)| n > 0);
+pub fn skipped_lines(skipped: &Skipped) -> Vec<String> {
+    let networks = skipped.excluded.iter().map(|(network, n)| format!("Excluded {network}: {n}"));
+    let others = not_selected_counts(skipped).into_iter().filter(|&(n, _)| n > 0);
     networks.chain(others.map(|(n, what)| format!("Excluded, {what}: {n}"))).collect()
 }
 
-/// `28.1 (5 x stddev 5.62)`
-fn limit(limit: &Limit) -> String {
+/// Returns a limit with its basis: `28.1 (5 x stddev 5.62)`.
+fn format_limit(limit: &Limit) -> String {
     let basis = match limit.basis {
         _ if limit.is_floor => "floor".to_owned(),
-        Basis::Stddev { times, stddev } => {
-            format!("{} x stddev {}", decimal(times), decimal(stddev))
+        Basis::Stddev { multiplier, stddev } => {
+            format!("{} x stddev {}", decimal(multiplier), decimal(stddev))
         }
         Basis::Lognormal { .. } => "lognormal".to_owned(),
     };
     format!("{} ({basis})", decimal(limit.connections))
 }
 
-fn in_a_row(verdict: &Verdict) -> String {
-    match verdict.row {
+fn consecutive_suffix(verdict: &Verdict) -> String {
+    match verdict.consecutive {
         0 | 1 => String::new(),
-        row => format!(" in {row} samples"),
+        n_samples => format!(" in {n_samples} samples"),
     }
 }
 
-fn outside(alert: Alert) -> String {
-    match alert {
-        Alert::Over(end) => format!("over {}", decimal(end)),
-        Alert::Under(start) => format!("under {}", decimal(start)),
-        Alert::Inside(start, end) => match (start.is_finite(), end.is_finite()) {
+fn format_violation(violation: RangeViolation) -> String {
+    match violation {
+        RangeViolation::Above(end) => format!("over {}", decimal(end)),
+        RangeViolation::Below(start) => format!("under {}", decimal(start)),
+        RangeViolation::Inside(start, end) => match (start.is_finite(), end.is_finite()) {
             (true, true) => format!("between {} and {}", decimal(start), decimal(end)),
             (true, false) => format!("{} or more", decimal(start)),
             (false, true) => format!("{} or less", decimal(end)),
@@ -144,10 +156,11 @@ fn outside(alert: Alert) -> String {
     }
 }
 
-/// An address, or a network and how many are in it; and what it is called.
-pub(super) fn who(peer: &Peer) -> String {
-    let addresses =
-        (!peer.network.is_address()).then(|| count(peer.addresses, "address", "addresses"));
+/// Returns the address with its label, or the network with its label and its
+/// number of addresses.
+pub(super) fn peer_label(peer: &Peer) -> String {
+    let addresses = (!peer.network.is_single_address())
+        .then(|| pluralize(peer.addresses, "address", "addresses"));
     let notes: Vec<_> = peer.label.iter().cloned().chain(addresses).collect();
     match notes[..] {
         [] => peer.network.to_string(),
@@ -155,49 +168,50 @@ pub(super) fn who(peer: &Peer) -> String {
     }
 }
 
-/// A peer and what is known of its connections at `now`.
-pub(super) fn peer(peer: &Peer, now: u64) -> String {
-    let connections = count(peer.connections, "connection", "connections");
-    format!("{} {connections} {}", who(peer), evidence(peer, now))
+/// Returns a peer with the details of its connections at the time `now`.
+pub(super) fn peer_line(peer: &Peer, now: u64) -> String {
+    let connections = pluralize(peer.connections, "connection", "connections");
+    format!("{} {connections} {}", peer_label(peer), peer_details(peer, now))
 }
 
-/// By which ports and in which states a peer is connected, and since when it
-/// has been seen on top.
-pub(super) fn evidence(peer: &Peer, now: u64) -> String {
+/// Returns the ports and TCP states of a peer's connections, and the time since
+/// the peer was first on top.
+pub(super) fn peer_details(peer: &Peer, now: u64) -> String {
     let word = if peer.ports.len() == 1 { "port" } else { "ports" };
-    let mut text = format!("on {word} {}; {}", ports(peer), states(peer));
-    // Less than a minute is no news, and a clock that was set back tells none.
+    let mut text = format!("on {word} {}; {}", format_ports(peer), format_tcp_states(peer));
+    // An age below a minute is not informative, and after the clock was set back
+    // the age is unknown.
     let age = peer.first_on_top.and_then(|first| now.checked_sub(first));
     if let Some(age) = age.filter(|&age| age >= 60) {
-        let _ = write!(text, "; first on top {} ago", span(age));
+        let _ = write!(text, "; first on top {} ago", format_duration(age));
     }
     text
 }
 
-/// `443 (150), 80 (2)`
-pub(super) fn ports(peer: &Peer) -> String {
-    const PORTS: usize = 5;
-    let ports = peer.ports.iter().take(PORTS).map(|(port, n)| format!("{port} ({n})"));
-    let more = peer.ports.len().saturating_sub(PORTS);
-    let more = (more > 0).then(|| format!("{more} more"));
+/// Returns the busiest ports of a peer: `443 (150), 80 (2)`.
+pub(super) fn format_ports(peer: &Peer) -> String {
+    const MAX_PORTS: usize = 5;
+    let ports = peer.ports.iter().take(MAX_PORTS).map(|(port, n)| format!("{port} ({n})"));
+    let n_more = peer.ports.len().saturating_sub(MAX_PORTS);
+    let more = (n_more > 0).then(|| format!("{n_more} more"));
     ports.chain(more).collect::<Vec<_>>().join(", ")
 }
 
-/// `ESTABLISHED (140), SYN_RECV (12)`
-pub(super) fn states(peer: &Peer) -> String {
-    let state = |state: &Option<TcpState>| state.map_or("state not told", TcpState::name);
-    let states = peer.states.iter().map(|(it, n)| format!("{} ({n})", state(it)));
+/// Returns the TCP states of a peer: `ESTABLISHED (140), SYN_RECV (12)`.
+pub(super) fn format_tcp_states(peer: &Peer) -> String {
+    let name = |tcp_state: &Option<TcpState>| tcp_state.map_or("state not told", TcpState::name);
+    let states = peer.tcp_states.iter().map(|(tcp_state, n)| format!("{} ({n})", name(tcp_state)));
     states.collect::<Vec<_>>().join(", ")
 }
 
-/// What a server has of the connections.
-pub(super) fn share((server, connections): &(String, u64)) -> String {
-    format!("{server}: {}", count(*connections, "connection", "connections"))
+/// Returns a server with its number of connections.
+pub(super) fn server_line((server, connections): &(String, u64)) -> String {
+    format!("{server}: {}", pluralize(*connections, "connection", "connections"))
 }
 
-/// So many seconds, in the largest unit that is not too coarse.
+/// Formats a number of seconds in the largest unit that is precise enough.
 #[must_use]
-pub fn span(seconds: u64) -> String {
+pub fn format_duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         3600 | 7200..172_800 => format!("{} h", seconds / 3600),
@@ -206,186 +220,200 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// So many peers, as what they are.
-fn peers(n: u64, grain: Grain) -> String {
-    let is_full = [grain.v4 == Grain::ADDRESSES.v4, grain.v6 == Grain::ADDRESSES.v6];
-    match is_full {
-        [true, true] => count(n, "address", "addresses"),
-        [false, false] if grain.members <= 1 => count(n, "network", "networks"),
-        _ => count(n, "network or address", "networks and addresses"),
+/// Returns a number of peers with the noun that fits the aggregation.
+fn pluralize_peers(n: u64, aggregation: Aggregation) -> String {
+    let is_per_address = [
+        aggregation.v4_prefix == Aggregation::PER_ADDRESS.v4_prefix,
+        aggregation.v6_prefix == Aggregation::PER_ADDRESS.v6_prefix,
+    ];
+    match is_per_address {
+        [true, true] => pluralize(n, "address", "addresses"),
+        [false, false] if aggregation.min_members <= 1 => pluralize(n, "network", "networks"),
+        _ => pluralize(n, "network or address", "networks and addresses"),
     }
 }
 
-/// `156 connections from 40 addresses in 7 networks`
-pub(super) fn connections_from(sample: &Sample) -> String {
-    let Sample { connections, addresses, grain, .. } = *sample;
-    let mut all = format!(
+/// Returns the totals of a sample:
+/// `156 connections from 40 addresses in 7 networks`.
+pub(super) fn connections_summary(sample: &Sample) -> String {
+    let Sample { connections, addresses, aggregation, .. } = *sample;
+    let mut text = format!(
         "{} from {}",
-        count(connections, "connection", "connections"),
-        count(addresses, "address", "addresses"),
+        pluralize(connections, "connection", "connections"),
+        pluralize(addresses, "address", "addresses"),
     );
-    let in_networks = Grain { members: 1, ..grain } != Grain::ADDRESSES;
+    let in_networks = Aggregation { min_members: 1, ..aggregation } != Aggregation::PER_ADDRESS;
     if in_networks {
-        let _ = write!(all, " in {}", peers(sample.counts.len() as u64, grain));
+        let _ =
+            write!(text, " in {}", pluralize_peers(sample.peer_counts.len() as u64, aggregation));
     }
-    all
+    text
 }
 
-/// How many peers are on the list, and of how many.
-pub(super) fn heading(sample: &Sample, listed: usize) -> String {
-    let all = connections_from(sample);
-    match sample.counts.len().saturating_sub(listed) {
-        0 => format!("{all}:"),
-        _ => format!("{all}, the top {listed}:"),
+/// Returns the heading of a list of the busiest `n_listed` peers.
+pub(super) fn peer_list_heading(sample: &Sample, n_listed: usize) -> String {
+    let totals = connections_summary(sample);
+    match sample.peer_counts.len().saturating_sub(n_listed) {
+        0 => format!("{totals}:"),
+        _ => format!("{totals}, the top {n_listed}:"),
     }
 }
 
-/// What was on record of the sample before, for each view that has it.
+/// Returns the previous sample of each view that has one.
 #[must_use]
-pub fn earlier(views: &[View]) -> Vec<String> {
-    let earlier = views.iter().filter_map(|view| Some((view, before(view)?)));
-    earlier.map(|(view, it)| tagged(views, view, &format!("Earlier sample, {it}"))).collect()
+pub fn previous_sample_lines(views: &[View]) -> Vec<String> {
+    views
+        .iter()
+        .filter_map(|view| {
+            let text = previous_sample(view)?;
+            Some(prefixed(views, view, &format!("Earlier sample, {text}")))
+        })
+        .collect()
 }
 
-/// When the sample before was taken, and who was on top.
-pub(super) fn before(view: &View) -> Option<String> {
-    let Previous { when, on_top, connections, row, .. } = view.earlier.as_ref()?;
-    let who = on_top.map_or_else(
+/// Returns the age of the previous sample and its top peer.
+pub(super) fn previous_sample(view: &View) -> Option<String> {
+    let PreviousSample { timestamp, top_address, connections, consecutive, .. } =
+        view.previous.as_ref()?;
+    let top = top_address.map_or_else(
         || "no connections".to_owned(),
-        |it| format!("{it} on top with {connections}, samples on end: {row}"),
+        |address| format!("{address} on top with {connections}, samples on end: {consecutive}"),
     );
-    Some(match view.sample.when.checked_sub(*when) {
-        Some(age) => format!("{age} s ago: {who}"),
-        None => format!("in the future: {who}"),
+    Some(match view.sample.timestamp.checked_sub(*timestamp) {
+        Some(age) => format!("{age} s ago: {top}"),
+        None => format!("in the future: {top}"),
     })
 }
 
-/// A line about one of several views, which says about which.
-pub(super) fn tagged(views: &[View], view: &View, line: &str) -> String {
-    let Grain { v4, v6, .. } = view.sample.grain;
+/// Returns `line`, prefixed with the prefix lengths of `view` if there are
+/// several views.
+pub(super) fn prefixed(views: &[View], view: &View, line: &str) -> String {
+    let Aggregation { v4_prefix, v6_prefix, .. } = view.sample.aggregation;
     match views {
         [_] => line.to_owned(),
-        _ => format!("/{v4} /{v6}: {line}"),
+        _ => format!("/{v4_prefix} /{v6_prefix}: {line}"),
     }
 }
 
-/// How the limit came about, and what the other rule would have said.
-pub(super) fn explanation(report: &Report, view: &View) -> Vec<String> {
+/// Explains the limit, and the limit of the rule that is not in use.
+pub(super) fn explain_limits(report: &Report, view: &View) -> Vec<String> {
     let View { sample, verdict, .. } = view;
-    let is_top = report.judged.is_some();
+    let is_top = report.n_judged.is_some();
     let mut lines = Vec::new();
     if sample.addresses > 0 {
-        lines.extend(rule_said(sample, is_top, &verdict.limit, ""));
-        let over = verdict.beside.is_exceeded_by(sample.summary.max);
-        let would = if over { WOULD } else { WOULD_NOT };
-        lines.extend(rule_said(sample, is_top, &verdict.beside, would));
+        lines.extend(explain_rule(sample, is_top, &verdict.limit, ""));
+        let is_over = verdict.other_limit.is_exceeded_by(sample.summary.max);
+        let would = if is_over { WOULD_ALERT } else { WOULD_NOT_ALERT };
+        lines.extend(explain_rule(sample, is_top, &verdict.other_limit, would));
     }
-    lines.extend(verdict.first.map(first_sample));
+    lines.extend(verdict.first_sample.map(explain_first_sample));
     lines
 }
 
-/// Where the rule is blind, for each view.
-pub(super) fn blind_sides(report: &Report) -> Vec<String> {
+/// Returns the limitation of the rule for each view that is affected by it.
+pub(super) fn rule_limitations(report: &Report) -> Vec<String> {
     let views = &report.views;
-    let line = |view| blind_side(report, view).map(|line| tagged(views, view, &line));
+    let line = |view| rule_limitation(report, view).map(|line| prefixed(views, view, &line));
     views.iter().filter_map(line).collect()
 }
 
-/// Where the rule is blind to what it should see: a top address that is above
-/// the floor, and could not be over the limit whatever it did.
-fn blind_side(report: &Report, view: &View) -> Option<String> {
+/// Returns the limitation of the stddev rule if the top address is above the
+/// floor, and could not exceed the limit with any number of connections.
+fn rule_limitation(report: &Report, view: &View) -> Option<String> {
     let View { sample, verdict, .. } = view;
-    let rule = &report.rule;
-    let Trigger::Stddev(times) = rule.trigger else {
+    let judge_config = &report.judge_config;
+    let Rule::Stddev(multiplier) = judge_config.rule else {
         return None;
     };
-    let is_over = verdict.reasons.contains(&Reason::Trigger);
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
-    let is_worth_it = sample.summary.max as f64 > rule.floor;
-    out_of_reach(sample, times)
-        .filter(|_| !is_over && is_worth_it)
+    let is_over = verdict.reasons.contains(&Reason::Limit);
+    #[expect(clippy::cast_precision_loss, reason = "a host has fewer than 2^53 connections")]
+    let is_above_floor = sample.summary.max as f64 > judge_config.floor;
+    unreachable_limit(sample, multiplier)
+        .filter(|_| !is_over && is_above_floor)
         .map(|line| line + " Consider --rule lognormal, or --warning and --critical.")
 }
 
-const WOULD: &str = " would say over";
-const WOULD_NOT: &str = " would not say over";
+const WOULD_ALERT: &str = " would say over";
+const WOULD_NOT_ALERT: &str = " would not say over";
 
-/// What a rule went by, and `would`: what it would say, were it asked.
-fn rule_said(sample: &Sample, is_top: bool, by: &Limit, would: &str) -> Vec<String> {
-    let limit = limit(by);
-    match by.basis {
-        Basis::Stddev { times, .. } => {
-            let figures = figures(sample, is_top);
-            let blind = out_of_reach(sample, times).filter(|_| would == WOULD_NOT);
-            std::iter::once(format!("Rule stddev{would}: {figures}; limit {limit}."))
-                .chain(blind)
+/// Explains a limit by its basis; `would` is the verdict of the rule that is not
+/// in use.
+fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Vec<String> {
+    let limit_text = format_limit(limit);
+    match limit.basis {
+        Basis::Stddev { multiplier, .. } => {
+            let statistics = statistics(sample, is_top);
+            let unreachable =
+                unreachable_limit(sample, multiplier).filter(|_| would == WOULD_NOT_ALERT);
+            std::iter::once(format!("Rule stddev{would}: {statistics}; limit {limit_text}."))
+                .chain(unreachable)
                 .collect()
         }
-        Basis::Lognormal { false_alarm_rate, others, median, scale, set_aside } => {
-            let others = match others {
+        Basis::Lognormal { false_alarm_rate, n_others, median, scale, excluded_outliers } => {
+            let others = match n_others {
                 0 => "nobody else, one browser instead".to_owned(),
-                _ => peers(others, sample.grain).replacen(' ', " other ", 1),
+                _ => pluralize_peers(n_others, sample.aggregation).replacen(' ', " other ", 1),
             };
-            let aside = match set_aside {
+            let excluded = match excluded_outliers {
                 0 => String::new(),
-                _ => format!(", {set_aside} more set aside as offenders"),
+                _ => format!(", {excluded_outliers} more set aside as offenders"),
             };
             vec![format!(
-                "Rule lognormal{would}: {others}, median {median}, scale {}{aside}; \
-                 false alarm rate {false_alarm_rate}; limit {limit}.",
+                "Rule lognormal{would}: {others}, median {median}, scale {}{excluded}; \
+                 false alarm rate {false_alarm_rate}; limit {limit_text}.",
                 decimal(scale)
             )]
         }
     }
 }
 
-/// The figures of a sample, and the limit that follows from them.
-pub(super) fn figures_and_limit(report: &Report, view: &View) -> String {
-    let figures = figures(&view.sample, report.judged.is_some());
-    format!("limit {}; {figures}", limit(&view.verdict.limit))
+/// Returns the limit with its basis, and the statistics of the sample.
+pub(super) fn limit_and_statistics(report: &Report, view: &View) -> String {
+    let statistics = statistics(&view.sample, report.n_judged.is_some());
+    format!("limit {}; {statistics}", format_limit(&view.verdict.limit))
 }
 
-fn figures(sample: &Sample, is_top: bool) -> String {
+fn statistics(sample: &Sample, is_top: bool) -> String {
     let summary = &sample.summary;
-    let judged = peers(summary.addresses, sample.grain);
+    let judged_peers = pluralize_peers(summary.n_peers, sample.aggregation);
     format!(
-        "{}{judged} with {} to {}, median {}, average {}, stddev {}",
+        "{}{judged_peers} with {} to {}, median {}, average {}, stddev {}",
         if is_top { "the top " } else { "" },
-        count(summary.min, "connection", "connections"),
+        pluralize(summary.min, "connection", "connections"),
         summary.max,
-        summary.med,
+        summary.median,
         decimal(summary.avg),
         decimal(summary.stddev),
     )
 }
 
-fn out_of_reach(sample: &Sample, times: f64) -> Option<String> {
-    let least = rule::least_addresses(times);
-    let addresses = sample.summary.addresses;
-    (1..least).contains(&addresses).then(|| {
+fn unreachable_limit(sample: &Sample, multiplier: f64) -> Option<String> {
+    let min_addresses = rule::min_addresses(multiplier);
+    let n_peers = sample.summary.n_peers;
+    (1..min_addresses).contains(&n_peers).then(|| {
         format!(
             "{} standard deviations are out of reach for a lone offender among {}: \
-             this rule needs {least}.",
-            decimal(times),
-            peers(addresses, sample.grain),
+             this rule needs {min_addresses}.",
+            decimal(multiplier),
+            pluralize_peers(n_peers, sample.aggregation),
         )
     })
 }
 
-fn first_sample(first: FirstSample) -> String {
-    match first {
-        FirstSample::NoHistory => "There is no earlier sample.".to_owned(),
-        FirstSample::TooOld { age } => {
-            format!("The earlier sample is {age} s old, over --max-age, and does not count.")
+fn explain_first_sample(reason: FirstSampleReason) -> String {
+    match reason {
+        FirstSampleReason::NoHistory => "There is no earlier sample.".to_owned(),
+        FirstSampleReason::TooOld { age_secs } => {
+            format!("The earlier sample is {age_secs} s old, over --max-age, and does not count.")
         }
-        FirstSample::InFuture { ahead } => {
-            format!("The earlier sample lies {ahead} s in the future, and does not count.")
+        FirstSampleReason::InFuture { ahead_secs } => {
+            format!("The earlier sample lies {ahead_secs} s in the future, and does not count.")
         }
     }
 }
 
-/// Whether an explanation of the status is due without being asked for.
-pub(super) fn wants_explaining(status: Status) -> bool {
+/// Returns true if the status is explained even without `-v`.
+pub(super) fn needs_explanation(status: Status) -> bool {
     status != Status::Ok
 }
 
@@ -394,7 +422,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans() {
+    fn durations_have_the_largest_precise_unit() {
         for (seconds, expected) in [
             (0, "0 s"),
             (90, "90 s"),
@@ -405,7 +433,7 @@ mod tests {
             (86_400, "24 h"),
             (172_800, "2 days"),
         ] {
-            assert_eq!(span(seconds), expected);
+            assert_eq!(format_duration(seconds), expected);
         }
     }
 }

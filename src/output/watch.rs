@@ -1,114 +1,117 @@
-//! What a live view shows: a screen that is drawn anew with each sample, or a
-//! line for each.
+//! The live view: a screen that is redrawn after each sample, or one line per
+//! sample.
 use crate::model::{sanitize, verdict::Status};
 
 use super::{report::Report, text};
 
 /// One sample of a live view.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Watched {
-    /// What was seen, and how many connections each named peer of the worst view
-    /// has more than in the sample before, where there was one; or why nothing.
-    pub seen: Result<(Report, Option<Vec<i64>>), String>,
-    /// When it was, for people.
+pub struct WatchFrame {
+    /// The report, with the change in connections of each listed peer of the worst
+    /// view since the previous sample, if there was one; or the error message.
+    pub result: Result<(Report, Option<Vec<i64>>), String>,
+    /// Local time of the sample.
     pub time: String,
-    /// What is looked at, and how often.
+    /// Source and interval of the samples.
     pub title: String,
 }
 
-/// A line of the screen.
+/// A row of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The text, no wider than the screen.
+pub struct ScreenRow {
+    /// The text, at most as wide as the screen.
     pub text: String,
-    /// Whether it is about somebody who is over the limit.
-    pub is_over: bool,
+    /// True for a peer that exceeds the limit.
+    pub is_over_limit: bool,
 }
 
-/// How wide an address and its name are shown, where they are longer than usual.
-const WIDEST_NAME: usize = 45;
+/// Maximum width in columns of an address with its label.
+const MAX_NAME_COLUMNS: usize = 45;
 
-/// The screen, of `width` columns and `height` rows at most.
+/// Returns the screen, with at most `width` columns and `height` rows.
 #[must_use]
-pub fn screen(watched: &Watched, width: usize, height: usize) -> Vec<Row> {
-    let Watched { seen, time, title } = watched;
+pub fn render_watch_screen(frame: &WatchFrame, width: usize, height: usize) -> Vec<ScreenRow> {
+    let WatchFrame { result, time, title } = frame;
     let gap = width.saturating_sub(title.chars().count() + time.chars().count()).max(1);
-    let mut rows = vec![row(&format!("{title}{}{time}", " ".repeat(gap)), width, false)];
-    match seen {
+    let mut rows = vec![screen_row(&format!("{title}{}{time}", " ".repeat(gap)), width, false)];
+    match result {
         Ok((report, changes)) => {
-            rows.extend(summary(report).iter().map(|text| row(text, width, false)));
-            rows.extend(peers(report, changes.as_deref(), width));
+            rows.extend(summary_lines(report).iter().map(|text| screen_row(text, width, false)));
+            rows.extend(peer_table(report, changes.as_deref(), width));
         }
-        Err(problem) => rows.push(row(&unknown(problem), width, false)),
+        Err(message) => rows.push(screen_row(&unknown_line(message), width, false)),
     }
     rows.truncate(height);
     rows
 }
 
-/// What there is to say of all.
-fn summary(report: &Report) -> Vec<String> {
-    let view = report.worst();
+/// Returns the lines above the table: status, totals and problems.
+fn summary_lines(report: &Report) -> Vec<String> {
+    let view = report.worst_view();
     let mut lines = vec![
-        status(report),
-        text::connections_from(&view.sample),
-        text::figures_and_limit(report, view),
+        status_line(report),
+        text::connections_summary(&view.sample),
+        text::limit_and_statistics(report, view),
     ];
-    lines.extend(report.troubles.iter().map(|trouble| sanitize::line(&trouble.problem)));
-    lines.extend(report.shares.iter().map(text::share));
+    lines.extend(report.problems.iter().map(|problem| sanitize::single_line(&problem.message)));
+    lines.extend(report.servers.iter().map(text::server_line));
     lines.push(String::new());
     lines
 }
 
-/// A table of the busiest.
-fn peers(report: &Report, changes: Option<&[i64]>, width: usize) -> Vec<Row> {
-    let view = report.worst();
-    let names: Vec<_> = view.sample.top.iter().map(text::who).collect();
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let column = longest.clamp("ADDRESS".len(), WIDEST_NAME);
+/// Returns the table of the busiest peers.
+fn peer_table(report: &Report, changes: Option<&[i64]>, width: usize) -> Vec<ScreenRow> {
+    let view = report.worst_view();
+    let names: Vec<_> = view.sample.top.iter().map(text::peer_label).collect();
+    let max_width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let name_width = max_width.clamp("ADDRESS".len(), MAX_NAME_COLUMNS);
     let heading =
-        format!("{:>11} {:>7}  {:<column$}  PORTS; STATES", "CONNECTIONS", "CHANGE", "ADDRESS");
-    let mut rows = vec![row(&heading, width, false)];
+        format!("{:>11} {:>7}  {:<name_width$}  PORTS; STATES", "CONNECTIONS", "CHANGE", "ADDRESS");
+    let mut rows = vec![screen_row(&heading, width, false)];
     for (nth, (peer, name)) in view.sample.top.iter().zip(&names).enumerate() {
         let change = changes.and_then(|changes| changes.get(nth));
         let text = format!(
-            "{:>11} {:>7}  {name:<column$}  {}; {}",
+            "{:>11} {:>7}  {name:<name_width$}  {}; {}",
             peer.connections,
-            change.map_or_else(String::new, |&change| signed(change)),
-            text::ports(peer),
-            text::states(peer),
+            change.map_or_else(String::new, |&change| format_change(change)),
+            text::format_ports(peer),
+            text::format_tcp_states(peer),
         );
-        let is_over = view.verdict.limit.is_exceeded_by(peer.connections);
-        rows.push(row(&text, width, is_over));
+        let is_over_limit = view.verdict.limit.is_exceeded_by(peer.connections);
+        rows.push(screen_row(&text, width, is_over_limit));
     }
     rows
 }
 
-fn status(report: &Report) -> String {
-    format!("{} - {}", report.status(), text::message(report))
+fn status_line(report: &Report) -> String {
+    format!("{} - {}", report.status(), text::status_text(report))
 }
 
-fn unknown(problem: &str) -> String {
-    format!("{} - {}", Status::Unknown, sanitize::line(problem))
+fn unknown_line(message: &str) -> String {
+    format!("{} - {}", Status::Unknown, sanitize::single_line(message))
 }
 
-/// The sample on one line, without a line end.
+/// Returns the sample on one line, without a line end.
 #[must_use]
-pub fn line(watched: &Watched) -> String {
-    let Watched { seen, time, .. } = watched;
-    match seen {
+pub fn render_watch_line(frame: &WatchFrame) -> String {
+    let WatchFrame { result, time, .. } = frame;
+    match result {
         Ok((report, _)) => {
-            let sample = &report.worst().sample;
-            format!("{time} {}; {}", status(report), text::connections_from(sample))
+            let sample = &report.worst_view().sample;
+            format!("{time} {}; {}", status_line(report), text::connections_summary(sample))
         }
-        Err(problem) => format!("{time} {}", unknown(problem)),
+        Err(message) => format!("{time} {}", unknown_line(message)),
     }
 }
 
-fn row(text: &str, width: usize, is_over: bool) -> Row {
-    Row { text: text.chars().take(width).collect::<String>().trim_end().to_owned(), is_over }
+fn screen_row(text: &str, width: usize, is_over_limit: bool) -> ScreenRow {
+    ScreenRow {
+        text: text.chars().take(width).collect::<String>().trim_end().to_owned(),
+        is_over_limit,
+    }
 }
 
-/// `+3`, `-3`, and nothing where nothing has changed.
-fn signed(change: i64) -> String {
+/// Returns `+3` or `-3`; empty if the count did not change.
+fn format_change(change: i64) -> String {
     if change == 0 { String::new() } else { format!("{change:+}") }
 }

@@ -1,32 +1,32 @@
-//! What a source hands over: bytes, and what is known about them.
+//! Output of a source: the bytes of a socket table and what is known about them.
 use std::{
     fmt,
     io::BufRead,
     net::{IpAddr, SocketAddr},
 };
 
-/// Bytes of a socket table, not yet read.
+/// Unparsed bytes of a socket table.
 ///
-/// They are a stream, not a buffer: a table of a million sockets passes through
-/// the memory of one.
+/// The bytes are a stream, not a buffer, so that memory use does not grow with the
+/// size of the table.
 pub struct Capture {
-    /// How the bytes are to be read.
-    pub format: Format,
-    /// Where they come from, as an administrator would name it:
-    /// `/proc/self/net/tcp`, `standard input`.
+    /// Format of the bytes.
+    pub format: CaptureFormat,
+    /// Source of the bytes, for messages, such as `/proc/self/net/tcp` or
+    /// `standard input`.
     pub origin: String,
-    /// The byte order of the machine that wrote them; `None` where only the
-    /// bytes themselves can tell.
+    /// Byte order of the machine that wrote the table; `None` if it is unknown and
+    /// has to be detected in the bytes.
     pub byte_order: Option<ByteOrder>,
-    /// The connection that they come by, where it is in the table itself: it is
-    /// of the looking, not of what is looked at.
-    pub own: Option<OwnConnection>,
-    /// The addresses of the host that is looked at, in order, where they are known
-    /// and matter: a table of flows does not tell which of them are its own.
-    pub addresses: Option<Vec<IpAddr>>,
-    /// How they were come by, for whoever asks; one sentence each.
-    pub how: Vec<String>,
-    /// The bytes.
+    /// Connection that transfers the bytes, if it can appear in the table itself. It
+    /// exists only because of the sample and is not counted.
+    pub session_connection: Option<SessionConnection>,
+    /// Sorted addresses of the sampled host, for a flow table, which does not show
+    /// them; `None` if they are unknown or not needed.
+    pub local_addresses: Option<Vec<IpAddr>>,
+    /// Sentences for verbose output that describe how the bytes were obtained.
+    pub notes: Vec<String>,
+    /// Bytes of the table.
     pub bytes: Box<dyn BufRead + Send>,
 }
 
@@ -40,39 +40,41 @@ impl fmt::Debug for Capture {
     }
 }
 
-/// A connection, by its two ends; IPv4 as IPv4.
+/// TCP connection of the SSH session that samples a host. IPv4-mapped addresses are
+/// stored as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnConnection {
-    /// The looked-at host's end.
+pub struct SessionConnection {
+    /// End of the sampled host.
     pub local: SocketAddr,
-    /// The looker's end.
+    /// End of the host that runs topip.
     pub peer: SocketAddr,
-    /// Whether the looked-at host has said so itself: then its table has it.
-    pub is_certain: bool,
+    /// True if the sampled host itself reported both ends, so that its socket table
+    /// must list the connection.
+    pub is_confirmed: bool,
 }
 
-/// How the bytes of a capture are to be read.
+/// Format of the bytes of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Answers of the kernel's sock_diag, netlink message after message.
+pub enum CaptureFormat {
+    /// Netlink messages of the kernel's sock_diag.
     InetDiag,
-    /// Answers of the kernel's ctnetlink, the same way.
+    /// Netlink messages of the kernel's ctnetlink.
     Ctnetlink,
-    /// Text that some tool or `/proc` wrote; its dialect is in the text.
+    /// Text of a tool or of `/proc`; the dialect is detected in the text.
     Listing,
 }
 
-/// Which end of a number comes first in memory.
+/// Order of the bytes of a number in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByteOrder {
-    /// The least significant byte, as on x86 and most ARM.
+    /// Least significant byte first, as on x86 and most ARM.
     Little,
-    /// The most significant byte, as on s390x.
+    /// Most significant byte first, as on s390x.
     Big,
 }
 
 impl ByteOrder {
-    /// This machine's.
+    /// Byte order of this machine.
     pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
 }
 

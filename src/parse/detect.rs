@@ -1,79 +1,85 @@
-//! What kind of listing a line belongs to, told from its text.
+//! Detection of the table that a line of a listing belongs to.
 //!
-//! Headings are translated, and columns come and go, so as little as possible
-//! is asked of them. Rows are asked where headings were left out.
+//! Headings are translated, and columns differ between versions of a tool, so the
+//! patterns match as little of a heading as possible. Tables without a heading are
+//! detected by their rows.
 use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
 use super::state_name;
 
-/// Which table the lines that follow belong to.
+/// Table that a heading or a row starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
-    /// The columns of netstat on Linux, the BSDs, macOS, AIX and Windows, whose
-    /// rows all begin with a protocol.
-    Protocol,
+    /// Table of netstat on Linux, the BSDs, macOS, AIX or Windows: each row starts with
+    /// a protocol.
+    Netstat,
     Ss,
     ProcNet,
     Solaris,
-    /// The flows of connection tracking, which have no heading.
+    /// Flows of connection tracking, without a heading.
     Conntrack,
-    /// Known, and without TCP connections.
-    Elsewhere,
+    /// Recognized table without TCP connections.
+    Other,
 }
 
-/// A regular expression, compiled when a line is first held against it.
-struct Pattern {
-    text: &'static str,
+/// Regular expression that is compiled at its first use.
+struct LazyRegex {
+    pattern: &'static str,
     compiled: OnceLock<Regex>,
 }
 
-impl Pattern {
-    const fn new(text: &'static str) -> Self {
-        Self { text, compiled: OnceLock::new() }
+impl LazyRegex {
+    const fn new(pattern: &'static str) -> Self {
+        Self { pattern, compiled: OnceLock::new() }
     }
 
     fn is_match(&self, line: &[u8]) -> bool {
-        let compile = || Regex::new(self.text).expect("the pattern is a literal");
+        let compile = || Regex::new(self.pattern).expect("the pattern is a literal");
         self.compiled.get_or_init(compile).is_match(line)
     }
 }
 
-/// The table that `line` is the heading of.
-pub(super) fn heading(line: &[u8]) -> Option<Table> {
-    // In this order: Windows and net-tools put "Proto" before the Unix sockets
-    // too, whose columns say what they are.
-    static HEADINGS: [(Pattern, Table); 9] = [
-        // /proc/net/udp and raw have the columns of tcp, and one more.
-        (Pattern::new(r"(?-u)^\s*sl\s+local_address\s.*\sdrops\s*$"), Table::Elsewhere),
-        (Pattern::new(r"(?-u)^\s*sl\s+local_address\s"), Table::ProcNet),
-        (Pattern::new(r"(?-u)Local Address:Port\s+Peer Address:Port"), Table::Ss),
+/// Returns the table that `line` is the heading of.
+pub(super) fn detect_heading(line: &[u8]) -> Option<Table> {
+    // The first match wins: the heading of /proc/net/udp also matches the pattern of
+    // /proc/net/tcp. Windows and net-tools print "Proto" above Unix sockets as well;
+    // see `has_address_columns`.
+    static HEADINGS: [(LazyRegex, Table); 9] = [
+        // /proc/net/udp and /proc/net/raw have the columns of /proc/net/tcp and one more.
+        (LazyRegex::new(r"(?-u)^\s*sl\s+local_address\s.*\sdrops\s*$"), Table::Other),
+        (LazyRegex::new(r"(?-u)^\s*sl\s+local_address\s"), Table::ProcNet),
+        (LazyRegex::new(r"(?-u)Local Address:Port\s+Peer Address:Port"), Table::Ss),
         (
-            Pattern::new(r"(?-u)^TCP(: IPv[46])?\s*$|\bSwind\s+Send-Q\s+Rwind\s+Recv-Q\s+State\b"),
+            LazyRegex::new(
+                r"(?-u)^TCP(: IPv[46])?\s*$|\bSwind\s+Send-Q\s+Rwind\s+Recv-Q\s+State\b",
+            ),
             Table::Solaris,
         ),
-        (Pattern::new(r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$"), Table::Elsewhere),
-        (Pattern::new(r"(?-u)^\s*Proto\s"), Table::Protocol),
-        // In the languages of net-tools, which all write UNIX so.
+        (LazyRegex::new(r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$"), Table::Other),
+        (LazyRegex::new(r"(?-u)^\s*Proto\s"), Table::Netstat),
+        // Every translation of net-tools keeps the word UNIX.
         (
-            Pattern::new(r"(?-u)^(Active|Aktiv|Aktiiv|Sockets|Domain sockets|\xE7\xA8\xBC).*UNIX"),
-            Table::Elsewhere,
+            LazyRegex::new(
+                r"(?-u)^(Active|Aktiv|Aktiiv|Sockets|Domain sockets|\xE7\xA8\xBC).*UNIX",
+            ),
+            Table::Other,
         ),
         (
-            Pattern::new(
+            LazyRegex::new(
                 r"(?-u)^Active .*(kernel|Multipath|VSock|Bluetooth|SCTP|IPX|AX\.25|X\.25)",
             ),
-            Table::Elsewhere,
+            Table::Other,
         ),
-        (Pattern::new(r"(?-u)^(Registered kernel|Kernel (IP|IPv6|Interface)\b)"), Table::Elsewhere),
+        (LazyRegex::new(r"(?-u)^(Registered kernel|Kernel (IP|IPv6|Interface)\b)"), Table::Other),
     ];
-    HEADINGS.iter().find(|(pattern, _)| pattern.is_match(line)).map(|&(_, table)| table)
+    HEADINGS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
 }
 
-/// Whether `line` may be a heading at all: a connection has ports, so that a
-/// line without a digit is none. Some headings of Solaris, NetBSD and macOS have
-/// one all the same.
+/// Returns true if `line` may be a heading. The row of a connection has ports, so a
+/// line without a digit is not a row; some headings of Solaris, NetBSD and macOS have
+/// digits.
 pub(super) fn may_be_heading(line: &[u8]) -> bool {
     !line.iter().any(u8::is_ascii_digit)
         || line.ends_with(b": IPv4")
@@ -82,58 +88,62 @@ pub(super) fn may_be_heading(line: &[u8]) -> bool {
         || line.starts_with(b"Proto ")
 }
 
-/// Whether the columns of a heading are those of connections. In a language that
-/// translates them, they follow their title, and need not be asked.
-pub(super) fn has_addresses(line: &[u8]) -> bool {
-    static ADDRESSES: Pattern = Pattern::new(r"(?-u)\bLocal Address\s+Foreign Address\b");
-    ADDRESSES.is_match(line)
+/// Returns true if the columns of a heading are those of connections, in English.
+/// A translated heading need not be recognized, because a title precedes it.
+pub(super) fn has_address_columns(line: &[u8]) -> bool {
+    static ADDRESS_COLUMNS: LazyRegex = LazyRegex::new(r"(?-u)\bLocal Address\s+Foreign Address\b");
+    ADDRESS_COLUMNS.is_match(line)
 }
 
-/// Whether a line begins as a row does. If it is none, it is cut off or has
-/// names where numbers should be.
-pub(super) fn begins_row(line: &[u8]) -> bool {
+/// Returns true if a line starts like a row. If such a line cannot be parsed, it is
+/// truncated or has names instead of numbers.
+pub(super) fn starts_like_row(line: &[u8]) -> bool {
     let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty());
     word.is_some_and(|word| {
         matches!(word, b"tcp" | b"TCP") || state_name::tcp_state(word).is_some()
     })
 }
 
-/// The table that `line` is a row of, where no heading was there to tell.
-pub(super) fn row(line: &[u8]) -> Option<Table> {
-    static ROWS: [(Pattern, Table); 5] = [
+/// Returns the table that `line` is a row of, judged by the row alone.
+pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
+    static ROWS: [(LazyRegex, Table); 5] = [
         (
-            Pattern::new(r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src="),
+            LazyRegex::new(r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src="),
             Table::Conntrack,
         ),
-        (Pattern::new(r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} "), Table::ProcNet),
-        // The word after the addresses tells netstat from ss with a Netid.
         (
-            Pattern::new(
+            LazyRegex::new(r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} "),
+            Table::ProcNet,
+        ),
+        // The word after the addresses distinguishes netstat from ss with a Netid.
+        (
+            LazyRegex::new(
                 r"(?-u)^(\s*TCP\s+\S+:|(tcp[0-9]*\s+[0-9]+\s+[0-9]+\s+\S+\s+\S+\s+[^\s:(]+(\s|$)))",
             ),
-            Table::Protocol,
+            Table::Netstat,
         ),
         (
-            Pattern::new(
+            LazyRegex::new(
                 r"(?-u)^(tcp\s+)?([A-Z][A-Z0-9-]+\s+)?[0-9]+\s+[0-9]+\s+\S+:\S+\s+\S+:\S+(\s|$)",
             ),
             Table::Ss,
         ),
-        (Pattern::new(r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]"), Table::Solaris),
+        (LazyRegex::new(r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]"), Table::Solaris),
     ];
     let line = line.trim_ascii_start();
-    ROWS.iter().find(|(pattern, _)| pattern.is_match(line)).map(|&(_, table)| table)
+    ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
 }
 
-/// Whether a title is that of connections, in any language.
-pub(super) fn names_internet(line: &[u8]) -> bool {
+/// Returns true if a title is that of internet connections, in any language.
+pub(super) fn is_internet_title(line: &[u8]) -> bool {
     ["nternet", "インターネット"]
         .into_iter()
         .any(|word| line.windows(word.len()).any(|it| it == word.as_bytes()))
 }
 
-/// Windows alone writes its protocols in capitals.
-pub(super) fn is_windows(line: &[u8]) -> bool {
+/// Returns true for a row of Windows, which is the only system to write protocols in
+/// upper case.
+pub(super) fn is_windows_row(line: &[u8]) -> bool {
     let word = line.trim_ascii_start();
     word.starts_with(b"TCP") || word.starts_with(b"UDP")
 }
@@ -143,64 +153,79 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(line: &str, as_heading: Option<Table>, as_row: Option<Table>) {
+    fn check(line: &str, expected_heading: Option<Table>, expected_row: Option<Table>) {
         let line = line.as_bytes();
-        let found = if may_be_heading(line) { heading(line) } else { None };
-        assert_eq!((found, row(line)), (as_heading, as_row));
+        let heading = if may_be_heading(line) { detect_heading(line) } else { None };
+        assert_eq!((heading, detect_row(line)), (expected_heading, expected_row));
     }
 
     #[test]
-    fn headings() {
-        let heading = |line, table| check(line, Some(table), None);
-        heading(
+    fn headings_are_detected() {
+        let check_heading = |line, table| check(line, Some(table), None);
+        check_heading(
             "Proto Recv-Q Send-Q Local Address           Foreign Address         State      ",
-            Table::Protocol,
+            Table::Netstat,
         );
-        heading(
+        check_heading(
             "Proto Přích-F Odch-F Místní Adresa          Vzdálená Adresa         Stav     ",
-            Table::Protocol,
+            Table::Netstat,
         );
-        heading("  Proto  Local Address          Foreign Address        State", Table::Protocol);
-        heading(
+        check_heading(
+            "  Proto  Local Address          Foreign Address        State",
+            Table::Netstat,
+        );
+        check_heading(
             "State      Recv-Q Send-Q Local Address:Port  Peer Address:Port Process",
             Table::Ss,
         );
-        heading("Recv-Q Send-Q Local Address:Port Peer Address:Port", Table::Ss);
-        heading("TCP: IPv6", Table::Solaris);
-        heading("UDP: IPv4", Table::Elsewhere);
-        heading("SCTP:", Table::Elsewhere);
-        heading("Aktive Sockets in der UNIX-Domäne (ohne Server)", Table::Elsewhere);
-        heading("Active LOCAL (UNIX) domain sockets", Table::Elsewhere);
-        heading(
+        check_heading("Recv-Q Send-Q Local Address:Port Peer Address:Port", Table::Ss);
+        check_heading("TCP: IPv6", Table::Solaris);
+        check_heading("UDP: IPv4", Table::Other);
+        check_heading("SCTP:", Table::Other);
+        check_heading("Aktive Sockets in der UNIX-Domäne (ohne Server)", Table::Other);
+        check_heading("Active LOCAL (UNIX) domain sockets", Table::Other);
+        check_heading(
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
             Table::ProcNet,
         );
-        heading(
+        check_heading(
             "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops",
-            Table::Elsewhere,
+            Table::Other,
         );
     }
 
     #[test]
-    fn rows() {
-        let row = |line, table| check(line, None, Some(table));
-        row("tcp        0      0 192.0.2.1:22  203.0.113.7:50000 ESTABLISHED", Table::Protocol);
-        row("tcp4       0      0 192.0.2.1.22  203.0.113.7.50000 ESTABLISHED", Table::Protocol);
-        row("  TCP    192.0.2.10:3389        203.0.113.7:51514      ESTABLISHED", Table::Protocol);
-        row("ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
-        row("0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
-        row("tcp ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
-        row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
-        row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000 users:((\"sshd\",pid=1,fd=3))", Table::Ss);
-        row("   0: 0100007F:0016 00000000:0000 0A 00000000:00000000", Table::ProcNet);
-        row("tcp      6 119 TIME_WAIT src=192.0.2.7 dst=192.0.2.1 sport=1", Table::Conntrack);
-        row("ipv4     2 udp      17 29 src=192.0.2.7 dst=192.0.2.1", Table::Conntrack);
-        row("tcp      6 src=192.0.2.7 dst=192.0.2.1 sport=50000", Table::Conntrack);
-        row("192.0.2.10.22  203.0.113.7.51514  64128 0 128872 0 ESTABLISHED", Table::Solaris);
+    fn rows_without_heading_are_detected() {
+        let check_row = |line, table| check(line, None, Some(table));
+        check_row(
+            "tcp        0      0 192.0.2.1:22  203.0.113.7:50000 ESTABLISHED",
+            Table::Netstat,
+        );
+        check_row(
+            "tcp4       0      0 192.0.2.1.22  203.0.113.7.50000 ESTABLISHED",
+            Table::Netstat,
+        );
+        check_row(
+            "  TCP    192.0.2.10:3389        203.0.113.7:51514      ESTABLISHED",
+            Table::Netstat,
+        );
+        check_row("ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        check_row("0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        check_row("tcp ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        check_row("tcp 0 0 192.0.2.1:22 203.0.113.7:50000", Table::Ss);
+        check_row(
+            "tcp 0 0 192.0.2.1:22 203.0.113.7:50000 users:((\"sshd\",pid=1,fd=3))",
+            Table::Ss,
+        );
+        check_row("   0: 0100007F:0016 00000000:0000 0A 00000000:00000000", Table::ProcNet);
+        check_row("tcp      6 119 TIME_WAIT src=192.0.2.7 dst=192.0.2.1 sport=1", Table::Conntrack);
+        check_row("ipv4     2 udp      17 29 src=192.0.2.7 dst=192.0.2.1", Table::Conntrack);
+        check_row("tcp      6 src=192.0.2.7 dst=192.0.2.1 sport=50000", Table::Conntrack);
+        check_row("192.0.2.10.22  203.0.113.7.51514  64128 0 128872 0 ESTABLISHED", Table::Solaris);
     }
 
     #[test]
-    fn neither() {
+    fn other_text_is_not_detected() {
         for line in [
             "",
             "Welcome to this Unix server",

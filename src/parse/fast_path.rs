@@ -1,13 +1,12 @@
-//! The rows that nearly all of a long listing is made of, each at one look.
+//! Fast path for the ordinary rows, which are nearly all rows of a long listing.
 //!
-//! In a flood there are a million rows of one form: blanks are blanks, queues are
-//! short, addresses are whole. Such a row is read here from its first byte to its
-//! last, eight bytes at a time where they allow it; and as it most often begins as
-//! one before it did, up to the port of this host, that much is compared and not
-//! read again. What comes of it is what the careful readers of
-//! [`super::ss`], [`super::netstat`] and [`super::proc_net`]
-//! make of it, or nothing: all that is unusual in any way is left to them, and they
-//! alone say what is wrong with a row.
+//! In a flood, a listing has a million rows of one format: columns separated by
+//! spaces, short queues, complete addresses. The fast path reads such a row in a single
+//! pass, eight bytes at a time where possible. Most rows share their start, up to the
+//! local port, with a recent row; the shared start is compared and not parsed again.
+//! The result of the fast path is either the same as that of the regular parsers
+//! [`super::ss`], [`super::netstat`] and [`super::proc_net`], or none: any unusual row is
+//! left to the regular parsers, and only they report errors.
 use std::net::{Ipv4Addr, SocketAddr};
 
 use memchr::memchr2;
@@ -20,23 +19,23 @@ use super::{reader::Dialect, state_name};
 mod endpoints;
 mod cursor;
 
-use cursor::Words;
-use endpoints::{bracketed, hexadecimal, unbracketed};
+use cursor::RowCursor;
+use endpoints::{read_bracketed, read_hexadecimal, read_unbracketed};
 
-/// What rows are expected to look like, from what has been read before them.
+/// Expected format of the next rows, derived from the heading and the previous rows.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
-    /// `ss`, with a State or without.
+pub(super) enum RowFormat {
+    /// `ss`, with or without the State column.
     Ss { has_state: bool },
-    /// `netstat` of Linux. Where no wide address has been seen, one of the width
-    /// to which they are cut is not ordinary.
-    Netstat { is_wide: bool },
+    /// `netstat` of Linux. Unless a previous row shows that the listing is not truncated,
+    /// an IPv6 address of at least the truncation width is left to the regular parser.
+    Netstat { is_untruncated: bool },
     /// `/proc/net/tcp` and `/proc/net/tcp6`.
     ProcNet(ByteOrder),
 }
 
-impl Form {
-    /// The dialect that such rows are in.
+impl RowFormat {
+    /// Returns the dialect of the rows.
     pub(super) fn dialect(self) -> Dialect {
         match self {
             Self::Ss { .. } => Dialect::Ss,
@@ -46,213 +45,239 @@ impl Form {
     }
 }
 
-/// Reads ordinary rows, one after the other.
-pub(super) struct Swift {
-    form: Form,
-    /// What the latest row was read to.
+/// Reader of consecutive ordinary rows.
+pub(super) struct FastReader {
+    format: RowFormat,
+    /// Connection of the latest row.
     connection: Connection,
-    beginnings: [Beginning; Self::KEPT],
-    /// Which of them came last, and which is the next to be forgotten.
+    prefixes: [RowPrefix; Self::MAX_PREFIXES],
+    /// Index of the prefix of the latest row.
     latest: usize,
+    /// Index of the prefix that is replaced next.
     oldest: usize,
 }
 
-/// How a row began, up to the port of this host, and what was read of that.
+/// Start of a row, up to the local port, and the values parsed from it.
 #[derive(Clone, Copy)]
-struct Beginning {
-    bytes: [u8; Self::LENGTH],
-    /// 0 where nothing is known yet.
+struct RowPrefix {
+    bytes: [u8; Self::MAX_BYTES],
+    /// Number of used `bytes`; 0 for an unused prefix.
     length: usize,
     local: SocketAddr,
     tcp_state: Option<TcpState>,
 }
 
-impl Beginning {
-    /// No more of a row is kept for others.
-    const LENGTH: usize = 64;
+impl RowPrefix {
+    /// Longest prefix that is stored.
+    const MAX_BYTES: usize = 64;
 
     #[inline]
-    fn is_of(&self, row: &[u8; Words::LENGTH]) -> bool {
+    fn matches(&self, row: &[u8; RowCursor::WINDOW_BYTES]) -> bool {
         self.length > 0 && row[..self.length] == self.bytes[..self.length]
     }
 }
 
-impl Swift {
-    /// How many beginnings are kept: rows of IPv4, of IPv6 and of the one in the
-    /// other come mixed.
-    const KEPT: usize = 4;
+impl FastReader {
+    /// Number of stored prefixes: a listing mixes rows with IPv4, IPv6 and IPv4-mapped
+    /// addresses.
+    const MAX_PREFIXES: usize = 4;
 
-    /// Nothing has been read yet.
-    pub(super) fn new(form: Form) -> Self {
-        let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-        let connection =
-            Connection { local: nobody, peer: nobody, tcp_state: None, peer_cut: None };
-        let none =
-            Beginning { bytes: [0; Beginning::LENGTH], length: 0, local: nobody, tcp_state: None };
-        Self { form, connection, beginnings: [none; Self::KEPT], latest: 0, oldest: 0 }
+    /// Creates a reader without stored prefixes.
+    pub(super) fn new(format: RowFormat) -> Self {
+        let unspecified = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let connection = Connection {
+            local: unspecified,
+            peer: unspecified,
+            tcp_state: None,
+            peer_known_bits: None,
+        };
+        let unused = RowPrefix {
+            bytes: [0; RowPrefix::MAX_BYTES],
+            length: 0,
+            local: unspecified,
+            tcp_state: None,
+        };
+        Self { format, connection, prefixes: [unused; Self::MAX_PREFIXES], latest: 0, oldest: 0 }
     }
 
-    /// Reads the ordinary rows that `text` begins with, and hands each to `take`;
-    /// gives how many, and how long their lines are.
-    pub(super) fn rows(&mut self, text: &[u8], take: impl FnMut(&Connection)) -> (u64, usize) {
-        // One loop for each form, with all that a row takes in it.
-        match self.form {
-            Form::Ss { has_state } => self.each(text, take, |it, row| it.ss(row, has_state)),
-            Form::Netstat { is_wide } => self.each(text, take, |it, row| it.netstat(row, is_wide)),
-            Form::ProcNet(order) => self.each(text, take, |it, row| it.proc_net(row, order)),
+    /// Reads the ordinary rows at the start of `text` and passes each connection to
+    /// `accept`. Returns the number of rows and the length of their lines in bytes.
+    pub(super) fn read_rows(
+        &mut self,
+        text: &[u8],
+        accept: impl FnMut(&Connection),
+    ) -> (u64, usize) {
+        // One loop per format, so that the compiler can inline the whole parser of a row.
+        match self.format {
+            RowFormat::Ss { has_state } => {
+                self.read_each(text, accept, |it, row| it.read_ss(row, has_state))
+            }
+            RowFormat::Netstat { is_untruncated } => {
+                self.read_each(text, accept, |it, row| it.read_netstat(row, is_untruncated))
+            }
+            RowFormat::ProcNet(byte_order) => {
+                self.read_each(text, accept, |it, row| it.read_proc_net(row, byte_order))
+            }
         }
     }
 
+    /// Calls `read_row` for each row, until a row is not ordinary.
     #[inline]
-    fn each(
+    fn read_each(
         &mut self,
         text: &[u8],
-        mut take: impl FnMut(&Connection),
-        read: impl Fn(&mut Self, &mut Words<'_>) -> Option<()>,
+        mut accept: impl FnMut(&Connection),
+        read_row: impl Fn(&mut Self, &mut RowCursor<'_>) -> Option<()>,
     ) -> (u64, usize) {
         let (mut n_rows, mut rest) = (0, text);
-        while let Some(mut words) = Words::of(rest)
-            && read(self, &mut words).is_some()
-            && let Some(length) = length(&mut words, rest)
+        while let Some(mut cursor) = RowCursor::new(rest)
+            && read_row(self, &mut cursor).is_some()
+            && let Some(length) = line_length(&mut cursor, rest)
         {
-            take(&self.connection);
+            accept(&self.connection);
             rest = &rest[length..];
             n_rows += 1;
         }
         (n_rows, text.len() - rest.len())
     }
 
-    /// `[Netid] [State] Recv-Q Send-Q Local:Port Peer:Port`.
+    /// Reads `[Netid] [State] Recv-Q Send-Q Local:Port Peer:Port`.
     #[inline]
-    fn ss(&mut self, words: &mut Words<'_>, has_state: bool) -> Option<()> {
-        if !self.begins_alike(words) {
-            words.netid()?;
+    fn read_ss(&mut self, cursor: &mut RowCursor<'_>, has_state: bool) -> Option<()> {
+        if !self.reuse_prefix(cursor) {
+            cursor.skip_netid()?;
             self.connection.tcp_state = match has_state {
-                true => Some(tcp_state(words)?),
+                true => Some(read_tcp_state(cursor)?),
                 false => None,
             };
             if has_state {
-                words.blanks()?;
+                cursor.skip_blanks()?;
             }
-            queues(words)?;
-            bracketed(words, &mut self.connection.local)?;
-            words.byte(b':')?;
-            self.remember(words);
+            skip_queues(cursor)?;
+            read_bracketed(cursor, &mut self.connection.local)?;
+            cursor.expect_byte(b':')?;
+            self.store_prefix(cursor);
         }
-        self.connection.local.set_port(words.port()?);
-        words.blanks()?;
-        bracketed(words, &mut self.connection.peer)?;
-        words.byte(b':')?;
-        self.connection.peer.set_port(words.port()?);
-        words.is_word_end().then_some(())
+        self.connection.local.set_port(cursor.read_port()?);
+        cursor.skip_blanks()?;
+        read_bracketed(cursor, &mut self.connection.peer)?;
+        cursor.expect_byte(b':')?;
+        self.connection.peer.set_port(cursor.read_port()?);
+        cursor.is_at_word_end().then_some(())
     }
 
-    /// `tcp Recv-Q Send-Q Local:Port Peer:Port State`.
+    /// Reads `tcp Recv-Q Send-Q Local:Port Peer:Port State`.
     #[inline]
-    fn netstat(&mut self, words: &mut Words<'_>, is_wide: bool) -> Option<()> {
-        if !self.begins_alike(words) {
-            words.protocol()?;
-            words.blanks()?;
-            queues(words)?;
-            unbracketed(words, &mut self.connection.local, is_wide)?;
-            words.byte(b':')?;
-            // The next port may make it as wide as it is cut to.
-            if is_wide || self.connection.local.is_ipv4() {
-                self.remember(words);
+    fn read_netstat(&mut self, cursor: &mut RowCursor<'_>, is_untruncated: bool) -> Option<()> {
+        if !self.reuse_prefix(cursor) {
+            cursor.skip_protocol()?;
+            cursor.skip_blanks()?;
+            skip_queues(cursor)?;
+            read_unbracketed(cursor, &mut self.connection.local, is_untruncated)?;
+            cursor.expect_byte(b':')?;
+            // A longer port in a later row may reach the truncation width.
+            if is_untruncated || self.connection.local.is_ipv4() {
+                self.store_prefix(cursor);
             }
         }
-        self.connection.local.set_port(words.port()?);
-        words.blanks()?;
-        unbracketed(words, &mut self.connection.peer, is_wide)?;
-        words.byte(b':')?;
-        self.connection.peer.set_port(words.port()?);
-        words.blanks()?;
-        // ss alone writes ESTAB; here it is ESTABLISHED, cut off.
-        self.connection.tcp_state = match words.take(b"ESTABLISHED") {
+        self.connection.local.set_port(cursor.read_port()?);
+        cursor.skip_blanks()?;
+        read_unbracketed(cursor, &mut self.connection.peer, is_untruncated)?;
+        cursor.expect_byte(b':')?;
+        self.connection.peer.set_port(cursor.read_port()?);
+        cursor.skip_blanks()?;
+        // Only ss writes ESTAB; in a listing of netstat, ESTAB is a truncated
+        // ESTABLISHED.
+        self.connection.tcp_state = match cursor.skip_if_next(b"ESTABLISHED") {
             true => Some(TcpState::Established),
-            false => Some(tcp_state(words).filter(|&it| it != TcpState::Established)?),
+            false => Some(
+                read_tcp_state(cursor).filter(|&tcp_state| tcp_state != TcpState::Established)?,
+            ),
         };
-        words.is_word_end().then_some(())
+        cursor.is_at_word_end().then_some(())
     }
 
-    /// `Number: Local:Port Peer:Port State more`.
+    /// Reads `Number: Local:Port Peer:Port State more`.
     #[inline]
-    fn proc_net(&mut self, words: &mut Words<'_>, byte_order: ByteOrder) -> Option<()> {
-        words.indent()?;
-        words.number()?;
-        words.byte(b':')?;
-        words.blanks()?;
-        hexadecimal(words, byte_order, &mut self.connection.local)?;
-        words.byte(b' ')?;
-        hexadecimal(words, byte_order, &mut self.connection.peer)?;
-        words.byte(b' ')?;
-        let number = u8::try_from(words.hex(2)?).ok()?;
+    fn read_proc_net(&mut self, cursor: &mut RowCursor<'_>, byte_order: ByteOrder) -> Option<()> {
+        cursor.skip_optional_blanks()?;
+        cursor.skip_number()?;
+        cursor.expect_byte(b':')?;
+        cursor.skip_blanks()?;
+        read_hexadecimal(cursor, byte_order, &mut self.connection.local)?;
+        cursor.expect_byte(b' ')?;
+        read_hexadecimal(cursor, byte_order, &mut self.connection.peer)?;
+        cursor.expect_byte(b' ')?;
+        let number = u8::try_from(cursor.read_hex(2)?).ok()?;
         self.connection.tcp_state = Some(TcpState::from_number(number)?);
-        words.byte(b' ')?;
-        words.is_word().then_some(())
+        cursor.expect_byte(b' ')?;
+        cursor.is_at_word().then_some(())
     }
 
-    /// Whether a row begins as one of the latest did.
+    /// Uses the values of a stored prefix if the row starts with it. Returns true if it
+    /// does.
     #[inline]
-    fn begins_alike(&mut self, words: &mut Words<'_>) -> bool {
-        if !self.beginnings[self.latest].is_of(words.bytes) {
-            match self.beginnings.iter().position(|it| it.is_of(words.bytes)) {
-                Some(another) => self.latest = another,
+    fn reuse_prefix(&mut self, cursor: &mut RowCursor<'_>) -> bool {
+        if !self.prefixes[self.latest].matches(cursor.bytes) {
+            match self.prefixes.iter().position(|it| it.matches(cursor.bytes)) {
+                Some(index) => self.latest = index,
                 None => return false,
             }
         }
-        let Beginning { length, local, tcp_state, .. } = self.beginnings[self.latest];
-        words.at = length;
+        let RowPrefix { length, local, tcp_state, .. } = self.prefixes[self.latest];
+        cursor.position = length;
         (self.connection.local, self.connection.tcp_state) = (local, tcp_state);
         true
     }
 
-    fn remember(&mut self, words: &Words<'_>) {
+    /// Stores the row up to the current position, and its values, as a prefix.
+    fn store_prefix(&mut self, cursor: &RowCursor<'_>) {
         let Connection { local, tcp_state, .. } = self.connection;
-        let length = words.at;
-        if length <= Beginning::LENGTH {
-            let mut bytes = [0; Beginning::LENGTH];
-            bytes[..length].copy_from_slice(&words.bytes[..length]);
-            self.beginnings[self.oldest] = Beginning { bytes, length, local, tcp_state };
+        let length = cursor.position;
+        if length <= RowPrefix::MAX_BYTES {
+            let mut bytes = [0; RowPrefix::MAX_BYTES];
+            bytes[..length].copy_from_slice(&cursor.bytes[..length]);
+            self.prefixes[self.oldest] = RowPrefix { bytes, length, local, tcp_state };
             self.latest = self.oldest;
-            self.oldest = (self.oldest + 1) % Self::KEPT;
+            self.oldest = (self.oldest + 1) % Self::MAX_PREFIXES;
         }
     }
 }
 
-/// How long the line is of which a row has been read.
+/// Returns the length of the line whose row has been read, including its terminator.
 #[inline]
-fn length(words: &mut Words<'_>, text: &[u8]) -> Option<usize> {
-    // Most often that is all; columns are padded on the right, too.
-    let is_end = words.indent().is_some() && words.is(b'\n');
-    if is_end { Some(words.at + 1) } else { end_of_line(text, words.at) }
+fn line_length(cursor: &mut RowCursor<'_>, text: &[u8]) -> Option<usize> {
+    // Usually only padding follows the row.
+    let is_end = cursor.skip_optional_blanks().is_some() && cursor.is_at_byte(b'\n');
+    if is_end { Some(cursor.position + 1) } else { end_of_line(text, cursor.position) }
 }
 
-/// What follows in a line is nobody's business, as long as it cannot make a heading
-/// of it: those that have a digit end in `: IPv4` or `: IPv6`.
-fn end_of_line(text: &[u8], at: usize) -> Option<usize> {
-    let rest = &text[at..];
+/// Returns the end of the line at `position`, unless the rest of the line contains an
+/// `I`. The rest is ignored, but it must not turn the row into a heading: headings with
+/// digits may end in `: IPv4` or `: IPv6`.
+fn end_of_line(text: &[u8], position: usize) -> Option<usize> {
+    let rest = &text[position..];
     let end = memchr2(b'\n', b'I', rest)?;
-    (rest[end] == b'\n').then_some(at + end + 1)
+    (rest[end] == b'\n').then_some(position + end + 1)
 }
 
-/// A word for a state.
-fn tcp_state(words: &mut Words<'_>) -> Option<TcpState> {
-    match words.take(b"ESTAB ") {
+/// Reads the name of a TCP state.
+fn read_tcp_state(cursor: &mut RowCursor<'_>) -> Option<TcpState> {
+    match cursor.skip_if_next(b"ESTAB ") {
         true => {
-            words.at -= 1;
+            cursor.position -= 1;
             Some(TcpState::Established)
         }
-        false => state_name::tcp_state(words.graphic()?),
+        false => state_name::tcp_state(cursor.read_word()?),
     }
 }
 
-/// The lengths of two queues, of which nobody asks what they are.
+/// Skips the lengths of the two queues, which are not used.
 #[inline]
-fn queues(words: &mut Words<'_>) -> Option<()> {
+fn skip_queues(cursor: &mut RowCursor<'_>) -> Option<()> {
     for _ in 0..2 {
-        words.number()?;
-        words.blanks()?;
+        cursor.skip_number()?;
+        cursor.skip_blanks()?;
     }
     Some(())
 }
@@ -263,68 +288,72 @@ mod tests {
 
     use super::*;
 
-    /// The first row, if it is ordinary, and how long its line is.
-    fn row(swift: &mut Swift, text: &[u8]) -> Option<(Connection, usize)> {
+    /// Reads the first row of `text`. Returns its connection and the length of its line,
+    /// or `None` if the row is not ordinary.
+    fn read_first_row(reader: &mut FastReader, text: &[u8]) -> Option<(Connection, usize)> {
         let line = &text[..=memchr(b'\n', text)?];
-        let alone = [line, &[b'x'; Words::LENGTH]].concat();
+        let padded = [line, &[b'x'; RowCursor::WINDOW_BYTES]].concat();
         let mut first = None;
-        let (_, length) = swift.rows(&alone, |connection| first = first.or(Some(*connection)));
+        let (_, length) =
+            reader.read_rows(&padded, |connection| first = first.or(Some(*connection)));
         first.map(|connection| (connection, length))
     }
 
-    /// How many of the lines are read here, and how many there are.
-    fn ordinary(form: Form, text: &[u8]) -> (usize, usize) {
-        let mut swift = Swift::new(form);
-        // The last ones would be too near to the end.
-        let text = [text, &[b'\n'; Words::LENGTH]].concat();
+    /// Returns the number of lines that the fast path reads, and the number of lines.
+    fn count_ordinary(format: RowFormat, text: &[u8]) -> (usize, usize) {
+        let mut reader = FastReader::new(format);
+        // Pad the text, because the last lines are shorter than the window.
+        let text = [text, &[b'\n'; RowCursor::WINDOW_BYTES]].concat();
         let (mut rest, mut n_ordinary, mut n_lines) = (&text[..], 0, 0);
-        while rest.len() > Words::LENGTH {
-            let line = memchr(b'\n', rest).expect("a line has an end") + 1;
-            if let Some((_, length)) = row(&mut swift, rest) {
-                assert_eq!(length, line);
+        while rest.len() > RowCursor::WINDOW_BYTES {
+            let line_length = memchr(b'\n', rest).expect("the padding has line ends") + 1;
+            if let Some((_, length)) = read_first_row(&mut reader, rest) {
+                assert_eq!(length, line_length);
                 n_ordinary += 1;
             }
-            rest = &rest[line..];
+            rest = &rest[line_length..];
             n_lines += 1;
         }
         (n_ordinary, n_lines)
     }
 
-    /// All but headings, listeners with a `*`, scopes, and mapped addresses that
-    /// are written in another way.
+    /// The exceptions are headings, listeners with a `*`, scopes, and IPv4-mapped addresses
+    /// in another notation.
     #[test]
-    fn most_rows_are_ordinary() {
-        let check = |form, text: &[u8], least: usize| {
-            let (n_ordinary, n_lines) = ordinary(form, text);
-            assert!(n_ordinary * 100 >= n_lines * least, "{n_ordinary} of {n_lines}");
+    fn most_rows_of_fixtures_are_ordinary() {
+        let check = |format, text: &[u8], min_percent: usize| {
+            let (n_ordinary, n_lines) = count_ordinary(format, text);
+            assert!(n_ordinary * 100 >= n_lines * min_percent, "{n_ordinary} of {n_lines}");
         };
-        let ss = Form::Ss { has_state: true };
+        let ss = RowFormat::Ss { has_state: true };
         check(ss, include_bytes!("../../tests/fixtures/linux/ss-tan.txt"), 90);
         check(ss, include_bytes!("../../tests/fixtures/linux/ss-tanp.txt"), 90);
-        let stateless = Form::Ss { has_state: false };
+        let stateless = RowFormat::Ss { has_state: false };
         check(stateless, include_bytes!("../../tests/fixtures/linux/ss-tn-established.txt"), 90);
-        let netstat = Form::Netstat { is_wide: true };
+        let netstat = RowFormat::Netstat { is_untruncated: true };
         check(netstat, include_bytes!("../../tests/fixtures/linux/netstat-natW.txt"), 90);
         check(netstat, include_bytes!("../../tests/fixtures/linux/netstat-ntWpoe.txt"), 90);
         check(netstat, include_bytes!("../../tests/fixtures/linux/busybox-nt.txt"), 90);
-        let proc_net = Form::ProcNet(ByteOrder::NATIVE);
+        let proc_net = RowFormat::ProcNet(ByteOrder::NATIVE);
         check(proc_net, include_bytes!("../../tests/fixtures/linux/proc-net-both.txt"), 98);
     }
 
     #[track_caller]
-    fn check(form: Form, line: &str, expected: &str) {
-        let text = [line.as_bytes(), b"\n", &[b'x'; Words::LENGTH]].concat();
-        let mut swift = Swift::new(form);
-        let found = row(&mut swift, &text).map_or("careful".to_owned(), |(it, length)| {
+    fn check(format: RowFormat, line: &str, expected: &str) {
+        let text = [line.as_bytes(), b"\n", &[b'x'; RowCursor::WINDOW_BYTES]].concat();
+        let mut reader = FastReader::new(format);
+        let row = read_first_row(&mut reader, &text);
+        let rendered = row.map_or("unsupported".to_owned(), |(connection, length)| {
             assert_eq!(length, line.len() + 1);
-            format!("{:?} {} {}", it.tcp_state, it.local, it.peer)
+            let Connection { local, peer, tcp_state, .. } = connection;
+            format!("{tcp_state:?} {local} {peer}")
         });
-        assert_eq!(found, expected, "{line}");
+        assert_eq!(rendered, expected, "{line}");
     }
 
     #[test]
-    fn what_is_unusual_is_left_to_others() {
-        let ss = Form::Ss { has_state: true };
+    fn unusual_rows_are_not_read() {
+        let ss = RowFormat::Ss { has_state: true };
         check(
             ss,
             "ESTAB 0 0 192.0.2.1:80 192.0.2.7:50000",
@@ -353,52 +382,52 @@ mod tests {
             "ESTABL 0 0 192.0.2.1:80 192.0.2.7:50000",
             " ESTAB 0 0 192.0.2.1:80 192.0.2.7:50000",
         ] {
-            check(ss, line, "careful");
+            check(ss, line, "unsupported");
         }
-        let narrow = Form::Netstat { is_wide: false };
+        let maybe_truncated = RowFormat::Netstat { is_untruncated: false };
         check(
-            narrow,
+            maybe_truncated,
             "tcp6 0 0 ::1:80 2001:db8::7:50000 TIME_WAIT",
             "Some(TimeWait) [::1]:80 [2001:db8::7]:50000",
         );
-        check(narrow, "tcp6 0 0 ::1:80 2001:db8:1:2:3:4:50000 TIME_WAIT", "careful");
-        check(narrow, "tcp 0 0 192.0.2.1:80 192.0.2.7:50000 ESTAB", "careful");
-        let proc_net = Form::ProcNet(ByteOrder::Little);
+        check(maybe_truncated, "tcp6 0 0 ::1:80 2001:db8:1:2:3:4:50000 TIME_WAIT", "unsupported");
+        check(maybe_truncated, "tcp 0 0 192.0.2.1:80 192.0.2.7:50000 ESTAB", "unsupported");
+        let proc_net = RowFormat::ProcNet(ByteOrder::Little);
         check(
             proc_net,
             "  1: 0100007F:0016 0200000A:D431 01 0",
             "Some(Established) 127.0.0.1:22 10.0.0.2:54321",
         );
-        check(proc_net, "  1: 0100007f:0016 0200000A:D431 01 0", "careful");
-        check(proc_net, "  1: 0100007F:0016 0200000A:D431 0D 0", "careful");
-        check(proc_net, "  1: 0100007F:0016 0200000A:D431 01", "careful");
+        check(proc_net, "  1: 0100007f:0016 0200000A:D431 01 0", "unsupported");
+        check(proc_net, "  1: 0100007F:0016 0200000A:D431 0D 0", "unsupported");
+        check(proc_net, "  1: 0100007F:0016 0200000A:D431 01", "unsupported");
     }
 
     #[test]
-    fn hexadecimal_digits_and_their_neighbours() {
+    fn only_uppercase_hexadecimal_digits_are_read() {
         for byte in 0..=u8::MAX {
-            let text = [[b'0', byte].as_slice(), &[b'x'; Words::LENGTH]].concat();
-            let found = Words::of(&text).and_then(|mut words| words.hex(2));
+            let text = [[b'0', byte].as_slice(), &[b'x'; RowCursor::WINDOW_BYTES]].concat();
+            let found = RowCursor::new(&text).and_then(|mut cursor| cursor.read_hex(2));
             let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_lowercase());
             assert_eq!(found, digit, "{byte}");
         }
     }
 
     #[test]
-    fn a_row_that_begins_as_the_one_before() {
+    fn stored_prefix_does_not_change_the_result() {
         let rows = "ESTAB 0 0 192.0.2.1:80 192.0.2.7:1\nESTAB 0 0 192.0.2.1:443 192.0.2.8:2\n\
                     ESTAB 0 0 192.0.2.1:x 192.0.2.8:2\nESTAB 0 0 192.0.2.10:443 192.0.2.9:3\n";
-        let text = [rows.as_bytes(), &[b'x'; Words::LENGTH]].concat();
-        let (mut swift, mut found, mut rest) =
-            (Swift::new(Form::Ss { has_state: true }), Vec::new(), &text[..]);
+        let text = [rows.as_bytes(), &[b'x'; RowCursor::WINDOW_BYTES]].concat();
+        let mut reader = FastReader::new(RowFormat::Ss { has_state: true });
+        let (mut endpoints, mut rest) = (Vec::new(), &text[..]);
         for line in rows.lines() {
-            if let Some((connection, _)) = row(&mut swift, rest) {
-                found.push(format!("{} {}", connection.local, connection.peer));
+            if let Some((connection, _)) = read_first_row(&mut reader, rest) {
+                endpoints.push(format!("{} {}", connection.local, connection.peer));
             }
             rest = &rest[line.len() + 1..];
         }
         assert_eq!(
-            found,
+            endpoints,
             ["192.0.2.1:80 192.0.2.7:1", "192.0.2.1:443 192.0.2.8:2", "192.0.2.10:443 192.0.2.9:3"]
         );
     }

@@ -1,8 +1,8 @@
-//! The kernel's answers by sock_diag to connections.
+//! Parser for dumps of sock_diag.
 //!
 //! The layout is `struct inet_diag_msg` (`include/uapi/linux/inet_diag.h`).
-//! Numbers are in the byte order of the machine, ports and addresses in that of
-//! the network. The attributes behind a message are not looked at.
+//! Numbers are in the byte order of the host, ports and addresses in network byte
+//! order. The attributes that follow a message are ignored.
 use std::{
     io::BufRead,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,65 +12,66 @@ use super::capture::ByteOrder;
 use crate::model::connection::{Connection, TcpState};
 
 use super::{
-    netlink::{self, AF_INET, AF_INET6, Interface, MessageProblem},
-    reader::{Dialect, ParseError, Reading},
+    netlink::{self, AF_INET, AF_INET6, Interface, MessageError},
+    reader::{Dialect, ParseError, ParseStats},
 };
 
-/// `TCPDIAG_GETSOCK`: one walk through the sockets of both families.
+/// Message type of a request for the sockets of both families in one walk, and of its
+/// answer.
 pub const TCPDIAG_GETSOCK: u16 = 18;
-/// `SOCK_DIAG_BY_FAMILY`: one walk for each family.
+/// Message type of a request for the sockets of one family, and of its answer.
 pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
-/// `struct inet_diag_msg`.
-const MESSAGE: usize = 72;
+/// Size of `struct inet_diag_msg`.
+const INET_DIAG_MSG_BYTES: usize = 72;
 
-/// Reads a dump to its end and gives each connection to `counts`.
+/// Reads a dump to its end and calls `on_connection` with each connection.
 ///
 /// # Errors
 ///
-/// Where the kernel refuses or interrupts it, or what comes is no dump. A
-/// module that is missing (tcp_diag) shows as a refusal at the *end*: the dump
-/// itself succeeds, without a socket.
+/// Returns an error if the kernel refused or interrupted the dump, or if the bytes are
+/// not a complete dump. If the module tcp_diag is missing, the dump does not contain
+/// sockets, and the error is in the message that *ends* the dump.
 pub(super) fn read(
     bytes: impl BufRead,
     byte_order: ByteOrder,
-    counts: &mut impl FnMut(&Connection) -> bool,
-) -> Result<Reading, ParseError> {
-    let mut take = |message_type: u16, payload: &[u8]| {
+    on_connection: &mut impl FnMut(&Connection) -> bool,
+) -> Result<ParseStats, ParseError> {
+    let mut on_message = |message_type: u16, payload: &[u8]| {
         if !matches!(message_type, TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY) {
-            return Err(MessageProblem::Type(message_type));
+            return Err(MessageError::Type(message_type));
         }
         let payload = payload.first_chunk();
-        let payload = payload.ok_or(MessageProblem::Short)?;
-        counts(&connection(payload)?);
+        let payload = payload.ok_or(MessageError::Short)?;
+        on_connection(&connection(payload)?);
         Ok(())
     };
-    netlink::read(bytes, byte_order, Interface::SockDiag, &mut take)?;
-    Ok(Reading { dialects: vec![Dialect::InetDiag], ..Reading::default() })
+    netlink::read(bytes, byte_order, Interface::SockDiag, &mut on_message)?;
+    Ok(ParseStats { dialects: vec![Dialect::InetDiag], ..ParseStats::default() })
 }
 
-/// Reads a `struct inet_diag_msg`: family at 0, state at 1, then
-/// `struct inet_diag_sockid` from 4: ports, and the two addresses of 16 bytes,
-/// of which IPv4 uses four.
-fn connection(message: &[u8; MESSAGE]) -> Result<Connection, MessageProblem> {
-    let port = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
-    let address = |at: usize| -> Result<IpAddr, MessageProblem> {
+/// Parses a `struct inet_diag_msg`: family at offset 0, state at 1, and
+/// `struct inet_diag_sockid` at 4: two ports, and two addresses of 16 bytes, of which
+/// IPv4 uses the first four.
+fn connection(message: &[u8; INET_DIAG_MSG_BYTES]) -> Result<Connection, MessageError> {
+    let port = |offset: usize| u16::from_be_bytes([message[offset], message[offset + 1]]);
+    let address = |offset: usize| -> Result<IpAddr, MessageError> {
         let mut octets = [0; 16];
-        octets.copy_from_slice(&message[at..at + 16]);
+        octets.copy_from_slice(&message[offset..offset + 16]);
         let [a, b, c, d, ..] = octets;
         match message[0] {
             AF_INET => Ok(Ipv4Addr::new(a, b, c, d).into()),
             AF_INET6 => Ok(Ipv6Addr::from(octets).into()),
-            family => Err(MessageProblem::Family(family)),
+            family => Err(MessageError::Family(family)),
         }
     };
     Ok(Connection {
         local: SocketAddr::new(address(8)?, port(4)),
         peer: SocketAddr::new(address(24)?, port(6)),
         tcp_state: Some(
-            TcpState::from_number(message[1]).ok_or(MessageProblem::TcpState(message[1]))?,
+            TcpState::from_number(message[1]).ok_or(MessageError::TcpState(message[1]))?,
         ),
-        peer_cut: None,
+        peer_known_bits: None,
     })
 }
 
@@ -78,7 +79,7 @@ fn connection(message: &[u8; MESSAGE]) -> Result<Connection, MessageProblem> {
 mod tests {
     use std::io::{BufReader, Read};
 
-    use crate::parse::netlink::{HEADER, refusal};
+    use crate::parse::netlink::{HEADER_BYTES, refusal};
 
     use super::*;
 
@@ -87,9 +88,9 @@ mod tests {
     const NLMSG_DONE: u16 = 3;
     const NLM_F_DUMP_INTR: u16 = 0x10;
 
-    /// A message as the kernel would send it, attributes and all.
+    /// Returns a message as the kernel sends it, with padding.
     fn message(message_type: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(HEADER + payload.len()).expect("short");
+        let length = u32::try_from(HEADER_BYTES + payload.len()).expect("short");
         let mut message = length.to_ne_bytes().to_vec();
         message.extend(message_type.to_ne_bytes());
         message.extend(flags.to_ne_bytes());
@@ -99,14 +100,15 @@ mod tests {
         message
     }
 
-    fn socket(family: u8, state: u8, peer: &[u8]) -> Vec<u8> {
-        let mut payload = vec![family, state, 0, 0];
+    fn socket(family: u8, tcp_state: u8, peer: &[u8]) -> Vec<u8> {
+        let mut payload = vec![family, tcp_state, 0, 0];
         payload.extend(443u16.to_be_bytes());
         payload.extend(50000u16.to_be_bytes());
         payload.extend([0; 16]);
         payload.extend(peer);
-        payload.resize(MESSAGE, 0);
-        // INET_DIAG_SHUTDOWN: five bytes that leave the message unaligned.
+        payload.resize(INET_DIAG_MSG_BYTES, 0);
+        // INET_DIAG_SHUTDOWN: an attribute of five bytes, so that the message needs
+        // padding.
         payload.extend([5, 0, 8, 0, 0]);
         payload
     }
@@ -121,14 +123,16 @@ mod tests {
         for capacity in [1, 5, 100, 65536] {
             let mut found = Vec::new();
             let reader = BufReader::with_capacity(capacity, &bytes[..]);
-            let reading = read(reader, ByteOrder::NATIVE, &mut |connection: &Connection| {
-                let state = connection.tcp_state.expect("the kernel tells").name();
-                found.push(format!("{} {} {state}", connection.local.port(), connection.peer));
+            let stats = read(reader, ByteOrder::NATIVE, &mut |connection: &Connection| {
+                let tcp_state = connection.tcp_state.expect("sock_diag shows it").name();
+                found.push(format!("{} {} {tcp_state}", connection.local.port(), connection.peer));
                 true
             });
-            match reading {
+            match stats {
                 Ok(_) => found.push("end".to_owned()),
-                Err(ParseError::Refused { source, .. }) => found.push(format!("refused: {source}")),
+                Err(ParseError::DumpRefused { source, .. }) => {
+                    found.push(format!("refused: {source}"))
+                }
                 Err(error) => found.push(error.to_string()),
             }
             assert_eq!(found.join(", "), expected, "in chunks of {capacity}");
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_of_both_families() {
+    fn dump_with_both_families_is_parsed() {
         let v6 = Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | 7).octets();
         check(
             &[
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_module_is_no_empty_host() {
+    fn dump_without_module_is_refused() {
         check(&[done(-2)], "refused: No such file or directory (os error 2)");
         check(
             &[message(NLMSG_ERROR, 0, &(-95i32).to_ne_bytes())],
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_that_was_disturbed_is_no_dump() {
+    fn interrupted_and_incomplete_dumps_are_rejected() {
         let row = socket(AF_INET, 1, &[192, 0, 2, 7]);
         check(
             &[message(TCPDIAG_GETSOCK, 2 | NLM_F_DUMP_INTR, &row)],
@@ -183,23 +187,23 @@ mod tests {
     }
 
     #[test]
-    fn padding_may_come_with_the_next_chunk() {
+    fn padding_in_next_chunk_is_skipped() {
         let mut bytes = message(TCPDIAG_GETSOCK, 2, &socket(AF_INET, 1, &[192, 0, 2, 7]));
         bytes.extend(done(0));
-        // Cut anywhere, be it within the three bytes of padding behind 93.
-        for at in 0..bytes.len() {
-            let (one, other) = bytes.split_at(at);
-            let mut n = 0;
-            let reading = read(one.chain(other), ByteOrder::NATIVE, &mut |_: &Connection| {
-                n += 1;
+        // Split at every offset, including those within the three bytes of padding.
+        for offset in 0..bytes.len() {
+            let (first, second) = bytes.split_at(offset);
+            let mut n_connections = 0;
+            let stats = read(first.chain(second), ByteOrder::NATIVE, &mut |_: &Connection| {
+                n_connections += 1;
                 true
             });
-            assert!(reading.is_ok() && n == 1, "{at}: {reading:?}");
+            assert!(stats.is_ok() && n_connections == 1, "{offset}: {stats:?}");
         }
     }
 
     #[test]
-    fn the_padding_at_the_end_need_not_be_there() {
+    fn missing_padding_at_end_is_accepted() {
         let mut done = message(NLMSG_DONE, 2, &[0; 5]);
         done.truncate(16 + 5);
         check(
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_no_kernel_sends() {
+    fn malformed_messages_are_rejected() {
         let text =
             |problem: &str| format!("message 1 of the kernel dump is not understood: {problem}");
         check(&[vec![4, 0, 0, 0]], &text("its length is 4 bytes"));

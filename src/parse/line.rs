@@ -1,84 +1,93 @@
-//! Bytes to lines, in bounded memory.
+//! Splitting of a byte stream into lines, in bounded memory.
 use std::io::{self, BufRead};
 
 use memchr::memchr;
 
-/// A line without its end, be that `\n` or `\r\n`.
+/// Line without its terminator, which is `\n` or `\r\n`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// One with its end.
-    Whole(&'a [u8]),
-    /// The last one, without an end: more of it may be missing.
-    Unended(&'a [u8]),
-    /// Longer than [`LineReader::LONGEST`]; its beginning.
+    /// Line that had a terminator.
+    Complete(&'a [u8]),
+    /// Last line, without a terminator: the rest of the line may be missing.
+    Unterminated(&'a [u8]),
+    /// First [`MAX_LINE_BYTES`](LineReader::MAX_LINE_BYTES) of a line that does not fit
+    /// into the buffer.
     TooLong(&'a [u8]),
 }
 
-/// Cuts a stream into lines.
+/// Iterator-like reader that splits a stream into lines.
 pub struct LineReader<R> {
     bytes: R,
     buffer: Vec<u8>,
-    /// What is read and not yet given out.
+    /// Start of the bytes in `buffer` that are not yet returned.
     start: usize,
+    /// End of the bytes in `buffer` that are not yet returned.
     end: usize,
-    at_end: bool,
-    /// How many lines were given out.
-    pub number: u64,
+    is_at_end: bool,
+    /// Number of lines returned or skipped.
+    pub n_lines: u64,
 }
 
 impl<R: BufRead> LineReader<R> {
-    /// How long a line may be, in bytes. The longest that a tool prints is one
-    /// of `ss -i`, about 1 KiB.
-    pub const LONGEST: usize = 64 * 1024;
+    /// Size of the buffer: a line and its terminator have to fit. The longest lines
+    /// that a tool prints are those of `ss -i`, about 1 KiB.
+    pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
-    /// Reads from the beginning of `bytes`.
+    /// Creates a reader for the lines of `bytes`.
     pub fn new(bytes: R) -> Self {
-        Self { bytes, buffer: vec![0; Self::LONGEST], start: 0, end: 0, at_end: false, number: 0 }
+        Self {
+            bytes,
+            buffer: vec![0; Self::MAX_LINE_BYTES],
+            start: 0,
+            end: 0,
+            is_at_end: false,
+            n_lines: 0,
+        }
     }
 
-    /// The next line; `None` at the end. The last one may lack its line end.
+    /// Returns the next line, or `None` at the end of the stream.
     pub fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             if let Some(length) = memchr(b'\n', &self.buffer[self.start..self.end]) {
                 let line = self.start..self.start + length;
                 self.start += length + 1;
-                self.number += 1;
-                return Ok(Some(Line::Whole(without_return(&self.buffer[line]))));
+                self.n_lines += 1;
+                return Ok(Some(Line::Complete(trim_carriage_return(&self.buffer[line]))));
             }
-            if self.at_end {
+            if self.is_at_end {
                 let rest = self.start..self.end;
                 self.start = self.end;
                 if rest.is_empty() {
                     return Ok(None);
                 }
-                self.number += 1;
-                return Ok(Some(Line::Unended(without_return(&self.buffer[rest]))));
+                self.n_lines += 1;
+                return Ok(Some(Line::Unterminated(trim_carriage_return(&self.buffer[rest]))));
             }
             if self.end - self.start == self.buffer.len() {
-                self.skip_line()?;
-                self.number += 1;
+                self.skip_rest_of_line()?;
+                self.n_lines += 1;
                 return Ok(Some(Line::TooLong(&self.buffer)));
             }
             self.fill()?;
         }
     }
 
-    /// What is read and not yet given out, without reading more.
+    /// Returns the buffered bytes after the latest line, without reading more.
     pub fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Leaves out lines that somebody has found in [`buffered`](Self::buffered):
-    /// how many they are, and how long with their ends.
-    pub fn skip(&mut self, n_lines: u64, length: usize) {
-        self.number += n_lines;
+    /// Skips `n_lines` complete lines at the start of [`buffered`](Self::buffered), which
+    /// have `length` bytes including their terminators.
+    pub fn skip_lines(&mut self, n_lines: u64, length: usize) {
+        self.n_lines += n_lines;
         self.start = self.end.min(self.start + length);
     }
 
-    /// As much of what comes next as fits: at least one line, where it is not
-    /// too long, and most often many.
-    pub fn ahead(&mut self) -> io::Result<&[u8]> {
-        while !self.at_end && self.end - self.start < self.buffer.len() {
+    /// Fills the buffer and returns the bytes after the latest line, without consuming
+    /// them: at least one line, unless the line is too long.
+    pub fn read_ahead(&mut self) -> io::Result<&[u8]> {
+        while !self.is_at_end && self.end - self.start < self.buffer.len() {
             self.fill()?;
         }
         Ok(&self.buffer[self.start..self.end])
@@ -89,19 +98,19 @@ impl<R: BufRead> LineReader<R> {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let more = loop {
+        let n_read = loop {
             match self.bytes.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                more => break more?,
+                result => break result?,
             }
         };
-        self.end += more;
-        self.at_end = more == 0;
+        self.end += n_read;
+        self.is_at_end = n_read == 0;
         Ok(())
     }
 
-    /// Leaves out the rest of a line of which the buffer holds the beginning.
-    fn skip_line(&mut self) -> io::Result<()> {
+    /// Skips the rest of a line of which the buffer holds the start.
+    fn skip_rest_of_line(&mut self) -> io::Result<()> {
         self.start = self.end;
         loop {
             let bytes = match self.bytes.fill_buf() {
@@ -109,7 +118,7 @@ impl<R: BufRead> LineReader<R> {
                 bytes => bytes?,
             };
             if bytes.is_empty() {
-                self.at_end = true;
+                self.is_at_end = true;
                 return Ok(());
             }
             if let Some(length) = memchr(b'\n', bytes) {
@@ -122,7 +131,7 @@ impl<R: BufRead> LineReader<R> {
     }
 }
 
-fn without_return(line: &[u8]) -> &[u8] {
+fn trim_carriage_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
@@ -134,22 +143,22 @@ mod tests {
 
     #[track_caller]
     fn check(text: &[u8], expected: &[&str]) {
-        // A reader of few bytes at a time, so that every line meets an edge.
+        // A small buffer, so that lines span several reads.
         let mut lines = LineReader::new(BufReader::with_capacity(7, text));
         let mut found = Vec::new();
         while let Some(line) = lines.next_line().expect("memory does not fail") {
             found.push(match line {
-                Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
-                Line::Unended(line) => format!("{}...", String::from_utf8_lossy(line)),
+                Line::Complete(line) => String::from_utf8_lossy(line).into_owned(),
+                Line::Unterminated(line) => format!("{}...", String::from_utf8_lossy(line)),
                 Line::TooLong(line) => format!("too long: {}", line.len()),
             });
         }
         assert_eq!(found, expected);
-        assert_eq!(lines.number, expected.len() as u64);
+        assert_eq!(lines.n_lines, expected.len() as u64);
     }
 
     #[test]
-    fn lines() {
+    fn line_terminators_are_removed() {
         check(b"", &[]);
         check(b"\n", &[""]);
         check(b"one\ntwo\r\nthree\n", &["one", "two", "three"]);
@@ -158,20 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_takes_no_memory() {
+    fn long_lines_are_truncated_to_the_buffer_size() {
         let long = vec![b'x'; 200_000];
         check(&long, &["too long: 65536"]);
         check(&[&long, "\nnext".as_bytes()].concat(), &["too long: 65536", "next..."]);
-        let just = vec![b'x'; 65535];
-        let text = String::from_utf8(just.clone()).expect("ASCII");
-        check(&[&just, "\n".as_bytes()].concat(), &[&text]);
+        let longest = vec![b'x'; 65535];
+        let text = String::from_utf8(longest.clone()).expect("ASCII");
+        check(&[&longest, "\n".as_bytes()].concat(), &[&text]);
     }
 
     #[test]
-    fn looking_ahead_takes_nothing_away() {
+    fn read_ahead_does_not_consume_lines() {
         let mut lines = LineReader::new(BufReader::with_capacity(3, &b"one\ntwo\n"[..]));
-        assert_eq!(lines.ahead().expect("memory"), b"one\ntwo\n");
-        assert_eq!(lines.next_line().expect("memory"), Some(Line::Whole(b"one")));
-        assert_eq!(lines.ahead().expect("memory"), b"two\n");
+        assert_eq!(lines.read_ahead().expect("memory"), b"one\ntwo\n");
+        assert_eq!(lines.next_line().expect("memory"), Some(Line::Complete(b"one")));
+        assert_eq!(lines.read_ahead().expect("memory"), b"two\n");
     }
 }

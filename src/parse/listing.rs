@@ -1,5 +1,7 @@
-//! Text of any dialect to connections: which table a line is in, and what
-//! became of it.
+//! Parsing of text listings in any dialect into connections.
+//!
+//! The parser keeps track of the table that a line belongs to and dispatches each
+//! row to the parser of its dialect.
 use std::io::BufRead;
 
 use super::{
@@ -11,390 +13,420 @@ use crate::model::connection::Connection;
 use super::{
     conntrack,
     detect::{self, Table},
-    fast_path::{Form, Swift},
-    netstat::Columns,
+    fast_path::{FastReader, RowFormat},
+    netstat::NetstatColumns,
     proc_net,
-    reader::{Dialect, ParseError, Problem, Reading, Unfit, Unreadable},
-    row::{Faulty, Row, fields},
+    reader::{Dialect, ParseError, ParseStats, RowErrorKind, UnreadableRow, UnsupportedFormat},
+    row::{ParsedRow, RowError, fields},
     solaris, ss, windows,
 };
 
-/// Reads listings, one after the other, to the end of `bytes`.
+/// Parses all listings in `bytes` and passes each connection to `accept`.
 pub(super) fn read(
     bytes: impl BufRead,
     origin: &str,
     byte_order: Option<ByteOrder>,
-    counts: &mut impl FnMut(&Connection) -> bool,
-) -> Result<Reading, ParseError> {
+    accept: &mut impl FnMut(&Connection) -> bool,
+) -> Result<ParseStats, ParseError> {
     let mut lines = LineReader::new(bytes);
-    let mut listing = Listing {
-        counts,
+    let mut parser = ListingParser {
+        accept,
         byte_order,
-        is_told: byte_order.is_some(),
-        wants_rows: None,
+        is_byte_order_known: byte_order.is_some(),
+        pending_detection: None,
         table: None,
-        found_one: false,
-        columns: Columns::default(),
-        ss_columns: ss::Columns::default(),
-        suspects: Suspects::default(),
-        first: None,
-        head: Vec::new(),
+        is_recognized: false,
+        netstat_columns: NetstatColumns::default(),
+        ss_columns: ss::SsColumns::default(),
+        truncated: TruncatedAddresses::default(),
+        first_line: None,
+        row_start: Vec::new(),
         footer: None,
-        unfit: None,
-        reading: Reading::default(),
+        unsupported: None,
+        stats: ParseStats::default(),
     };
-    let unreadable = |source| ParseError::Read { origin: origin.to_owned(), source };
+    let read_error = |source| ParseError::Read { origin: origin.to_owned(), source };
     loop {
-        let (n_rows, length) = listing.ordinary(lines.buffered());
-        lines.skip(n_rows, length);
-        let number = lines.number + 1;
-        match lines.next_line().map_err(unreadable)? {
+        let (n_rows, length) = parser.parse_fast_rows(lines.buffered());
+        lines.skip_lines(n_rows, length);
+        let number = lines.n_lines + 1;
+        match lines.next_line().map_err(read_error)? {
             None => break,
-            // Byte order marks.
+            // Byte order marks of UTF-16.
             Some(
-                Line::Whole([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])
-                | Line::Unended([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]),
+                Line::Complete([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])
+                | Line::Unterminated([0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]),
             ) if number == 1 => {
                 return Err(ParseError::Utf16 { origin: origin.to_owned() });
             }
-            Some(Line::Whole([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
-                listing.line(number, line.trim_ascii_end());
+            Some(Line::Complete([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
+                parser.parse_line(number, line.trim_ascii_end());
             }
-            Some(Line::Unended([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
-                listing.unended(number, line.trim_ascii_end());
+            Some(Line::Unterminated([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
+                parser.parse_unterminated_line(number, line.trim_ascii_end());
             }
-            Some(Line::TooLong(line)) => listing.too_long(number, line),
-            Some(Line::Whole(line)) => {
-                listing.line(number, line.trim_ascii_end());
+            Some(Line::TooLong(line)) => parser.reject_long_line(number, line),
+            Some(Line::Complete(line)) => {
+                parser.parse_line(number, line.trim_ascii_end());
             }
-            Some(Line::Unended(line)) => listing.unended(number, line.trim_ascii_end()),
+            Some(Line::Unterminated(line)) => {
+                parser.parse_unterminated_line(number, line.trim_ascii_end());
+            }
         }
-        if let Some(unfit) = listing.unfit {
-            return Err(ParseError::Unfit { origin: origin.to_owned(), unfit });
+        if let Some(format) = parser.unsupported {
+            return Err(ParseError::UnsupportedFormat { origin: origin.to_owned(), format });
         }
-        match listing.wants_rows.take() {
+        match parser.pending_detection.take() {
             None => {}
             Some(None) => {
-                let ahead = lines.ahead().map_err(unreadable)?;
-                listing.byte_order = proc_net::byte_order_ahead(ahead);
+                let ahead = lines.read_ahead().map_err(read_error)?;
+                parser.byte_order = proc_net::detect_byte_order(ahead);
             }
-            // The row that showed the table is one of those that are asked.
+            // The row that started the table also counts for the detection.
             Some(Some(row)) => {
-                let ahead = lines.ahead().map_err(unreadable)?;
+                let ahead = lines.read_ahead().map_err(read_error)?;
                 let text = [&row[..], b"\n", ahead].concat();
-                listing.byte_order = proc_net::byte_order_ahead(&text);
-                listing.line(number, &row);
+                parser.byte_order = proc_net::detect_byte_order(&text);
+                parser.parse_line(number, &row);
             }
         }
     }
-    let head = std::mem::take(&mut listing.head);
-    listing.give_up_head(lines.number, &head);
-    listing.give_up_footer();
-    listing.end_table();
-    match (listing.found_one, listing.first) {
-        (true, _) => Ok(listing.reading),
-        (false, Some(first)) => Err(ParseError::NoListing { origin: origin.to_owned(), first }),
+    let row_start = std::mem::take(&mut parser.row_start);
+    parser.reject_row_start(lines.n_lines, &row_start);
+    parser.check_footer();
+    parser.end_table();
+    match (parser.is_recognized, parser.first_line) {
+        (true, _) => Ok(parser.stats),
+        (false, Some(first_line)) => {
+            Err(ParseError::UnrecognizedListing { origin: origin.to_owned(), first_line })
+        }
         (false, None) => Err(ParseError::Empty { origin: origin.to_owned() }),
     }
 }
 
-/// Where the reading of a text stands.
-struct Listing<'c, C> {
-    counts: &'c mut C,
-    /// As it was told, or else as the rows of the latest table showed it.
+/// Parser state between two lines of a text.
+struct ListingParser<'c, C> {
+    accept: &'c mut C,
+    /// Byte order of the capture, or else of the rows of the latest table; `None` if
+    /// neither is known.
     byte_order: Option<ByteOrder>,
-    is_told: bool,
-    /// Set where the rows that come next are to be asked for it, with the row
-    /// that is to be read then.
-    wants_rows: Option<Option<Vec<u8>>>,
-    /// Of the latest heading, or of the latest row that came without.
+    /// True if the capture has a byte order, so that none is detected.
+    is_byte_order_known: bool,
+    /// Request to detect the byte order in the next rows, with the row that is to be
+    /// parsed afterwards.
+    pending_detection: Option<Option<Vec<u8>>>,
+    /// Table of the latest heading, or of the latest row without a heading.
     table: Option<Table>,
-    /// Whether any table could have held TCP connections.
-    found_one: bool,
-    columns: Columns,
-    ss_columns: ss::Columns,
-    suspects: Suspects,
-    /// The first line that is not empty.
-    first: Option<String>,
-    /// The beginning of a row, which something else came into.
-    head: Vec<u8>,
-    /// The first line that says that there were flows.
+    /// True if the text has a table that can hold TCP connections.
+    is_recognized: bool,
+    netstat_columns: NetstatColumns,
+    ss_columns: ss::SsColumns,
+    truncated: TruncatedAddresses,
+    /// First non-empty line, for error messages.
+    first_line: Option<String>,
+    /// Start of a row that was interrupted by the footer of `conntrack`.
+    row_start: Vec<u8>,
+    /// First footer of `conntrack` that reports flows, with its line number.
     footer: Option<(u64, Vec<u8>)>,
-    /// What it is in place of a listing.
-    unfit: Option<Unfit>,
-    reading: Reading,
+    /// Unsupported format of the text; `None` for a listing.
+    unsupported: Option<UnsupportedFormat>,
+    stats: ParseStats,
 }
 
-/// Connections of one table that count and whose addresses may be cut: whether
-/// they are shows only at its end.
+/// Counted connections of one table whose addresses may be truncated. A later row of
+/// the table can show that they are not.
 #[derive(Default)]
-struct Suspects {
-    n: u64,
-    first: Option<u64>,
+struct TruncatedAddresses {
+    count: u64,
+    first_line: Option<u64>,
 }
 
-/// A row, and the dialect that it is in.
-type Read<'a> = Result<(Row, Option<Dialect>), Faulty<'a>>;
+/// Parsed row and its dialect, if it is known.
+type RowResult<'a> = Result<(ParsedRow, Option<Dialect>), RowError<'a>>;
 
-impl<C: FnMut(&Connection) -> bool> Listing<'_, C> {
-    /// Reads the ordinary rows that a text begins with, up to the first line that
-    /// is to be looked at closely; gives how many, and how long they are.
-    fn ordinary(&mut self, text: &[u8]) -> (u64, usize) {
-        let Some(form) = self.form() else { return (0, 0) };
-        let (n_rows, length) = Swift::new(form).rows(text, |connection| {
-            self.connection(connection, form.dialect());
+impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
+    /// Parses the rows at the start of `text` with the fast path, up to the first line
+    /// that the fast path does not support. Returns the number of rows and their length
+    /// in bytes.
+    fn parse_fast_rows(&mut self, text: &[u8]) -> (u64, usize) {
+        let Some(format) = self.row_format() else { return (0, 0) };
+        let (n_rows, length) = FastReader::new(format).read_rows(text, |connection| {
+            self.accept_connection(connection, format.dialect());
         });
         if n_rows > 0 {
-            self.note_dialect(form.dialect());
+            self.record_dialect(format.dialect());
         }
         (n_rows, length)
     }
 
-    fn form(&self) -> Option<Form> {
+    /// Returns the row format for the fast path; `None` if it does not support the table.
+    fn row_format(&self) -> Option<RowFormat> {
         match self.table? {
-            Table::Ss => Some(Form::Ss { has_state: self.ss_columns.have_state() }),
-            Table::Protocol => Some(Form::Netstat { is_wide: self.columns.is_wide() }),
-            Table::ProcNet => Some(Form::ProcNet(self.order())),
-            Table::Solaris | Table::Conntrack | Table::Elsewhere => None,
+            Table::Ss => Some(RowFormat::Ss { has_state: self.ss_columns.has_state() }),
+            Table::Netstat => Some(RowFormat::Netstat {
+                is_untruncated: self.netstat_columns.is_linux_untruncated(),
+            }),
+            Table::ProcNet => Some(RowFormat::ProcNet(self.byte_order_or_native())),
+            Table::Solaris | Table::Conntrack | Table::Other => None,
         }
     }
 
-    /// Reads a line; says whether it was a row, or should have been one.
-    fn line(&mut self, number: u64, line: &[u8]) -> bool {
-        // Of a row that something came into, the line end alone may be left.
-        if line.is_empty() && self.head.is_empty() {
+    /// Parses a line. Returns true if the line is a row or a broken row.
+    fn parse_line(&mut self, number: u64, line: &[u8]) -> bool {
+        // After a footer inside a row, the rest of the row may be the line terminator only.
+        if line.is_empty() && self.row_start.is_empty() {
             return false;
         }
-        self.note_first(line);
+        self.record_first_line(line);
         if self.table.is_none_or(|table| table == Table::Conntrack) {
-            if let Some(at) = conntrack::footer(line) {
-                self.begin(Table::Conntrack);
-                self.note_dialect(Dialect::Conntrack);
-                if self.footer.is_none() && conntrack::tells_of_flows(line) {
+            if let Some(at) = conntrack::footer_offset(line) {
+                self.start_table(Table::Conntrack);
+                self.record_dialect(Dialect::Conntrack);
+                if self.footer.is_none() && conntrack::footer_reports_flows(line) {
                     self.footer = Some((number, line[at..].to_vec()));
                 }
-                let before = std::mem::replace(&mut self.head, line[..at].to_vec());
-                self.give_up_head(number, &before);
+                let previous = std::mem::replace(&mut self.row_start, line[..at].to_vec());
+                self.reject_row_start(number, &previous);
                 return true;
             }
-            if !self.head.is_empty() {
-                let row = [&std::mem::take(&mut self.head), line].concat();
-                return self.line(number, &row);
+            if !self.row_start.is_empty() {
+                let row = [&std::mem::take(&mut self.row_start), line].concat();
+                return self.parse_line(number, &row);
             }
-            self.unfit = conntrack::unfit(line);
+            self.unsupported = conntrack::unsupported_format(line);
         }
         if detect::may_be_heading(line) {
-            match detect::heading(line) {
-                Some(table) => self.heading(table, line),
-                None if self.table.is_some() && detect::begins_row(line) => {
-                    let is_whole = fields(line).count() > 3;
-                    let problem = if is_whole { Problem::Endpoint } else { Problem::MissingField };
-                    self.give_up(number, (problem, line));
+            match detect::detect_heading(line) {
+                Some(table) => self.apply_heading(table, line),
+                None if self.table.is_some() && detect::starts_like_row(line) => {
+                    let is_complete = fields(line).count() > 3;
+                    let kind = if is_complete {
+                        RowErrorKind::InvalidEndpoint
+                    } else {
+                        RowErrorKind::MissingField
+                    };
+                    self.reject_row(number, (kind, line));
                     return true;
                 }
-                // A tool that complains, or is ended, where its listing should go on.
-                None if self.is_foreign(line) => {
-                    self.give_up(number, (Problem::Row, line));
+                // An error message of the tool or of a shell within the listing.
+                None if self.is_unexpected_text(line) => {
+                    self.reject_row(number, (RowErrorKind::UnrecognizedRow, line));
                     return true;
                 }
-                // "Active Internet connections", in any language that has one.
-                None if self.table == Some(Table::Elsewhere) && detect::names_internet(line) => {
+                // "Active Internet connections", in any language that translates it.
+                None if self.table == Some(Table::Other) && detect::is_internet_title(line) => {
                     self.table = None;
                 }
-                // Underlines, names of programs.
+                // Underlines, program names of Windows.
                 None => {}
             }
             return false;
         }
         let row = match self.table {
-            None | Some(Table::Elsewhere) => self.headless(line, (Problem::Row, line)),
-            Some(table) => self.row(table, line).or_else(|faulty| self.headless(line, faulty)),
+            None | Some(Table::Other) => {
+                self.row_without_heading(line, (RowErrorKind::UnrecognizedRow, line))
+            }
+            Some(table) => {
+                self.parse_row(table, line).or_else(|error| self.row_without_heading(line, error))
+            }
         };
         match (row, self.table) {
-            (Ok((row, dialect)), _) => self.take(number, &row, dialect),
-            // Broken rows may come first; a shell's banner is not of the listing.
-            (Err(faulty), None) if detect::begins_row(line) => self.give_up(number, faulty),
+            (Ok((row, dialect)), _) => self.record_row(number, &row, dialect),
+            // The first row may be broken; other text before a table is a banner.
+            (Err(error), None) if detect::starts_like_row(line) => self.reject_row(number, error),
             (Err(_), None) => return false,
-            (Err(_), Some(Table::Elsewhere)) => self.reading.other += 1,
-            (Err(faulty), Some(_)) => self.give_up(number, faulty),
+            (Err(_), Some(Table::Other)) => self.stats.n_other += 1,
+            (Err(error), Some(_)) => self.reject_row(number, error),
         }
         true
     }
 
-    /// Whether a line without a digit is none that a table has: no underline, no
-    /// title, no name of a program, which Windows puts below its rows.
-    fn is_foreign(&self, line: &[u8]) -> bool {
-        let is_within = self.table.is_some_and(|table| table != Table::Elsewhere);
+    /// Returns true if a line without digits does not belong to a listing: it is not an
+    /// underline, a title, or a program name, which Windows prints below its rows.
+    fn is_unexpected_text(&self, line: &[u8]) -> bool {
+        let is_in_table = self.table.is_some_and(|table| table != Table::Other);
         let is_known = line.starts_with(b"Activ")
             || line.starts_with(b"Aktiv")
             || line.starts_with(b"Some tcp sockets")
-            || detect::names_internet(line);
-        is_within && line[0].is_ascii_alphabetic() && !is_known
+            || detect::is_internet_title(line);
+        is_in_table && line[0].is_ascii_alphabetic() && !is_known
     }
 
-    /// The last line, where its end is missing. What was read of a row stands;
-    /// but a heading that breaks off says that rows are missing.
-    fn unended(&mut self, number: u64, line: &[u8]) {
-        if !line.is_empty() && !self.line(number, line) && self.table.is_some() {
-            self.give_up(number, (Problem::MissingField, line));
+    /// Parses the last line if it has no terminator. A row that can be parsed is
+    /// accepted; any other line in a table means that rows are missing.
+    fn parse_unterminated_line(&mut self, number: u64, line: &[u8]) {
+        if !line.is_empty() && !self.parse_line(number, line) && self.table.is_some() {
+            self.reject_row(number, (RowErrorKind::MissingField, line));
         }
     }
 
-    fn heading(&mut self, table: Table, line: &[u8]) {
-        // The columns below "Active UNIX domain sockets" begin as those of TCP.
-        let is_of_title = table == Table::Protocol
-            && self.table == Some(Table::Elsewhere)
-            && !detect::has_addresses(line);
-        if !is_of_title {
-            self.begin(table);
+    /// Starts the table of a heading.
+    fn apply_heading(&mut self, table: Table, line: &[u8]) {
+        // The columns below "Active UNIX domain sockets" also start with "Proto".
+        let is_below_title = table == Table::Netstat
+            && self.table == Some(Table::Other)
+            && !detect::has_address_columns(line);
+        if !is_below_title {
+            self.start_table(table);
         }
         if table == Table::Ss {
-            self.ss_columns = ss::Columns::of_heading(line);
+            self.ss_columns = ss::SsColumns::from_heading(line);
         }
     }
 
-    /// A row of a table that begins without a heading.
-    fn headless<'a>(&mut self, line: &'a [u8], faulty: Faulty<'a>) -> Read<'a> {
-        match detect::row(line) {
-            Some(table) if self.may_go_on_as(table, line) => {
-                self.begin(table);
-                if let Some(row) = &mut self.wants_rows {
+    /// Parses the first row of a table without a heading. Returns `error` if the line
+    /// does not start another table.
+    fn row_without_heading<'a>(&mut self, line: &'a [u8], error: RowError<'a>) -> RowResult<'a> {
+        match detect::detect_row(line) {
+            Some(table) if self.can_switch_to(table, line) => {
+                self.start_table(table);
+                if let Some(row) = &mut self.pending_detection {
                     *row = Some(line.to_vec());
-                    return Ok((Row::Continuation, None));
+                    return Ok((ParsedRow::Continuation, None));
                 }
-                self.row(table, line)
+                self.parse_row(table, line)
             }
-            _ => Err(faulty),
+            _ => Err(error),
         }
     }
 
-    fn may_go_on_as(&self, table: Table, line: &[u8]) -> bool {
+    /// Returns true if a row of `table` may follow the current table without a heading.
+    fn can_switch_to(&self, table: Table, line: &[u8]) -> bool {
         match self.table {
             None => true,
-            // Its rows are like no other's.
-            Some(other) if table == Table::Conntrack => other != table,
-            // /proc/net/udp has rows like those of tcp.
-            Some(Table::Elsewhere) => table != Table::ProcNet,
-            // A row of netstat that lacks its end looks like one of ss.
-            Some(Table::Protocol) if line.trim_ascii_start().starts_with(b"tcp") => false,
-            Some(other) => other != table,
+            // No other table has rows like those of conntrack.
+            Some(current) if table == Table::Conntrack => current != table,
+            // The rows of /proc/net/udp look like those of /proc/net/tcp.
+            Some(Table::Other) => table != Table::ProcNet,
+            // A truncated row of netstat looks like a row of ss.
+            Some(Table::Netstat) if line.trim_ascii_start().starts_with(b"tcp") => false,
+            Some(current) => current != table,
         }
     }
 
-    fn row<'a>(&mut self, table: Table, line: &'a [u8]) -> Read<'a> {
+    fn parse_row<'a>(&mut self, table: Table, line: &'a [u8]) -> RowResult<'a> {
         Ok(match table {
-            Table::Elsewhere => (Row::Other, None),
-            Table::Ss => (self.ss_columns.row(line)?, Some(Dialect::Ss)),
-            Table::Solaris => (solaris::row(line)?, Some(Dialect::Solaris)),
-            Table::Conntrack => (conntrack::row(line)?, Some(Dialect::Conntrack)),
-            Table::ProcNet => (proc_net::row(line, self.order())?, Some(Dialect::ProcNet)),
-            Table::Protocol if detect::is_windows(line) => {
-                (windows::row(line)?, Some(Dialect::Windows))
+            Table::Other => (ParsedRow::Other, None),
+            Table::Ss => (self.ss_columns.parse_row(line)?, Some(Dialect::Ss)),
+            Table::Solaris => (solaris::parse_row(line)?, Some(Dialect::Solaris)),
+            Table::Conntrack => (conntrack::parse_row(line)?, Some(Dialect::Conntrack)),
+            Table::ProcNet => {
+                (proc_net::parse_row(line, self.byte_order_or_native())?, Some(Dialect::ProcNet))
             }
-            Table::Protocol => {
-                let (row, dialect) = self.columns.row(line)?;
+            Table::Netstat if detect::is_windows_row(line) => {
+                (windows::parse_row(line)?, Some(Dialect::Windows))
+            }
+            Table::Netstat => {
+                let (row, dialect) = self.netstat_columns.parse_row(line)?;
                 (row, Some(dialect))
             }
         })
     }
 
-    fn order(&self) -> ByteOrder {
+    fn byte_order_or_native(&self) -> ByteOrder {
         self.byte_order.unwrap_or(ByteOrder::NATIVE)
     }
 
-    fn take(&mut self, number: u64, row: &Row, dialect: Option<Dialect>) {
+    /// Counts a row and passes on its connection.
+    fn record_row(&mut self, number: u64, row: &ParsedRow, dialect: Option<Dialect>) {
         match (row, dialect) {
-            (Row::Connection(connection), Some(dialect)) => {
-                let counts = self.connection(connection, dialect);
-                self.note_dialect(dialect);
-                if counts && connection.peer_cut.is_some() {
-                    self.suspects.n += 1;
-                    self.suspects.first.get_or_insert(number);
+            (ParsedRow::Connection(connection), Some(dialect)) => {
+                let is_counted = self.accept_connection(connection, dialect);
+                self.record_dialect(dialect);
+                if is_counted && connection.peer_known_bits.is_some() {
+                    self.truncated.count += 1;
+                    self.truncated.first_line.get_or_insert(number);
                 }
             }
-            (Row::Other, dialect) => {
-                self.reading.other += 1;
-                // Nothing else shows what a table of flows is.
+            (ParsedRow::Other, dialect) => {
+                self.stats.n_other += 1;
+                // A flow table without TCP flows is still a flow table.
                 if dialect == Some(Dialect::Conntrack) {
-                    self.note_dialect(Dialect::Conntrack);
+                    self.record_dialect(Dialect::Conntrack);
                 }
             }
-            (Row::Continuation | Row::Connection(_), _) => {}
+            (ParsedRow::Continuation | ParsedRow::Connection(_), _) => {}
         }
     }
 
-    fn note_dialect(&mut self, dialect: Dialect) {
-        if !self.reading.dialects.contains(&dialect) {
-            self.reading.dialects.push(dialect);
+    fn record_dialect(&mut self, dialect: Dialect) {
+        if !self.stats.dialects.contains(&dialect) {
+            self.stats.dialects.push(dialect);
         }
     }
 
-    /// Gives a connection on; says whether it counts.
-    fn connection(&mut self, connection: &Connection, dialect: Dialect) -> bool {
-        self.reading.rows += 1;
-        let counts = (self.counts)(connection);
-        if counts && dialect == Dialect::ProcNet && self.byte_order.is_none() {
-            self.reading.assumed = Some(ByteOrder::NATIVE);
+    /// Passes on a connection. Returns true if the connection is counted.
+    fn accept_connection(&mut self, connection: &Connection, dialect: Dialect) -> bool {
+        self.stats.n_rows += 1;
+        let is_counted = (self.accept)(connection);
+        if is_counted && dialect == Dialect::ProcNet && self.byte_order.is_none() {
+            self.stats.assumed_byte_order = Some(ByteOrder::NATIVE);
         }
-        counts
+        is_counted
     }
 
-    fn give_up(&mut self, number: u64, faulty: Faulty<'_>) {
-        self.reading.unreadable += 1;
-        if self.reading.first_unreadable.is_none() {
-            self.reading.first_unreadable = Some(Unreadable::new(number, faulty));
-        }
-    }
-
-    /// The beginning of a row whose rest did not come.
-    fn give_up_head(&mut self, number: u64, head: &[u8]) {
-        if !head.is_empty() {
-            self.give_up(number, (Problem::MissingField, head));
+    /// Counts a row that cannot be parsed.
+    fn reject_row(&mut self, number: u64, error: RowError<'_>) {
+        self.stats.n_unreadable += 1;
+        if self.stats.first_unreadable.is_none() {
+            self.stats.first_unreadable = Some(UnreadableRow::new(number, error));
         }
     }
 
-    /// What says that there were flows, where the listing went elsewhere.
-    fn give_up_footer(&mut self) {
-        let Reading { rows, other, unreadable, .. } = self.reading;
+    /// Counts the start of a row whose rest is missing, unless it is empty.
+    fn reject_row_start(&mut self, number: u64, row_start: &[u8]) {
+        if !row_start.is_empty() {
+            self.reject_row(number, (RowErrorKind::MissingField, row_start));
+        }
+    }
+
+    /// Counts the footer as an unreadable row if it reports flows but the listing has
+    /// none, because the listing was written to another place than the footer.
+    fn check_footer(&mut self) {
+        let ParseStats { n_rows, n_other, n_unreadable, .. } = self.stats;
         if let Some((number, footer)) = self.footer.take()
-            && rows + other + unreadable == 0
+            && n_rows + n_other + n_unreadable == 0
         {
-            self.give_up(number, (Problem::MissingRows, &footer));
+            self.reject_row(number, (RowErrorKind::MissingRows, &footer));
         }
     }
 
-    fn too_long(&mut self, number: u64, line: &[u8]) {
-        self.note_first(line);
+    /// Counts a line in a table that is longer than the buffer.
+    fn reject_long_line(&mut self, number: u64, line: &[u8]) {
+        self.record_first_line(line);
         if self.table.is_some() {
-            self.give_up(number, (Problem::TooLong, line));
+            self.reject_row(number, (RowErrorKind::LineTooLong, line));
         }
     }
 
-    fn note_first(&mut self, line: &[u8]) {
-        if self.first.is_none() {
+    fn record_first_line(&mut self, line: &[u8]) {
+        if self.first_line.is_none() {
             let line = line.trim_ascii();
-            let quoted = &line[..line.len().min(Unreadable::QUOTED)];
-            self.first = Some(String::from_utf8_lossy(quoted).into_owned());
+            let quoted = &line[..line.len().min(UnreadableRow::MAX_QUOTED_BYTES)];
+            self.first_line = Some(String::from_utf8_lossy(quoted).into_owned());
         }
     }
 
-    fn begin(&mut self, table: Table) {
+    /// Ends the current table and starts `table`.
+    fn start_table(&mut self, table: Table) {
         self.end_table();
         self.table = Some(table);
-        self.found_one |= table != Table::Elsewhere;
-        self.ss_columns = ss::Columns::default();
-        if table == Table::ProcNet && !self.is_told {
-            self.wants_rows = Some(None);
+        self.is_recognized |= table != Table::Other;
+        self.ss_columns = ss::SsColumns::default();
+        if table == Table::ProcNet && !self.is_byte_order_known {
+            self.pending_detection = Some(None);
         }
     }
 
-    /// A table that had a row wider than it could have been cut was not cut.
+    /// Adds the possibly truncated addresses of the table to the statistics, unless a
+    /// row wider than the truncation width shows that the tool did not truncate.
     fn end_table(&mut self) {
-        let suspects = std::mem::take(&mut self.suspects);
-        let columns = std::mem::take(&mut self.columns);
-        if !columns.are_wide() {
-            self.reading.cut += suspects.n;
-            self.reading.first_cut = self.reading.first_cut.or(suspects.first);
+        let truncated = std::mem::take(&mut self.truncated);
+        let columns = std::mem::take(&mut self.netstat_columns);
+        if !columns.is_untruncated() {
+            self.stats.n_truncated += truncated.count;
+            self.stats.first_truncated_line =
+                self.stats.first_truncated_line.or(truncated.first_line);
         }
     }
 }

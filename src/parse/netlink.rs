@@ -1,39 +1,38 @@
-//! The kernel's answer to a dump by netlink, message after message.
+//! Reader for the messages of a netlink dump.
 //!
 //! The layouts are `struct nlmsghdr` (`include/uapi/linux/netlink.h`) and
-//! `struct nlattr`; their numbers are in the byte order of the machine. What a
-//! message holds is for its interface to read.
+//! `struct nlattr`; their numbers are in the byte order of the host. The payload of
+//! a message depends on the interface and is parsed by the caller.
 use std::{
     fmt,
     io::{self, BufRead},
 };
 
-use super::capture::ByteOrder;
-
-use super::reader::ParseError;
+use super::{capture::ByteOrder, reader::ParseError};
 
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
-/// IPv4, as a message names it.
+/// Address family of IPv4 in a message.
 pub const AF_INET: u8 = 2;
-/// IPv6.
+/// Address family of IPv6 in a message.
 pub const AF_INET6: u8 = 10;
 
-/// `struct nlmsghdr`.
-pub const HEADER: usize = 16;
-/// `struct nlattr`.
-const ATTRIBUTE: usize = 4;
-/// What the kernel never exceeds: one skb.
-const LONGEST: usize = 64 * 1024;
+/// Size of `struct nlmsghdr`.
+pub const HEADER_BYTES: usize = 16;
+/// Size of `struct nlattr`.
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
+/// Maximum length of a message. The kernel does not exceed it: a message fits into one
+/// skb.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Which part of the kernel was asked.
+/// Netlink interface of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interface {
-    /// The sockets: sock_diag(7).
+    /// Sockets: sock_diag(7).
     SockDiag,
-    /// The flows of connection tracking.
+    /// Flows of connection tracking.
     Ctnetlink,
 }
 
@@ -46,179 +45,185 @@ impl fmt::Display for Interface {
     }
 }
 
-/// What is wrong with a message.
+/// Error in one message of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MessageProblem {
-    /// Its length is less than its header needs, or more than the kernel sends.
+pub enum MessageError {
+    /// The length is less than that of a header, or more than the kernel sends.
     #[error("its length is {0} bytes")]
     Length(usize),
-    /// It ends before what it is about.
+    /// The message ends before its fixed part.
     #[error("it ends too early")]
     Short,
-    /// Not one of the types that a dump is made of.
+    /// The message type does not belong in this dump.
     #[error("its type is {0}")]
     Type(u16),
-    /// Neither IPv4 nor IPv6.
+    /// The address family is neither IPv4 nor IPv6.
     #[error("its address family is {0}")]
     Family(u8),
-    /// Not a state of TCP.
+    /// The number is not a TCP state.
     #[error("its TCP state is {0}")]
     TcpState(u8),
-    /// An attribute that does not end within what it is in, or has another
-    /// length than its kind.
+    /// An attribute exceeds its enclosing message or attribute, or does not have the
+    /// length of its type.
     #[error("an attribute of it is not whole")]
     Attribute,
-    /// An attribute that every message of its kind has.
+    /// A required attribute is missing; holds the name of the value.
     #[error("it has no {0}")]
     Missing(&'static str),
 }
 
-/// Reads a dump to its end and gives the type of each message, and what is behind
-/// its header, to `take`.
+/// Reads a dump to its end and calls `on_message` with the type and the payload of each
+/// message.
 ///
 /// # Errors
 ///
-/// Where the kernel refuses or interrupts it, or what comes is no dump.
+/// Returns an error if the kernel refused or interrupted the dump, or if the bytes are
+/// not a complete dump.
 pub(super) fn read(
-    mut bytes: impl BufRead,
+    mut reader: impl BufRead,
     byte_order: ByteOrder,
     interface: Interface,
-    take: &mut impl FnMut(u16, &[u8]) -> Result<(), MessageProblem>,
+    on_message: &mut impl FnMut(u16, &[u8]) -> Result<(), MessageError>,
 ) -> Result<(), ParseError> {
-    let mut dump = Dump { byte_order, interface, n_messages: 0, padding: 0, take };
-    let mut straddling = Vec::new();
+    let mut dump =
+        DumpReader { byte_order, interface, n_messages: 0, padding_bytes: 0, on_message };
+    let mut split_message = Vec::new();
     loop {
-        let chunk = bytes.fill_buf().map_err(|source| dump.unreadable(source))?;
-        let (read, end) = dump.messages(chunk)?;
-        let left = chunk.len() - read;
-        bytes.consume(read);
-        if end {
+        let chunk = reader.fill_buf().map_err(|source| dump.read_error(source))?;
+        let (n_read, is_done) = dump.read_messages(chunk)?;
+        let n_remaining = chunk.len() - n_read;
+        reader.consume(n_read);
+        if is_done {
             return Ok(());
         }
-        if read == 0 {
-            if left == 0 {
-                return Err(ParseError::Endless { interface });
+        if n_read == 0 {
+            if n_remaining == 0 {
+                return Err(ParseError::DumpIncomplete { interface });
             }
-            // A kernel's datagram ends where a message ends; a file's buffer
-            // may end anywhere.
-            dump.one_message(&mut bytes, &mut straddling)?;
-            if dump.messages(&straddling)?.1 {
+            // A datagram from the kernel ends at the end of a message; a buffer of a
+            // file can end anywhere.
+            dump.read_split_message(&mut reader, &mut split_message)?;
+            if dump.read_messages(&split_message)?.1 {
                 return Ok(());
             }
         }
     }
 }
 
-/// Whether an answer begins with a refusal: an error, or the end of a dump
-/// that failed. A source asks this to try another way before it hands the
-/// capture on.
+/// Returns the kernel's error if an answer starts with one: an error message, or the
+/// end of a failed dump. A source checks this to try another request before it returns
+/// the capture.
 #[must_use]
 pub fn refusal(datagram: &[u8]) -> Option<io::Error> {
-    let mut dump = Dump {
+    let mut dump = DumpReader {
         byte_order: ByteOrder::NATIVE,
         interface: Interface::SockDiag,
         n_messages: 0,
-        padding: 0,
-        take: &mut |_, _: &[u8]| Ok(()),
+        padding_bytes: 0,
+        on_message: &mut |_, _: &[u8]| Ok(()),
     };
     let length =
         ByteOrder::NATIVE.u32(datagram, 0).map_or(0, |length| length as usize).min(datagram.len());
-    match dump.message(&datagram[..length]) {
-        Err(ParseError::Refused { source, .. }) => Some(source),
+    match dump.read_message(&datagram[..length]) {
+        Err(ParseError::DumpRefused { source, .. }) => Some(source),
         _ => None,
     }
 }
 
-/// Where a dump stands.
-struct Dump<'a, T> {
+/// State of reading a dump.
+struct DumpReader<'a, T> {
     byte_order: ByteOrder,
     interface: Interface,
+    /// Number of messages read so far.
     n_messages: u64,
-    /// How many bytes of it are still to come behind the latest message.
-    padding: usize,
-    take: &'a mut T,
+    /// Number of bytes of the last message's padding that are not read yet.
+    padding_bytes: usize,
+    on_message: &'a mut T,
 }
 
-impl<T: FnMut(u16, &[u8]) -> Result<(), MessageProblem>> Dump<'_, T> {
-    /// Reads the whole messages that `chunk` begins with. Gives how many bytes
-    /// they take, and whether the last one ends the dump.
-    fn messages(&mut self, chunk: &[u8]) -> Result<(usize, bool), ParseError> {
-        let mut at = self.padding.min(chunk.len());
-        self.padding -= at;
-        while let Some(length) = self.byte_order.u32(chunk, at) {
-            let length = self.checked(length)?;
-            let Some(message) = chunk.get(at..at + length) else { break };
-            // The padding behind the last message need not be there, and behind
-            // another one it may come with the next chunk.
-            let end = at + length.next_multiple_of(4);
-            at = end.min(chunk.len());
-            self.padding = end - at;
+impl<T: FnMut(u16, &[u8]) -> Result<(), MessageError>> DumpReader<'_, T> {
+    /// Reads the complete messages at the start of `chunk`. Returns their total length
+    /// in bytes, and whether the last one ends the dump.
+    fn read_messages(&mut self, chunk: &[u8]) -> Result<(usize, bool), ParseError> {
+        let mut offset = self.padding_bytes.min(chunk.len());
+        self.padding_bytes -= offset;
+        while let Some(length) = self.byte_order.u32(chunk, offset) {
+            let length = self.check_length(length)?;
+            let Some(message) = chunk.get(offset..offset + length) else { break };
+            // The padding after the last message may be missing, and the padding
+            // after another message may be in the next chunk.
+            let end = offset + length.next_multiple_of(4);
+            offset = end.min(chunk.len());
+            self.padding_bytes = end - offset;
             self.n_messages += 1;
-            if self.message(message)? {
-                return Ok((at, true));
+            if self.read_message(message)? {
+                return Ok((offset, true));
             }
         }
-        Ok((at, false))
+        Ok((offset, false))
     }
 
-    /// Reads one message, of which `bytes` hold a part.
-    fn one_message(
+    /// Reads one message that continues beyond the current buffer of `reader`.
+    fn read_split_message(
         &mut self,
-        bytes: &mut impl BufRead,
+        reader: &mut impl BufRead,
         message: &mut Vec<u8>,
     ) -> Result<(), ParseError> {
-        let unreadable = |source| self.unreadable(source);
+        let read_error = |source| self.read_error(source);
         message.resize(4, 0);
-        bytes.read_exact(message).map_err(unreadable)?;
-        let length = self.byte_order.u32(message, 0).map_or(Ok(0), |it| self.checked(it))?;
+        reader.read_exact(message).map_err(read_error)?;
+        let length = self.byte_order.u32(message, 0).map_or(Ok(0), |it| self.check_length(it))?;
         message.resize(length, 0);
-        bytes.read_exact(&mut message[4..]).map_err(unreadable)
+        reader.read_exact(&mut message[4..]).map_err(read_error)
     }
 
-    fn unreadable(&self, source: io::Error) -> ParseError {
+    fn read_error(&self, source: io::Error) -> ParseError {
         ParseError::Read { origin: format!("the kernel dump by {}", self.interface), source }
     }
 
-    fn checked(&self, length: u32) -> Result<usize, ParseError> {
+    fn check_length(&self, length: u32) -> Result<usize, ParseError> {
         let length = length as usize;
-        if (HEADER..=LONGEST).contains(&length) {
+        if (HEADER_BYTES..=MAX_MESSAGE_BYTES).contains(&length) {
             return Ok(length);
         }
         let number = self.n_messages + 1;
-        Err(ParseError::Message { number, problem: MessageProblem::Length(length) })
+        Err(ParseError::InvalidMessage { number, problem: MessageError::Length(length) })
     }
 
-    /// Reads one message; says whether it ends the dump.
-    fn message(&mut self, message: &[u8]) -> Result<bool, ParseError> {
+    /// Reads one message. Returns whether it ends the dump.
+    fn read_message(&mut self, message: &[u8]) -> Result<bool, ParseError> {
         let interface = self.interface;
-        let wrong = |problem| ParseError::Message { number: self.n_messages, problem };
-        let (header, payload) =
-            message.split_at_checked(HEADER).ok_or_else(|| wrong(MessageProblem::Short))?;
-        let short = |at: usize| self.byte_order.u16([header[at], header[at + 1]]);
-        let (message_type, flags) = (short(4), short(6));
-        let code = || self.byte_order.u32(payload, 0);
-        let refused = |code| ParseError::Refused { interface, source: os_error(code) };
+        let message_error =
+            |problem| ParseError::InvalidMessage { number: self.n_messages, problem };
+        let (header, payload) = message
+            .split_at_checked(HEADER_BYTES)
+            .ok_or_else(|| message_error(MessageError::Short))?;
+        let u16_at = |offset: usize| self.byte_order.u16([header[offset], header[offset + 1]]);
+        let (message_type, flags) = (u16_at(4), u16_at(6));
+        let error_code = || self.byte_order.u32(payload, 0);
+        let refused = |code| ParseError::DumpRefused { interface, source: os_error(code) };
         match message_type {
             NLMSG_NOOP => return Ok(false),
             NLMSG_ERROR => {
-                let code = code().ok_or_else(|| wrong(MessageProblem::Short))?;
+                let code = error_code().ok_or_else(|| message_error(MessageError::Short))?;
                 return Err(refused(code));
             }
             NLMSG_DONE => {
-                // The trap of this interface: a dump that could not be made
-                // ends as one that was, but for this number.
-                return match code() {
+                // A failed dump ends like a successful one, except for this number.
+                return match error_code() {
                     Some(code) if code.cast_signed() < 0 => Err(refused(code)),
-                    _ if flags & NLM_F_DUMP_INTR != 0 => Err(ParseError::Interrupted { interface }),
+                    _ if flags & NLM_F_DUMP_INTR != 0 => {
+                        Err(ParseError::DumpInterrupted { interface })
+                    }
                     _ => Ok(true),
                 };
             }
             _ => {}
         }
         if flags & NLM_F_DUMP_INTR != 0 {
-            return Err(ParseError::Interrupted { interface });
+            return Err(ParseError::DumpInterrupted { interface });
         }
-        (self.take)(message_type, payload).map_err(wrong)?;
+        (self.on_message)(message_type, payload).map_err(message_error)?;
         Ok(false)
     }
 }
@@ -231,8 +236,8 @@ impl ByteOrder {
         }
     }
 
-    fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
+    fn u32(self, bytes: &[u8], offset: usize) -> Option<u32> {
+        let bytes = *bytes.get(offset..)?.first_chunk()?;
         Some(match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
@@ -240,42 +245,42 @@ impl ByteOrder {
     }
 }
 
-/// The kernel sends error numbers negative.
+/// Converts a kernel error code, which is a negative error number.
 fn os_error(code: u32) -> io::Error {
     io::Error::from_raw_os_error(code.cast_signed().wrapping_neg())
 }
 
-/// The attributes that `bytes` are: the type of each, and what it holds.
+/// Returns an iterator over the attributes in `bytes`: type and value of each.
 pub(super) fn attributes(bytes: &[u8], byte_order: ByteOrder) -> Attributes<'_> {
     Attributes { rest: bytes, byte_order }
 }
 
-/// See [`attributes`].
+/// Iterator over attributes, created by [`attributes`].
 pub(super) struct Attributes<'a> {
     rest: &'a [u8],
     byte_order: ByteOrder,
 }
 
 impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<(u16, &'a [u8]), MessageProblem>;
+    type Item = Result<(u16, &'a [u8]), MessageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Two flags stand above the type: that it is nested, that it is in the
-        // byte order of the network.
-        const TYPE: u16 = 0x3FFF;
+        // The two bits above the type are the flags for nested attributes and for
+        // network byte order.
+        const NLA_TYPE_MASK: u16 = 0x3FFF;
         if self.rest.is_empty() {
             return None;
         }
-        let whole = |rest: &'a [u8]| {
-            let &[a, b, c, d] = rest.first_chunk::<ATTRIBUTE>()?;
+        let split_first = |rest: &'a [u8]| {
+            let &[a, b, c, d] = rest.first_chunk::<ATTRIBUTE_HEADER_BYTES>()?;
             let length = usize::from(self.byte_order.u16([a, b]));
-            let holds = rest.get(ATTRIBUTE..length)?;
+            let value = rest.get(ATTRIBUTE_HEADER_BYTES..length)?;
             let end = length.next_multiple_of(4).min(rest.len());
-            Some(((self.byte_order.u16([c, d]) & TYPE, holds), &rest[end..]))
+            Some(((self.byte_order.u16([c, d]) & NLA_TYPE_MASK, value), &rest[end..]))
         };
-        let Some((attribute, rest)) = whole(self.rest) else {
+        let Some((attribute, rest)) = split_first(self.rest) else {
             self.rest = &[];
-            return Some(Err(MessageProblem::Attribute));
+            return Some(Err(MessageError::Attribute));
         };
         self.rest = rest;
         Some(Ok(attribute))

@@ -1,114 +1,128 @@
 //! Rows of net-tools and BusyBox: `tcp 0 0 192.0.2.1:80 203.0.113.7:50000 ESTABLISHED …`.
 //!
-//! The BSDs, macOS and AIX print the same columns, with a dot before the port;
-//! bsd.rs reads their addresses.
+//! The BSDs, macOS and AIX print the same columns, with a dot before the port; the
+//! `bsd` module parses their addresses.
 use crate::model::connection::Connection;
 
 use super::{
     bsd, endpoint,
-    reader::{Dialect, Problem},
-    row::{Faulty, Row, fields},
+    reader::{Dialect, RowErrorKind},
+    row::{ParsedRow, RowError, fields},
     state_name,
 };
 
-/// Protocols of rows that are no TCP connections.
-const OTHER: [&[u8]; 15] = [
+/// Prefixes of the protocols that are recognized and not TCP.
+const OTHER_PROTOCOLS: [&[u8]; 15] = [
     b"udp", b"raw", b"unix", b"icm", b"ip", b"sctp", b"dccp", b"igmp", b"l2cap", b"rfcomm",
     b"divert", b"mptcp", b"kevt", b"kctl", b"vsock",
 ];
 
-/// How far the addresses of one listing can be trusted.
+/// Detection of truncated addresses in one listing of net-tools.
 ///
-/// net-tools without `-W` cuts an address so that it and its port have
-/// [`WIDTH`](Self::WIDTH) characters between them (`addr_do_one` in its
-/// `netstat.c`). What is left can read as another address, and often does. A
-/// row that is wider than that shows that nothing was cut.
+/// net-tools without `-W` truncates an address so that the address and its port have
+/// [`TRUNCATED_WIDTH`](Self::TRUNCATED_WIDTH) characters together (`addr_do_one` in
+/// its `netstat.c`). The rest is often a valid, but different address. A wider field
+/// shows that the listing is not truncated.
 #[derive(Debug, Default)]
-pub(super) struct Width {
-    wide: bool,
+pub(super) struct LinuxAddressWidth {
+    /// True if a field was wider than the truncation width.
+    is_untruncated: bool,
 }
 
-impl Width {
-    const WIDTH: usize = 22;
+impl LinuxAddressWidth {
+    /// Width of a truncated address and its port, without the colon.
+    const TRUNCATED_WIDTH: usize = 22;
 
-    /// Takes note of an address and port; says whether it may be cut.
-    fn fills(&mut self, word: &[u8]) -> bool {
-        // The colon is printed beside them.
+    /// Records the width of an address and port. Returns true if it is exactly the
+    /// truncation width.
+    fn record(&mut self, word: &[u8]) -> bool {
+        // The width does not include the colon.
         let width = word.len().saturating_sub(1);
-        self.wide |= width > Self::WIDTH;
-        width == Self::WIDTH
+        self.is_untruncated |= width > Self::TRUNCATED_WIDTH;
+        width == Self::TRUNCATED_WIDTH
     }
 
-    /// Whether an address and port has the width to which they are cut, or shows
-    /// by a greater one that they are not.
-    pub(super) fn tells(word: &[u8]) -> bool {
-        word.len() > Self::WIDTH
+    /// Returns true if an address and port has at least the truncation width, so that
+    /// its width has to be recorded.
+    pub(super) fn reaches_truncated_width(word: &[u8]) -> bool {
+        word.len() > Self::TRUNCATED_WIDTH
     }
 }
 
-/// The columns of a netstat listing, as far as it has been read.
+/// Parser of the rows of one netstat table, with what the previous rows have shown.
 #[derive(Debug, Default)]
-pub(super) struct Columns {
-    colon: Width,
-    dot: bsd::Width,
+pub(super) struct NetstatColumns {
+    linux: LinuxAddressWidth,
+    bsd: bsd::BsdAddressWidth,
 }
 
-impl Columns {
-    /// Whether a row has been seen that would have been cut, were rows cut.
-    pub(super) fn are_wide(&self) -> bool {
-        self.colon.wide || self.dot.wide
+impl NetstatColumns {
+    /// Returns true if a previous row shows that addresses are not truncated.
+    pub(super) fn is_untruncated(&self) -> bool {
+        self.linux.is_untruncated || self.bsd.is_untruncated
     }
 
-    /// Whether one of those has been seen that Linux prints.
-    pub(super) fn is_wide(&self) -> bool {
-        self.colon.wide
+    /// Returns true if a previous row in the format of Linux shows that addresses are
+    /// not truncated.
+    pub(super) fn is_linux_untruncated(&self) -> bool {
+        self.linux.is_untruncated
     }
 
-    /// Reads a row.
-    pub(super) fn row<'a>(&mut self, line: &'a [u8]) -> Result<(Row, Dialect), Faulty<'a>> {
+    /// Parses a row and detects its dialect.
+    pub(super) fn parse_row<'a>(
+        &mut self,
+        line: &'a [u8],
+    ) -> Result<(ParsedRow, Dialect), RowError<'a>> {
         let mut fields = fields(line);
-        let mut next = || fields.next().ok_or((Problem::MissingField, line));
+        let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
         let protocol = next()?;
         if !is_tcp(protocol) {
-            let is_known = OTHER.iter().any(|other| protocol.starts_with(other));
+            let is_known = OTHER_PROTOCOLS.iter().any(|prefix| protocol.starts_with(prefix));
             return if is_known {
-                Ok((Row::Other, Dialect::Netstat))
+                Ok((ParsedRow::Other, Dialect::Netstat))
             } else {
-                Err((Problem::Row, line))
+                Err((RowErrorKind::UnrecognizedRow, line))
             };
         }
         for queue in [next()?, next()?] {
-            endpoint::decimal(queue).ok_or((Problem::Number, queue))?;
+            endpoint::parse_decimal(queue).ok_or((RowErrorKind::InvalidNumber, queue))?;
         }
         let (local, peer, word) = (next()?, next()?, next()?);
-        // ss alone writes ESTAB; here it is ESTABLISHED, cut off.
+        // Only ss writes ESTAB; in a listing of netstat, ESTAB is a truncated
+        // ESTABLISHED.
         let tcp_state = state_name::tcp_state(word)
             .filter(|_| word != b"ESTAB")
-            .ok_or((Problem::TcpState, word))?;
-        let is_dotted = endpoint::has_dot(peer) || endpoint::has_dot(local);
-        let ((local, _), (peer, peer_cut)) = if is_dotted {
-            (self.dot.endpoint(local)?, self.dot.endpoint(peer)?)
+            .ok_or((RowErrorKind::UnknownTcpState, word))?;
+        let is_dotted = endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local);
+        let ((local, _), (peer, peer_known_bits)) = if is_dotted {
+            (self.bsd.parse_endpoint(local)?, self.bsd.parse_endpoint(peer)?)
         } else {
-            (self.colon_endpoint(local)?, self.colon_endpoint(peer)?)
+            (self.parse_linux_endpoint(local)?, self.parse_linux_endpoint(peer)?)
         };
         let dialect = if is_dotted { Dialect::Bsd } else { Dialect::Netstat };
-        let connection = Connection { local, peer, tcp_state: Some(tcp_state), peer_cut };
-        Ok((Row::Connection(connection), dialect))
+        let connection = Connection { local, peer, tcp_state: Some(tcp_state), peer_known_bits };
+        Ok((ParsedRow::Connection(connection), dialect))
     }
 
-    /// The protocol is not asked for the family: BusyBox and old versions of
-    /// net-tools call IPv6 "tcp" too.
-    fn colon_endpoint<'a>(&mut self, word: &'a [u8]) -> Result<bsd::Endpoint, Faulty<'a>> {
-        let fills = self.colon.fills(word);
+    /// Parses an address and port with a colon. The protocol does not show the address
+    /// family: BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
+    fn parse_linux_endpoint<'a>(&mut self, word: &'a [u8]) -> Result<bsd::Endpoint, RowError<'a>> {
+        let has_truncated_width = self.linux.record(word);
         let address = word.rsplitn(2, |&byte| byte == b':').nth(1).unwrap_or(word);
-        // An IPv4-mapped address is printed as IPv4, which is never so long.
-        let may_be_cut = fills && !self.colon.wide && address.contains(&b':');
-        bsd::whole_or_cut(endpoint::colon(word), word, address, may_be_cut)
+        // IPv4-mapped addresses are printed as IPv4, which never reaches the width.
+        let may_be_truncated =
+            has_truncated_width && !self.linux.is_untruncated && address.contains(&b':');
+        bsd::complete_or_truncated(
+            endpoint::parse_with_colon(word),
+            word,
+            address,
+            may_be_truncated,
+        )
     }
 }
 
-/// `tcp`, `tcp4`, `tcp6`, `tcp46`, and FreeBSD's `toe4`, which a network card
-/// speaks by itself.
+/// Returns true for `tcp`, `tcp4`, `tcp6`, `tcp46`, and FreeBSD's `toe4` (TCP offloaded
+/// to the network card).
 fn is_tcp(protocol: &[u8]) -> bool {
     let digits = protocol.strip_prefix(b"tcp").or_else(|| protocol.strip_prefix(b"toe"));
     digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))

@@ -1,8 +1,8 @@
 //! Rows of `/proc/net/tcp` and `/proc/net/tcp6`: `0: 0100007F:0016 00000000:0000 0A …`.
 //!
-//! proc(5) gives the columns. The byte order of the addresses is in no manual;
-//! it follows from the `%08X` of a `__be32` in the kernel's `tcp_ipv4.c` and
-//! `tcp_ipv6.c`: each word of 32 bits is printed as the machine reads it.
+//! proc(5) documents the columns, but not the byte order of the addresses. The byte
+//! order follows from the `%08X` of a `__be32` in the kernel's `tcp_ipv4.c` and
+//! `tcp_ipv6.c`: each 32-bit word is printed in the byte order of the machine.
 use std::{
     cmp::Ordering,
     collections::BTreeSet,
@@ -13,55 +13,57 @@ use super::capture::ByteOrder;
 use crate::model::connection::{Connection, TcpState};
 
 use super::{
-    reader::Problem,
-    row::{Faulty, Row, fields},
+    reader::RowErrorKind,
+    row::{ParsedRow, RowError, fields},
 };
 
-/// Reads a row of a machine of that byte order.
-pub(super) fn row(line: &[u8], byte_order: ByteOrder) -> Result<Row, Faulty<'_>> {
+/// Parses a row that was written by a machine with the given byte order.
+pub(super) fn parse_row(line: &[u8], byte_order: ByteOrder) -> Result<ParsedRow, RowError<'_>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((Problem::MissingField, line));
-    let number = next()?;
-    if number.last() != Some(&b':') {
-        return Err((Problem::Row, line));
+    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
+    let row_number = next()?;
+    if row_number.last() != Some(&b':') {
+        return Err((RowErrorKind::UnrecognizedRow, line));
     }
-    let (local, peer, state) = (next()?, next()?, next()?);
-    // A row that was cut in its middle may still have all that is read of it.
-    // What follows the state is asked for, so that a cut state shows.
+    let (local, peer, tcp_state_word) = (next()?, next()?, next()?);
+    // The state of a truncated row may itself be truncated; require the next field to
+    // detect that.
     next()?;
-    let tcp_state = hex(state)
-        .filter(|_| state.len() == 2)
+    let tcp_state = parse_hex(tcp_state_word)
+        .filter(|_| tcp_state_word.len() == 2)
         .and_then(|number| TcpState::from_number(u8::try_from(number).ok()?))
-        .ok_or((Problem::TcpState, state))?;
-    Ok(Row::Connection(Connection {
-        local: endpoint(local, byte_order).ok_or((Problem::Endpoint, local))?,
-        peer: endpoint(peer, byte_order).ok_or((Problem::Endpoint, peer))?,
+        .ok_or((RowErrorKind::UnknownTcpState, tcp_state_word))?;
+    Ok(ParsedRow::Connection(Connection {
+        local: parse_endpoint(local, byte_order).ok_or((RowErrorKind::InvalidEndpoint, local))?,
+        peer: parse_endpoint(peer, byte_order).ok_or((RowErrorKind::InvalidEndpoint, peer))?,
         tcp_state: Some(tcp_state),
-        peer_cut: None,
+        peer_known_bits: None,
     }))
 }
 
-fn endpoint(word: &[u8], byte_order: ByteOrder) -> Option<SocketAddr> {
+/// Parses an address and port, such as `0100007F:0016`.
+fn parse_endpoint(word: &[u8], byte_order: ByteOrder) -> Option<SocketAddr> {
     let at = word.len().checked_sub(5)?;
     let (address, port) = (&word[..at], word[at..].strip_prefix(b":")?);
-    let port = u16::try_from(hex(port)?).ok()?;
-    Some(SocketAddr::new(self::address(address, byte_order)?, port))
+    let port = u16::try_from(parse_hex(port)?).ok()?;
+    Some(SocketAddr::new(parse_address(address, byte_order)?, port))
 }
 
-fn address(digits: &[u8], byte_order: ByteOrder) -> Option<IpAddr> {
-    let word = |digits: &[u8]| -> Option<[u8; 4]> {
-        let word = hex(digits)?;
+/// Parses an address of one 32-bit word (IPv4) or four (IPv6).
+fn parse_address(digits: &[u8], byte_order: ByteOrder) -> Option<IpAddr> {
+    let parse_word = |digits: &[u8]| -> Option<[u8; 4]> {
+        let word = parse_hex(digits)?;
         Some(match byte_order {
             ByteOrder::Little => word.to_le_bytes(),
             ByteOrder::Big => word.to_be_bytes(),
         })
     };
     match digits.len() {
-        8 => Some(Ipv4Addr::from(word(digits)?).into()),
+        8 => Some(Ipv4Addr::from(parse_word(digits)?).into()),
         32 => {
             let mut octets = [0; 16];
-            for (four, digits) in octets.chunks_exact_mut(4).zip(digits.chunks_exact(8)) {
-                four.copy_from_slice(&word(digits)?);
+            for (word, digits) in octets.chunks_exact_mut(4).zip(digits.chunks_exact(8)) {
+                word.copy_from_slice(&parse_word(digits)?);
             }
             Some(Ipv6Addr::from(octets).into())
         }
@@ -69,23 +71,23 @@ fn address(digits: &[u8], byte_order: ByteOrder) -> Option<IpAddr> {
     }
 }
 
-/// Reads up to eight hexadecimal digits.
-fn hex(digits: &[u8]) -> Option<u32> {
+/// Parses one to eight hexadecimal digits.
+fn parse_hex(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    let (mut number, mut seen) = (0, 0);
+    let (mut number, mut all_values) = (0, 0);
     for &digit in digits {
-        let value = VALUES[usize::from(digit)];
-        seen |= value;
+        let value = HEX_DIGIT_VALUES[usize::from(digit)];
+        all_values |= value;
         number = number << 4 | u32::from(value & 0xF);
     }
-    (seen < 0x10).then_some(number)
+    (all_values < 0x10).then_some(number)
 }
 
-/// What each byte is as a hexadecimal digit; 0xFF where it is none. Asked digit by
-/// digit, that would be half of the time that a row takes.
-pub(super) const VALUES: [u8; 256] = {
+/// Value of each byte as a hexadecimal digit; 0xFF for other bytes. Without the table,
+/// decoding the digits takes half of the time for a row.
+pub(super) const HEX_DIGIT_VALUES: [u8; 256] = {
     let mut values = [0xFF; 256];
     let mut value = 0;
     while value < 16 {
@@ -96,30 +98,30 @@ pub(super) const VALUES: [u8; 256] = {
     values
 };
 
-/// The byte order of what comes next. Rows of `tcp` may leave it open, and those of
-/// `tcp6` behind them tell.
-pub(super) fn byte_order_ahead(text: &[u8]) -> Option<ByteOrder> {
-    byte_order(text).or_else(|| {
+/// Detects the byte order of the rows in `text`. If the rows of `/proc/net/tcp` do not
+/// show it, the rows of a following `/proc/net/tcp6` may.
+pub(super) fn detect_byte_order(text: &[u8]) -> Option<ByteOrder> {
+    byte_order_of_rows(text).or_else(|| {
         let heading = memchr::memmem::find(text, b"sl  local_address")?;
         let rows = &text[heading..];
-        let begin = memchr::memchr(b'\n', rows)? + 1;
-        byte_order(&rows[begin..])
+        let start = memchr::memchr(b'\n', rows)? + 1;
+        byte_order_of_rows(&rows[start..])
     })
 }
 
-/// The byte order of the machine that wrote the rows that a text begins with,
-/// where they show it: read in the wrong order, a machine's own addresses are
-/// none that it can have. Peers are not asked: they choose theirs.
-fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
+/// Returns the byte order of the machine that wrote the rows at the start of a text, if
+/// the rows show it. In the wrong byte order, the local addresses are implausible. Peer
+/// addresses are ignored, because a peer can choose its address.
+fn byte_order_of_rows(rows: &[u8]) -> Option<ByteOrder> {
     let score = |byte_order| -> i64 {
-        let own: BTreeSet<_> = rows
+        let local_addresses: BTreeSet<_> = rows
             .split(|&byte| byte == b'\n')
-            .map_while(|line| match row(line, byte_order) {
-                Ok(Row::Connection(connection)) => Some(connection.local.ip().to_canonical()),
+            .map_while(|line| match parse_row(line, byte_order) {
+                Ok(ParsedRow::Connection(connection)) => Some(connection.local.ip().to_canonical()),
                 _ => None,
             })
             .collect();
-        own.into_iter().map(plausibility).sum()
+        local_addresses.into_iter().map(plausibility).sum()
     };
     let (little, big) = (score(ByteOrder::Little), score(ByteOrder::Big));
     match little.cmp(&big) {
@@ -129,41 +131,42 @@ fn byte_order(rows: &[u8]) -> Option<ByteOrder> {
     }
 }
 
-/// How much speaks for a machine having `address`, or against.
+/// Returns a score for `address` as the local address of a machine: positive if it is
+/// plausible, negative if it is not.
 ///
-/// Nobody has a multicast address as his own, so one of them settles the matter.
-/// 10/8 says nothing: many a public address ends in 10.
+/// A multicast address is never a local address, so a single one is conclusive. The
+/// score of 10/8 is 0, because the last octet of many public addresses is 10.
 fn plausibility(address: IpAddr) -> i64 {
-    const SETTLED: i64 = 1000;
+    const CONCLUSIVE: i64 = 1000;
     match address {
-        it if it.is_unspecified() => 0,
-        IpAddr::V4(it) => match it.octets() {
-            [127, 0, 0, _] => SETTLED,
-            // 0/8 is nobody's, 224/3 is multicast and reserved.
-            [0 | 224.., ..] => -SETTLED,
+        address if address.is_unspecified() => 0,
+        IpAddr::V4(ipv4) => match ipv4.octets() {
+            [127, 0, 0, _] => CONCLUSIVE,
+            // 0/8 is not assigned; 224/3 is multicast and reserved.
+            [0 | 224.., ..] => -CONCLUSIVE,
             [192, 168, ..] | [172, 16..32, ..] => 100,
             _ => 0,
         },
-        it if it.is_loopback() => SETTLED,
-        // 2000::/3 is what has been given out.
-        IpAddr::V6(it) if it.octets()[0] >> 5 == 1 => 100,
-        IpAddr::V6(it) if it.is_unicast_link_local() || it.is_unique_local() => 100,
-        IpAddr::V6(_) => -SETTLED,
+        address if address.is_loopback() => CONCLUSIVE,
+        // 2000::/3 is the allocated global unicast range.
+        IpAddr::V6(ipv6) if ipv6.octets()[0] >> 5 == 1 => 100,
+        IpAddr::V6(ipv6) if ipv6.is_unicast_link_local() || ipv6.is_unique_local() => 100,
+        IpAddr::V6(_) => -CONCLUSIVE,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::row::told;
+    use crate::parse::row::render_row;
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        assert_eq!(told(row(line.as_bytes(), ByteOrder::Little)), expected);
+        assert_eq!(render_row(parse_row(line.as_bytes(), ByteOrder::Little)), expected);
     }
 
     #[test]
-    fn rows() {
+    fn rows_are_parsed() {
         check("0: 0100007F:0016 0200000A:D431 01 0", "Established 127.0.0.1:22 10.0.0.2:54321");
         check("0: 0100007F:0016 00000000:0000 0A 0", "Listen 127.0.0.1:22 0.0.0.0:0");
         check(
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_none() {
+    fn malformed_rows_are_rejected() {
         check("0: 0100007F:0016", "it ends too early: 0: 0100007F:0016");
         check(
             "0: 0100007F:0016 0200000A:D431 01",
@@ -197,32 +200,32 @@ mod tests {
     }
 
     #[test]
-    fn the_byte_order_shows_in_the_addresses() {
-        let order = |rows: &str| byte_order(rows.as_bytes());
-        assert_eq!(order("0: 0100007F:0016 0100007F:D431 01 0"), Some(ByteOrder::Little));
-        assert_eq!(order("0: 7F000001:0016 7F000001:D431 01 0"), Some(ByteOrder::Big));
-        assert_eq!(order("0: 0101A8C0:0016 077100CB:D431 01 0"), Some(ByteOrder::Little));
-        assert_eq!(order("0: C0A80101:0016 CB007107:D431 01 0"), Some(ByteOrder::Big));
+    fn byte_order_is_detected_by_local_addresses() {
+        let detect = |rows: &str| byte_order_of_rows(rows.as_bytes());
+        assert_eq!(detect("0: 0100007F:0016 0100007F:D431 01 0"), Some(ByteOrder::Little));
+        assert_eq!(detect("0: 7F000001:0016 7F000001:D431 01 0"), Some(ByteOrder::Big));
+        assert_eq!(detect("0: 0101A8C0:0016 077100CB:D431 01 0"), Some(ByteOrder::Little));
+        assert_eq!(detect("0: C0A80101:0016 CB007107:D431 01 0"), Some(ByteOrder::Big));
         assert_eq!(
-            order(
+            detect(
                 "0: 0000000000000000FFFF00000A0200C0:0050 0000000000000000FFFF0000077100CB:C350 03 0"
             ),
             Some(ByteOrder::Little)
         );
         assert_eq!(
-            order(
+            detect(
                 "0: 20010DB8000000000000000000000010:0050 20010DB8000000000000000000000007:C350 03 0"
             ),
             Some(ByteOrder::Big)
         );
-        // A peer that ends in 127 is loopback when read backwards; it has no say.
+        // A peer that ends in 127 is loopback in the wrong byte order; peers are ignored.
         assert_eq!(
-            order("0: 0A0200C0:0016 7F7100CB:D431 01 0\n0: 0100007F:0016 00000000:0000 0A 0"),
+            detect("0: 0A0200C0:0016 7F7100CB:D431 01 0\n0: 0100007F:0016 00000000:0000 0A 0"),
             Some(ByteOrder::Little)
         );
-        // Read backwards, 192.0.2.10 is 10.2.0.192, which is as good.
-        assert_eq!(order("0: 0A0200C0:0016 7F7100CB:D431 01 0"), None);
-        // Listeners and headings say nothing.
-        assert_eq!(order("0: 00000000:0016 00000000:0000 0A 0\nsl\n"), None);
+        // In the other byte order, 192.0.2.10 is 10.2.0.192, which is as plausible.
+        assert_eq!(detect("0: 0A0200C0:0016 7F7100CB:D431 01 0"), None);
+        // Unspecified addresses and headings have no score.
+        assert_eq!(detect("0: 00000000:0016 00000000:0000 0A 0\nsl\n"), None);
     }
 }

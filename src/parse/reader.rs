@@ -1,82 +1,84 @@
-//! Captures to connections.
+//! Parsing of captures into connections.
 //!
-//! A parser is given bytes and never knows where they come from. It hands each
-//! connection on as soon as it has it, so that a table of any size passes
-//! through little memory.
+//! A parser receives bytes and does not depend on the source of the bytes. It
+//! passes on each connection as soon as the row is parsed, so that memory use does
+//! not grow with the size of the table.
 use std::io;
 
-use super::capture::{ByteOrder, Capture, Format};
+use super::capture::{ByteOrder, Capture, CaptureFormat};
 use crate::model::connection::Connection;
 
 use super::{
     conntrack, inet_diag, listing,
-    netlink::{Interface, MessageProblem},
+    netlink::{Interface, MessageError},
 };
 
-/// What reading a capture came to, beside the connections.
+/// Counts and anomalies of one or more parsed captures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// The kinds of listing that were found, in their order, each once.
+pub struct ParseStats {
+    /// Distinct listing formats, in order of first appearance.
     pub dialects: Vec<Dialect>,
-    /// In which byte order addresses were read that count, where the listing's own
-    /// was neither told nor to be seen in it.
-    pub assumed: Option<ByteOrder>,
-    /// Rows that are TCP sockets, listening ones among them.
-    pub rows: u64,
-    /// Rows that are known and no TCP connections: UDP, Unix sockets.
-    pub other: u64,
-    /// Rows that should be connections and could not be read.
-    pub unreadable: u64,
-    /// The first of them.
-    pub first_unreadable: Option<Unreadable>,
-    /// Connections that count, and whose address the tool may have cut off.
-    pub cut: u64,
-    /// The line of the first of them.
-    pub first_cut: Option<u64>,
+    /// Byte order assumed for addresses of counted connections; `None` if it was
+    /// given, was detected in the listing, or does not matter.
+    pub assumed_byte_order: Option<ByteOrder>,
+    /// Number of rows that are TCP sockets or flows, including listening sockets; not
+    /// counted for [`Dialect::InetDiag`].
+    pub n_rows: u64,
+    /// Number of recognized rows that are not TCP, such as UDP or Unix sockets.
+    pub n_other: u64,
+    /// Number of rows that should be connections and could not be parsed.
+    pub n_unreadable: u64,
+    /// First row that could not be parsed.
+    pub first_unreadable: Option<UnreadableRow>,
+    /// Number of counted connections whose address the tool may have truncated.
+    pub n_truncated: u64,
+    /// Line number, from 1, of the first connection in `n_truncated`.
+    pub first_truncated_line: Option<u64>,
 }
 
-impl Reading {
-    /// What the rows that were read are.
+impl ParseStats {
+    /// Returns the kind of the parsed rows; `Sockets` if no row was parsed.
     #[must_use]
-    pub fn subject(&self) -> Subject {
-        let mut subjects = self.dialects.iter().map(|dialect| dialect.subject());
-        let first = subjects.next().unwrap_or_default();
-        if subjects.all(|subject| subject == first) { first } else { Subject::Both }
+    pub fn table_kind(&self) -> TableKind {
+        let mut kinds = self.dialects.iter().map(|dialect| dialect.table_kind());
+        let first = kinds.next().unwrap_or_default();
+        if kinds.all(|kind| kind == first) { first } else { TableKind::Mixed }
     }
 
-    /// Adds what reading another capture of the same source came to.
-    pub fn add(&mut self, other: Self) {
-        let new: Vec<_> =
+    /// Adds the counts of another capture of the same source.
+    pub fn merge(&mut self, other: Self) {
+        let new_dialects: Vec<_> =
             other.dialects.into_iter().filter(|it| !self.dialects.contains(it)).collect();
-        self.dialects.extend(new);
-        self.assumed = self.assumed.or(other.assumed);
-        self.rows += other.rows;
-        self.other += other.other;
-        self.unreadable += other.unreadable;
+        self.dialects.extend(new_dialects);
+        self.assumed_byte_order = self.assumed_byte_order.or(other.assumed_byte_order);
+        self.n_rows += other.n_rows;
+        self.n_other += other.n_other;
+        self.n_unreadable += other.n_unreadable;
         self.first_unreadable = self.first_unreadable.take().or(other.first_unreadable);
-        self.cut += other.cut;
-        self.first_cut = self.first_cut.or(other.first_cut);
+        self.n_truncated += other.n_truncated;
+        self.first_truncated_line = self.first_truncated_line.or(other.first_truncated_line);
     }
 }
 
-/// What the rows of a table are.
+/// Kind of the rows of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Subject {
+pub enum TableKind {
     /// A host's own sockets.
     #[default]
     Sockets,
-    /// What a host's connection tracking knows: connections to it and through it.
+    /// Flows of a host's connection tracking: connections to the host and forwarded
+    /// connections.
     Flows,
-    /// Some are the one, some the other.
-    Both,
+    /// Both sockets and flows.
+    Mixed,
 }
 
-/// A kind of listing.
+/// Format of a listing or of a kernel dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// The kernel's sock_diag.
+    /// Kernel dump by sock_diag.
     InetDiag,
-    /// The kernel's ctnetlink: tracked flows.
+    /// Kernel dump by ctnetlink: tracked flows.
     Ctnetlink,
     /// `conntrack -L` and `/proc/net/nf_conntrack`: tracked flows.
     Conntrack,
@@ -95,16 +97,16 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// What its rows are.
+    /// Returns the kind of the rows in this format.
     #[must_use]
-    pub fn subject(self) -> Subject {
+    pub fn table_kind(self) -> TableKind {
         match self {
-            Self::Ctnetlink | Self::Conntrack => Subject::Flows,
-            _ => Subject::Sockets,
+            Self::Ctnetlink | Self::Conntrack => TableKind::Flows,
+            _ => TableKind::Sockets,
         }
     }
 
-    /// What an administrator calls it.
+    /// Returns the name for messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -121,72 +123,73 @@ impl Dialect {
     }
 }
 
-/// A row that should be a connection and could not be read.
+/// Row that should be a connection and could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}{}: {problem}: {text}", of(origin))]
-pub struct Unreadable {
-    /// The file that it is in, where that is not the one that was named.
+#[error("line {line}{}: {kind}: {text}", render_origin(origin))]
+pub struct UnreadableRow {
+    /// File of the row; `None` if it is the file that the user named.
     pub origin: Option<String>,
-    /// Counted from 1.
+    /// Line number, from 1.
     pub line: u64,
-    /// The part of it that is wrong, as it stands there; at most
-    /// [`Unreadable::QUOTED`] bytes.
+    /// Invalid part of the row, of which at most
+    /// [`MAX_QUOTED_BYTES`](Self::MAX_QUOTED_BYTES) are quoted.
     pub text: String,
-    /// What is wrong with it.
-    pub problem: Problem,
+    /// Reason why the row could not be parsed.
+    pub kind: RowErrorKind,
 }
 
-fn of(origin: &Option<String>) -> String {
+fn render_origin(origin: &Option<String>) -> String {
     origin.as_ref().map_or_else(String::new, |origin| format!(" of {origin}"))
 }
 
-impl Unreadable {
-    /// How much of a row is quoted.
-    pub const QUOTED: usize = 60;
+impl UnreadableRow {
+    /// Number of bytes of a row that are quoted at most.
+    pub const MAX_QUOTED_BYTES: usize = 60;
 
-    pub(super) fn new(line: u64, (problem, text): (Problem, &[u8])) -> Self {
-        let text = String::from_utf8_lossy(&text[..text.len().min(Self::QUOTED)]).into_owned();
-        Self { origin: None, line, text, problem }
+    pub(super) fn new(line: u64, (kind, text): (RowErrorKind, &[u8])) -> Self {
+        let quoted = &text[..text.len().min(Self::MAX_QUOTED_BYTES)];
+        let text = String::from_utf8_lossy(quoted).into_owned();
+        Self { origin: None, line, text, kind }
     }
 }
 
-/// What is wrong with a row.
+/// Reason why a row could not be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// It ends too early.
+pub enum RowErrorKind {
+    /// The row ends before all required fields.
     #[error("it ends too early")]
     MissingField,
-    /// A word where a TCP state should be.
+    /// The field for the TCP state holds an unknown word.
     #[error("unknown TCP state")]
-    TcpState,
-    /// A word where an address should be.
+    UnknownTcpState,
+    /// A field for an address and port holds something else.
     #[error("not an address and port")]
-    Endpoint,
-    /// Something where a number should be.
+    InvalidEndpoint,
+    /// A field for a number holds something else.
     #[error("not a number")]
-    Number,
-    /// None of the rows that its listing has.
+    InvalidNumber,
+    /// The row does not have the form of the rows of its table.
     #[error("not a row of a socket table")]
-    Row,
-    /// A word that there were rows, and there are none.
+    UnrecognizedRow,
+    /// The footer reports rows, but the listing has none.
     #[error("the rows that it tells of are missing")]
     MissingRows,
-    /// So long that it is none.
+    /// The line exceeds the limit of the line reader.
     #[error("a line of more than 64 KiB")]
-    TooLong,
+    LineTooLong,
 }
 
-/// What `conntrack` prints beside listings.
+/// Output format of `conntrack` that is recognized but not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    /// What `-o xml` prints.
+pub enum UnsupportedFormat {
+    /// Output of `conntrack -o xml`.
     Xml,
-    /// What `-E` prints: what became of flows, one after the other.
+    /// Output of `conntrack -E`: one event per line.
     Events,
 }
 
-impl Unfit {
-    fn as_it_is(self) -> &'static str {
+impl UnsupportedFormat {
+    fn description(self) -> &'static str {
         match self {
             Self::Xml => "is a flow table in XML, which is not read",
             Self::Events => "has events of conntrack -E, which are no table",
@@ -194,130 +197,136 @@ impl Unfit {
     }
 }
 
-/// Why a capture could not be read to its end.
+/// Reason why a capture could not be parsed to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// The bytes stopped coming: the source's fault, not the format's.
+    /// The source failed while the capture was read.
     #[error("cannot read {origin}")]
     Read {
-        /// Where they came from.
+        /// Source of the bytes, for messages.
         origin: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// There is nothing in it.
+    /// The capture has no text.
     #[error("{origin} is empty")]
     Empty {
-        /// Where the bytes came from.
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// There is something in it, but no listing.
-    #[error("{origin} is no listing of TCP sockets; it begins: {first}")]
-    NoListing {
-        /// Where the bytes came from.
+    /// The text is not a recognized listing.
+    #[error("{origin} is no listing of TCP sockets; it begins: {first_line}")]
+    UnrecognizedListing {
+        /// Source of the bytes, for messages.
         origin: String,
-        /// Its first line that is not empty, as far as it is quoted.
-        first: String,
+        /// First non-empty line, of which at most
+        /// [`UnreadableRow::MAX_QUOTED_BYTES`] are quoted.
+        first_line: String,
     },
-    /// Text of two bytes a letter, as PowerShell saves it.
+    /// The text is UTF-16, as saved by PowerShell.
     #[error("{origin} is text in UTF-16")]
     Utf16 {
-        /// Where the bytes came from.
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// A listing that came by TCP, and does not have what it came by.
+    /// The listing was transferred over TCP, but lacks the connection of that session.
     #[error("{origin} listed sockets, but not that of this session")]
-    Blind {
-        /// Where it came from.
+    SessionConnectionMissing {
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// Nothing listens, and only connections to what listens were asked for.
+    /// Only inbound connections were requested, but the listing has no listening
+    /// socket to recognize them by.
     #[error("{origin} shows no listening socket, so that none is known to be inbound")]
     NoListeners {
-        /// Where it came from.
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// A form of a flow table that is none of a listing.
-    #[error("{origin} {}", unfit.as_it_is())]
-    Unfit {
-        /// Where it came from.
+    /// The text is a flow table or flow events in an unsupported format.
+    #[error("{origin} {}", format.description())]
+    UnsupportedFormat {
+        /// Source of the bytes, for messages.
         origin: String,
-        /// What it is.
-        unfit: Unfit,
+        /// Format of the text.
+        format: UnsupportedFormat,
     },
-    /// Only flows to the host itself were asked for, and nothing says which of
-    /// its addresses are its own.
+    /// Only flows to the host itself were requested, but the addresses of the host
+    /// are unknown.
     #[error("{origin} does not tell which flows are to addresses of its host")]
-    NoAddresses {
-        /// Where it came from.
+    UnknownLocalAddresses {
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// A flow table that has nothing in it, which came by TCP or is this host's own.
+    /// The flow table lacks even the connection of the session, or this host's own
+    /// connections.
     #[error("{origin} tracks no connection, not even this session")]
     NothingTracked {
-        /// Where it came from.
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// Another table than the one that was asked for.
+    /// Tracked flows were requested, but the listing has sockets.
     #[error("{origin} listed sockets, where tracked flows were asked for")]
-    NoFlows {
-        /// Where it came from.
+    NotAFlowTable {
+        /// Source of the bytes, for messages.
         origin: String,
     },
-    /// The kernel answered with an error in place of a dump, or at its end.
+    /// The kernel reported an error instead of a dump or at the end of the dump.
     #[error("the kernel refused a dump by {interface}")]
-    Refused {
-        /// What was asked.
+    DumpRefused {
+        /// Netlink interface of the dump.
         interface: Interface,
-        /// What the kernel said.
+        /// Error that the kernel reported.
         source: io::Error,
     },
-    /// The kernel says that the table changed too much while it dumped it.
+    /// The kernel reported that the table changed during the dump, so that the dump
+    /// is inconsistent.
     #[error("the kernel dump by {interface} was interrupted")]
-    Interrupted {
-        /// What was asked.
+    DumpInterrupted {
+        /// Netlink interface of the dump.
         interface: Interface,
     },
-    /// The kernel stopped without an end.
+    /// The dump ended without an end message.
     #[error("the kernel dump by {interface} has no end")]
-    Endless {
-        /// What was asked.
+    DumpIncomplete {
+        /// Netlink interface of the dump.
         interface: Interface,
     },
-    /// A message that is not what the kernel's headers say it should be.
+    /// A message does not match the layout in the kernel's headers.
     #[error("message {number} of the kernel dump is not understood: {problem}")]
-    Message {
-        /// Counted from 1.
+    InvalidMessage {
+        /// Number of the message, from 1.
         number: u64,
-        /// What is wrong with it.
-        problem: MessageProblem,
+        /// Reason why the message could not be parsed.
+        problem: MessageError,
     },
 }
 
 impl ParseError {
-    /// What to do about it.
+    /// Returns advice for the user, if there is any for this error.
     #[must_use]
-    pub fn advice(&self) -> Option<String> {
-        let advice = match self {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::Empty { .. } => {
                 "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
             }
-            Self::NoListing { .. } => {
+            Self::UnrecognizedListing { .. } => {
                 "Known are the listings of netstat, ss and conntrack, and /proc/net/tcp; see topip(7)."
             }
-            Self::Blind { .. } => {
+            Self::SessionConnectionMissing { .. } => {
                 "May its user see the sockets there? Or name another command with --command."
             }
             Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
-            Self::Unfit { .. } => "List the table as text: conntrack -L -p tcp, without -o xml.",
-            Self::NoAddresses { .. } => {
+            Self::UnsupportedFormat { .. } => {
+                "List the table as text: conntrack -L -p tcp, without -o xml."
+            }
+            Self::UnknownLocalAddresses { .. } => {
                 "Leave --inbound out, or look on that host itself with --source conntrack."
             }
             Self::NothingTracked { .. } => {
                 "No rule there uses connection tracking; see nft list ruleset. Or its user may not see the flows."
             }
-            Self::NoFlows { .. } => {
+            Self::NotAFlowTable { .. } => {
                 "What it runs for topip has to be conntrack -L -p tcp, or cat /proc/net/nf_conntrack."
             }
             Self::Utf16 { .. } => {
@@ -325,35 +334,38 @@ impl ParseError {
             }
             _ => return None,
         };
-        Some(advice.to_owned())
+        Some(hint.to_owned())
     }
 }
 
-/// Reads `capture` and gives each of its connections to `counts`, which says
-/// whether it counts. Listening sockets are among them.
+/// Parses `capture` and passes each connection, including listening sockets, to
+/// `accept`, which returns `true` if the connection is counted.
 ///
 /// # Errors
 ///
-/// Where the bytes stop coming or are no listing. A single row that cannot be
-/// read is no error; it is in the [`Reading`].
+/// Returns an error if the source fails or if the capture is not a recognized listing
+/// or dump. A single row of a listing that cannot be parsed is not an error; it is
+/// counted in the [`ParseStats`].
 pub fn read(
     capture: Capture,
-    counts: &mut impl FnMut(&Connection) -> bool,
-) -> Result<Reading, ParseError> {
+    accept: &mut impl FnMut(&Connection) -> bool,
+) -> Result<ParseStats, ParseError> {
     let Capture { format, origin, byte_order, bytes, .. } = capture;
     match format {
-        Format::InetDiag => inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts),
-        Format::Ctnetlink => {
-            conntrack::messages::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), counts)
+        CaptureFormat::InetDiag => {
+            inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), accept)
         }
-        Format::Listing => {
-            let mut reading = listing::read(bytes, &origin, byte_order, counts)?;
+        CaptureFormat::Ctnetlink => {
+            conntrack::messages::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), accept)
+        }
+        CaptureFormat::Listing => {
+            let mut stats = listing::read(bytes, &origin, byte_order, accept)?;
             if origin.starts_with("/proc/self/")
-                && let Some(unreadable) = &mut reading.first_unreadable
+                && let Some(row) = &mut stats.first_unreadable
             {
-                unreadable.origin = Some(origin);
+                row.origin = Some(origin);
             }
-            Ok(reading)
+            Ok(stats)
         }
     }
 }

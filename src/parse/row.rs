@@ -1,45 +1,46 @@
-//! What the readers of every dialect make of a line.
+//! Result types and field splitting that the row parsers of all dialects share.
 use std::iter;
 
 use crate::model::connection::Connection;
 
-use super::reader::Problem;
+use super::reader::RowErrorKind;
 
-/// What a row is.
+/// Successfully parsed row.
 #[derive(Debug)]
-pub(super) enum Row {
+pub(super) enum ParsedRow {
     Connection(Connection),
-    /// Something known that is no TCP connection.
+    /// Recognized row that is not a TCP connection.
     Other,
-    /// More of the row before it.
+    /// Continuation of the previous row.
     Continuation,
 }
 
-/// What is wrong with a row, and the part of it that is.
-pub(super) type Faulty<'a> = (Problem, &'a [u8]);
+/// Reason why a row could not be parsed, and the invalid part of the row.
+pub(super) type RowError<'a> = (RowErrorKind, &'a [u8]);
 
-/// The words of a line.
+/// Returns the words of a line.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
-    // To split at every blank and leave out what is empty takes twice as long
-    // where columns are padded.
+    // Splitting at every blank and skipping empty words takes twice as long for padded
+    // columns.
     iter::from_fn(move || {
-        let begin = rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
-        let word = &rest[begin..];
+        let start = rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let word = &rest[start..];
         let end = word.iter().position(u8::is_ascii_whitespace).unwrap_or(word.len());
         (_, rest) = word.split_at(end);
         Some(&word[..end])
     })
 }
 
-/// A row in words, for tests of its readers.
+/// Renders a parsed row for the tests of the row parsers.
 #[cfg(test)]
-pub(super) fn told(row: Result<Row, Faulty<'_>>) -> String {
+pub(super) fn render_row(row: Result<ParsedRow, RowError<'_>>) -> String {
     match row {
-        Ok(Row::Connection(it)) => {
-            format!("{:?} {} {}", it.tcp_state.expect("it tells"), it.local, it.peer)
+        Ok(ParsedRow::Connection(connection)) => {
+            let tcp_state = connection.tcp_state.expect("every row in the tests has a state");
+            format!("{tcp_state:?} {} {}", connection.local, connection.peer)
         }
         Ok(_) => "no connection".to_owned(),
-        Err((problem, text)) => format!("{problem}: {}", String::from_utf8_lossy(text)),
+        Err((kind, text)) => format!("{kind}: {}", String::from_utf8_lossy(text)),
     }
 }

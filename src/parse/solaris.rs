@@ -2,25 +2,25 @@
 use crate::model::connection::Connection;
 
 use super::{
-    endpoint::{decimal, dot},
-    reader::Problem,
-    row::{Faulty, Row, fields},
+    endpoint::{parse_decimal, parse_with_dot},
+    reader::RowErrorKind,
+    row::{ParsedRow, RowError, fields},
     state_name,
 };
 
-/// Reads a row of one of its `TCP:` sections.
-pub(super) fn row(line: &[u8]) -> Result<Row, Faulty<'_>> {
+/// Parses a row of a `TCP:` section.
+pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((Problem::MissingField, line));
+    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
     let (local, peer) = (next()?, next()?);
     for window_or_queue in [next()?, next()?, next()?, next()?] {
-        decimal(window_or_queue).ok_or((Problem::Number, window_or_queue))?;
+        parse_decimal(window_or_queue).ok_or((RowErrorKind::InvalidNumber, window_or_queue))?;
     }
     let word = next()?;
-    Ok(Row::Connection(Connection {
-        local: dot(local).map_err(|problem| (problem, local))?,
-        peer: dot(peer).map_err(|problem| (problem, peer))?,
-        tcp_state: Some(state_name::tcp_state(word).ok_or((Problem::TcpState, word))?),
-        peer_cut: None,
+    Ok(ParsedRow::Connection(Connection {
+        local: parse_with_dot(local).map_err(|kind| (kind, local))?,
+        peer: parse_with_dot(peer).map_err(|kind| (kind, peer))?,
+        tcp_state: Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?),
+        peer_known_bits: None,
     }))
 }

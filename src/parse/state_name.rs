@@ -1,12 +1,12 @@
-//! The words for the TCP states that tools print.
+//! Names of TCP states in listings.
 use crate::model::connection::TcpState;
 
-/// The state that `word` stands for.
+/// Returns the TCP state that `word` names in the listing of any tool.
 ///
-/// net-tools translates the words. Its languages that do are Brazilian
-/// Portuguese, Czech and German (`po/` of net-tools 2.10). So does Windows, of
-/// which only some of the German words could be found. All stand here in UTF-8
-/// and in the older character sets of their languages.
+/// net-tools translates the names into Brazilian Portuguese, Czech and German (`po/` of
+/// net-tools 2.10). Windows translates them as well; only some of its German names are
+/// known. Translated names are recognized in UTF-8 and in the older character sets of
+/// their languages.
 pub(super) fn tcp_state(word: &[u8]) -> Option<TcpState> {
     Some(match word {
         b"ESTABLISHED" | b"ESTAB" | b"VERBUNDEN" | b"SPOJENO" | b"ESTABELECIDA"
@@ -24,50 +24,51 @@ pub(super) fn tcp_state(word: &[u8]) -> Option<TcpState> {
         b"CLOSE_WAIT" | b"CLOSE-WAIT" | b"ESPERANDO_FECHAR" | b"SCHLIESSEN_WARTEN" => {
             TcpState::CloseWait
         }
-        // Sockets that have not begun or are done: ss says UNCONN, Solaris and
-        // Windows have words for "has a port, and that is all".
+        // Sockets without a connection: UNCONN is of ss; Solaris and Windows have names
+        // for sockets that only have a port.
         b"CLOSE" | b"CLOSED" | b"UNCONN" | b"IDLE" | b"BOUND" | b"DELETE_TCB" | b"FECHAR" => {
             TcpState::Close
         }
         b"LAST_ACK" | b"LAST-ACK" => TcpState::LastAck,
         b"CLOSING" | b"FECHANDO" => TcpState::Closing,
-        _ => return translated(word),
+        _ => return translated_tcp_state(word),
     })
 }
 
-/// The words with letters beyond ASCII.
-fn translated(word: &[u8]) -> Option<TcpState> {
-    const WORDS: [(&str, TcpState); 7] = [
+/// Returns the TCP state of a name with non-ASCII letters.
+fn translated_tcp_state(word: &[u8]) -> Option<TcpState> {
+    const NAMES: [(&str, TcpState); 7] = [
         ("ABHÖREN", TcpState::Listen),
         ("NASLOUCHÁ", TcpState::Listen),
         ("OUÇA", TcpState::Listen),
         ("ZAVŘEN", TcpState::Close),
         ("ZAVÍRÁ", TcpState::Closing),
-        // Two words in Czech, "POSLEDNÍ ACK"; the second is left alone.
+        // "POSLEDNÍ ACK" is two words in Czech; the second word is ignored.
         ("POSLEDNÍ", TcpState::LastAck),
         ("ÚLTIMO_ACK", TcpState::LastAck),
     ];
-    WORDS
+    NAMES
         .into_iter()
         .find(|(name, _)| {
             word == name.as_bytes()
-                || word.iter().copied().eq(latin(name))
-                || word.iter().copied().eq(code_page_850(name))
+                || word.iter().copied().eq(encode_latin(name))
+                || word.iter().copied().eq(encode_code_page_850(name))
         })
-        .map(|(_, state)| state)
+        .map(|(_, tcp_state)| tcp_state)
 }
 
-/// `name` in ISO 8859-1 or, for Czech, 8859-2; they agree on its letters but one.
-fn latin(name: &str) -> impl Iterator<Item = u8> {
+/// Encodes `name` in ISO 8859-1, or in ISO 8859-2 for Czech: the encodings differ in only
+/// one of the letters used here.
+fn encode_latin(name: &str) -> impl Iterator<Item = u8> {
     name.chars().map(|letter| match letter {
         'Ř' => 0xD8,
-        // Each of them below U+0100 is its own number.
+        // In ISO 8859-1, a letter below U+0100 is encoded as its code point.
         other => u8::try_from(other).unwrap_or(b'?'),
     })
 }
 
-/// `name` in the code page of a German Windows' console.
-fn code_page_850(name: &str) -> impl Iterator<Item = u8> {
+/// Encodes `name` in code page 850, which the console of a German Windows uses.
+fn encode_code_page_850(name: &str) -> impl Iterator<Item = u8> {
     name.chars().map(|letter| match letter {
         'Ö' => 0x99,
         other => u8::try_from(other).unwrap_or(b'?'),
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_beyond_ascii() {
+    fn translated_names_are_known_in_all_encodings() {
         assert_eq!(tcp_state("ÚLTIMO_ACK".as_bytes()), Some(TcpState::LastAck));
         assert_eq!(tcp_state(b"\xDALTIMO_ACK"), Some(TcpState::LastAck));
         assert_eq!(tcp_state(b"OU\xC7A"), Some(TcpState::Listen));
@@ -87,9 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_names_are_known() {
-        for state in TcpState::ALL {
-            assert_eq!(tcp_state(state.name().as_bytes()), Some(state));
+    fn kernel_names_are_known_and_other_words_are_not() {
+        for expected in TcpState::ALL {
+            assert_eq!(tcp_state(expected.name().as_bytes()), Some(expected));
         }
         for word in [&b"estab"[..], b"", b"FIN_WAIT", b"0A", b"UNKNOWN", b"?"] {
             assert_eq!(tcp_state(word), None);

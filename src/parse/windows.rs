@@ -2,26 +2,26 @@
 use crate::model::connection::Connection;
 
 use super::{
-    endpoint::colon,
-    reader::Problem,
-    row::{Faulty, Row, fields},
+    endpoint::parse_with_colon,
+    reader::RowErrorKind,
+    row::{ParsedRow, RowError, fields},
     state_name,
 };
 
-/// Reads a row.
-pub(super) fn row(line: &[u8]) -> Result<Row, Faulty<'_>> {
+/// Parses a row.
+pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((Problem::MissingField, line));
+    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
     match next()? {
         b"TCP" => {}
-        b"UDP" => return Ok(Row::Other),
-        _ => return Err((Problem::Row, line)),
+        b"UDP" => return Ok(ParsedRow::Other),
+        _ => return Err((RowErrorKind::UnrecognizedRow, line)),
     }
     let (local, peer, word) = (next()?, next()?, next()?);
-    Ok(Row::Connection(Connection {
-        local: colon(local).map_err(|problem| (problem, local))?,
-        peer: colon(peer).map_err(|problem| (problem, peer))?,
-        tcp_state: Some(state_name::tcp_state(word).ok_or((Problem::TcpState, word))?),
-        peer_cut: None,
+    Ok(ParsedRow::Connection(Connection {
+        local: parse_with_colon(local).map_err(|kind| (kind, local))?,
+        peer: parse_with_colon(peer).map_err(|kind| (kind, peer))?,
+        tcp_state: Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?),
+        peer_known_bits: None,
     }))
 }

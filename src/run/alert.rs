@@ -1,11 +1,11 @@
-//! Tells of an alert those who asked to be told.
+//! Sends notifications about an alert: a log line and a mail.
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use crate::{
-    alert_log::entry::{Alert, Format},
+    alert_log::entry::{Alert, LineFormat},
     analysis::tally::Peer,
     notify::{journald, syslog},
     output::{Report, Trouble, View},
@@ -14,124 +14,140 @@ use crate::{
 };
 
 use super::{
-    error::trouble,
-    mail::{MailOrder, mail},
-    saved_state::Memory,
+    error::problem_with_hint,
+    mail::{MailConfig, send_pending_mail},
+    saved_state::SavedState,
 };
 
-/// How long daemons that are busy are waited for, over all the alerts of a run.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time to wait for busy log daemons, over all alerts of a run.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Who is told of an alert.
+/// Alert log and mail, each if configured.
 #[derive(Clone, Debug, Default)]
-pub struct Alerts {
-    /// The log that gets a line.
-    pub log: Option<Log>,
-    /// What is mailed, and to whom.
-    pub mail: Option<MailOrder>,
+pub struct NotifyConfig {
+    /// The log that receives one line per alert.
+    pub log: Option<LogConfig>,
+    /// Mail settings.
+    pub mail: Option<MailConfig>,
 }
 
-/// A log, and how a line of it is written.
+/// An alert log: its destination and its line format.
 #[derive(Clone, Debug)]
-pub struct Log {
-    /// Where it goes.
+pub struct LogConfig {
+    /// Destination of the lines.
     pub sink: Sink,
-    /// As what.
-    pub format: Format,
+    /// Format of a line.
+    pub format: LineFormat,
 }
 
-/// Where a line of the log goes.
+/// Destination of log lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
-    /// To the end of a file.
+    /// A file, to which lines are appended.
     File(PathBuf),
-    /// To the syslog daemon of this host.
+    /// The syslog daemon of this host.
     Syslog,
-    /// To systemd's journal.
+    /// The systemd journal.
     Journal,
 }
 
-/// The alerts of a sample: one for each view that is one.
+/// Returns the alerts of a sample, at most one per view.
 pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = Vec::new();
-    for View { sample, verdict, .. } in report.alerting() {
-        // By several lengths of prefixes, one address can be several peers.
-        let is_news = |peer: &&Peer| alerts.iter().all(|it| it.entry.network != peer.network);
-        let Some(peer) = sample.top.first().filter(is_news) else {
+    for View { sample, verdict, .. } in report.alerting_views() {
+        // With several prefix lengths, one address can be the top peer of several
+        // views.
+        let is_new = |peer: &&Peer| alerts.iter().all(|alert| alert.entry.network != peer.network);
+        let Some(peer) = sample.top.first().filter(is_new) else {
             continue;
         };
-        let when = local_time::at(i64::try_from(sample.when).unwrap_or(i64::MAX));
-        let held_against = (verdict.limit.connections, verdict.row);
-        alerts.push(Alert::new(when, peer, servers, held_against));
+        let timestamp =
+            local_time::from_timestamp(i64::try_from(sample.timestamp).unwrap_or(i64::MAX));
+        let limit_and_samples = (verdict.limit.connections, verdict.consecutive);
+        alerts.push(Alert::new(timestamp, peer, servers, limit_and_samples));
     }
     alerts
 }
 
-/// Tells everybody who asked to be told, and adds to `report` what came of it.
-pub(super) fn tell(told: &Alerts, memory: &Memory, deadline: Instant, report: &mut Report) {
-    if let Some(log) = &told.log {
+/// Writes the log and sends the mail, and adds the outcome to `report`.
+pub(super) fn notify(
+    config: &NotifyConfig,
+    saved_state: &SavedState,
+    deadline: Instant,
+    report: &mut Report,
+) {
+    if let Some(log) = &config.log {
         let outcome = match (&log.sink, &report.alerts[..]) {
-            (Sink::File(path), []) => {
-                log_file::probe(path, deadline).map_err(|error| trouble(&error, error.advice()))
-            }
+            (Sink::File(path), []) => log_file::probe(path, deadline)
+                .map_err(|error| problem_with_hint(&error, error.hint())),
             (_, alerts) => write_all(log, alerts, deadline),
         };
-        let trouble = outcome.err();
-        report.troubles.extend(trouble);
+        report.problems.extend(outcome.err());
     }
-    if let Some(order) = &told.mail {
-        mail(order, memory, report);
+    if let Some(mail) = &config.mail {
+        send_pending_mail(mail, saved_state, report);
     }
 }
 
-/// Writes all of `alerts` that can be, and gives the first thing that failed.
-fn write_all(log: &Log, alerts: &[Alert], deadline: Instant) -> Result<(), Trouble> {
-    let mut until = match log.sink {
+/// Writes as many of `alerts` as possible.
+///
+/// # Errors
+///
+/// Returns the first failure.
+fn write_all(log: &LogConfig, alerts: &[Alert], deadline: Instant) -> Result<(), Trouble> {
+    let mut write_deadline = match log.sink {
         Sink::File(_) => deadline,
-        Sink::Syslog | Sink::Journal => deadline.min(Instant::now() + PATIENCE),
+        Sink::Syslog | Sink::Journal => deadline.min(Instant::now() + DAEMON_TIMEOUT),
     };
     let mut outcome = Ok(());
     for alert in alerts {
-        let written = write(log, alert, until);
-        if written.is_err() {
-            // What hangs now hangs for the next one, too.
-            until = Instant::now();
+        let result = write(log, alert, write_deadline);
+        if result.is_err() {
+            // A sink that timed out once would time out again: give the remaining
+            // alerts no more time.
+            write_deadline = Instant::now();
         }
-        outcome = outcome.and(written);
+        outcome = outcome.and(result);
     }
     outcome
 }
 
-fn write(Log { sink, format }: &Log, alert: &Alert, until: Instant) -> Result<(), Trouble> {
-    // A socket takes no time for all the time there is.
-    let patience = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+fn write(
+    LogConfig { sink, format }: &LogConfig,
+    alert: &Alert,
+    write_deadline: Instant,
+) -> Result<(), Trouble> {
+    // A socket treats a zero timeout as no timeout, so wait at least 1 ms.
+    let timeout =
+        write_deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     match sink {
-        Sink::File(path) => log_file::append(path, &alert.line(*format), until)
-            .map_err(|error| trouble(&error, error.advice())),
-        Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.when, patience())
-            .map_err(|error| trouble(&error, error.advice())),
-        Sink::Journal => journald::send(&fields(alert, *format), patience())
-            .map_err(|error| trouble(&error, error.advice())),
+        Sink::File(path) => log_file::append(path, &alert.line(*format), write_deadline)
+            .map_err(|error| problem_with_hint(&error, error.hint())),
+        Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.timestamp, timeout)
+            .map_err(|error| problem_with_hint(&error, error.hint())),
+        Sink::Journal => journald::send(&journal_fields(alert, *format), timeout)
+            .map_err(|error| problem_with_hint(&error, error.hint())),
     }
 }
 
-/// What the journal is told, by field.
-fn fields(alert: &Alert, format: Format) -> Vec<(&'static str, String)> {
-    let Alert { entry, limit, samples, peer } = alert;
+/// Returns the journal fields of an alert.
+fn journal_fields(alert: &Alert, format: LineFormat) -> Vec<(&'static str, String)> {
+    let Alert { entry, limit, consecutive: samples, peer } = alert;
     let ports: Vec<_> = peer.ports.iter().map(|(port, n)| format!("{port}:{n}")).collect();
     let states: Vec<_> = peer
-        .states
+        .tcp_states
         .iter()
         .map(|(state, n)| format!("{}:{n}", state.map_or("-", |state| state.name())))
         .collect();
     let mut fields = vec![
         ("MESSAGE", alert.message(format)),
-        // By this one, journalctl finds alerts whatever they are called.
+        // journalctl finds all alerts by this identifier, whatever their other fields
+        // are.
         ("MESSAGE_ID", "5b5f6c2ad7a94c1f8f0e4c7b1f3a9d26".to_owned()),
         ("PRIORITY", "4".to_owned()),
         ("SYSLOG_FACILITY", "3".to_owned()),
         ("SYSLOG_IDENTIFIER", syslog::TAG.to_owned()),
-        ("TOPIP_TIME", entry.when.to_rfc3339()),
+        ("TOPIP_TIME", entry.timestamp.to_rfc3339()),
         ("TOPIP_ADDRESS", entry.network.to_string()),
         ("TOPIP_CONNECTIONS", entry.connections.to_string()),
         ("TOPIP_LIMIT", limit.to_string()),

@@ -4,133 +4,145 @@ use std::{path::PathBuf, time::Instant};
 use crate::{
     analysis::{
         filter::{Filter, Selection},
-        history::{History, Previous, Sample},
+        history::{History, PreviousSample, Sample},
         label::Label,
-        rule::{self, Rule},
-        tally::Grain,
+        rule::{self, JudgeConfig},
+        tally::Aggregation,
     },
     output::{self, Report, View},
     source,
-    storage::state_file::Place,
+    storage::state_file::StateLocation,
 };
 
 use super::{
-    alert::{self, Alerts},
+    alert::{self, NotifyConfig},
     error::Error,
-    observation::{Seen, see},
+    observation::{Seen, observe},
     progress::{Progress, Stage},
-    saved_state::Memory,
-    targets::{Target, look_at_all},
+    saved_state::SavedState,
+    targets::{Target, sample_targets},
 };
 
-/// What a run is asked for.
+/// Configuration of one check run.
 #[derive(Clone, Debug)]
-pub struct Check {
-    /// What is looked at; the counts add up.
+pub struct CheckConfig {
+    /// Servers and files to sample; their connection counts are summed.
     pub targets: Vec<Target>,
-    /// What of it counts.
+    /// Filter for the connections that are counted.
     pub selection: Selection,
-    /// Files with more networks and hosts that do not.
+    /// Files that list more networks and hosts to exclude.
     pub exclude_files: Vec<PathBuf>,
-    /// What networks are called.
+    /// Names for networks.
     pub labels: Vec<Label>,
-    /// Files with more names.
+    /// Files that list more names for networks.
     pub label_files: Vec<PathBuf>,
-    /// What is one peer; where there are several, each is judged by itself. The
-    /// first is the one that the ranges are for.
-    pub grains: Vec<Grain>,
-    /// How many of the top peers are judged; `None`: all.
-    pub judged: Option<usize>,
-    /// How many of them may be named.
-    pub listed: usize,
-    /// How they are judged.
-    pub rule: Rule,
-    /// Where the state file is.
-    pub state: Place,
-    /// Who is told where the verdict is an alert.
-    pub alerts: Alerts,
-    /// Whether it is to be said where the host's own table may not show all.
-    pub hint: bool,
-    /// Until when the targets, names of hosts, a lock and a log are waited for.
+    /// Prefix lengths by which addresses are aggregated into peers; each gives a view
+    /// that is judged separately. The threshold ranges apply to the first one.
+    pub aggregations: Vec<Aggregation>,
+    /// Number of top peers that are judged; `None` for all.
+    pub n_judged: Option<usize>,
+    /// Maximum number of top peers that are listed.
+    pub n_listed: usize,
+    /// Rule, limits and threshold ranges.
+    pub judge_config: JudgeConfig,
+    /// Location of the state file.
+    pub state_location: StateLocation,
+    /// Notifications to send when the verdict is an alert.
+    pub notify: NotifyConfig,
+    /// Add a note if other network namespaces hold connections that the local socket
+    /// table does not list.
+    pub report_hidden_namespaces: bool,
+    /// Time limit for sampling, host name resolution, the state file lock and the
+    /// log.
     pub deadline: Instant,
 }
 
-/// Samples, judges and remembers.
+/// Takes a sample, judges it, saves it and sends notifications.
 ///
-/// `now` gives seconds since 1970-01-01 UTC. It is asked once the state file is
-/// locked, so that runs that overlap are in the order of their locks.
+/// `now` returns seconds since 1970-01-01 UTC. It is called while the state file is
+/// locked, so that overlapping runs have timestamps in the order of their locks.
 ///
 /// # Errors
 ///
-/// Where there is no sample to judge. What goes wrong beside that is in the
-/// report.
-pub fn check(check: Check, now: impl Fn() -> u64, progress: &Progress) -> Result<Report, Error> {
-    let seen = see(&check, progress)?;
-    // What takes long is done before the lock.
-    let samples = seen.samples(&check);
+/// Returns an error if no sample could be taken. Other failures are in the report.
+pub fn check(
+    config: CheckConfig,
+    now: impl Fn() -> u64,
+    progress: &Progress,
+) -> Result<Report, Error> {
+    let observation = observe(&config, progress)?;
+    // Aggregating can take long, so do it before taking the lock.
+    let samples = observation.samples(&config);
     progress.enter(Stage::Locking);
-    let mut memory = Memory::open(check.state.clone(), seen.servers.clone(), check.deadline);
-    progress.enter(Stage::Remembering);
-    memory.recall();
-    let (views, records) = judged(samples, now(), &memory.records, &seen, &check.rule);
-    // Who could not see does not know who was on top, and the next sample
-    // would be compared with nobody.
-    if !seen.is_blind && !seen.is_doubtful {
-        memory.keep(records);
+    let mut saved_state = SavedState::open(
+        config.state_location.clone(),
+        observation.servers.clone(),
+        config.deadline,
+    );
+    progress.enter(Stage::State);
+    saved_state.load();
+    let (views, records) =
+        judge_samples(samples, now(), &saved_state.records, &observation, &config.judge_config);
+    // A sample that missed connections does not know the top peer. Saving it would
+    // break the comparison with the next sample.
+    if !observation.nothing_visible && !observation.unreliable {
+        saved_state.save(records);
     }
-    memory.unlock();
-    let mut report = seen.report(views, &check);
-    report.troubles.append(&mut memory.troubles);
-    report.notes.append(&mut memory.notes);
-    report.notes.extend(hint(&check));
-    let path = memory.path.as_ref();
+    saved_state.unlock();
+    let mut report = observation.into_report(views, &config);
+    report.problems.append(&mut saved_state.problems);
+    report.notes.append(&mut saved_state.notes);
+    report.notes.extend(hidden_namespaces_note(&config));
+    let path = saved_state.path.as_ref();
     report.details.extend(path.map(|path| format!("State file: {}", path.display())));
-    report.details.extend(output::earlier(&report.views));
-    report.details.extend(output::left_out(&report.left_out));
-    progress.enter(Stage::Alerting);
-    report.alerts = alert::alerts(&report, &memory.servers);
-    alert::tell(&check.alerts, &memory, check.deadline, &mut report);
+    report.details.extend(output::previous_sample_lines(&report.views));
+    report.details.extend(output::skipped_lines(&report.skipped));
+    progress.enter(Stage::Notifying);
+    report.alerts = alert::alerts(&report, &saved_state.servers);
+    alert::notify(&config.notify, &saved_state, config.deadline, &mut report);
     progress.enter(Stage::Reporting);
     Ok(report)
 }
 
-/// What a host's own table may not show, where that alone was looked at.
-fn hint(check: &Check) -> Option<String> {
-    let is_due = check.hint && check.targets.iter().any(Target::is_own_table);
-    is_due
-        .then(|| source::elsewhere(check.deadline))
-        .flatten()
-        .map(|it| output::elsewhere(it.n_holding))
+/// Returns a note on connections in other network namespaces, if only the local
+/// socket table was read.
+fn hidden_namespaces_note(config: &CheckConfig) -> Option<String> {
+    if !config.report_hidden_namespaces || !config.targets.iter().any(Target::is_local_table) {
+        return None;
+    }
+    let hidden_namespaces = source::find_hidden_namespaces(config.deadline)?;
+    Some(output::hidden_namespaces_note(hidden_namespaces.count))
 }
 
-/// Judges the samples; gives what is to be said of them, and what is to be kept.
-pub(super) fn judged(
+/// Judges the samples. Returns the views to report and the records to save.
+pub(super) fn judge_samples(
     samples: Vec<Sample>,
     now: u64,
-    records: &[Previous],
-    seen: &Seen,
-    rule: &Rule,
-) -> (Vec<View>, Vec<Previous>) {
-    let views = samples.into_iter().enumerate().map(|(nth, sample)| {
-        let mut sample = Sample { when: now, ..sample };
-        let previous = records.iter().find(|record| record.is_of(sample.grain)).cloned();
+    records: &[PreviousSample],
+    observation: &Seen,
+    judge_config: &JudgeConfig,
+) -> (Vec<View>, Vec<PreviousSample>) {
+    let views = samples.into_iter().enumerate().map(|(index, sample)| {
+        let mut sample = Sample { timestamp: now, ..sample };
+        let previous =
+            records.iter().find(|record| record.has_same_prefixes(sample.aggregation)).cloned();
         let history = History { previous };
-        let verdict = rule::judge(&sample, &history, &rule.of_view(nth));
-        let record = Previous::of(&sample, &history, verdict.row);
+        let verdict = rule::judge(&sample, &history, &judge_config.for_view(index));
+        let record = PreviousSample::new(&sample, &history, verdict.consecutive);
         for peer in &mut sample.top {
             peer.first_on_top = history.first_on_top(peer.network, now);
-            peer.label = seen.labels.of(peer.network).map(str::to_owned);
+            peer.label = observation.labels.name_of(peer.network).map(str::to_owned);
         }
-        (View { sample, verdict, earlier: history.previous }, record)
+        (View { sample, verdict, previous: history.previous }, record)
     });
     views.unzip()
 }
 
-/// Looks at `targets` and remembers nothing: whether there is a way to see them.
+/// Samples `targets` without saving anything, to test whether they can be read.
 ///
 /// # Errors
 ///
-/// Where there is none.
+/// Returns an error if none of the targets can be sampled.
 pub fn probe(targets: Vec<Target>, deadline: Instant) -> Result<(), Error> {
-    look_at_all(targets, &Filter::new(Selection::default()), deadline).map(|_| ())
+    sample_targets(targets, &Filter::new(Selection::default()), deadline).map(|_| ())
 }

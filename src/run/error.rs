@@ -1,124 +1,128 @@
-//! Why a run, or a part of it, came to nothing, and what to do about it.
+//! Errors of a run, with hints on how to fix them.
 use std::io;
 
 use rustix::io::Errno;
 
 use crate::{
-    analysis::tally::Full,
+    analysis::tally::OutOfMemory,
     output::Trouble,
-    parse::{ParseError, Subject},
+    parse::{ParseError, TableKind},
     source::SourceError,
-    storage::network_list::NetworkFileError,
+    storage::network_list::NetworkListError,
 };
 
-/// Why a run came to no verdict.
+/// Failure that leaves a run without a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A list of networks cannot be used.
+    /// A list of networks cannot be read.
     #[error(transparent)]
-    NetworkFile(#[from] NetworkFileError),
+    NetworkFile(#[from] NetworkListError),
     /// A source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A source broke off, or gave what cannot be read.
+    /// A source ended early, or its content cannot be parsed.
     #[error(transparent)]
     Parse(#[from] ParseError),
-    /// There are more addresses than can be counted.
+    /// Counting the addresses takes more memory than is available.
     #[error(transparent)]
-    Full(#[from] Full),
-    /// A target did not answer in time.
-    #[error("{name} gave no answer in {seconds} s{}", while_doing(doing))]
-    NoAnswer {
-        /// Which.
+    OutOfMemory(#[from] OutOfMemory),
+    /// A target did not answer before the deadline.
+    #[error("{name} gave no answer in {seconds} s{}", while_active(activity))]
+    TimedOut {
+        /// Name of the target.
         name: String,
-        /// How long it was waited for.
+        /// Time waited, in seconds.
         seconds: u64,
-        /// What it was at.
-        doing: String,
+        /// Activity at that time; empty if unknown.
+        activity: String,
     },
-    /// A target that is looked at again and again has not answered yet.
+    /// A repeatedly sampled target has not answered an earlier request yet.
     #[error("{name} has given no answer since an earlier look")]
     Busy {
-        /// Which.
+        /// Name of the target.
         name: String,
     },
-    /// A target could not be looked at beside the others.
+    /// No thread can be started to sample a target.
     #[error("cannot start a thread for {name}")]
     Thread {
-        /// Which.
+        /// Name of the target.
         name: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// None of several targets gave anything.
-    #[error("none of {} servers gave anything: {}", .0.len(), .0.first().map_or_else(String::new, |first| chain(first)))]
-    NoTarget(Vec<Error>),
-    /// A network namespace gave nothing.
-    #[error("cannot look into {}", namespaces(*n, name))]
+    /// None of several targets gave a sample.
+    #[error("none of {} servers gave anything: {}", .0.len(), .0.first().map_or_else(String::new, |first| error_chain(first)))]
+    AllTargetsFailed(Vec<Error>),
+    /// Network namespaces that failed for the same reason.
+    #[error("cannot look into {}", describe_namespaces(*n_namespaces, name))]
     Namespace {
-        /// How many failed alike.
-        n: usize,
-        /// The first of them.
+        /// Number of these namespaces.
+        n_namespaces: usize,
+        /// Name of the first of them.
         name: String,
-        /// What came of it.
+        /// Reason of the failure.
         source: Box<Error>,
     },
-    /// None of the network namespaces gave anything.
-    #[error("{}", .0.first().map_or_else(String::new, |first| chain(first)))]
-    NoNamespace(Vec<Error>),
-    /// There were more network namespaces than time.
-    #[error("no time was left for {n_left} of {n_found} network namespaces")]
-    NamespacesLate {
-        /// How many were not looked into.
-        n_left: usize,
-        /// How many there are.
+    /// None of the network namespaces gave a sample.
+    #[error("{}", .0.first().map_or_else(String::new, |first| error_chain(first)))]
+    AllNamespacesFailed(Vec<Error>),
+    /// The deadline passed before all network namespaces were read.
+    #[error("no time was left for {n_unread} of {n_found} network namespaces")]
+    NamespacesTimedOut {
+        /// Number of namespaces that were not read.
+        n_unread: usize,
+        /// Number of namespaces in total.
         n_found: usize,
     },
-    /// None of several ways gave anything.
-    #[error("cannot look at the {} of this machine: {}", of(*subject), chain(last))]
-    NoWay {
-        /// What was looked for.
-        subject: Subject,
-        /// What came of the last way.
+    /// None of several sources gave a sample.
+    #[error("cannot look at the {} of this machine: {}", table_name(*table_kind), error_chain(last))]
+    AllSourcesFailed {
+        /// Kind of table to read.
+        table_kind: TableKind,
+        /// Error of the last source.
         last: Box<Error>,
-        /// What came of those before it, in words.
-        before: Vec<String>,
+        /// Messages about the sources tried before the last one.
+        earlier_attempts: Vec<String>,
     },
 }
 
 impl Error {
-    /// What else there is to say: other ways that were tried, what to do.
+    /// Returns hints on how to fix the error, and the other errors that it stands
+    /// for.
     #[must_use]
-    pub fn more(&self) -> Vec<String> {
-        if let Some(advice) = too_many_files(self) {
-            return vec![advice];
+    pub fn hints(&self) -> Vec<String> {
+        if let Some(hint) = open_files_hint(self) {
+            return vec![hint];
         }
         match self {
-            Self::NetworkFile(error) => vec![error.advice()],
-            Self::Source(error) => error.advice().into_iter().collect(),
-            Self::Parse(error) => error.advice().into_iter().collect(),
-            Self::NoWay { last, before, .. } => [before.clone(), last.more()].concat(),
-            Self::Namespace { source, .. } => source.more(),
-            Self::NoNamespace(errors) => {
-                let mut more = Vec::new();
+            Self::NetworkFile(error) => vec![error.hint()],
+            Self::Source(error) => error.hint().into_iter().collect(),
+            Self::Parse(error) => error.hint().into_iter().collect(),
+            Self::AllSourcesFailed { last, earlier_attempts, .. } => {
+                [earlier_attempts.clone(), last.hints()].concat()
+            }
+            Self::Namespace { source, .. } => source.hints(),
+            Self::AllNamespacesFailed(errors) => {
+                let mut hints = Vec::new();
                 for error in errors.iter().skip(1) {
-                    more.push(format!("{}.", chain(error)));
+                    hints.push(format!("{}.", error_chain(error)));
                 }
-                // What to grant is the same for all.
-                for advice in errors.iter().flat_map(Self::more) {
-                    if !more.contains(&advice) {
-                        more.push(advice);
+                // The required capabilities are the same for all namespaces, so list
+                // each hint once.
+                for hint in errors.iter().flat_map(Self::hints) {
+                    if !hints.contains(&hint) {
+                        hints.push(hint);
                     }
                 }
-                more
+                hints
             }
-            Self::NoAnswer { .. } | Self::Busy { .. } | Self::NamespacesLate { .. } => {
+            Self::TimedOut { .. } | Self::Busy { .. } | Self::NamespacesTimedOut { .. } => {
                 vec![
                     "Give it more time with --timeout, below what the monitoring allows."
                         .to_owned(),
                 ]
             }
-            Self::Full(_) => {
+            Self::OutOfMemory(_) => {
                 vec![
                     "Allow it more memory (ulimit -v, or LimitAS of its unit), or look at some \
                       ports alone with --port."
@@ -126,41 +130,43 @@ impl Error {
                 ]
             }
             Self::Thread { .. } => vec!["Ask for fewer servers at once.".to_owned()],
-            Self::NoTarget(errors) => errors
+            Self::AllTargetsFailed(errors) => errors
                 .iter()
-                .flat_map(|error| [vec![format!("{}.", chain(error))], error.more()].concat())
+                .flat_map(|error| {
+                    [vec![format!("{}.", error_chain(error))], error.hints()].concat()
+                })
                 .collect(),
         }
     }
 
-    /// What it comes to in the report, where it did not end the run.
-    pub(super) fn trouble(&self) -> Trouble {
-        let more = self.more();
-        Trouble { problem: chain(self), advice: (!more.is_empty()).then(|| more.join(" ")) }
+    /// Converts the error to a problem in the report of a run that goes on.
+    pub(super) fn to_problem(&self) -> Trouble {
+        let hints = self.hints();
+        Trouble { message: error_chain(self), hint: (!hints.is_empty()).then(|| hints.join(" ")) }
     }
 }
 
-fn of(subject: Subject) -> &'static str {
-    match subject {
-        Subject::Flows => "tracked connections",
-        Subject::Sockets | Subject::Both => "sockets",
+fn table_name(table_kind: TableKind) -> &'static str {
+    match table_kind {
+        TableKind::Flows => "tracked connections",
+        TableKind::Sockets | TableKind::Mixed => "sockets",
     }
 }
 
-fn namespaces(n: usize, first: &str) -> String {
-    match n {
+fn describe_namespaces(n_namespaces: usize, first: &str) -> String {
+    match n_namespaces {
         1 => format!("network namespace {first}"),
-        _ => format!("{n} network namespaces, {first} first"),
+        _ => format!("{n_namespaces} network namespaces, {first} first"),
     }
 }
 
-fn while_doing(doing: &str) -> String {
-    if doing.is_empty() { String::new() } else { format!(" (while {doing})") }
+fn while_active(activity: &str) -> String {
+    if activity.is_empty() { String::new() } else { format!(" (while {activity})") }
 }
 
-/// An error and its causes on one line.
+/// Joins the messages of an error and its causes to one line.
 #[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -170,21 +176,25 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What a part of the run that failed comes to in the report.
-pub(super) fn trouble(error: &(dyn std::error::Error + 'static), advice: String) -> Trouble {
-    Trouble { problem: chain(error), advice: Some(advice_on(error, advice)) }
+/// Converts an error of one stage to a problem in the report. `hint` applies unless
+/// the limit on open files is the cause.
+pub(super) fn problem_with_hint(
+    error: &(dyn std::error::Error + 'static),
+    hint: String,
+) -> Trouble {
+    Trouble { message: error_chain(error), hint: Some(hint_for(error, hint)) }
 }
 
-/// What to do about an error, where `advice` is for whatever it may be: that there
-/// are too many open files is nobody's fault where it shows.
+/// Returns the hint for an error: `hint`, unless the limit on open files is the
+/// cause. That limit can be hit in any stage.
 #[must_use]
-pub fn advice_on(error: &(dyn std::error::Error + 'static), advice: String) -> String {
-    too_many_files(error).unwrap_or(advice)
+pub fn hint_for(error: &(dyn std::error::Error + 'static), hint: String) -> String {
+    open_files_hint(error).unwrap_or(hint)
 }
 
-/// What to do where the limit on open files is the cause, of this process or of
-/// the system, as errno(3) tells them.
-fn too_many_files(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+/// Returns a hint if the limit on open files of this process (`EMFILE`) or of the
+/// system (`ENFILE`) is the cause.
+fn open_files_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     let number = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?.raw_os_error()?;
     match Errno::from_raw_os_error(number) {

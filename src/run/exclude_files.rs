@@ -1,51 +1,51 @@
-//! What does not count, by the files that say so.
+//! Reads the files of networks and hosts to exclude.
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
     model::network::Network,
     output::Trouble,
-    storage::network_list::{self, Exclude, NetworkFileError},
+    storage::network_list::{self, ExcludeEntry, NetworkListError},
     sys::resolver,
 };
 
 use super::{
-    error::chain,
+    error::error_chain,
     progress::{Progress, Stage},
 };
 
-/// Networks, and the troubles with what could not be turned into one.
-type Excludes = (Vec<Network>, Vec<Trouble>);
+/// Networks to exclude, and problems with hosts that could not be resolved.
+type ResolvedExcludes = (Vec<Network>, Vec<Trouble>);
 
-/// Reads the files, and finds the addresses of the hosts in them. That takes
-/// three quarters of the time until `deadline` at the most: a resolver that is
-/// down must not keep the check from looking.
-pub(super) fn excludes(
+/// Reads the files and resolves the host names in them. Resolving uses at most three
+/// quarters of the time until `deadline`, so that time for sampling is left when a
+/// resolver is down.
+pub(super) fn read_exclude_files(
     files: &[PathBuf],
     deadline: Instant,
     progress: &Progress,
-) -> Result<Excludes, NetworkFileError> {
+) -> Result<ResolvedExcludes, NetworkListError> {
     let (mut networks, mut hosts) = (Vec::new(), Vec::new());
     for path in files {
-        for exclude in network_list::excludes(path)? {
+        for exclude in network_list::read_excludes(path)? {
             match exclude {
-                Exclude::Network(network) => networks.push(network),
-                Exclude::Host(name) => hosts.push(name),
+                ExcludeEntry::Network(network) => networks.push(network),
+                ExcludeEntry::Host(name) => hosts.push(name),
             }
         }
     }
     hosts.sort();
     hosts.dedup();
     progress.enter(Stage::Resolving);
-    let mut troubles = Vec::new();
-    for found in resolver::addresses(&hosts, most_of(deadline)) {
-        match found {
+    let mut problems = Vec::new();
+    for result in resolver::resolve_all(&hosts, resolver_deadline(deadline)) {
+        match result {
             Ok(addresses) => {
-                let alone = |address| Network::of(address, u8::MAX);
-                networks.extend(addresses.into_iter().map(alone));
+                let single_address = |address| Network::new(address, u8::MAX);
+                networks.extend(addresses.into_iter().map(single_address));
             }
-            Err(error) => troubles.push(Trouble {
-                problem: chain(&error),
-                advice: Some(
+            Err(error) => problems.push(Trouble {
+                message: error_chain(&error),
+                hint: Some(
                     "It is to be excluded, and its connections were counted: nobody can be \
                      blamed. List its addresses instead."
                         .to_owned(),
@@ -53,10 +53,10 @@ pub(super) fn excludes(
             }),
         }
     }
-    Ok((networks, troubles))
+    Ok((networks, problems))
 }
 
-fn most_of(deadline: Instant) -> Instant {
+fn resolver_deadline(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / 4 * 3
 }

@@ -1,87 +1,88 @@
-//! Goes through a log: who was it about, how often, and how badly.
+//! Summarizes alert logs: alerts per address.
 use std::path::{Path, PathBuf};
 
 use chrono::TimeZone;
 
 use crate::{
     alert_log::{
-        entry::Entry,
-        parse::{Clock, LineError},
+        entry::LogEntry,
+        parse::{LineError, LogLineParser},
         stats::{Grouping, Offenders},
     },
     output::Trouble,
     parse::line::Line,
-    storage::log_reader::{self, Finder, LogFile, LogReaderError, Pending},
+    storage::log_reader::{self, LogFile, LogFinder, LogReaderError, PendingLogFile},
 };
 
-use super::error::trouble;
+use super::error::problem_with_hint;
 
-/// How many lines pass between two looks at how far it is.
-const STRIDE: u64 = 4096;
-/// How many damaged lines are named.
-const NAMED: usize = 10;
-/// How much of such a line is shown, in letters.
-const SHOWN: usize = 60;
+/// Number of lines between two progress reports.
+const LINES_PER_PROGRESS_REPORT: u64 = 4096;
+/// Maximum number of bad lines that are listed.
+const MAX_LISTED_BAD_LINES: usize = 10;
+/// Maximum number of characters of a bad line that are shown.
+const MAX_SHOWN_CHARS: usize = 60;
 
-/// What a review is asked for.
+/// Selection of log files and alerts.
 #[derive(Clone, Debug)]
-pub struct Review {
-    /// The logs, each with what was rotated away from it; `-` is standard input.
+pub struct LogQuery {
+    /// Log files, each read together with its rotated files; `-` is standard input.
     pub logs: Vec<PathBuf>,
-    /// What was before does not count; in seconds since 1970-01-01 UTC.
+    /// Ignore alerts before this time; seconds since 1970-01-01 UTC.
     pub since: Option<i64>,
-    /// Nor does what was then or later.
+    /// Ignore alerts at or after this time; seconds since 1970-01-01 UTC.
     pub until: Option<i64>,
-    /// How addresses are put together.
+    /// Aggregation of the addresses.
     pub grouping: Grouping,
 }
 
-/// What came of it.
+/// Result of reading the logs.
 #[derive(Debug, Default)]
-pub struct Reviewed {
-    /// Whom the alerts were about.
+pub struct LogSummary {
+    /// Alert totals per address.
     pub offenders: Offenders,
-    /// How many lines are none of a log.
-    pub damaged: u64,
-    /// The first of them, each with its place and what is wrong with it.
-    pub damages: Vec<String>,
-    /// What could not be read.
-    pub troubles: Vec<Trouble>,
+    /// Number of lines that are not valid log lines.
+    pub n_bad_lines: u64,
+    /// The first bad lines, each with its file, line number and error.
+    pub bad_lines: Vec<String>,
+    /// Logs that could not be read.
+    pub problems: Vec<Trouble>,
 }
 
-/// Reads the logs of `review`, whose local times are of `zone`. From time to
-/// time `progress` is told how many bytes of how many have been read.
-pub fn review(
-    review: &Review,
+/// Reads the logs of `query` and returns the alert totals. Local times in the logs
+/// are in `zone`. `progress` is called regularly with the number of bytes read and
+/// the total, `None` if the total is unknown.
+pub fn summarize_logs(
+    query: &LogQuery,
     zone: &impl TimeZone,
     progress: &mut impl FnMut(u64, Option<u64>),
-) -> Reviewed {
-    let mut finder = Finder::default();
-    let files: Vec<_> = review.logs.iter().flat_map(|path| find(&mut finder, path)).collect();
-    let size = |file: &Result<Found, _>| file.as_ref().map_or(Some(0), Found::size);
+) -> LogSummary {
+    let mut finder = LogFinder::default();
+    let files: Vec<_> = query.logs.iter().flat_map(|path| find_inputs(&mut finder, path)).collect();
+    let size = |file: &Result<LogInput, _>| file.as_ref().map_or(Some(0), LogInput::size);
     let total: Option<u64> = files.iter().map(size).sum();
-    let offenders = Offenders::new(review.grouping);
-    let mut reviewed = Reviewed { offenders, ..Reviewed::default() };
-    let mut before = 0;
+    let offenders = Offenders::new(query.grouping);
+    let mut summary = LogSummary { offenders, ..LogSummary::default() };
+    let mut n_bytes_before = 0;
     for file in files {
-        let outcome = file.and_then(Found::open).and_then(|mut file| {
-            let mut progress = |read| progress(before + read, total);
-            reviewed.read(&mut file, review, zone, &mut progress)?;
-            before += file.read();
+        let outcome = file.and_then(LogInput::open).and_then(|mut file| {
+            let mut progress = |read| progress(n_bytes_before + read, total);
+            summary.read_file(&mut file, query, zone, &mut progress)?;
+            n_bytes_before += file.bytes_read();
             Ok(())
         });
-        reviewed.troubles.extend(outcome.err().map(|error| trouble(&error, error.advice())));
+        summary.problems.extend(outcome.err().map(|error| problem_with_hint(&error, error.hint())));
     }
-    reviewed
+    summary
 }
 
-/// What is read in turn.
-enum Found {
+/// A log to read.
+enum LogInput {
     StandardInput,
-    File(Pending),
+    File(PendingLogFile),
 }
 
-impl Found {
+impl LogInput {
     fn size(&self) -> Option<u64> {
         match self {
             Self::StandardInput => None,
@@ -91,84 +92,87 @@ impl Found {
 
     fn open(self) -> Result<LogFile, LogReaderError> {
         match self {
-            Self::StandardInput => log_reader::standard_input(),
+            Self::StandardInput => log_reader::open_stdin(),
             Self::File(file) => file.open(),
         }
     }
 }
 
-fn find(finder: &mut Finder, path: &Path) -> Vec<Result<Found, LogReaderError>> {
+fn find_inputs(finder: &mut LogFinder, path: &Path) -> Vec<Result<LogInput, LogReaderError>> {
     if path == Path::new("-") {
-        return vec![Ok(Found::StandardInput)];
+        return vec![Ok(LogInput::StandardInput)];
     }
-    finder.find(path).into_iter().map(|file| file.map(Found::File)).collect()
+    finder.find(path).into_iter().map(|file| file.map(LogInput::File)).collect()
 }
 
-impl Reviewed {
-    fn read(
+impl LogSummary {
+    fn read_file(
         &mut self,
         file: &mut LogFile,
-        review: &Review,
+        query: &LogQuery,
         zone: &impl TimeZone,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), LogReaderError> {
-        let mut clock = Clock::new(zone.clone());
+        let mut parser = LogLineParser::new(zone.clone());
         loop {
-            if file.line().is_multiple_of(STRIDE) {
-                progress(file.read());
+            if file.line_number().is_multiple_of(LINES_PER_PROGRESS_REPORT) {
+                progress(file.bytes_read());
             }
             let Some(line) = file.next_line()? else {
                 return Ok(());
             };
-            match entry(&line, &mut clock) {
-                Ok(Some(entry)) => self.add(&entry, review),
+            match parse_entry(&line, &mut parser) {
+                Ok(Some(entry)) => self.add_entry(&entry, query),
                 Ok(None) => {}
                 Err(problem) => {
-                    let beginning = beginning(&line);
-                    self.damage(
-                        &format!("line {} of {}: {problem}", file.line(), file.name),
-                        &beginning,
+                    let excerpt = line_excerpt(&line);
+                    self.add_bad_line(
+                        &format!("line {} of {}: {problem}", file.line_number(), file.name),
+                        &excerpt,
                     );
                 }
             }
         }
     }
 
-    fn add(&mut self, entry: &Entry, Review { since, until, .. }: &Review) {
-        let when = entry.when.timestamp();
-        let is_in =
-            since.is_none_or(|since| when >= since) && until.is_none_or(|until| when < until);
-        if is_in {
+    fn add_entry(&mut self, entry: &LogEntry, LogQuery { since, until, .. }: &LogQuery) {
+        let timestamp = entry.timestamp.timestamp();
+        let is_in_period = since.is_none_or(|since| timestamp >= since)
+            && until.is_none_or(|until| timestamp < until);
+        if is_in_period {
             self.offenders.add(entry);
         }
     }
 
-    fn damage(&mut self, problem: &str, text: &str) {
-        self.damaged += 1;
-        if self.damages.len() < NAMED {
-            self.damages.push(format!("{problem}: {text}"));
+    fn add_bad_line(&mut self, problem: &str, text: &str) {
+        self.n_bad_lines += 1;
+        if self.bad_lines.len() < MAX_LISTED_BAD_LINES {
+            self.bad_lines.push(format!("{problem}: {text}"));
         }
     }
 }
 
-/// What a line tells; nothing, where it is blank.
-fn entry(line: &Line<'_>, clock: &mut Clock<impl TimeZone>) -> Result<Option<Entry>, String> {
+/// Parses a log line; returns `None` if it is blank.
+fn parse_entry(
+    line: &Line<'_>,
+    parser: &mut LogLineParser<impl TimeZone>,
+) -> Result<Option<LogEntry>, String> {
     let bytes = match line {
-        Line::Whole(bytes) => bytes,
-        // Its address may be the beginning of another.
-        Line::Unended(_) => return Err("it has no line end".to_owned()),
+        Line::Complete(bytes) => bytes,
+        // The end of the line may be missing, and with it a part of the address.
+        Line::Unterminated(_) => return Err("it has no line end".to_owned()),
         Line::TooLong(_) => return Err("it is too long".to_owned()),
     };
     if bytes.is_empty() {
         return Ok(None);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| LineError::Form.to_string())?;
-    clock.parse(text).map(Some).map_err(|error| error.to_string())
+    let text = std::str::from_utf8(bytes).map_err(|_| LineError::Format.to_string())?;
+    parser.parse(text).map(Some).map_err(|error| error.to_string())
 }
 
-/// The beginning of a line, whatever is in it.
-fn beginning(line: &Line<'_>) -> String {
-    let (Line::Whole(bytes) | Line::Unended(bytes) | Line::TooLong(bytes)) = line;
-    let bytes = &bytes[..bytes.len().min(4 * SHOWN)];
-    String::from_utf8_lossy(bytes).chars().take(SHOWN).collect()
+/// Returns the beginning of a line for an error message; invalid UTF-8 is replaced.
+fn line_excerpt(line: &Line<'_>) -> String {
+    let (Line::Complete(bytes) | Line::Unterminated(bytes) | Line::TooLong(bytes)) = line;
+    let bytes = &bytes[..bytes.len().min(4 * MAX_SHOWN_CHARS)];
+    String::from_utf8_lossy(bytes).chars().take(MAX_SHOWN_CHARS).collect()
 }

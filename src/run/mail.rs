@@ -1,181 +1,237 @@
-//! Mails an alert, and its end.
+//! Sends the mail about an alert, and about its end.
 use std::time::{Duration, Instant};
 
 use crate::{
-    analysis::history::{Due, Mails, Standing},
-    notify::mail::{Delivered, Envelope, MailError, Post, Transport},
-    output::{self, Letter, Report, Trouble},
-    storage::state_file::{MailTurn, StateFile, StateFileError},
+    analysis::history::{AlertState, MailHistory, PendingMail},
+    notify::mail::{Delivery, Envelope, MailError, SendMail, Transport},
+    output::{self, Email, Report, Trouble},
+    storage::state_file::{MailLock, StateFile, StateFileError},
 };
 
 use super::{
-    error::{chain, trouble},
-    saved_state::Memory,
+    error::{error_chain, problem_with_hint},
+    saved_state::SavedState,
 };
 
-/// How long it may take to put on record that a mail went out: what is not on
-/// record is mailed again.
-const RECORDING: Duration = Duration::from_millis(250);
+/// Extra time after the deadline to save that a mail was sent: an unsaved mail would
+/// be sent again.
+const SAVE_TIME: Duration = Duration::from_millis(250);
 
-/// What is to be mailed, and to whom.
+/// Settings of the alert mail.
 #[derive(Clone, Debug)]
-pub struct MailOrder {
-    /// From whom, and to whom.
+pub struct MailConfig {
+    /// Sender and recipients.
     pub envelope: Envelope,
-    /// How it leaves this machine.
+    /// SMTP server or sendmail program.
     pub transport: Transport,
-    /// What an administrator calls what is looked at.
+    /// Name of the checked system in the subject and the body.
     pub host: String,
-    /// How long the same address is not mailed about again.
-    pub remind: Duration,
-    /// Whether the end is mailed too.
-    pub recovery: bool,
-    /// Until when it may take.
+    /// Minimum time between two mails about the same address.
+    pub remind_after: Duration,
+    /// Send a mail when the alert is over, too.
+    pub notify_recovery: bool,
+    /// Time limit for sending.
     pub deadline: Instant,
-    /// By what it is sent.
-    pub post: Post,
+    /// Function that sends the mail.
+    pub send_mail: SendMail,
 }
 
-/// Sends the mail that is due, if one is, and adds to `report` what came of it.
+/// Sends the pending mail, if any, and adds the outcome to `report`.
 ///
-/// The sample is on record by now and the state file free, so that a slow mail
-/// server holds up nobody's samples.
-pub(super) fn mail(order: &MailOrder, memory: &Memory, report: &mut Report) {
-    let Some(due) = due(order, &memory.mails, report) else {
-        report.details.extend(held_back(order, &memory.mails, report));
+/// The sample is already saved and the state file unlocked, so a slow mail server
+/// does not block other runs.
+pub(super) fn send_pending_mail(
+    config: &MailConfig,
+    saved_state: &SavedState,
+    report: &mut Report,
+) {
+    let Some(pending) = pending_mail(config, &saved_state.mail_history, report) else {
+        report.details.extend(recently_sent_note(config, &saved_state.mail_history, report));
         return;
     };
-    if memory.is_kept {
-        mail_in_turn(order, memory, report);
+    if saved_state.is_writable {
+        send_with_lock(config, saved_state, report);
     } else {
-        // Told too often is better than not at all.
-        send(order, due, &memory.mails, "It is sent again at the next sample.", report);
+        // Without a state file, sent mails cannot be recorded. A repeated mail is
+        // better than a missing one.
+        send(
+            config,
+            pending,
+            &saved_state.mail_history,
+            "It is sent again at the next sample.",
+            report,
+        );
     }
 }
 
-fn mail_in_turn(order: &MailOrder, memory: &Memory, report: &mut Report) {
-    let (_turn, mails) = match take_turn(order, memory) {
-        Ok(turn) => turn,
-        Err(error) => return report.troubles.push(not_sent(&error, error.advice())),
+fn send_with_lock(config: &MailConfig, saved_state: &SavedState, report: &mut Report) {
+    let (_lock, mail_history) = match lock_and_load(config, saved_state) {
+        Ok(locked) => locked,
+        Err(error) => return report.problems.push(not_sent_problem(&error, error.hint())),
     };
-    let Some(due) = due(order, &mails, report) else {
+    let Some(pending) = pending_mail(config, &mail_history, report) else {
         report.details.push("Mail: another run has just sent it.".to_owned());
         return;
     };
-    let again = match due {
-        Due::Alert(_) => "It is not sent again before --remind.",
-        Due::Recovery => "It is not sent again.",
+    let resend_note = match pending {
+        PendingMail::Alert(_) => "It is not sent again before --remind.",
+        PendingMail::Recovery => "It is not sent again.",
     };
-    if send(order, due, &mails, again, report)
-        && let Err(error) = record(order, memory, due, report)
+    if send(config, pending, &mail_history, resend_note, report)
+        && let Err(error) = record_sent(config, saved_state, pending, report)
     {
-        let problem = format!("cannot put on record that a mail was sent: {}", chain(&error));
-        let advice = format!("{} The next sample mails it again.", error.advice());
-        report.troubles.push(Trouble { problem, advice: Some(advice) });
+        let message = format!("cannot put on record that a mail was sent: {}", error_chain(&error));
+        let hint = format!("{} The next sample mails it again.", error.hint());
+        report.problems.push(Trouble { message, hint: Some(hint) });
     }
 }
 
-/// Why there is no mail of an alert.
-fn held_back(order: &MailOrder, mails: &Mails, report: &Report) -> Option<String> {
-    let Standing::Alert(networks) = report.standing() else { return None };
-    let (network, mailed) = networks.iter().find_map(|network| {
-        let mut about = mails.0.iter().rev();
-        Some((network, about.find(|mailed| mailed.network == *network)?))
+/// Returns a note if the alert is not mailed because a recent mail was about the same
+/// address.
+fn recently_sent_note(
+    config: &MailConfig,
+    mail_history: &MailHistory,
+    report: &Report,
+) -> Option<String> {
+    let AlertState::Alerting(networks) = report.alert_state() else { return None };
+    let (network, sent_alert) = networks.iter().find_map(|network| {
+        let mut sent_alerts = mail_history.0.iter().rev();
+        Some((network, sent_alerts.find(|sent_alert| sent_alert.network == *network)?))
     })?;
-    let ago = when(report).saturating_sub(mailed.when);
-    let remind = output::span(order.remind.as_secs());
-    Some(format!("Mail: about {network} sent {ago} s ago already; again after {remind}"))
+    let ago = sample_time(report).saturating_sub(sent_alert.timestamp);
+    let remind_after = output::format_duration(config.remind_after.as_secs());
+    Some(format!("Mail: about {network} sent {ago} s ago already; again after {remind_after}"))
 }
 
-fn due(order: &MailOrder, mails: &Mails, report: &Report) -> Option<Due> {
-    mails.due(&report.standing(), when(report), order.remind, order.recovery)
+fn pending_mail(
+    config: &MailConfig,
+    mail_history: &MailHistory,
+    report: &Report,
+) -> Option<PendingMail> {
+    mail_history.pending_mail(
+        &report.alert_state(),
+        sample_time(report),
+        config.remind_after,
+        config.notify_recovery,
+    )
 }
 
-fn when(report: &Report) -> u64 {
-    report.worst().sample.when
+fn sample_time(report: &Report) -> u64 {
+    report.worst_view().sample.timestamp
 }
 
-fn open(memory: &Memory, deadline: Instant) -> Result<StateFile, StateFileError> {
-    StateFile::open(&memory.place, memory.servers.clone(), deadline)
+fn open_state_file(
+    saved_state: &SavedState,
+    deadline: Instant,
+) -> Result<StateFile, StateFileError> {
+    StateFile::open(&saved_state.location, saved_state.servers.clone(), deadline)
 }
 
-/// Waits until no other run sends, and reads what those have sent.
-fn take_turn(order: &MailOrder, memory: &Memory) -> Result<(MailTurn, Mails), StateFileError> {
-    let turn = MailTurn::wait(&memory.place, order.deadline)?;
-    Ok((turn, open(memory, order.deadline)?.load()?.mails))
+/// Waits until no other run is sending mail, then loads the mails that other runs
+/// have recorded.
+///
+/// # Errors
+///
+/// Returns an error if the lock or the state file is not available before the
+/// deadline.
+fn lock_and_load(
+    config: &MailConfig,
+    saved_state: &SavedState,
+) -> Result<(MailLock, MailHistory), StateFileError> {
+    let locked = MailLock::acquire(&saved_state.location, config.deadline)?;
+    Ok((locked, open_state_file(saved_state, config.deadline)?.load()?.mail_history))
 }
 
-/// Puts on record that a mail went out, beside the samples that other runs have
-/// left meanwhile.
-fn record(
-    order: &MailOrder,
-    memory: &Memory,
-    due: Due,
+/// Saves that a mail was sent. Keeps the samples that other runs have saved
+/// meanwhile.
+///
+/// # Errors
+///
+/// Returns an error if the state file cannot be opened, read or written.
+fn record_sent(
+    config: &MailConfig,
+    saved_state: &SavedState,
+    pending: PendingMail,
     report: &Report,
 ) -> Result<(), StateFileError> {
-    let file = open(memory, order.deadline + RECORDING)?;
+    let file = open_state_file(saved_state, config.deadline + SAVE_TIME)?;
     let mut loaded = file.load()?;
-    loaded.mails.note(due, when(report));
-    let kept = loaded.records;
-    let records = if kept.is_empty() { &memory.records } else { &kept };
-    file.save(records, &loaded.mails)
+    loaded.mail_history.record(pending, sample_time(report));
+    let saved_records = loaded.records;
+    let records = if saved_records.is_empty() { &saved_state.records } else { &saved_records };
+    file.save(records, &loaded.mail_history)
 }
 
-fn not_sent(error: &(dyn std::error::Error + 'static), advice: String) -> Trouble {
-    let Trouble { problem, advice } = trouble(error, advice);
+fn not_sent_problem(error: &(dyn std::error::Error + 'static), hint: String) -> Trouble {
+    let Trouble { message, hint } = problem_with_hint(error, hint);
     Trouble {
-        problem: format!("mail not sent: {problem}"),
-        advice: advice.map(|advice| format!("{advice} It is tried again at the next sample.")),
+        message: format!("mail not sent: {message}"),
+        hint: hint.map(|hint| format!("{hint} It is tried again at the next sample.")),
     }
 }
 
-/// A mail that the server may have taken. Who is told twice can live with it;
-/// who is told at every sample, by a server that is merely slow, cannot.
-fn perhaps_sent(error: &MailError, again: &str) -> Trouble {
+/// Returns the problem of a mail that the server may have accepted. Such a mail
+/// counts as sent: one duplicate is acceptable, but a slow server would otherwise get
+/// the mail again at every sample.
+fn unconfirmed_problem(error: &MailError, resend_note: &str) -> Trouble {
     Trouble {
-        problem: format!("mail perhaps not sent: {}", chain(error)),
-        advice: Some(format!("{} {again}", error.advice())),
+        message: format!("mail perhaps not sent: {}", error_chain(error)),
+        hint: Some(format!("{} {resend_note}", error.hint())),
     }
 }
 
-/// Whether somebody got it, or may have; `again` says when he gets it again.
-fn send(order: &MailOrder, due: Due, mails: &Mails, again: &str, report: &mut Report) -> bool {
-    let letter = letter(order, due, mails, report);
-    let MailOrder { transport, envelope, deadline, post, .. } = order;
-    match post(transport, envelope, &letter, when(report), *deadline) {
-        Ok(delivered) => {
-            report.details.push(told(&letter, envelope, &delivered));
-            report.troubles.extend(delivered.refused.into_iter().map(refused));
+/// Sends the mail and reports the outcome. Returns whether a recipient got it or may
+/// have got it; `resend_note` states when it is sent again.
+fn send(
+    config: &MailConfig,
+    pending: PendingMail,
+    mail_history: &MailHistory,
+    resend_note: &str,
+    report: &mut Report,
+) -> bool {
+    let email = compose_email(config, pending, mail_history, report);
+    let MailConfig { transport, envelope, deadline, send_mail, .. } = config;
+    match send_mail(transport, envelope, &email, sample_time(report), *deadline) {
+        Ok(delivery) => {
+            report.details.push(sent_note(&email, envelope, &delivery));
+            report.problems.extend(delivery.refused.into_iter().map(refused_problem));
             true
         }
         Err(error @ MailError::Unconfirmed(_)) => {
-            report.troubles.push(perhaps_sent(&error, again));
+            report.problems.push(unconfirmed_problem(&error, resend_note));
             true
         }
         Err(error) => {
-            report.troubles.push(not_sent(&error, error.advice()));
+            report.problems.push(not_sent_problem(&error, error.hint()));
             false
         }
     }
 }
 
-fn letter(order: &MailOrder, due: Due, mails: &Mails, report: &Report) -> Letter {
-    let Due::Alert(network) = due else { return output::recovery(report, mails, &order.host) };
-    let view = report.alerting().find(|view| view.sample.on_top() == Some(network));
-    output::alert(report, view.unwrap_or_else(|| report.worst()), &order.host)
+fn compose_email(
+    config: &MailConfig,
+    pending: PendingMail,
+    mail_history: &MailHistory,
+    report: &Report,
+) -> Email {
+    let PendingMail::Alert(network) = pending else {
+        return output::recovery_email(report, mail_history, &config.host);
+    };
+    let view = report.alerting_views().find(|view| view.sample.top_address() == Some(network));
+    output::alert_email(report, view.unwrap_or_else(|| report.worst_view()), &config.host)
 }
 
-/// Who got it.
-fn told(letter: &Letter, envelope: &Envelope, delivered: &Delivered) -> String {
-    let is_refused = |to: &String| delivered.refused.iter().any(|(refused, _)| refused == to);
+/// Returns the note that a mail was sent, with the recipients that were not refused.
+fn sent_note(email: &Email, envelope: &Envelope, delivery: &Delivery) -> String {
+    let is_refused = |to: &String| delivery.refused.iter().any(|(refused, _)| refused == to);
     let to = envelope.to.iter().map(ToString::to_string).filter(|to| !is_refused(to));
     let to = to.collect::<Vec<_>>().join(", ");
-    format!("Mail: {} sent to {to} by {}", letter.subject, delivered.how)
+    format!("Mail: {} sent to {to} by {}", email.subject, delivery.route)
 }
 
-fn refused((to, reply): (String, String)) -> Trouble {
+fn refused_problem((to, reply): (String, String)) -> Trouble {
     Trouble {
-        problem: format!("mail to {to} was refused: {reply}"),
-        advice: Some("The others have got it. See the log of the mail server.".to_owned()),
+        message: format!("mail to {to} was refused: {reply}"),
+        hint: Some("The others have got it. See the log of the mail server.".to_owned()),
     }
 }

@@ -1,142 +1,155 @@
-//! Looks into one network namespace after the other.
+//! Samples network namespaces one after another.
 //!
-//! Not at several at once: the kernel's walk through a table is the time that it
-//! takes, and a host may have thousands of them.
+//! They are not sampled in parallel: most of the time is the kernel's walk through a
+//! table, and a host may have thousands of namespaces.
 use std::time::Instant;
 
 use crate::{
     analysis::filter::Filter,
-    source::{self, Finding, Found, Netns, NetnsError, Source, SourceError, Watch},
+    source::{
+        self, Activity, NetnsError, NetnsSelector, Resolution, ResolvedNamespace, Source,
+        SourceError,
+    },
 };
 
 use super::{
-    error::{Error, chain},
-    sample::{Looked, look},
+    error::{Error, error_chain},
+    sample::{Looked, sample_sources},
 };
 
-/// Looks into every namespace that is asked for and adds up what there is.
+/// Samples each requested namespace and adds up the results.
 ///
 /// # Errors
 ///
-/// Where none gives anything. What else could not be seen is a trouble.
-pub(super) fn look_within(
-    asked: &[Netns],
+/// Returns an error if no namespace could be sampled. Failures of single namespaces
+/// are problems in the result.
+pub(super) fn sample_namespaces(
+    selectors: &[NetnsSelector],
     sources: &[Source],
     filter: &Filter,
-    watch: &Watch,
+    activity: &Activity,
     deadline: Instant,
 ) -> Result<Looked, Error> {
-    let Finding { found, errors, left_over } = source::find(asked);
-    let mut gathering = Gathering::default();
-    gathering
-        .failures
-        .extend(errors.into_iter().map(|error| Error::from(SourceError::from(error))));
-    let n_found = found.len();
-    for (nth, one) in found.into_iter().enumerate() {
+    let Resolution { namespaces, errors, stale_names } = source::resolve_namespaces(selectors);
+    let mut totals = NamespaceTotals::default();
+    totals.failures.extend(errors.into_iter().map(|error| Error::from(SourceError::from(error))));
+    let n_found = namespaces.len();
+    for (index, resolved) in namespaces.into_iter().enumerate() {
         if Instant::now() >= deadline {
-            gathering.failures.push(Error::NamespacesLate { n_left: n_found - nth, n_found });
+            totals.failures.push(Error::NamespacesTimedOut { n_unread: n_found - index, n_found });
             break;
         }
-        let outcome = look(&within(&one, sources), filter, watch);
-        gathering.add(&one, outcome);
+        let outcome = sample_sources(&sources_in_namespace(&resolved, sources), filter, activity);
+        totals.add(&resolved, outcome);
     }
-    gathering.looked(&left_over)
+    totals.finish(&stale_names)
 }
 
-/// The same ways, in there.
-fn within(found: &Found, sources: &[Source]) -> Vec<Source> {
-    let inside = |source: &Source| Source::Within {
-        found: Box::new(found.clone()),
+/// Returns the same sources, to be read inside a namespace.
+fn sources_in_namespace(resolved: &ResolvedNamespace, sources: &[Source]) -> Vec<Source> {
+    let in_namespace = |source: &Source| Source::InNamespace {
+        namespace: Box::new(resolved.clone()),
         source: Box::new(source.clone()),
     };
-    sources.iter().map(inside).collect()
+    sources.iter().map(in_namespace).collect()
 }
 
-/// What the namespaces gave so far.
+/// Results of the namespaces sampled so far.
 #[derive(Default)]
-struct Gathering {
+struct NamespaceTotals {
     sum: Looked,
     failures: Vec<Error>,
-    /// How those were looked at that have no sockets at all.
-    of_empty: Vec<String>,
-    /// What went away before it was looked into.
-    gone: Vec<String>,
+    /// Details of namespaces whose tables were empty.
+    empty_table_details: Vec<String>,
+    /// Namespaces that vanished before they were sampled.
+    vanished: Vec<String>,
 }
 
-impl Gathering {
-    fn add(&mut self, found: &Found, outcome: Result<Looked, Error>) {
-        let namespace = &found.namespace;
+impl NamespaceTotals {
+    fn add(&mut self, resolved: &ResolvedNamespace, outcome: Result<Looked, Error>) {
+        let namespace = &resolved.namespace;
         match outcome {
-            Ok(looked) => {
+            Ok(observation) => {
                 let sum = &mut self.sum;
-                sum.namespaces.push((namespace.clone(), looked.tally.connections()));
-                sum.tally.add_all(looked.tally);
-                sum.left_out.add(looked.left_out);
-                // An empty table does not tell as what it was read.
-                let details = match looked.reading.dialects.is_empty() {
-                    true => &mut self.of_empty,
-                    false => &mut sum.details,
+                sum.namespaces.push((namespace.clone(), observation.tally.connections()));
+                sum.tally.merge(observation.tally);
+                sum.skipped.merge(observation.skipped);
+                // An empty table has no row that shows the format in which it was
+                // read.
+                let details = if observation.parse_stats.dialects.is_empty() {
+                    &mut self.empty_table_details
+                } else {
+                    &mut sum.details
                 };
-                // Nearly always the same of each.
-                for detail in looked.details {
+                // The details of most namespaces are the same, so list each once.
+                for detail in observation.details {
                     if !details.contains(&detail) {
                         details.push(detail);
                     }
                 }
-                sum.reading.add(looked.reading);
+                sum.parse_stats.merge(observation.parse_stats);
             }
-            Err(error) if is_gone(&error) => self.gone.push(namespace.to_string()),
-            Err(error) => self.failed(namespace.to_string(), error),
+            Err(error) if has_vanished(&error) => self.vanished.push(namespace.to_string()),
+            Err(error) => self.add_failure(namespace.to_string(), error),
         }
     }
 
-    /// A thousand namespaces that fail alike are one failure.
-    fn failed(&mut self, name: String, error: Error) {
-        let cause = chain(&error);
-        let same = self.failures.iter_mut().find_map(|failure| match failure {
-            Error::Namespace { n, source, .. } if chain(source) == cause => Some(n),
+    /// Adds the failure of a namespace. Failures for the same reason are counted as
+    /// one.
+    fn add_failure(&mut self, name: String, error: Error) {
+        let cause = error_chain(&error);
+        let same_failure = self.failures.iter_mut().find_map(|failure| match failure {
+            Error::Namespace { n_namespaces, source, .. } if error_chain(source) == cause => {
+                Some(n_namespaces)
+            }
             _ => None,
         });
-        match same {
-            Some(n) => *n += 1,
-            None => self.failures.push(Error::Namespace { n: 1, name, source: Box::new(error) }),
+        match same_failure {
+            Some(n_namespaces) => *n_namespaces += 1,
+            None => self.failures.push(Error::Namespace {
+                n_namespaces: 1,
+                name,
+                source: Box::new(error),
+            }),
         }
     }
 
-    /// Nothing that was to be looked into is there any more.
-    fn all_gone(self) -> Error {
-        let n = self.gone.len();
-        let name = self.gone.into_iter().next().unwrap_or_else(|| "of nothing".to_owned());
+    /// Returns the error for the case that all requested namespaces have vanished.
+    fn all_vanished(self) -> Error {
+        let n_namespaces = self.vanished.len();
+        let name = self.vanished.into_iter().next().unwrap_or_else(|| "of nothing".to_owned());
         let source = Box::new(SourceError::from(NetnsError::Gone).into());
-        Error::Namespace { n, name, source }
+        Error::Namespace { n_namespaces, name, source }
     }
 
-    fn looked(mut self, left_over: &[String]) -> Result<Looked, Error> {
+    fn finish(mut self, stale_names: &[String]) -> Result<Looked, Error> {
         self.sum.namespaces.sort_by_key(|(_, connections)| std::cmp::Reverse(*connections));
         if self.sum.namespaces.is_empty() {
             return Err(match self.failures.len() {
-                0 => self.all_gone(),
+                0 => self.all_vanished(),
                 1 => self.failures.remove(0),
-                _ => Error::NoNamespace(self.failures),
+                _ => Error::AllNamespacesFailed(self.failures),
             });
         }
         if self.sum.details.is_empty() {
-            self.sum.details = self.of_empty;
+            self.sum.details = self.empty_table_details;
         }
-        self.sum.troubles = self.failures.iter().map(Error::trouble).collect();
-        let said = |names: &[String], one: &str, many: &str| match names {
+        self.sum.problems = self.failures.iter().map(Error::to_problem).collect();
+        let note = |names: &[String], singular: &str, plural: &str| match names {
             [] => None,
-            [name] => Some(format!("Network namespace {name} {one}.")),
-            [name, ..] => Some(format!("{} network namespaces {many}, {name} first.", names.len())),
+            [name] => Some(format!("Network namespace {name} {singular}.")),
+            [name, ..] => {
+                Some(format!("{} network namespaces {plural}, {name} first.", names.len()))
+            }
         };
         let notes = [
-            said(
-                &self.gone,
+            note(
+                &self.vanished,
                 "went away before it was looked into",
                 "went away before they were looked into",
             ),
-            said(
-                left_over,
+            note(
+                stale_names,
                 "is a name in /run/netns without one, as seen from here",
                 "are names in /run/netns without one, as seen from here",
             ),
@@ -146,7 +159,8 @@ impl Gathering {
     }
 }
 
-/// Whether it is no failure, but the way of containers.
-fn is_gone(error: &Error) -> bool {
+/// Returns whether the namespace has vanished meanwhile, which is normal for
+/// containers.
+fn has_vanished(error: &Error) -> bool {
     matches!(error, Error::Source(SourceError::Netns(NetnsError::Gone)))
 }

@@ -1,94 +1,100 @@
-//! What a look gave, before anybody judges it.
+//! The result of sampling all targets, before it is judged.
 use crate::{
     analysis::{
-        filter::{Filter, LeftOut},
+        filter::{Filter, Skipped},
         history::Sample,
         label::Labels,
-        tally::Counted,
+        tally::Counts,
     },
     model::namespace::Namespace,
     output::{self, Report, Trouble, View},
-    parse::Subject,
+    parse::TableKind,
     source::{HostKeyPolicy, Source},
     storage::network_list,
 };
 
 use super::{
-    check::Check,
+    check::CheckConfig,
     error::Error,
-    exclude_files::excludes,
+    exclude_files::read_exclude_files,
     progress::{Progress, Stage},
-    targets::{Sum, Target, look_at_all},
+    targets::{Sum, Target, sample_targets},
 };
 
-/// What a look gave.
+/// Result of sampling all targets.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) counted: Counted,
-    /// What was looked at, in an order that is always the same.
+    pub(super) counts: Counts,
+    /// Names of the targets, sorted.
     pub(super) servers: Vec<String>,
     pub(super) labels: Labels,
-    left_out: LeftOut,
-    subject: Subject,
+    skipped: Skipped,
+    table_kind: TableKind,
     details: Vec<String>,
     shares: Vec<(String, u64)>,
     namespaces: Vec<(Namespace, u64)>,
     notes: Vec<String>,
-    troubles: Vec<Trouble>,
-    /// Whether nothing was counted, and something could not be seen.
-    pub(super) is_blind: bool,
-    /// Whether connections were counted that should not have been.
-    pub(super) is_doubtful: bool,
+    problems: Vec<Trouble>,
+    /// Nothing was counted, and some source could not be read completely.
+    pub(super) nothing_visible: bool,
+    /// Connections were counted that should have been excluded.
+    pub(super) unreliable: bool,
 }
 
-/// Reads what does not count and what others are called, and counts the rest.
-pub(super) fn see(check: &Check, progress: &Progress) -> Result<Seen, Error> {
-    progress.enter(Stage::Excludes);
+/// Reads the exclude and label files, then samples the targets.
+///
+/// # Errors
+///
+/// Returns an error if a list cannot be read, if no sample could be taken, or if
+/// there is not enough memory.
+pub(super) fn observe(config: &CheckConfig, progress: &Progress) -> Result<Seen, Error> {
+    progress.enter(Stage::NetworkLists);
     let mut labels = Labels::default();
-    for path in &check.label_files {
-        labels.extend(network_list::labels(path)?);
+    for path in &config.label_files {
+        labels.extend(network_list::read_labels(path)?);
     }
-    // What is said on the command line counts more than what is written down.
-    labels.extend(check.labels.iter().cloned());
-    let mut selection = check.selection.clone();
-    let (excludes, unresolved) = excludes(&check.exclude_files, check.deadline, progress)?;
+    // Labels on the command line take precedence over those in files.
+    labels.extend(config.labels.iter().cloned());
+    let mut selection = config.selection.clone();
+    let (excludes, unresolved) =
+        read_exclude_files(&config.exclude_files, config.deadline, progress)?;
     selection.excludes.extend(excludes);
     progress.enter(Stage::Sampling);
-    let Sum { mut tally, left_out, reading, details, shares, namespaces, mut troubles, notes } =
-        look_at_all(check.targets.clone(), &Filter::new(selection), check.deadline)?;
-    tally.fits()?;
-    let counted = tally.finish();
-    let readings = [
-        output::unreadable(&reading),
-        output::cut(&reading),
-        output::assumed(&reading),
-        output::untold(&left_out),
+    let Sum { mut tally, skipped, parse_stats, details, shares, namespaces, mut problems, notes } =
+        sample_targets(config.targets.clone(), &Filter::new(selection), config.deadline)?;
+    tally.check_memory()?;
+    let counts = tally.finish();
+    let parse_problems = [
+        output::unreadable_rows_problem(&parse_stats),
+        output::truncated_addresses_problem(&parse_stats),
+        output::byte_order_problem(&parse_stats),
+        output::unknown_tcp_states_problem(&skipped),
     ];
-    troubles.extend(readings.into_iter().flatten());
-    let is_blind = counted.addresses() == 0 && !troubles.is_empty();
-    let is_doubtful = !unresolved.is_empty();
-    troubles.extend(unresolved);
-    let servers = Target::names(&check.targets);
+    problems.extend(parse_problems.into_iter().flatten());
+    let nothing_visible = counts.addresses() == 0 && !problems.is_empty();
+    let unreliable = !unresolved.is_empty();
+    problems.extend(unresolved);
+    let servers = Target::sorted_names(&config.targets);
     Ok(Seen {
-        counted,
+        counts,
         servers,
         labels,
-        left_out,
-        subject: reading.subject(),
+        skipped,
+        table_kind: parse_stats.table_kind(),
         details,
         shares,
         namespaces,
         notes,
-        troubles,
-        is_blind,
-        is_doubtful,
+        problems,
+        nothing_visible,
+        unreliable,
     })
 }
 
-/// What is said of servers that may be anybody.
-fn unchecked(targets: &[Target]) -> Vec<String> {
-    let is_unchecked = |source: &Source| matches!(source, Source::Ssh(server) if server.host_key_policy == HostKeyPolicy::Ignore);
-    let names = targets.iter().filter(|target| target.sources.iter().any(is_unchecked));
+/// Returns a note on servers whose host keys were not verified.
+fn unverified_servers_note(targets: &[Target]) -> Vec<String> {
+    let is_unverified = |source: &Source| matches!(source, Source::Ssh(server) if server.host_key_policy == HostKeyPolicy::Ignore);
+    let names = targets.iter().filter(|target| target.sources.iter().any(is_unverified));
     let names: Vec<_> = names.map(|target| target.name.as_str()).collect();
     match names[..] {
         [] => Vec::new(),
@@ -100,27 +106,28 @@ fn unchecked(targets: &[Target]) -> Vec<String> {
 }
 
 impl Seen {
-    /// A sample for each way to tell peers apart; nobody has said when yet.
-    pub(super) fn samples(&self, check: &Check) -> Vec<Sample> {
-        let of = |&grain| Sample::of(&self.counted, 0, grain, check.judged, check.listed);
-        check.grains.iter().map(of).collect()
+    /// Returns a sample for each aggregation. The timestamp is set later, when the
+    /// sample is judged.
+    pub(super) fn samples(&self, config: &CheckConfig) -> Vec<Sample> {
+        let sample = |&grain| Sample::new(&self.counts, 0, grain, config.n_judged, config.n_listed);
+        config.aggregations.iter().map(sample).collect()
     }
 
-    /// What there is to say about it.
-    pub(super) fn report(self, views: Vec<View>, check: &Check) -> Report {
+    /// Converts the observation and its views to a report.
+    pub(super) fn into_report(self, views: Vec<View>, config: &CheckConfig) -> Report {
         Report {
             views,
-            left_out: self.left_out,
-            subject: self.subject,
-            is_inbound: check.selection.inbound,
-            rule: check.rule.clone(),
-            judged: check.judged,
-            is_whole: self.troubles.is_empty(),
-            is_doubtful: self.is_doubtful,
-            troubles: self.troubles,
-            notes: [self.notes, unchecked(&check.targets)].concat(),
+            skipped: self.skipped,
+            table: self.table_kind,
+            is_inbound: config.selection.inbound_only,
+            judge_config: config.judge_config.clone(),
+            n_judged: config.n_judged,
+            complete: self.problems.is_empty(),
+            unreliable: self.unreliable,
+            problems: self.problems,
+            notes: [self.notes, unverified_servers_note(&config.targets)].concat(),
             details: self.details,
-            shares: self.shares,
+            servers: self.shares,
             namespaces: self.namespaces,
             alerts: Vec::new(),
         }

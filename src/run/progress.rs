@@ -1,87 +1,88 @@
-//! How far a run has come.
+//! Progress of a run, shared with the watchdog.
 use std::{
     sync::atomic::{AtomicU8, Ordering},
     thread,
 };
 
-/// How far a run has come, for whoever waits for it, and whether he still does.
+/// Current stage of a run, and whether the watchdog has abandoned the run.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU8);
 
-/// Set where nobody waits any more.
-const LEFT: u8 = 0x80;
+/// Bit that is set once the run is abandoned.
+const ABANDONED: u8 = 0x80;
 
-/// What a run is doing.
+/// Stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Reading lists of networks.
-    Excludes,
-    /// Finding the addresses of hosts in them.
+    NetworkLists,
+    /// Resolving the host names in these lists.
     Resolving,
-    /// Reading a socket table.
+    /// Reading socket tables.
     Sampling,
-    /// Waiting for a state file that another run has.
+    /// Waiting for the lock of the state file.
     Locking,
     /// Reading or writing the state file.
-    Remembering,
-    /// Telling of an alert those who asked for it.
-    Alerting,
-    /// All is done but the telling.
+    State,
+    /// Sending notifications about an alert.
+    Notifying,
+    /// Writing the output.
     Reporting,
 }
 
 impl Progress {
-    /// Goes on to `stage`; or no further, where the run was given up: who has
-    /// been told that there is no answer must not find a sample of it, or a mail.
+    /// Enters `stage`. If the run is abandoned, blocks until the process exits: after
+    /// a timeout has been reported, the run must neither save a sample nor send a
+    /// mail.
     pub(super) fn enter(&self, stage: Stage) {
-        let next = |now| (now & LEFT == 0).then_some(stage as u8);
+        let next = |now| (now & ABANDONED == 0).then_some(stage as u8);
         let entered = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         while entered.is_err() {
-            // It ends with the process.
+            // The thread ends with the process.
             thread::park();
         }
     }
 
-    /// Gives the run up, unless it is about to leave something behind, or has;
-    /// gives whether it did.
+    /// Abandons the run unless it has reached [`Stage::State`], from which on it has
+    /// side effects. Returns whether the run was abandoned.
     #[must_use]
-    pub fn leave(&self) -> bool {
-        let next = |now| (now < Stage::Remembering as u8).then_some(now | LEFT);
+    pub fn try_abandon(&self) -> bool {
+        let next = |now| (now < Stage::State as u8).then_some(now | ABANDONED);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
-    /// Gives the run up, whatever it is about to do.
-    pub fn stop(&self) {
-        self.0.fetch_or(LEFT, Ordering::Relaxed);
+    /// Abandons the run in any stage.
+    pub fn abandon(&self) {
+        self.0.fetch_or(ABANDONED, Ordering::Relaxed);
     }
 
-    /// What the run is doing now.
+    /// Returns the current stage.
     #[must_use]
     pub fn stage(&self) -> Stage {
         const STAGES: [Stage; 7] = [
-            Stage::Excludes,
+            Stage::NetworkLists,
             Stage::Resolving,
             Stage::Sampling,
             Stage::Locking,
-            Stage::Remembering,
-            Stage::Alerting,
+            Stage::State,
+            Stage::Notifying,
             Stage::Reporting,
         ];
-        STAGES[usize::from(self.0.load(Ordering::Relaxed) & !LEFT)]
+        STAGES[usize::from(self.0.load(Ordering::Relaxed) & !ABANDONED)]
     }
 }
 
 impl Stage {
-    /// `while …`
+    /// Returns the activity of the stage, to follow "while" in a message.
     #[must_use]
-    pub fn doing(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            Self::Excludes => "reading the list of networks",
+            Self::NetworkLists => "reading the list of networks",
             Self::Resolving => "finding the addresses of the hosts to exclude",
             Self::Sampling => "reading the socket table",
             Self::Locking => "waiting for the state file",
-            Self::Remembering => "using the state file",
-            Self::Alerting => "telling of an alert",
+            Self::State => "using the state file",
+            Self::Notifying => "telling of an alert",
             Self::Reporting => "writing the answer",
         }
     }

@@ -1,70 +1,70 @@
-//! What is remembered from run to run, as far as it can be.
+//! The saved state of earlier runs, as far as the state file is usable.
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    analysis::history::{Mails, Previous},
+    analysis::history::{MailHistory, PreviousSample},
     output::Trouble,
-    storage::state_file::{Damage, Loaded, Place, StateFile, StateFileError},
+    storage::state_file::{DamagedFile, LoadedState, StateFile, StateFileError, StateLocation},
 };
 
-use super::error::trouble;
+use super::error::problem_with_hint;
 
-/// What is on record, and what went wrong with it: without a state file the
-/// check goes on.
+/// Content of the state file, and problems with it. Without a state file the check
+/// goes on.
 #[derive(Debug)]
-pub(super) struct Memory {
-    /// Where the state file is to be.
-    pub(super) place: Place,
-    /// What is looked at.
+pub(super) struct SavedState {
+    /// Configured location of the state file.
+    pub(super) location: StateLocation,
+    /// Names of the targets.
     pub(super) servers: Vec<String>,
     file: Option<StateFile>,
-    /// Where it is.
+    /// Path of the state file; `None` until it has been loaded.
     pub(super) path: Option<PathBuf>,
-    /// The sample that is on record: one for each way to tell peers apart.
-    pub(super) records: Vec<Previous>,
-    /// The alerts that were mailed.
-    pub(super) mails: Mails,
-    /// Whether what is to be kept can be.
-    pub(super) is_kept: bool,
-    pub(super) troubles: Vec<Trouble>,
+    /// Records of the previous sample, one for each aggregation.
+    pub(super) records: Vec<PreviousSample>,
+    /// Alerts that were mailed.
+    pub(super) mail_history: MailHistory,
+    /// The state can be saved; `false` after a failure.
+    pub(super) is_writable: bool,
+    pub(super) problems: Vec<Trouble>,
     pub(super) notes: Vec<String>,
 }
 
-impl Memory {
-    /// Locks the state file.
-    pub(super) fn open(place: Place, servers: Vec<String>, deadline: Instant) -> Self {
-        let mut memory = Self {
-            place,
+impl SavedState {
+    /// Opens and locks the state file.
+    pub(super) fn open(location: StateLocation, servers: Vec<String>, deadline: Instant) -> Self {
+        let mut saved_state = Self {
+            location,
             servers,
             file: None,
             path: None,
             records: Vec::new(),
-            mails: Mails::default(),
-            is_kept: true,
-            troubles: Vec::new(),
+            mail_history: MailHistory::default(),
+            is_writable: true,
+            problems: Vec::new(),
             notes: Vec::new(),
         };
-        match StateFile::open(&memory.place, memory.servers.clone(), deadline) {
-            Ok(file) => memory.file = Some(file),
-            Err(error) => memory.fail(&error),
+        match StateFile::open(&saved_state.location, saved_state.servers.clone(), deadline) {
+            Ok(file) => saved_state.file = Some(file),
+            Err(error) => saved_state.add_failure(&error),
         }
-        memory
+        saved_state
     }
 
-    /// Reads what is on record.
-    pub(super) fn recall(&mut self) {
+    /// Loads the records and the mail history.
+    pub(super) fn load(&mut self) {
         let Some(file) = self.file.take() else {
             return;
         };
         match file.load() {
-            Ok(Loaded { records, mails, damage }) => {
-                (self.records, self.mails) = (records, mails);
+            Ok(LoadedState { records, mail_history, damaged_file }) => {
+                (self.records, self.mail_history) = (records, mail_history);
                 self.path = Some(file.path().to_owned());
-                match damage.as_ref().map(damaged) {
-                    // What cannot be put aside is not written over.
-                    Some(Err(trouble)) => {
-                        self.is_kept = false;
-                        self.troubles.push(trouble);
+                match damaged_file.as_ref().map(damage_note) {
+                    // A damaged file that cannot be renamed is not overwritten.
+                    Some(Err(problem)) => {
+                        self.is_writable = false;
+                        self.problems.push(problem);
                     }
                     note => {
                         self.notes.extend(note.and_then(Result::ok));
@@ -72,44 +72,48 @@ impl Memory {
                     }
                 }
             }
-            Err(error) => self.fail(&error),
+            Err(error) => self.add_failure(&error),
         }
     }
 
-    /// Puts `records` in place of what was there.
-    pub(super) fn keep(&mut self, records: Vec<Previous>) {
+    /// Replaces the saved records by `records`.
+    pub(super) fn save(&mut self, records: Vec<PreviousSample>) {
         self.records = records;
-        let saved = self.file.as_ref().map(|file| file.save(&self.records, &self.mails));
+        let saved = self.file.as_ref().map(|file| file.save(&self.records, &self.mail_history));
         if let Some(Err(error)) = saved {
-            self.fail(&error);
+            self.add_failure(&error);
         }
     }
 
-    /// Lets the next run have the state file.
+    /// Releases the lock of the state file.
     pub(super) fn unlock(&mut self) {
         self.file = None;
     }
 
-    fn fail(&mut self, error: &StateFileError) {
-        self.is_kept = false;
-        self.troubles.push(trouble(error, error.advice()));
+    fn add_failure(&mut self, error: &StateFileError) {
+        self.is_writable = false;
+        self.problems.push(problem_with_hint(error, error.hint()));
     }
 }
 
-/// A state file that was put aside is over and done with. One that is still
-/// there is a trouble, as long as it is.
-fn damaged(Damage { path, problem, kept_as }: &Damage) -> Result<String, Trouble> {
-    match kept_as {
-        Ok(aside) => Ok(format!(
+/// Returns a note on a damaged state file that was quarantined.
+///
+/// # Errors
+///
+/// Returns a problem if the damaged file could not be renamed; the problem persists
+/// until the file is removed.
+fn damage_note(DamagedFile { path, problem, renamed_to }: &DamagedFile) -> Result<String, Trouble> {
+    match renamed_to {
+        Ok(quarantined) => Ok(format!(
             "The state file was damaged ({problem}) and is kept as {}; this is a first sample.",
-            aside.display()
+            quarantined.display()
         )),
         Err(error) => Err(Trouble {
-            problem: format!(
+            message: format!(
                 "the state file {} is damaged ({problem}) and cannot be put aside: {error}",
                 path.display()
             ),
-            advice: Some(format!("Remove {}.bad", path.display())),
+            hint: Some(format!("Remove {}.bad", path.display())),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at all that is asked for, at the same time.
+//! Samples all targets concurrently.
 use std::{
     sync::{
         Arc,
@@ -11,143 +11,151 @@ use std::{
 
 use crate::{
     analysis::{
-        filter::{Filter, LeftOut},
+        filter::{Filter, Skipped},
         tally::Tally,
     },
     model::namespace::Namespace,
     output::Trouble,
-    parse::Reading,
-    source::{Netns, Source, Watch},
+    parse::ParseStats,
+    source::{Activity, NetnsSelector, Source},
 };
 
 use super::{
     error::Error,
-    namespaces::look_within,
-    sample::{Looked, look},
+    namespaces::sample_namespaces,
+    sample::{Looked, sample_sources},
 };
 
-/// A machine, or a file that stands for one.
+/// A server, or a file with its socket listing.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What an administrator calls it.
+    /// Display name.
     pub name: String,
-    /// Ways to its sockets, the best first; the next one is taken where one
-    /// gives nothing.
+    /// Sources of its connections, in order of preference; the next source is used if
+    /// one fails.
     pub sources: Vec<Source>,
-    /// The network namespaces that are looked into; none: the one that this
-    /// program runs in.
-    pub namespaces: Vec<Netns>,
-    busy: Busy,
+    /// Network namespaces to sample; empty for the current one.
+    pub namespaces: Vec<NetnsSelector>,
+    sampling_flag: SamplingFlag,
 }
 
-/// Whether a target is being looked at, which its clones know too: who looks
-/// again and again at one that hangs would leave a thread behind each time.
+/// Flag that is set while a target is being sampled, shared by the clones of the
+/// target. Without it, repeated sampling of a target that hangs would leave a thread
+/// behind each time.
 #[derive(Clone, Debug, Default)]
-struct Busy(Arc<AtomicBool>);
+struct SamplingFlag(Arc<AtomicBool>);
 
-impl Busy {
-    /// `None` where somebody looks already.
-    fn begin(&self) -> Option<Looking> {
-        let was_busy = self.0.swap(true, Ordering::Relaxed);
-        (!was_busy).then(|| Looking(self.clone()))
+impl SamplingFlag {
+    /// Sets the flag until the guard is dropped. Returns `None` if it is already set.
+    fn set(&self) -> Option<SamplingGuard> {
+        let was_set = self.0.swap(true, Ordering::Relaxed);
+        (!was_set).then(|| SamplingGuard(self.clone()))
     }
 }
 
-/// A look that is under way as long as this is there.
-struct Looking(Busy);
+/// Guard that clears the flag when it is dropped.
+struct SamplingGuard(SamplingFlag);
 
-impl Drop for Looking {
+impl Drop for SamplingGuard {
     fn drop(&mut self) {
         self.0.0.store(false, Ordering::Relaxed);
     }
 }
 
 impl Target {
-    /// A target of that name, with these ways to its sockets.
+    /// Creates a target with these sources.
     #[must_use]
     pub fn new(name: String, sources: Vec<Source>) -> Self {
-        Self { name, sources, namespaces: Vec::new(), busy: Busy::default() }
+        Self { name, sources, namespaces: Vec::new(), sampling_flag: SamplingFlag::default() }
     }
 
-    /// The same in these network namespaces; none: in the one of this program.
+    /// Returns the target with `namespaces` as the network namespaces to sample;
+    /// empty for the current one.
     #[must_use]
-    pub fn within(self, namespaces: Vec<Netns>) -> Self {
+    pub fn in_namespaces(self, namespaces: Vec<NetnsSelector>) -> Self {
         Self { namespaces, ..self }
     }
 
-    /// What targets are called, in an order that is always the same.
+    /// Returns the names of the targets, sorted.
     #[must_use]
-    pub fn names(targets: &[Self]) -> Vec<String> {
+    pub fn sorted_names(targets: &[Self]) -> Vec<String> {
         let mut names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
         names.sort();
         names
     }
 
-    /// Whether it is this host, by nothing but the table of its own network.
-    pub(super) fn is_own_table(&self) -> bool {
-        let is_table = |it: &Source| matches!(it, Source::Netlink { .. } | Source::Proc);
-        self.namespaces.is_empty() && self.sources.iter().any(is_table)
+    /// Returns whether the target is only the socket table of the current namespace
+    /// of this host.
+    pub(super) fn is_local_table(&self) -> bool {
+        let is_socket_table =
+            |source: &Source| matches!(source, Source::Netlink { .. } | Source::Proc);
+        self.namespaces.is_empty() && self.sources.iter().any(is_socket_table)
     }
 
-    /// By the first way that gives something; into each namespace, where some
-    /// are asked for.
-    fn look(&self, filter: &Filter, watch: &Watch, deadline: Instant) -> Result<Looked, Error> {
+    /// Samples the target from its first usable source; in each network namespace, if
+    /// some are requested.
+    fn sample(
+        &self,
+        filter: &Filter,
+        activity: &Activity,
+        deadline: Instant,
+    ) -> Result<Looked, Error> {
         match self.namespaces[..] {
-            [] => look(&self.sources, filter, watch),
-            _ => look_within(&self.namespaces, &self.sources, filter, watch, deadline),
+            [] => sample_sources(&self.sources, filter, activity),
+            _ => sample_namespaces(&self.namespaces, &self.sources, filter, activity, deadline),
         }
     }
 }
 
-/// What all targets gave together.
+/// Results of all targets.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) tally: Tally,
-    pub(super) left_out: LeftOut,
-    pub(super) reading: Reading,
+    pub(super) skipped: Skipped,
+    pub(super) parse_stats: ParseStats,
     pub(super) details: Vec<String>,
-    /// How many connections each target has, where there are several.
+    /// Number of connections of each target; empty for a single target.
     pub(super) shares: Vec<(String, u64)>,
-    /// How many each network namespace has, where some were asked for.
+    /// Number of connections in each network namespace; empty if none were requested.
     pub(super) namespaces: Vec<(Namespace, u64)>,
-    /// The targets that gave nothing, and what they could not see.
-    pub(super) troubles: Vec<Trouble>,
-    /// What is worth telling all the same.
+    /// Targets that failed, and parts of targets that could not be read.
+    pub(super) problems: Vec<Trouble>,
+    /// Information that does not affect the status.
     pub(super) notes: Vec<String>,
 }
 
-/// Looks at `targets`, each on a thread of its own where there are several or
-/// one may hang, until `deadline`.
-pub(super) fn look_at_all(
+/// Samples `targets` until `deadline`. Each target gets a thread if there are several
+/// or if one may hang.
+pub(super) fn sample_targets(
     targets: Vec<Target>,
     filter: &Filter,
     deadline: Instant,
 ) -> Result<Sum, Error> {
-    let several = targets.len() > 1;
+    let has_several = targets.len() > 1;
     let outcomes = match &targets[..] {
         [target] if !target.sources.iter().any(may_hang) => {
-            vec![(target.name.clone(), target.look(filter, &Watch::default(), deadline))]
+            vec![(target.name.clone(), target.sample(filter, &Activity::default(), deadline))]
         }
-        _ => at_once(targets, filter, deadline),
+        _ => sample_concurrently(targets, filter, deadline),
     };
     let mut sum = Sum::default();
     let mut errors = Vec::new();
     for (name, outcome) in outcomes {
         match outcome {
-            Ok(looked) => sum.add(name, looked),
+            Ok(observation) => sum.add(name, observation),
             Err(error) => errors.push(error),
         }
     }
-    if !several {
+    if !has_several {
         sum.shares.clear();
         if let Some(error) = errors.pop() {
             return Err(error);
         }
     }
-    if sum.shares.is_empty() && several {
-        return Err(Error::NoTarget(errors));
+    if sum.shares.is_empty() && has_several {
+        return Err(Error::AllTargetsFailed(errors));
     }
-    sum.troubles.extend(errors.iter().map(Error::trouble));
+    sum.problems.extend(errors.iter().map(Error::to_problem));
     Ok(sum)
 }
 
@@ -156,81 +164,85 @@ fn may_hang(source: &Source) -> bool {
 }
 
 impl Sum {
-    fn add(&mut self, name: String, looked: Looked) {
-        self.shares.push((name, looked.tally.connections()));
-        self.tally.add_all(looked.tally);
-        self.left_out.add(looked.left_out);
-        self.reading.add(looked.reading);
-        self.details.extend(looked.details);
-        self.namespaces.extend(looked.namespaces);
-        self.troubles.extend(looked.troubles);
-        self.notes.extend(looked.notes);
+    fn add(&mut self, name: String, observation: Looked) {
+        self.shares.push((name, observation.tally.connections()));
+        self.tally.merge(observation.tally);
+        self.skipped.merge(observation.skipped);
+        self.parse_stats.merge(observation.parse_stats);
+        self.details.extend(observation.details);
+        self.namespaces.extend(observation.namespaces);
+        self.problems.extend(observation.problems);
+        self.notes.extend(observation.notes);
     }
 }
 
-/// Looks at a target on a thread of its own, which tells what came of it; fails
-/// where there is no thread, or one is still at it.
-fn begin(
+/// Samples a target on a new thread, which passes the result to `on_result`.
+///
+/// # Errors
+///
+/// Returns an error if no thread can be started, or if an earlier thread is still
+/// sampling the target.
+fn spawn_sampling(
     target: Target,
     (filter, deadline): (&Filter, Instant),
-    watch: &Watch,
-    tell: impl FnOnce(Result<Looked, Error>) + Send + 'static,
+    activity: &Activity,
+    on_result: impl FnOnce(Result<Looked, Error>) + Send + 'static,
 ) -> Result<(), Error> {
     let name = target.name.clone();
-    let looking = target.busy.begin().ok_or_else(|| Error::Busy { name: name.clone() })?;
-    let (filter, watch) = (filter.clone(), watch.clone());
+    let guard = target.sampling_flag.set().ok_or_else(|| Error::Busy { name: name.clone() })?;
+    let (filter, activity) = (filter.clone(), activity.clone());
     let worker = move || {
-        let outcome = target.look(&filter, &watch, deadline);
-        drop(looking);
-        tell(outcome);
+        let outcome = target.sample(&filter, &activity, deadline);
+        drop(guard);
+        on_result(outcome);
     };
     let spawned = thread::Builder::new().spawn(worker);
     spawned.map(drop).map_err(|source| Error::Thread { name, source })
 }
 
-/// One thread for each target. Who does not answer in time is left behind: the
-/// thread ends with the process.
-fn at_once(
+/// Samples each target on its own thread. A thread that does not finish in time is
+/// left running and ends with the process.
+fn sample_concurrently(
     targets: Vec<Target>,
     filter: &Filter,
     deadline: Instant,
 ) -> Vec<(String, Result<Looked, Error>)> {
     let started = Instant::now();
-    let (sender, answers) = mpsc::channel();
-    let mut waiting: Vec<_> = targets
+    let (sender, receiver) = mpsc::channel();
+    let mut results: Vec<_> = targets
         .into_iter()
         .enumerate()
         .map(|(index, target)| {
-            let (name, watch) = (target.name.clone(), Watch::default());
+            let (name, activity) = (target.name.clone(), Activity::default());
             let sender = sender.clone();
-            let begun = begin(target, (filter, deadline), &watch, move |outcome| {
-                // Nobody waits any more: the time was up.
+            let spawned = spawn_sampling(target, (filter, deadline), &activity, move |outcome| {
+                // The receiver is gone after a timeout.
                 let _ = sender.send((index, outcome));
             });
-            (name, watch, begun.err().map(Err))
+            (name, activity, spawned.err().map(Err))
         })
         .collect();
     drop(sender);
-    while waiting.iter().any(|(_, _, outcome)| outcome.is_none()) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match answers.recv_timeout(left) {
-            Ok((index, outcome)) => waiting[index].2 = Some(outcome),
+    while results.iter().any(|(_, _, outcome)| outcome.is_none()) {
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(timeout) {
+            Ok((index, outcome)) => results[index].2 = Some(outcome),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
-    waiting
+    results
         .into_iter()
-        .map(|(name, watch, outcome)| {
-            let no_answer = || {
-                let seconds = round(started.elapsed());
-                Err(Error::NoAnswer { name: name.clone(), seconds, doing: watch.doing() })
+        .map(|(name, activity, outcome)| {
+            let timed_out = || {
+                let seconds = round_up_seconds(started.elapsed());
+                Err(Error::TimedOut { name: name.clone(), seconds, activity: activity.current() })
             };
-            let outcome = outcome.unwrap_or_else(no_answer);
+            let outcome = outcome.unwrap_or_else(timed_out);
             (name, outcome)
         })
         .collect()
 }
 
-fn round(time: Duration) -> u64 {
+fn round_up_seconds(time: Duration) -> u64 {
     time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }

@@ -1,72 +1,76 @@
-//! Looks again and again, and remembers in memory alone.
+//! Samples repeatedly and keeps the history in memory only.
 use std::time::{Duration, Instant};
 
 use crate::{
     analysis::{
-        history::Previous,
-        tally::{Counted, Peer},
+        history::PreviousSample,
+        tally::{Counts, Peer},
     },
     output::Report,
 };
 
 use super::{
-    check::{Check, judged},
+    check::{CheckConfig, judge_samples},
     error::Error,
-    observation::see,
+    observation::observe,
     progress::Progress,
 };
 
-/// One who looks again and again.
+/// State of repeated sampling.
 #[derive(Debug)]
-pub struct Watcher {
-    check: Check,
-    patience: Duration,
-    records: Vec<Previous>,
-    before: Option<Counted>,
+pub struct WatchSession {
+    config: CheckConfig,
+    timeout: Duration,
+    records: Vec<PreviousSample>,
+    previous_counts: Option<Counts>,
 }
 
-/// What one look gave.
+/// Result of one sample.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Glance {
-    /// What was seen.
+pub struct WatchUpdate {
+    /// Report on the sample.
     pub report: Report,
-    /// How many connections each peer that is named in the worst view has more
-    /// than at the look before; `None` at the first.
+    /// Change of the number of connections of each peer that is listed in the worst
+    /// view, compared with the previous sample; `None` for the first sample.
     pub changes: Option<Vec<i64>>,
 }
 
-impl Watcher {
-    /// Will look as `check` says, and take no longer than `patience` each time.
+impl WatchSession {
+    /// Creates a session that samples as `config` states and takes at most `timeout`
+    /// each time.
     #[must_use]
-    pub fn new(check: Check, patience: Duration) -> Self {
-        Self { check, patience, records: Vec::new(), before: None }
+    pub fn new(config: CheckConfig, timeout: Duration) -> Self {
+        Self { config, timeout, records: Vec::new(), previous_counts: None }
     }
 
-    /// Looks; it is `now`, in seconds since 1970-01-01 UTC.
+    /// Takes a sample; `now` is in seconds since 1970-01-01 UTC.
     ///
     /// # Errors
     ///
-    /// Where there is nothing to judge. The next look may give more.
-    pub fn look(&mut self, now: u64) -> Result<Glance, Error> {
-        self.check.deadline = Instant::now() + self.patience;
-        let mut seen = see(&self.check, &Progress::default())?;
-        let samples = seen.samples(&self.check);
-        let (views, records) = judged(samples, now, &self.records, &seen, &self.check.rule);
-        if !seen.is_blind && !seen.is_doubtful {
+    /// Returns an error if no sample could be taken. The next call may succeed.
+    pub fn sample(&mut self, now: u64) -> Result<WatchUpdate, Error> {
+        self.config.deadline = Instant::now() + self.timeout;
+        let mut observation = observe(&self.config, &Progress::default())?;
+        let samples = observation.samples(&self.config);
+        let (views, records) =
+            judge_samples(samples, now, &self.records, &observation, &self.config.judge_config);
+        if !observation.nothing_visible && !observation.unreliable {
             self.records = records;
         }
-        let counted = std::mem::take(&mut seen.counted);
-        let report = seen.report(views, &self.check);
-        let peers = &report.worst().sample.top;
-        let changes = self.before.as_ref().map(|before| changes(peers, before));
-        self.before = Some(counted);
-        Ok(Glance { report, changes })
+        let counts = std::mem::take(&mut observation.counts);
+        let report = observation.into_report(views, &self.config);
+        let peers = &report.worst_view().sample.top;
+        let changes =
+            self.previous_counts.as_ref().map(|previous_counts| changes(peers, previous_counts));
+        self.previous_counts = Some(counts);
+        Ok(WatchUpdate { report, changes })
     }
 }
 
-fn changes(peers: &[Peer], before: &Counted) -> Vec<i64> {
+fn changes(peers: &[Peer], previous_counts: &Counts) -> Vec<i64> {
     let change = |peer: &Peer| {
-        peer.connections.cast_signed() - before.connections_of(peer.network).cast_signed()
+        peer.connections.cast_signed()
+            - previous_counts.connections_from(peer.network).cast_signed()
     };
     peers.iter().map(change).collect()
 }

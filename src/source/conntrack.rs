@@ -1,28 +1,28 @@
-//! The flows that this machine's connection tracking knows, by the kernel's
-//! ctnetlink: what is on the way through a gateway has no socket on it.
+//! Flows that this host's connection tracking knows, read over the kernel's
+//! ctnetlink. Connections that a gateway forwards do not have a socket on it.
 //!
-//! It takes CAP_NET_ADMIN. The kernel leaves out other protocols than TCP, and
-//! other ports than one, but only where it is asked for one family: each is
-//! asked for then. Its walk takes a tenth of the time of what it writes for a
-//! flow, so that the second one is paid for where a tenth of all flows are none
-//! of TCP. Kernels before 5.8 do not know that filter, and leave nothing out.
+//! CAP_NET_ADMIN is needed. The kernel can filter by protocol (TCP) and by a single
+//! port, but only in a request for one address family, so each family is requested
+//! separately. Walking past a flow takes a tenth of the time of writing it, so the
+//! second walk pays off if a tenth of all flows are not TCP. Kernels before 5.8 do
+//! not support the filter and send all flows.
 use std::{io, net::IpAddr, ops::RangeInclusive};
 
 use nix::ifaddrs::getifaddrs;
 use rustix::io::Errno;
 
 use crate::parse::{
-    capture::{ByteOrder, Capture, Format},
+    capture::{ByteOrder, Capture, CaptureFormat},
     conntrack::messages::{
         CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO,
-        entries,
+        count_and_max,
     },
     netlink::{AF_INET, AF_INET6, Interface},
 };
 
 use super::{
     dispatch::SourceError,
-    netlink::dump::{self, Dump},
+    netlink::dump::{self, DumpSocket},
 };
 
 pub(super) mod procfs;
@@ -32,12 +32,12 @@ const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const IPPROTO_TCP: u8 = 6;
 
-/// What to do where nothing is tracked.
-pub(super) const NO_RULE: &str = "No rule of this host uses connection tracking, or nothing has \
-     come by: nft list ruleset. Connections to its own sockets are seen without --source conntrack.";
+/// Hint for a host that does not track any flow.
+pub(super) const NOTHING_TRACKED_HINT: &str = "No rule of this host uses connection tracking, or nothing has come by: nft list ruleset. \
+     Connections to its own sockets are seen without --source conntrack.";
 
-/// What to do about an error of ctnetlink, or of `/proc/net/nf_conntrack`.
-pub(super) fn advice(error: &io::Error) -> &'static str {
+/// Returns a hint for an error of ctnetlink or of `/proc/net/nf_conntrack`.
+pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::PERM | Errno::ACCESS) => {
             "Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; \
@@ -50,53 +50,57 @@ pub(super) fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Asks for a dump of the flows at those ports; none: all.
+/// Opens a dump of the flows to these ports; all ports if `ports` is empty. Several
+/// ports are not filtered by the kernel.
 pub(super) fn open(ports: &[RangeInclusive<u16>]) -> Result<Vec<Capture>, SourceError> {
-    let stats = dump::answer(Interface::Ctnetlink, CT_GET_STATS, &question(AF_UNSPEC, &[]))?;
-    let entries = entries(&stats);
-    if entries.0 == Some(0) {
+    let stats = dump::query(Interface::Ctnetlink, CT_GET_STATS, &request_payload(AF_UNSPEC, &[]))?;
+    let (count, max) = count_and_max(&stats);
+    if count == Some(0) {
         return Err(SourceError::NothingTracked);
     }
-    let own = addresses()?;
-    let dumps = ask_by_turns(&filter(ports))?;
-    let mut captures: Vec<_> = dumps.into_iter().map(|dump| capture(dump, own.clone())).collect();
-    if let (Some(n), Some(most)) = entries {
-        // A table that is full takes in no new ones, and their packets are dropped.
-        captures[0].how.push(format!("The kernel tracks {n} flows; it has room for {most}."));
+    let addresses = local_addresses()?;
+    let dumps = request_with_fallback(&tcp_filter(ports))?;
+    let mut captures: Vec<_> =
+        dumps.into_iter().map(|dump| capture(dump, addresses.clone())).collect();
+    if let (Some(count), Some(max)) = (count, max) {
+        // If the table is full, the kernel drops the packets of new flows.
+        captures[0].notes.push(format!("The kernel tracks {count} flows; it has room for {max}."));
     }
     Ok(captures)
 }
 
-/// Asks without the filter, and once, where the kernel does not like it.
-fn ask_by_turns(filter: &[u8]) -> Result<Vec<Dump>, SourceError> {
-    let ask = |family, filter| dump::open(Interface::Ctnetlink, CT_GET, &question(family, filter));
-    let refused = |error: &io::Error| {
+/// Requests a dump per address family, or one dump without a filter if the kernel does
+/// not support the filter.
+fn request_with_fallback(filter: &[u8]) -> Result<Vec<DumpSocket>, SourceError> {
+    let request =
+        |family, filter| dump::open(Interface::Ctnetlink, CT_GET, &request_payload(family, filter));
+    let is_filter_rejected = |error: &io::Error| {
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         matches!(errno, Some(Errno::INVAL | Errno::OPNOTSUPP))
     };
-    match [AF_INET, AF_INET6].into_iter().map(|family| ask(family, filter)).collect() {
-        Err(SourceError::Refused { source, .. }) if refused(&source) => {
-            Ok(vec![ask(AF_UNSPEC, &[])?])
+    match [AF_INET, AF_INET6].into_iter().map(|family| request(family, filter)).collect() {
+        Err(SourceError::Refused { source, .. }) if is_filter_rejected(&source) => {
+            Ok(vec![request(AF_UNSPEC, &[])?])
         }
         dumps => dumps,
     }
 }
 
-fn capture(dump: Dump, own: Vec<IpAddr>) -> Capture {
+fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {
     Capture {
-        format: Format::Ctnetlink,
+        format: CaptureFormat::Ctnetlink,
         origin: "netlink".to_owned(),
         byte_order: Some(ByteOrder::NATIVE),
-        own: None,
-        addresses: Some(own),
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: Some(local_addresses),
+        notes: Vec::new(),
         bytes: Box::new(dump),
     }
 }
 
-/// The addresses of this machine's interfaces, in order.
-fn addresses() -> Result<Vec<IpAddr>, SourceError> {
-    let interfaces = getifaddrs().map_err(|errno| SourceError::Addresses(errno.into()))?;
+/// Returns the addresses of this host's interfaces, sorted.
+fn local_addresses() -> Result<Vec<IpAddr>, SourceError> {
+    let interfaces = getifaddrs().map_err(|errno| SourceError::LocalAddresses(errno.into()))?;
     let mut addresses: Vec<IpAddr> = interfaces
         .filter_map(|interface| {
             let address = interface.address?;
@@ -109,82 +113,84 @@ fn addresses() -> Result<Vec<IpAddr>, SourceError> {
     Ok(addresses)
 }
 
-/// `struct nfgenmsg` and attributes.
-fn question(family: u8, attributes: &[u8]) -> Vec<u8> {
+/// Returns a `struct nfgenmsg` followed by `attributes`.
+fn request_payload(family: u8, attributes: &[u8]) -> Vec<u8> {
     [&[family, 0, 0, 0], attributes].concat()
 }
 
-/// A tuple of the original direction, and which parts of it are meant
-/// (`ctnetlink_parse_filter`): the protocol, and the destination's port where
-/// one is wanted.
-fn filter(ports: &[RangeInclusive<u16>]) -> Vec<u8> {
-    // In the kernel's own list of what a filter may be about.
+/// Returns attributes that select TCP flows (`ctnetlink_parse_filter`), and the
+/// destination port if `ports` is a single port: a tuple of the original direction,
+/// and flags for the parts of the tuple to compare.
+fn tcp_filter(ports: &[RangeInclusive<u16>]) -> Vec<u8> {
+    // `CTA_FILTER_F_CTA_PROTO_NUM` and `CTA_FILTER_F_CTA_PROTO_DST_PORT` of the kernel.
     const PROTO_NUM: u32 = 1 << 3;
     const PROTO_DST_PORT: u32 = 1 << 5;
     let mut protocol = attribute(CTA_PROTO_NUM, &[IPPROTO_TCP]);
-    let mut parts = PROTO_NUM;
+    let mut flags = PROTO_NUM;
     if let [range] = ports
         && range.start() == range.end()
     {
         protocol.extend(attribute(CTA_PROTO_DST_PORT, &range.start().to_be_bytes()));
-        parts |= PROTO_DST_PORT;
+        flags |= PROTO_DST_PORT;
     }
-    let tuple = nested(CTA_TUPLE_ORIG, &nested(CTA_TUPLE_PROTO, &protocol));
-    let parts = attribute(CTA_FILTER_ORIG_FLAGS, &parts.to_ne_bytes());
-    [tuple, nested(CTA_FILTER, &parts)].concat()
+    let tuple = nested_attribute(CTA_TUPLE_ORIG, &nested_attribute(CTA_TUPLE_PROTO, &protocol));
+    let flags = attribute(CTA_FILTER_ORIG_FLAGS, &flags.to_ne_bytes());
+    [tuple, nested_attribute(CTA_FILTER, &flags)].concat()
 }
 
-/// `struct nlattr` and what it is the header of.
-fn attribute(attribute_type: u16, holds: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + holds.len()).expect("a filter is short");
-    let mut attribute = [&length.to_ne_bytes()[..], &attribute_type.to_ne_bytes(), holds].concat();
+/// Returns a `struct nlattr` followed by `value`, padded to a multiple of four bytes.
+fn attribute(attribute_type: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).expect("a filter is short");
+    let mut attribute = [&length.to_ne_bytes()[..], &attribute_type.to_ne_bytes(), value].concat();
     attribute.resize(attribute.len().next_multiple_of(4), 0);
     attribute
 }
 
-fn nested(attribute_type: u16, holds: &[u8]) -> Vec<u8> {
+/// Returns an attribute whose value is a sequence of attributes.
+fn nested_attribute(attribute_type: u16, value: &[u8]) -> Vec<u8> {
     const NLA_F_NESTED: u16 = 1 << 15;
-    attribute(attribute_type | NLA_F_NESTED, holds)
+    attribute(attribute_type | NLA_F_NESTED, value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// No subsystem of netfilter has this number. The kernel answers the same
-    /// where that of connection tracking is not loaded.
+    /// No netfilter subsystem has this number. The kernel gives the same answer if
+    /// the connection tracking subsystem is not loaded.
     #[test]
-    fn a_missing_module_is_refused_by_the_real_kernel() {
-        const NOBODYS: u16 = 200 << 8;
-        match dump::answer(Interface::Ctnetlink, NOBODYS, &question(AF_UNSPEC, &[])) {
+    fn kernel_refuses_request_without_module() {
+        const UNUSED_SUBSYSTEM: u16 = 200 << 8;
+        match dump::query(Interface::Ctnetlink, UNUSED_SUBSYSTEM, &request_payload(AF_UNSPEC, &[]))
+        {
             Err(SourceError::Refused { source, .. }) => {
-                // Who may not ask at all is told that first.
-                let number = source.raw_os_error();
-                assert!(matches!(number, Some(1 | 22)), "{source}");
-                let advice = advice(&source);
-                assert_eq!(advice.contains("modprobe"), number == Some(22), "{advice}");
+                // Without CAP_NET_ADMIN, the kernel answers EPERM first.
+                let errno = source.raw_os_error();
+                assert!(matches!(errno, Some(1 | 22)), "{source}");
+                let hint = hint(&source);
+                assert_eq!(hint.contains("modprobe"), errno == Some(22), "{hint}");
             }
             Err(error) => panic!("{error}"),
-            Ok(_) => panic!("an answer of what is not there"),
+            Ok(_) => panic!("the kernel answered for an unused subsystem"),
         }
     }
 
     #[test]
-    fn a_filter_that_the_real_kernel_does_not_like_is_left_out() {
-        // It says what is meant of a tuple, and there is none.
-        let parts = attribute(CTA_FILTER_ORIG_FLAGS, &8u32.to_ne_bytes());
-        match ask_by_turns(&nested(CTA_FILTER, &parts)) {
+    fn rejected_filter_is_dropped() {
+        // The flags refer to a tuple that is missing.
+        let flags = attribute(CTA_FILTER_ORIG_FLAGS, &8u32.to_ne_bytes());
+        match request_with_fallback(&nested_attribute(CTA_FILTER, &flags)) {
             Ok(dumps) => assert_eq!(dumps.len(), 1),
             Err(SourceError::Refused { source, .. }) => {
-                assert_eq!(source.raw_os_error(), Some(1), "only who may not ask is refused");
+                assert_eq!(source.raw_os_error(), Some(1), "refused only without CAP_NET_ADMIN");
             }
             Err(error) => panic!("{error}"),
         }
     }
 
     #[test]
-    fn this_host_knows_its_addresses() {
-        let addresses = addresses().expect("the kernel tells");
+    fn local_addresses_are_sorted_and_specified() {
+        let addresses = local_addresses().expect("the kernel lists them");
         assert!(addresses.is_sorted());
         assert!(addresses.iter().all(|address| !address.is_unspecified()));
     }

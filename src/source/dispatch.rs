@@ -1,4 +1,4 @@
-//! Places that socket tables come from: this machine's kernel, or a file.
+//! Sources of socket tables and their errors.
 use std::{
     fmt, io,
     ops::RangeInclusive,
@@ -8,97 +8,102 @@ use std::{
 
 use crate::{
     model::connection::TcpStates,
-    parse::{Subject, capture::Capture, netlink::Interface},
+    parse::{TableKind, capture::Capture, netlink::Interface},
 };
 
 use super::{
     conntrack, file, netlink,
-    netns::{self, Found, NetnsError},
+    netns::{self, NetnsError, ResolvedNamespace},
     procfs,
-    ssh::{Server, SshError},
+    ssh::{SshError, SshServer},
 };
 
-/// Where to look.
+/// A source of connections.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// This machine, by sock_diag. What the kernel leaves out costs next to
-    /// nothing.
+    /// Sockets of this host, read over sock_diag. The kernel filters them, and a
+    /// socket that the kernel skips costs almost nothing.
     Netlink {
-        /// The states that are wanted.
+        /// TCP states to select.
         tcp_states: TcpStates,
-        /// The ports of this machine that are wanted; none: all.
+        /// Local ports to select; all if empty.
         ports: Vec<RangeInclusive<u16>>,
     },
-    /// This machine, by `/proc`.
+    /// Sockets of this host, read from `/proc`.
     Proc,
-    /// The flows that this machine tracks, by ctnetlink.
+    /// Flows that this host tracks, read over ctnetlink.
     Conntrack {
-        /// The ports that are wanted; none: all.
+        /// Destination ports to select; all if empty.
         ports: Vec<RangeInclusive<u16>>,
     },
-    /// The same by `/proc`.
+    /// Flows that this host tracks, read from `/proc`.
     ConntrackProc,
-    /// A saved listing.
+    /// A saved listing in a file.
     File(PathBuf),
     /// A saved listing on standard input.
-    StandardInput,
-    /// Another machine, by SSH.
-    Ssh(Box<Server>),
-    /// This machine, in another network namespace.
-    Within {
-        /// Which.
-        found: Box<Found>,
-        /// By which way.
+    Stdin,
+    /// Another host, over SSH.
+    Ssh(Box<SshServer>),
+    /// Another network namespace of this host.
+    InNamespace {
+        /// The namespace to enter.
+        namespace: Box<ResolvedNamespace>,
+        /// The source to read in the namespace.
         source: Box<Self>,
     },
 }
 
-/// What a source is doing just now, for whoever waits for it.
+/// Description of the current step of a source, shared with the thread that waits
+/// for the source.
 #[derive(Clone, Debug, Default)]
-pub struct Watch(Arc<Mutex<String>>);
+pub struct Activity(Arc<Mutex<String>>);
 
-impl Watch {
-    pub(super) fn set(&self, doing: impl Into<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = doing.into();
+impl Activity {
+    pub(super) fn set(&self, current: impl Into<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = current.into();
     }
 
-    /// `logging in`, `running ss`; empty before the beginning.
+    /// Returns the current step, such as `logging in` or `running ss`; empty before
+    /// the first step.
     #[must_use]
-    pub fn doing(&self) -> String {
+    pub fn current(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Source {
-    /// What its rows have to be; `None`: whatever they are.
+    /// Returns the kind of table that the source must give; `None` if any kind is
+    /// accepted.
     #[must_use]
-    pub fn subject(&self) -> Option<Subject> {
+    pub fn table_kind(&self) -> Option<TableKind> {
         match self {
-            Self::Conntrack { .. } | Self::ConntrackProc => Some(Subject::Flows),
-            Self::Netlink { .. } | Self::Proc => Some(Subject::Sockets),
-            Self::Ssh(server) if server.subject == Subject::Flows => Some(Subject::Flows),
-            Self::Ssh(_) | Self::File(_) | Self::StandardInput => None,
-            Self::Within { source, .. } => source.subject(),
+            Self::Conntrack { .. } | Self::ConntrackProc => Some(TableKind::Flows),
+            Self::Netlink { .. } | Self::Proc => Some(TableKind::Sockets),
+            Self::Ssh(server) if server.table_kind == TableKind::Flows => Some(TableKind::Flows),
+            Self::Ssh(_) | Self::File(_) | Self::Stdin => None,
+            Self::InNamespace { source, .. } => source.table_kind(),
         }
     }
 
-    /// Opens the source. The captures belong together: what they hold is to be
-    /// added up.
+    /// Opens the source. The connections of all returned captures together are the
+    /// connections of the source.
     ///
     /// # Errors
     ///
-    /// Where there is nothing to be read. A source that breaks off later shows
-    /// in the reading.
-    pub fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
+    /// Returns an error if the source cannot be opened. If the source fails later,
+    /// reading the capture returns an error.
+    pub fn open(&self, activity: &Activity) -> Result<Vec<Capture>, SourceError> {
         match self {
             Self::Netlink { tcp_states, ports } => netlink::open(*tcp_states, ports),
             Self::Proc => procfs::open(),
             Self::Conntrack { ports } => conntrack::open(ports),
             Self::ConntrackProc => conntrack::procfs::open(),
-            Self::File(path) => Ok(vec![file::file(path)?]),
-            Self::StandardInput => Ok(vec![file::standard()]),
-            Self::Ssh(server) => server.open(watch),
-            Self::Within { found, source } => netns::open_within(found, source, watch),
+            Self::File(path) => Ok(vec![file::open(path)?]),
+            Self::Stdin => Ok(vec![file::stdin()]),
+            Self::Ssh(server) => server.open(activity),
+            Self::InNamespace { namespace, source } => {
+                netns::open_in_namespace(namespace, source, activity)
+            }
         }
     }
 }
@@ -107,31 +112,31 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Netlink { .. } => f.write_str("netlink (sock_diag)"),
-            Self::Proc => write!(f, "{} and tcp6", procfs::TCP),
+            Self::Proc => write!(f, "{} and tcp6", procfs::TCP_PATH),
             Self::Conntrack { .. } => f.write_str("netlink (ctnetlink)"),
-            Self::ConntrackProc => f.write_str(conntrack::procfs::FLOWS),
+            Self::ConntrackProc => f.write_str(conntrack::procfs::NF_CONNTRACK_PATH),
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::StandardInput => f.write_str("standard input"),
+            Self::Stdin => f.write_str("standard input"),
             Self::Ssh(server) => f.write_str(&server.name()),
-            Self::Within { source, .. } => source.fmt(f),
+            Self::InNamespace { source, .. } => source.fmt(f),
         }
     }
 }
 
-/// [`Read`](io::Read) for what is a [`BufRead`](io::BufRead).
-pub(super) fn read_buffered(bytes: &mut impl io::BufRead, buffer: &mut [u8]) -> io::Result<usize> {
-    let available = bytes.fill_buf()?;
+/// Implements [`Read::read`](io::Read::read) on top of [`BufRead`](io::BufRead).
+pub(super) fn read_buffered(reader: &mut impl io::BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let available = reader.fill_buf()?;
     let length = available.len().min(buffer.len());
     buffer[..length].copy_from_slice(&available[..length]);
-    bytes.consume(length);
+    reader.consume(length);
     Ok(length)
 }
 
-/// Why a server gives nothing, and what to do about it there.
+/// Error of an SSH server, with a hint for the administrator.
 #[derive(Debug)]
 pub struct SshFailure {
     pub(super) error: SshError,
-    pub(super) advice: String,
+    pub(super) hint: String,
 }
 
 impl fmt::Display for SshFailure {
@@ -146,70 +151,73 @@ impl std::error::Error for SshFailure {
     }
 }
 
-/// Why a source gives nothing.
+/// Error of opening a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The kernel's door to its sockets is shut: no module, a sandbox, a policy.
+    /// The netlink interface is not available, because of a missing kernel module, a
+    /// sandbox or a security policy.
     #[error("cannot {step} netlink")]
     Netlink {
-        /// For what.
+        /// Netlink interface that was used.
         interface: Interface,
-        /// What was tried with it: `open`, `ask`, `read from`.
+        /// Operation that failed: `open`, `ask` or `read from`.
         step: &'static str,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The kernel took the question and has no answer.
+    /// The kernel accepted the request and answered with an error.
     #[error("the kernel refused a dump by {interface}")]
     Refused {
-        /// What was asked.
+        /// Netlink interface that was used.
         interface: Interface,
-        /// What the kernel said.
+        /// Error number from the kernel.
         source: io::Error,
     },
-    /// Connection tracking knows nothing at all, not even of this host's own
+    /// Connection tracking has no flow at all, not even one of this host's own
     /// connections.
     #[error("the kernel tracks no connection here")]
     NothingTracked,
-    /// It is not known which addresses are this host's own.
+    /// The local addresses of this host cannot be listed.
     #[error("cannot list the addresses of this host")]
-    Addresses(#[source] io::Error),
-    /// A file that cannot be opened.
+    LocalAddresses(#[source] io::Error),
+    /// A file cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
-        /// Which.
+        /// Path as given.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A server that gives nothing.
+    /// The connections of an SSH server cannot be listed.
     #[error(transparent)]
     Ssh(#[from] SshFailure),
-    /// A network namespace that gives nothing.
+    /// A network namespace cannot be resolved or entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// A folder where a file was asked for.
+    /// The path of a saved listing is a directory.
     #[error("cannot read {}: it is a folder", path.display())]
-    Folder {
-        /// Which.
+    Directory {
+        /// Path as given.
         path: PathBuf,
     },
 }
 
 impl SourceError {
-    /// What to do about it.
+    /// Returns a hint on how to fix the problem.
     #[must_use]
-    pub fn advice(&self) -> Option<String> {
-        let advice = match self {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::Netlink { interface: Interface::Ctnetlink, source, .. }
             | Self::Refused { interface: Interface::Ctnetlink, source } => {
-                conntrack::advice(source).to_owned()
+                conntrack::hint(source).to_owned()
             }
-            Self::Open { path, source } if path == Path::new(conntrack::procfs::FLOWS) => {
-                conntrack::advice(source).to_owned()
+            Self::Open { path, source }
+                if path == Path::new(conntrack::procfs::NF_CONNTRACK_PATH) =>
+            {
+                conntrack::hint(source).to_owned()
             }
-            Self::NothingTracked => conntrack::NO_RULE.to_owned(),
-            Self::Addresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
+            Self::NothingTracked => conntrack::NOTHING_TRACKED_HINT.to_owned(),
+            Self::LocalAddresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
             Self::Netlink { .. } | Self::Refused { .. } => {
                 "Load the kernel module tcp_diag, or use --source proc.".to_owned()
             }
@@ -219,10 +227,10 @@ impl SourceError {
             Self::Open { path, .. } => {
                 format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
-            Self::Ssh(failure) => failure.advice.clone(),
-            Self::Netns(error) => return error.advice(),
-            Self::Folder { .. } => "Name a file, or - for standard input.".to_owned(),
+            Self::Ssh(failure) => failure.hint.clone(),
+            Self::Netns(error) => return error.hint(),
+            Self::Directory { .. } => "Name a file, or - for standard input.".to_owned(),
         };
-        Some(advice)
+        Some(hint)
     }
 }

@@ -1,8 +1,8 @@
-//! Saved listings, and lists of networks: files that somebody names.
+//! Saved listings, from a file or from standard input.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "this is where files that are named and standard input are opened"
+    reason = "this module opens files given by the user and standard input"
 )]
 use std::{
     fs::File,
@@ -10,35 +10,35 @@ use std::{
     path::Path,
 };
 
-use crate::parse::capture::{Capture, Format};
+use crate::parse::capture::{Capture, CaptureFormat};
 
 use super::dispatch::SourceError;
 
 /// Opens a saved listing.
-pub(super) fn file(path: &Path) -> Result<Capture, SourceError> {
-    let failed = |source| SourceError::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    // A folder can be opened, and says what it is only when it is read.
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(SourceError::Folder { path: path.to_owned() });
+pub(super) fn open(path: &Path) -> Result<Capture, SourceError> {
+    let open_error = |source| SourceError::Open { path: path.to_owned(), source };
+    let file = File::open(path).map_err(open_error)?;
+    // Opening a directory succeeds; only reading it fails, with a less clear error.
+    if file.metadata().map_err(open_error)?.is_dir() {
+        return Err(SourceError::Directory { path: path.to_owned() });
     }
     Ok(capture(path.display().to_string(), file))
 }
 
-/// Standard input, as a saved listing.
-pub(super) fn standard() -> Capture {
+/// Returns standard input as a saved listing.
+pub(super) fn stdin() -> Capture {
     capture("standard input".to_owned(), io::stdin())
 }
 
-fn capture(origin: String, bytes: impl io::Read + Send + 'static) -> Capture {
+fn capture(origin: String, reader: impl io::Read + Send + 'static) -> Capture {
     Capture {
-        format: Format::Listing,
+        format: CaptureFormat::Listing,
         origin,
-        // It may come from another machine.
+        // The listing may come from another host.
         byte_order: None,
-        own: None,
-        addresses: None,
-        how: Vec::new(),
-        bytes: Box::new(BufReader::new(bytes)),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
+        bytes: Box::new(BufReader::new(reader)),
     }
 }

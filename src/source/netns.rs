@@ -1,9 +1,10 @@
-//! Network namespaces of this machine: finds those that are asked for, and looks
-//! into each (network_namespaces(7)).
+//! Network namespaces of this host: resolves the requested ones and opens sources
+//! inside them (network_namespaces(7)).
 //!
-//! A thread enters, opens and ends. What it has opened stays in that namespace,
-//! whoever reads it, and nothing else of the program was ever there: a state
-//! file, a mail or a question to a name server is always the host's own.
+//! A thread of its own enters the namespace, opens the source and ends. The open
+//! source stays in that namespace, whichever thread reads it. The other threads
+//! never leave the original namespace: state files, mail and DNS queries always
+//! use the host's network.
 use std::{
     fmt,
     os::fd::{AsFd, OwnedFd},
@@ -21,7 +22,7 @@ use rustix::{
 use crate::parse::capture::Capture;
 
 use super::{
-    dispatch::{Source, SourceError, Watch},
+    dispatch::{Activity, Source, SourceError},
     procfs,
 };
 
@@ -30,37 +31,37 @@ mod resolve;
 mod hidden;
 mod process;
 
-pub use hidden::{Elsewhere, elsewhere};
-use netns_error::Grant;
+pub use hidden::{HiddenNamespaces, find_hidden_namespaces};
+use netns_error::MissingCapability;
 pub use netns_error::NetnsError;
-use resolve::namespace_file;
-pub use resolve::{Finding, Found, find};
+use resolve::open_namespace;
+pub use resolve::{Resolution, ResolvedNamespace, resolve_namespaces};
 
-/// A network namespace as it is asked for.
+/// Network namespace as requested by the user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Netns {
-    /// Every one that has a process, or a name.
+pub enum NetnsSelector {
+    /// All namespaces that have a process or a name.
     All,
-    /// The one of this name (ip-netns(8)).
+    /// Namespace with this name in `/run/netns` (ip-netns(8)).
     Name(String),
-    /// The one at this path.
+    /// Namespace file at this path.
     Path(PathBuf),
-    /// The one that a process is in.
+    /// Namespace of the process with this id.
     Process(u32),
 }
 
-impl Netns {
+impl NetnsSelector {
     fn path(&self) -> PathBuf {
         match self {
-            Self::All => PathBuf::from(OWN),
-            Self::Name(name) => Path::new(NAMED).join(name),
+            Self::All => PathBuf::from(CURRENT_NETNS),
+            Self::Name(name) => Path::new(NAMED_NETNS_DIR).join(name),
             Self::Path(path) => path.clone(),
             Self::Process(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
         }
     }
 }
 
-impl fmt::Display for Netns {
+impl fmt::Display for NetnsSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
@@ -71,65 +72,73 @@ impl fmt::Display for Netns {
     }
 }
 
-/// Where ip(8) and the networks of Kubernetes keep names.
-const NAMED: &str = "/run/netns";
-/// The one of this program, whose first thread never enters another one.
-const OWN: &str = "/proc/self/ns/net";
+/// Directory of named namespaces, used by ip(8) and by the network plugins of
+/// Kubernetes.
+const NAMED_NETNS_DIR: &str = "/run/netns";
+/// Namespace file of this process. The main thread never enters another namespace.
+const CURRENT_NETNS: &str = "/proc/self/ns/net";
 
-/// The same two numbers are the same namespace, by whatever path.
+/// Identity of a namespace: device and inode number of its file, the same for every
+/// path to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Id {
+struct NamespaceId {
     device: u64,
     inode: u64,
 }
 
-/// Which namespace is at `path`. Nothing is opened: a device or a pipe that is
-/// named by mistake does not notice.
-fn id(path: &Path) -> Result<(OwnedFd, Id), NetnsError> {
-    /// What the files of namespaces are on (`linux/magic.h`).
+/// Returns the identity of the namespace at `path`, and a descriptor of its file.
+///
+/// The file is opened with `O_PATH`, which has no side effect on a device or pipe
+/// that was named by mistake.
+fn identify(path: &Path) -> Result<(OwnedFd, NamespaceId), NetnsError> {
+    /// File system type of namespace files (`linux/magic.h`).
     const NSFS_MAGIC: u32 = 0x6e73_6673;
-    let refused = |errno: Errno| NetnsError::open(path, errno);
-    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(refused)?;
-    // Its type is as wide as the machine likes.
+    let failed = |errno: Errno| NetnsError::from_open(path, errno);
+    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    // The width and sign of `f_type` depend on the architecture.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a magic number")]
-    let magic = fstatfs(&file).map_err(refused)?.f_type as u32;
+    let magic = fstatfs(&file).map_err(failed)?.f_type as u32;
     if magic != NSFS_MAGIC {
-        return Err(NetnsError::Another { path: path.to_owned() });
+        return Err(NetnsError::NotANamespace { path: path.to_owned() });
     }
-    let Stat { st_dev, st_ino, .. } = fstat(&file).map_err(refused)?;
-    Ok((file, Id { device: st_dev, inode: st_ino }))
+    let Stat { st_dev, st_ino, .. } = fstat(&file).map_err(failed)?;
+    Ok((file, NamespaceId { device: st_dev, inode: st_ino }))
 }
 
-/// Opens `source` in a namespace.
-pub(super) fn open_within(
-    found: &Found,
+/// Opens `source` inside a namespace.
+pub(super) fn open_in_namespace(
+    resolved: &ResolvedNamespace,
     source: &Source,
-    watch: &Watch,
+    activity: &Activity,
 ) -> Result<Vec<Capture>, SourceError> {
-    if found.namespace.is_own {
-        return source.open(watch);
+    if resolved.namespace.is_current {
+        return source.open(activity);
     }
-    let there = || {
-        enter(found)?;
+    let open_inside = || {
+        enter(resolved)?;
         match source {
-            // The first thread is where it always was, and its /proc too.
-            Source::Proc => procfs::open_of_this_thread(),
-            source => source.open(watch),
+            // /proc/self shows the namespace of the main thread, which has not
+            // changed.
+            Source::Proc => procfs::open_for_thread(),
+            source => source.open(activity),
         }
     };
     thread::scope(|scope| {
         let thread =
-            thread::Builder::new().spawn_scoped(scope, there).map_err(NetnsError::Thread)?;
+            thread::Builder::new().spawn_scoped(scope, open_inside).map_err(NetnsError::Thread)?;
         thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
     })
 }
 
-/// Takes this thread into a namespace. There is no way back.
-fn enter(found: &Found) -> Result<(), NetnsError> {
-    let namespace = namespace_file(found)?;
+/// Moves this thread into a namespace. The thread never moves back.
+fn enter(resolved: &ResolvedNamespace) -> Result<(), NetnsError> {
+    let namespace = open_namespace(resolved)?;
     match move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)) {
         Ok(()) => Ok(()),
-        Err(Errno::INVAL) => Err(NetnsError::Another { path: found.paths[0].clone() }),
-        Err(errno) => Err(NetnsError::Enter { grant: Grant::to_enter(), source: errno.into() }),
+        Err(Errno::INVAL) => Err(NetnsError::NotANamespace { path: resolved.paths[0].clone() }),
+        Err(errno) => Err(NetnsError::Enter {
+            capability: MissingCapability::for_entering(),
+            source: errno.into(),
+        }),
     }
 }

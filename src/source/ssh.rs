@@ -1,21 +1,21 @@
-//! Servers reached by SSH: their socket tables, by one command.
+//! Servers that are sampled over SSH, with one command each.
 //!
-//! libssh2 does the protocol. What it does not do, or does otherwise than
-//! OpenSSH, stands in the modules below: whose host key is known (`host_key`),
-//! which ways of logging in are tried (`login`), and what is run there and how
-//! its output is read (`listing`).
+//! libssh2 implements the protocol. The modules below implement what libssh2 lacks or
+//! does differently from OpenSSH: known host keys (`host_key`), the order of login
+//! methods (`login`), and running the listing command and reading its output
+//! (`listing`).
 //!
-//! Nothing here is bounded in time by itself: a name server, an agent or a peer
-//! may hang in places that no time limit of libssh2 covers. Whoever opens such
-//! a source does so on a thread of its own, and stops waiting for it.
+//! The time limit of libssh2 does not cover everything: a name server, an agent or a
+//! peer may hang elsewhere. The caller must open such a source on a thread of its
+//! own, and stop waiting for it at the deadline.
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     model::secret::Secret,
-    parse::{Subject, capture::Capture},
+    parse::{TableKind, capture::Capture},
 };
 
-use super::dispatch::{SourceError, SshFailure, Watch};
+use super::dispatch::{Activity, SourceError, SshFailure};
 
 #[cfg(feature = "ssh")]
 mod stopwatch;
@@ -36,102 +36,104 @@ mod remote_command;
 #[cfg(feature = "ssh")]
 mod script;
 
-/// Reaches a server and starts its listing: a value, so that an executable in which
-/// nobody gives one links nothing of SSH.
-pub type Dial = fn(&Server, &Watch) -> Result<Capture, SshError>;
+/// Function that connects to a server and starts its listing. It is a value, so that
+/// an executable that never names such a function links no SSH code.
+pub type ConnectFn = fn(&SshServer, &Activity) -> Result<Capture, SshError>;
 
-/// Reaches it by SSH. Whoever names this function links libssh2 and OpenSSL.
+/// Connects to a server over SSH and starts its listing. An executable that names
+/// this function links libssh2 and OpenSSL.
 ///
 /// # Errors
 ///
-/// Where the server gives no listing. No credential is sent to a server whose host
-/// key was refused.
+/// Returns an error if the server gives no listing. No credential is sent to a server
+/// whose host key was rejected.
 #[cfg(feature = "ssh")]
-pub fn dial(server: &Server, watch: &Watch) -> Result<Capture, SshError> {
-    connect::capture(server, watch)
+pub fn connect(server: &SshServer, activity: &Activity) -> Result<Capture, SshError> {
+    connect::open_capture(server, activity)
 }
 
-/// Reaches nothing: this topip was built without SSH.
+/// Fails: this topip was built without SSH.
 ///
 /// # Errors
 ///
-/// Always.
+/// Always returns an error.
 #[cfg(not(feature = "ssh"))]
-pub fn dial(_server: &Server, watch: &Watch) -> Result<Capture, SshError> {
-    watch.set("nothing");
-    Err(SshError::NotBuilt)
+pub fn connect(_server: &SshServer, activity: &Activity) -> Result<Capture, SshError> {
+    activity.set("nothing");
+    Err(SshError::NotBuiltIn)
 }
 
-/// A server and how to get there.
+/// SSH server, with the settings for the connection and the listing.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct SshServer {
     /// Name or address, without brackets.
     pub host: String,
-    /// Where its SSH server listens.
+    /// TCP port of the SSH daemon.
     pub port: u16,
-    /// Whom to log in as.
+    /// Login name on the server.
     pub user: String,
-    /// What may prove it.
+    /// Credentials of the login.
     pub credentials: Credentials,
-    /// Files of known host keys, the user's first: that one takes new keys.
+    /// known_hosts files. New keys are added to the first one, the user's.
     pub known_hosts: Vec<PathBuf>,
-    /// Whether they were asked for: then they have to be readable.
-    pub known_hosts_asked_for: bool,
-    /// What becomes of a host key that is not known.
+    /// True if the user has named the known_hosts files. Then they must be readable
+    /// if they exist.
+    pub known_hosts_explicit: bool,
+    /// Treatment of unknown host keys.
     pub host_key_policy: HostKeyPolicy,
-    /// Which of its tables is wanted.
-    pub subject: Subject,
-    /// What to run instead of the built-in choice.
+    /// Kind of table to list.
+    pub table_kind: TableKind,
+    /// Command to run instead of the built-in script.
     pub command: Option<String>,
-    /// How long the whole may take; what libssh2 can keep to it, does.
-    pub patience: Duration,
-    /// By what it is reached.
-    pub dial: Dial,
+    /// Time limit for the whole sample, as far as libssh2 can enforce it.
+    pub timeout: Duration,
+    /// Function that connects to the server.
+    pub connect: ConnectFn,
 }
 
-/// What may prove who one is. All are tried, in this order.
+/// Credentials of a login, tried in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// Private keys that were asked for.
+    /// Private key files that the user has named.
     pub identities: Vec<PathBuf>,
-    /// What they are encrypted with.
+    /// Passphrase of encrypted private keys.
     pub passphrase: Option<Secret>,
-    /// A password, also for keyboard-interactive.
+    /// Password, also used for keyboard-interactive.
     pub password: Option<Secret>,
-    /// The agent's socket, whose keys are tried.
+    /// Socket of the SSH agent.
     pub agent: Option<PathBuf>,
-    /// Private keys that are tried where they are there.
+    /// Default private key files, tried if they exist.
     pub default_identities: Vec<PathBuf>,
-    /// Whether a person is there to be asked.
-    pub may_ask: bool,
+    /// True if the user can be prompted for a passphrase or password.
+    pub interactive: bool,
 }
 
-/// What becomes of a host key that is not known. One that has changed is
-/// refused by each but the last.
+/// Treatment of unknown host keys. A changed host key is rejected, except with
+/// `Ignore`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostKeyPolicy {
-    /// It is refused.
+    /// Reject the key.
     Strict,
-    /// It is taken and written down.
+    /// Accept the key and append it to known_hosts.
     AcceptNew,
-    /// Whatever comes is taken.
+    /// Accept any key.
     Ignore,
 }
 
-impl Server {
-    /// Logs in and starts the command. Its output is read while it comes.
-    pub(super) fn open(&self, watch: &Watch) -> Result<Vec<Capture>, SourceError> {
-        match (self.dial)(self, watch) {
+impl SshServer {
+    /// Logs in and starts the command. The capture reads the output as it arrives.
+    pub(super) fn open(&self, activity: &Activity) -> Result<Vec<Capture>, SourceError> {
+        match (self.connect)(self, activity) {
             Ok(capture) => Ok(vec![capture]),
             Err(error) => {
-                let advice = error.advice(self);
-                Err(SshFailure { error, advice }.into())
+                let hint = error.hint(self);
+                Err(SshFailure { error, hint }.into())
             }
         }
     }
 
-    /// `web1`, `[2001:db8::1]:2222`: as known_hosts writes it, without a port
-    /// where it is the usual one.
+    /// Returns the name in the form of known_hosts: `web1`, `[2001:db8::1]:2222`. Port
+    /// 22 is omitted.
     #[must_use]
     pub fn name(&self) -> String {
         match self.port {
@@ -141,103 +143,104 @@ impl Server {
     }
 }
 
-/// Why a server gives nothing.
+/// Failure to get a listing from a server.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are host, user, file and cause, as each sentence says")]
 pub enum SshError {
-    /// This executable was built without it.
+    /// This executable was built without SSH.
     #[error("this topip was built without SSH")]
-    NotBuilt,
-    /// The name stands for nothing.
+    NotBuiltIn,
+    /// The name cannot be resolved.
     #[error("cannot find {host}")]
     Resolve { host: String, source: io::Error },
-    /// None of its addresses answers.
+    /// No address of the server answers; the error is that of the last one.
     #[error("cannot connect to {host}, {address}")]
     Connect { host: String, address: SocketAddr, source: io::Error },
-    /// The protocol came to nothing.
+    /// The SSH handshake failed.
     #[error("cannot talk SSH with {host}: {problem}")]
     Handshake { host: String, problem: String },
-    /// Nobody has said whose key this is.
+    /// No known_hosts file has a host key of the server.
     #[error("cannot log in to {host}: its {key_type} host key {fingerprint} is not known")]
-    UnknownKey { host: String, key_type: &'static str, fingerprint: String },
-    /// It has another key than it had.
+    UnknownHostKey { host: String, key_type: &'static str, fingerprint: String },
+    /// The host key differs from the one in known_hosts.
     #[error("cannot log in to {host}: host key does not match {} line {line}", file.display())]
-    ChangedKey { host: String, file: PathBuf, line: usize },
-    /// Its key is one that was stolen.
+    ChangedHostKey { host: String, file: PathBuf, line: usize },
+    /// The host key is marked as revoked in known_hosts.
     #[error("cannot log in to {host}: its host key is revoked by {} line {line}", file.display())]
-    RevokedKey { host: String, file: PathBuf, line: usize },
-    /// A file of host keys cannot be read or written.
+    RevokedHostKey { host: String, file: PathBuf, line: usize },
+    /// A known_hosts file cannot be read or written.
     #[error("cannot log in to {host}: cannot {action} {}", file.display())]
     KnownHosts { host: String, action: &'static str, file: PathBuf, source: io::Error },
-    /// A private key that was asked for cannot be read.
+    /// A private key file that the user has named cannot be read.
     #[error("cannot log in to {host}: cannot use the key {}", path.display())]
     KeyFile { host: String, path: PathBuf, source: io::Error },
-    /// It can be read, and is of no use.
+    /// A private key file that the user has named can be read but not used.
     #[error("cannot log in to {host}: cannot use the key {}: {problem}", path.display())]
-    Key { host: String, path: PathBuf, problem: KeyProblem },
-    /// Nothing proved who one is.
-    #[error("cannot log in to {host} as {user}: {tried}")]
-    Login { host: String, user: String, tried: String },
+    UnusableKey { host: String, path: PathBuf, problem: KeyFileError },
+    /// No credential was accepted.
+    #[error("cannot log in to {host} as {user}: {reason}")]
+    Login { host: String, user: String, reason: String },
     /// The command could not be started.
     #[error("cannot run a command on {host}: {problem}")]
     Exec { host: String, problem: String },
-    /// The command ran, and gave no listing.
+    /// The command ran but printed no listing.
     #[error("{host} gave no listing: {problem}")]
     NoListing { host: String, problem: String },
 }
 
-/// Why a file is of no use as a private key.
+/// Reason why a file cannot be used as a private key.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub enum KeyProblem {
-    /// It is no secret.
+pub enum KeyFileError {
+    /// Other users may read the file.
     #[error("others may read it")]
-    Open,
-    /// It is something else.
+    NotPrivate,
+    /// The file does not contain a private key.
     #[error("it is no private key")]
-    NoKey,
+    NotAPrivateKey,
 }
 
 impl SshError {
-    /// What to do about it.
+    /// Returns a hint on how to fix the problem.
     #[must_use]
-    pub fn advice(&self, server: &Server) -> String {
-        let port = if server.port == 22 { String::new() } else { format!("-p {} ", server.port) };
-        let ssh = |command: &str| {
-            let Server { user, host, .. } = server;
+    pub fn hint(&self, server: &SshServer) -> String {
+        let port_option =
+            if server.port == 22 { String::new() } else { format!("-p {} ", server.port) };
+        let ssh_command = |command: &str| {
+            let SshServer { user, host, .. } = server;
             format!(
                 "Try, as the user that runs the check: \
-                 ssh -o BatchMode=yes {port}{user}@{host} {command}"
+                 ssh -o BatchMode=yes {port_option}{user}@{host} {command}"
             )
         };
         match self {
-            Self::NotBuilt => "Build it with the feature ssh, which is on by default.".to_owned(),
+            Self::NotBuiltIn => "Build it with the feature ssh, which is on by default.".to_owned(),
             Self::Resolve { host, .. } => format!("Try: getent hosts {host}"),
-            Self::UnknownKey { .. } => {
+            Self::UnknownHostKey { .. } => {
                 let file = server
                     .known_hosts
                     .first()
                     .map_or_else(String::new, |file| format!(" to {}", file.display()));
                 format!(
-                    "Compare that fingerprint, and add what ssh-keyscan {port}{} prints{file}, \
+                    "Compare that fingerprint, and add what ssh-keyscan {port_option}{} prints{file}, \
                      or use --host-key accept-new once.",
                     server.host
                 )
             }
-            Self::ChangedKey { file, .. } => format!(
+            Self::ChangedHostKey { file, .. } => format!(
                 "Was the server set up anew? Then: ssh-keygen -f {} -R {}. If not, somebody \
                  stands in between.",
                 file.display(),
                 server.name()
             ),
-            Self::RevokedKey { .. } => "Do not log in there with this key.".to_owned(),
+            Self::RevokedHostKey { .. } => "Do not log in there with this key.".to_owned(),
             Self::KnownHosts { .. } => "Name another file with --known-hosts.".to_owned(),
-            Self::Key { path, problem: KeyProblem::Open, .. } => {
+            Self::UnusableKey { path, problem: KeyFileError::NotPrivate, .. } => {
                 format!("chmod 600 {}", path.display())
             }
-            Self::Key { path, .. } | Self::KeyFile { path, .. } => {
+            Self::UnusableKey { path, .. } | Self::KeyFile { path, .. } => {
                 format!("Is it a private key? ls -l {}", path.display())
             }
-            Self::NoListing { .. } if server.subject == Subject::Flows => format!(
+            Self::NoListing { .. } if server.table_kind == TableKind::Flows => format!(
                 "May {user} see the flows there? Let it, in sudoers: {user} ALL=(root) NOPASSWD: \
                  /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp",
                 user = server.user
@@ -248,7 +251,7 @@ impl SshError {
             Self::Connect { .. }
             | Self::Handshake { .. }
             | Self::Login { .. }
-            | Self::Exec { .. } => ssh("true"),
+            | Self::Exec { .. } => ssh_command("true"),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Appends to a log, which others append to, rotate and read at the same time.
+//! Appends to an alert log that other programs append to, rotate and read at the
+//! same time.
 //!
-//! The file is opened each time, so that a log that was moved away is noticed
-//! without a signal. A line is one `write`; the lock keeps off other topips for
-//! as long as it takes to see that the line before is whole.
-#![expect(clippy::disallowed_types, reason = "this is where the log is opened")]
+//! The file is opened for each line, so that a rotation is noticed without a
+//! signal. Each line is one `write`. The lock keeps other topip programs from
+//! writing between the check for an incomplete last line and the `write`.
+#![expect(clippy::disallowed_types, reason = "the log is opened here")]
 use std::{
     ffi::OsString,
     fs::{File, TryLockError},
@@ -20,80 +21,84 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::sys::trusted_file::{Folder, FolderError, Missing};
+use crate::sys::trusted_file::{IfMissing, TrustedDir, TrustedDirError};
 
-/// What a log is made with, whatever the umask is.
-const MODE: Mode = Mode::from_raw_mode(0o640);
-/// How it is opened: without waiting for the other end of a pipe.
-const FLAGS: OFlags = OFlags::RDWR
+/// Permissions of a new log, independent of the umask.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
+/// Flags for opening the log. `NONBLOCK` avoids waiting for the other end of a
+/// pipe.
+const OPEN_FLAGS: OFlags = OFlags::RDWR
     .union(OFlags::APPEND)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
-/// What a line that lacks its end is given for one. A bare line end would make
-/// a whole line of it, with half an address for somebody to be shut out by.
-const CUT: &str = " [cut off]\n";
-/// How long a log that is missing may take to be there again: logrotate renames
-/// the old one first. One that is made in its place fails that rotation.
-const ROTATION: Duration = Duration::from_millis(200);
+/// Text that ends an incomplete line. A line end alone would turn it into a valid
+/// line with a truncated address, and fail2ban could ban the wrong address.
+const TRUNCATION_MARK: &str = " [cut off]\n";
+/// Maximum time to wait for a missing log: logrotate renames the old log before
+/// it creates the new one. A log created in between makes the rotation fail.
+const MAX_ROTATION_TIME: Duration = Duration::from_millis(200);
 
-/// Why a line cannot be appended.
+/// An error that occurred while appending a line.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFileError {
-    /// It cannot be opened, made, locked or written.
+    /// The log cannot be opened, created, locked, read or written.
     #[error("cannot {action} the log {}", path.display())]
     File {
-        /// Which of these.
+        /// The to_error action, as a verb.
         action: &'static str,
-        /// Its path.
+        /// Path of the log.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The way to its folder leads through what somebody else has put there.
+    /// The path to its directory leads through a link or directory of another
+    /// user.
     #[error(transparent)]
-    Way(FolderError),
-    /// It is where others may write, and so may be anything.
+    UntrustedPath(TrustedDirError),
+    /// The log is in a directory where others can write, and may be planted.
     #[error("cannot trust the log {}: {problem}", path.display())]
     Untrusted {
-        /// Its path.
+        /// Path of the log.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: &'static str,
     },
-    /// It is a link, a folder, a pipe or the like.
+    /// The log is a link, a directory, a pipe or another special file.
     #[error("cannot write the log {}: it is {what}", path.display())]
-    NotAFile {
-        /// Its path.
+    NotRegularFile {
+        /// Path of the log.
         path: PathBuf,
-        /// What it is.
+        /// The type of the file.
         what: &'static str,
     },
-    /// The disk took the beginning of the line.
+    /// Only the beginning of the line was written.
     #[error("cannot write the log {}: it took {written} of {length} bytes", path.display())]
-    Short {
-        /// Its path.
+    ShortWrite {
+        /// Path of the log.
         path: PathBuf,
-        /// How many bytes it took.
+        /// Number of bytes that were written.
         written: usize,
-        /// How many there were.
+        /// Number of bytes to write.
         length: usize,
     },
-    /// Another program has it, and does not let go.
+    /// Another program holds the lock.
     #[error("the log {} is held by another program", path.display())]
-    Held {
-        /// Its path.
+    Locked {
+        /// Path of the log.
         path: PathBuf,
     },
 }
 
 impl LogFileError {
-    /// What to do about it.
+    /// Returns the suggested remedy.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::File { path, source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => format!("Make the folder {}", folder(path).display()),
+                io::ErrorKind::NotFound => {
+                    format!("Make the folder {}", parent_directory(path).display())
+                }
                 io::ErrorKind::PermissionDenied => format!(
                     "Make it as root, for the user that runs this: install -m 640 -o USER \
                      /dev/null {}; or name another with --log.",
@@ -102,18 +107,18 @@ impl LogFileError {
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem => {
-                    format!("df {0}; df -i {0}", folder(path).display())
+                    format!("df {0}; df -i {0}", parent_directory(path).display())
                 }
                 _ => format!("Name another with --log; see ls -ld {}", path.display()),
             },
-            Self::Way(_) | Self::Untrusted { .. } => {
+            Self::UntrustedPath(_) | Self::Untrusted { .. } => {
                 "Name one with --log in a folder where nobody else may write.".to_owned()
             }
-            Self::NotAFile { .. } => {
+            Self::NotRegularFile { .. } => {
                 "Name a regular file with --log, or syslog or journald.".to_owned()
             }
-            Self::Short { path, .. } => format!("df {}", folder(path).display()),
-            Self::Held { path } => format!("Who holds it? fuser -v {}", path.display()),
+            Self::ShortWrite { path, .. } => format!("df {}", parent_directory(path).display()),
+            Self::Locked { path } => format!("Who holds it? fuser -v {}", path.display()),
         }
     }
 }
@@ -122,86 +127,94 @@ impl LogFileError {
 ///
 /// # Errors
 ///
-/// Where the whole of it did not get there until `deadline`. What a full disk
-/// left of it is a line of its own: the next one begins anew.
+/// Returns an error if the line could not be written completely before
+/// `deadline`. After a partial write, the next line starts on a new line.
 pub fn append(path: &Path, line: &str, deadline: Instant) -> Result<(), LogFileError> {
-    let failed =
+    let to_error =
         |action| move |source| LogFileError::File { action, path: path.to_owned(), source };
-    let file = lock(&Spot::at(path)?, deadline)?;
-    let is_cut = is_cut(&file).map_err(failed("read"))?;
-    let text = format!("{}{line}\n", if is_cut { CUT } else { "" });
-    let written = write(&file, &text).map_err(failed("write"))?;
+    let file = open_locked(&LogLocation::from_path(path)?, deadline)?;
+    let is_incomplete = ends_mid_line(&file).map_err(to_error("read"))?;
+    let text = format!("{}{line}\n", if is_incomplete { TRUNCATION_MARK } else { "" });
+    let written = write(&file, &text).map_err(to_error("write"))?;
     match written == text.len() {
         true => Ok(()),
-        false => Err(LogFileError::Short { path: path.to_owned(), written, length: text.len() }),
-    }
-}
-
-/// Whether a line could be appended, and the log be made where there is none.
-///
-/// # Errors
-///
-/// Where it could not: better known before there is an alert to log.
-pub fn probe(path: &Path, deadline: Instant) -> Result<(), LogFileError> {
-    let spot = Spot::at(path)?;
-    match attempt(&spot, deadline, open_or_could_make)? {
-        Some(file) => regular(file, &spot).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// Where a log is: its path, and its folder, which is open.
-#[derive(Debug)]
-struct Spot {
-    path: PathBuf,
-    folder: Folder,
-    name: OsString,
-}
-
-impl Spot {
-    fn at(path: &Path) -> Result<Self, LogFileError> {
-        let (folder, name) = Folder::of(path, Missing::Fail).map_err(|error| match error {
-            FolderError::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
-                LogFileError::NotAFile { path: path.to_owned(), what: "a folder" }
-            }
-            FolderError::Open { source, .. } => {
-                LogFileError::File { action: "open", path: path.to_owned(), source }
-            }
-            planted => LogFileError::Way(planted),
-        })?;
-        Ok(Self { path: path.to_owned(), folder, name })
-    }
-
-    fn open(&self, flags: OFlags) -> Result<File, Errno> {
-        openat(&self.folder, &self.name, flags, MODE).map(File::from)
-    }
-}
-
-fn open_or_could_make(spot: &Spot, may_wait: bool) -> Result<Option<File>, Errno> {
-    match spot.open(FLAGS) {
-        Err(Errno::NOENT) => {}
-        opened => return opened.map(Some),
-    }
-    let to_make = Access::WRITE_OK | Access::EXEC_OK;
-    match accessat(&spot.folder, ".", to_make, AtFlags::empty()) {
-        // It is another's to make, who may be about to.
-        Err(Errno::ACCESS) if may_wait => Err(Errno::NOENT),
-        answer => answer.map(|()| None),
-    }
-}
-
-/// One `write`, again only where a signal came before it began.
-fn write(mut file: &File, text: &str) -> io::Result<usize> {
-    loop {
-        match file.write(text.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            written => return written,
+        false => {
+            Err(LogFileError::ShortWrite { path: path.to_owned(), written, length: text.len() })
         }
     }
 }
 
-/// Whether the last line has no end: a disk was full, or a machine went down.
-fn is_cut(file: &File) -> io::Result<bool> {
+/// Checks that a line could be appended, or that a missing log could be created.
+/// An alert is then not the first write to fail.
+///
+/// # Errors
+///
+/// Returns an error if the log cannot be opened, or could not be created.
+pub fn probe(path: &Path, deadline: Instant) -> Result<(), LogFileError> {
+    let location = LogLocation::from_path(path)?;
+    match open_with_retry(&location, deadline, open_or_check_creatable)? {
+        Some(file) => check_regular_file(file, &location).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The path of a log with its open directory.
+#[derive(Debug)]
+struct LogLocation {
+    path: PathBuf,
+    directory: TrustedDir,
+    name: OsString,
+}
+
+impl LogLocation {
+    fn from_path(path: &Path) -> Result<Self, LogFileError> {
+        let (directory, name) =
+            TrustedDir::open_parent_of(path, IfMissing::Fail).map_err(|error| match error {
+                TrustedDirError::Open { source, .. }
+                    if source.kind() == io::ErrorKind::IsADirectory =>
+                {
+                    LogFileError::NotRegularFile { path: path.to_owned(), what: "a folder" }
+                }
+                TrustedDirError::Open { source, .. } => {
+                    LogFileError::File { action: "open", path: path.to_owned(), source }
+                }
+                untrusted => LogFileError::UntrustedPath(untrusted),
+            })?;
+        Ok(Self { path: path.to_owned(), directory, name })
+    }
+
+    fn open(&self, flags: OFlags) -> Result<File, Errno> {
+        openat(&self.directory, &self.name, flags, FILE_MODE).map(File::from)
+    }
+}
+
+fn open_or_check_creatable(location: &LogLocation, may_wait: bool) -> Result<Option<File>, Errno> {
+    match location.open(OPEN_FLAGS) {
+        Err(Errno::NOENT) => {}
+        result => return result.map(Some),
+    }
+    let write_access = Access::WRITE_OK | Access::EXEC_OK;
+    match accessat(&location.directory, ".", write_access, AtFlags::empty()) {
+        // Another user has to create the log, and may be about to do so.
+        Err(Errno::ACCESS) if may_wait => Err(Errno::NOENT),
+        result => result.map(|()| None),
+    }
+}
+
+/// Calls `write` once, and again only if a signal interrupted it before the first
+/// byte was written.
+fn write(mut file: &File, text: &str) -> io::Result<usize> {
+    loop {
+        match file.write(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Returns true if the last line is incomplete, such as after a full disk or a
+/// crash.
+fn ends_mid_line(file: &File) -> io::Result<bool> {
     let mut last = [b'\n'];
     let length = file.metadata()?.len();
     if length > 0 {
@@ -210,21 +223,22 @@ fn is_cut(file: &File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Opens the log and keeps other topips off it.
-fn lock(spot: &Spot, deadline: Instant) -> Result<File, LogFileError> {
-    let failed = |source| LogFileError::File { action: "lock", path: spot.path.clone(), source };
+/// Opens and locks the log.
+fn open_locked(location: &LogLocation, deadline: Instant) -> Result<File, LogFileError> {
+    let to_error =
+        |source| LogFileError::File { action: "lock", path: location.path.clone(), source };
     let mut pause = Duration::from_micros(100);
-    let mut file = open(spot, deadline)?;
+    let mut file = open(location, deadline)?;
     loop {
         match file.try_lock() {
-            Ok(()) if is_at(&file, spot) => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Ok(()) if is_at_location(&file, location) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(to_error(source)),
             _ if Instant::now() >= deadline => {
-                return Err(LogFileError::Held { path: spot.path.clone() });
+                return Err(LogFileError::Locked { path: location.path.clone() });
             }
-            // One that was rotated while it was waited for may be compressed by
-            // now, and the line would be in no file.
-            Ok(()) => file = open(spot, deadline)?,
+            // A log that was rotated during the wait may already be compressed, and
+            // the line would be lost.
+            Ok(()) => file = open(location, deadline)?,
             Err(TryLockError::WouldBlock) => {
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(10));
@@ -233,81 +247,81 @@ fn lock(spot: &Spot, deadline: Instant) -> Result<File, LogFileError> {
     }
 }
 
-fn is_at(file: &File, spot: &Spot) -> bool {
-    let there = statat(&spot.folder, &spot.name, AtFlags::SYMLINK_NOFOLLOW);
-    match (fstat(file), there) {
-        (Ok(file), Ok(there)) => (file.st_dev, file.st_ino) == (there.st_dev, there.st_ino),
+fn is_at_location(file: &File, location: &LogLocation) -> bool {
+    let current = statat(&location.directory, &location.name, AtFlags::SYMLINK_NOFOLLOW);
+    match (fstat(file), current) {
+        (Ok(file), Ok(current)) => (file.st_dev, file.st_ino) == (current.st_dev, current.st_ino),
         _ => false,
     }
 }
 
-/// Opens the log, and makes it where there is none.
-fn open(spot: &Spot, deadline: Instant) -> Result<File, LogFileError> {
-    regular(attempt(spot, deadline, open_or_make)?, spot)
+/// Opens the log, and creates it if it is missing.
+fn open(location: &LogLocation, deadline: Instant) -> Result<File, LogFileError> {
+    check_regular_file(open_with_retry(location, deadline, open_or_create)?, location)
 }
 
-/// Opens the log by `how`, which is told whether it is waited for one that is
-/// missing: again where it is being rotated.
-fn attempt<T>(
-    spot: &Spot,
+/// Opens the log with `open_fn`, and retries while the log is being rotated. The
+/// second argument of `open_fn` is true if a missing log will be waited for.
+fn open_with_retry<T>(
+    location: &LogLocation,
     deadline: Instant,
-    how: impl Fn(&Spot, bool) -> Result<T, Errno>,
+    open_fn: impl Fn(&LogLocation, bool) -> Result<T, Errno>,
 ) -> Result<T, LogFileError> {
-    let path = &spot.path;
-    let failed = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
-    let not_a_file = |what| LogFileError::NotAFile { path: path.to_owned(), what };
-    let until = deadline.min(Instant::now() + ROTATION);
+    let path = &location.path;
+    let to_error = |source| LogFileError::File { action: "open", path: path.to_owned(), source };
+    let not_regular_file = |what| LogFileError::NotRegularFile { path: path.to_owned(), what };
+    let rotation_deadline = deadline.min(Instant::now() + MAX_ROTATION_TIME);
     loop {
-        let may_wait = Instant::now() < until;
-        match how(spot, may_wait) {
+        let may_wait = Instant::now() < rotation_deadline;
+        match open_fn(location, may_wait) {
             Err(Errno::NOENT) if may_wait => thread::sleep(Duration::from_millis(1)),
-            // The system's words for these are "too many levels" and "no such
-            // device".
-            Err(Errno::LOOP) => return Err(not_a_file("a symbolic link")),
-            Err(Errno::ISDIR) => return Err(not_a_file("a folder")),
-            Err(Errno::NXIO) => return Err(not_a_file("no regular file")),
-            Err(errno) => return Err(failed(errno.into())),
-            Ok(opened) => return Ok(opened),
+            // The messages of the operating system for these would be "too many
+            // levels" and "no such device".
+            Err(Errno::LOOP) => return Err(not_regular_file("a symbolic link")),
+            Err(Errno::ISDIR) => return Err(not_regular_file("a folder")),
+            Err(Errno::NXIO) => return Err(not_regular_file("no regular file")),
+            Err(errno) => return Err(to_error(errno.into())),
+            Ok(file) => return Ok(file),
         }
     }
 }
 
-/// Refuses what is no file; and in a folder where others put what they like,
-/// what one of them has put there.
-fn regular(file: File, spot: &Spot) -> Result<File, LogFileError> {
-    let path = &spot.path;
-    let failed = |source| LogFileError::File { action: "open", path: path.clone(), source };
-    let metadata = file.metadata().map_err(failed)?;
+/// Rejects special files. In a directory that is writable by others, also rejects
+/// files that another user may have planted there.
+fn check_regular_file(file: File, location: &LogLocation) -> Result<File, LogFileError> {
+    let path = &location.path;
+    let to_error = |source| LogFileError::File { action: "open", path: path.clone(), source };
+    let metadata = file.metadata().map_err(to_error)?;
     if !metadata.is_file() {
-        return Err(LogFileError::NotAFile { path: path.clone(), what: "no regular file" });
+        return Err(LogFileError::NotRegularFile { path: path.clone(), what: "no regular file" });
     }
-    let is_anothers = metadata.uid() != 0 && metadata.uid() != geteuid().as_raw();
-    let problem = match spot.folder.is_shared() {
-        // Whose folder it is, his is the log.
-        true if is_anothers && !spot.folder.is_anothers() => "it belongs to another user",
+    let is_foreign = metadata.uid() != 0 && metadata.uid() != geteuid().as_raw();
+    let problem = match location.directory.writable_by_others() {
+        // The directory's owner may own the log.
+        true if is_foreign && !location.directory.is_foreign() => "it belongs to another user",
         true if metadata.nlink() > 1 => "it has another name (a hard link)",
         _ => return Ok(file),
     };
     Err(LogFileError::Untrusted { path: path.clone(), problem })
 }
 
-fn open_or_make(spot: &Spot, may_wait: bool) -> Result<File, Errno> {
-    match spot.open(FLAGS) {
+fn open_or_create(location: &LogLocation, may_wait: bool) -> Result<File, Errno> {
+    match location.open(OPEN_FLAGS) {
         Err(Errno::NOENT) if !may_wait => {}
-        opened => return opened,
+        result => return result,
     }
-    match spot.open(FLAGS | OFlags::CREATE | OFlags::EXCL) {
-        // Somebody else was first.
-        Err(Errno::EXIST) => spot.open(FLAGS),
+    match location.open(OPEN_FLAGS | OFlags::CREATE | OFlags::EXCL) {
+        // Another process has created the log meanwhile.
+        Err(Errno::EXIST) => location.open(OPEN_FLAGS),
         Err(errno) => Err(errno),
-        Ok(made) => {
-            fchmod(&made, MODE)?;
-            Ok(made)
+        Ok(file) => {
+            fchmod(&file, FILE_MODE)?;
+            Ok(file)
         }
     }
 }
 
-fn folder(path: &Path) -> &Path {
+fn parent_directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

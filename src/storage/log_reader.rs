@@ -1,8 +1,8 @@
-//! Opens a log, with what was rotated away from it, to be read in order.
+//! Opens an alert log and its rotated files, and reads them in order.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "this is where logs and standard input are opened"
+    reason = "logs and standard input are opened here"
 )]
 use std::{
     cell::Cell,
@@ -18,60 +18,60 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::parse::line::{Line, LineReader};
 
-/// How much is read at a time.
-const BUFFER: usize = 256 * 1024;
-/// What a file of gzip begins with (RFC 1952).
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Size of the read buffer.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// The first bytes of a gzip file (RFC 1952).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Why a log cannot be read.
+/// An error that occurred while reading a log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogReaderError {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error("cannot read the log {name}")]
     Open {
-        /// Which.
+        /// Name of the file.
         name: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What was rotated away from it cannot be found.
+    /// The directory with the rotated files cannot be listed.
     #[error("cannot list the folder of the log {name}")]
-    Folder {
-        /// Which.
+    Directory {
+        /// Name of the file.
         name: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It is compressed by something else.
+    /// The file is compressed in a format other than gzip.
     #[error("cannot read the log {name}: of compressed files, gzip alone is read")]
     Compressed {
-        /// Which.
+        /// Name of the file.
         name: String,
     },
-    /// The rest cannot be unpacked.
+    /// The rest of the file cannot be decompressed.
     #[error("cannot read the log {name} after line {line}: damaged or incomplete gzip")]
     Gzip {
-        /// Which.
+        /// Name of the file.
         name: String,
-        /// The last line that could be read.
+        /// Number of the last line that could be read.
         line: u64,
     },
-    /// It broke off.
+    /// Reading to_error in the middle of the file.
     #[error("cannot read the log {name} after line {line}")]
     Read {
-        /// Which.
+        /// Name of the file.
         name: String,
-        /// The last line that could be read.
+        /// Number of the last line that could be read.
         line: u64,
-        /// What the system said, or what is wrong with the compression.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl LogReaderError {
-    /// What to do about it.
+    /// Returns the suggested remedy.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::Open { name, source } if source.kind() == io::ErrorKind::NotFound => {
                 format!("The first alert makes it; or name another than {name} with --log.")
@@ -79,7 +79,7 @@ impl LogReaderError {
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
                 "Name a file in it with --log.".to_owned()
             }
-            Self::Open { name, .. } | Self::Folder { name, .. } => {
+            Self::Open { name, .. } | Self::Directory { name, .. } => {
                 format!("May this user read it? ls -l {name}")
             }
             Self::Compressed { name } => {
@@ -100,26 +100,26 @@ impl LogReaderError {
 
 /// A file of a log.
 pub struct LogFile {
-    /// What it is called.
+    /// Path of the file, or `standard input`.
     pub name: String,
-    /// How many bytes it has on disk; `None` for a pipe.
+    /// Size on disk in bytes; `None` for a pipe.
     pub size: Option<u64>,
-    read: Rc<Cell<u64>>,
+    bytes_read: Rc<Cell<u64>>,
     is_gzip: bool,
     lines: LineReader<Box<dyn BufRead>>,
 }
 
-/// Counts the bytes that come from the disk.
-struct Counted<R> {
-    bytes: R,
-    read: Rc<Cell<u64>>,
+/// A reader that counts the bytes read from the disk.
+struct CountingReader<R> {
+    inner: R,
+    bytes_read: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.bytes.read(buffer)?;
-        self.read.set(self.read.get() + n as u64);
-        Ok(n)
+        let n_bytes = self.inner.read(buffer)?;
+        self.bytes_read.set(self.bytes_read.get() + n_bytes as u64);
+        Ok(n_bytes)
     }
 }
 
@@ -127,44 +127,45 @@ impl LogFile {
     fn new(
         name: String,
         size: Option<u64>,
-        bytes: impl Read + 'static,
+        reader: impl Read + 'static,
     ) -> Result<Self, LogReaderError> {
-        let read = Rc::new(Cell::new(0));
-        let bytes = Counted { bytes, read: Rc::clone(&read) };
-        let mut bytes = BufReader::with_capacity(BUFFER, bytes);
-        let failed = |source| LogReaderError::Open { name: name.clone(), source };
-        let beginning = bytes.fill_buf().map_err(failed)?;
-        let is_gzip = beginning.starts_with(&GZIP);
-        let bytes: Box<dyn BufRead> = match is_gzip {
-            true => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(bytes))),
-            false => Box::new(bytes),
+        let bytes_read = Rc::new(Cell::new(0));
+        let reader = CountingReader { inner: reader, bytes_read: Rc::clone(&bytes_read) };
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
+        let to_error = |source| LogReaderError::Open { name: name.clone(), source };
+        let first_bytes = reader.fill_buf().map_err(to_error)?;
+        let is_gzip = first_bytes.starts_with(&GZIP_MAGIC);
+        let reader: Box<dyn BufRead> = if is_gzip {
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(reader)))
+        } else {
+            Box::new(reader)
         };
-        Ok(Self { name, size, read, is_gzip, lines: LineReader::new(bytes) })
+        Ok(Self { name, size, bytes_read, is_gzip, lines: LineReader::new(reader) })
     }
 
-    /// How many bytes of it have come from the disk.
+    /// Returns the number of bytes read from the disk so far.
     #[must_use]
-    pub fn read(&self) -> u64 {
-        self.read.get()
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
     }
 
-    /// The number of the line that was read last, counted from 1.
+    /// Returns the number of the latest line, counted from 1.
     #[must_use]
-    pub fn line(&self) -> u64 {
-        self.lines.number
+    pub fn line_number(&self) -> u64 {
+        self.lines.n_lines
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// Where the rest of the file cannot be had.
+    /// Returns an error if the rest of the file cannot be read or decompressed.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LogReaderError> {
-        let line = self.lines.number;
+        let line = self.line_number();
         let name = &self.name;
         let is_gzip = self.is_gzip;
-        let failed = |source: io::Error| match source.kind() {
-            // What flate2 says of it tells nobody what is the matter.
+        let to_error = |source: io::Error| match source.kind() {
+            // The messages of flate2 do not mention gzip or the cause.
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::InvalidData
@@ -174,177 +175,185 @@ impl LogFile {
             }
             _ => LogReaderError::Read { name: name.clone(), line, source },
         };
-        self.lines.next_line().map_err(failed)
+        self.lines.next_line().map_err(to_error)
     }
 }
 
-/// Standard input, as a log.
+/// Opens standard input as a log.
 ///
 /// # Errors
 ///
-/// Where its beginning cannot be read.
-pub fn standard_input() -> Result<LogFile, LogReaderError> {
+/// Returns an error if the first bytes cannot be read.
+pub fn open_stdin() -> Result<LogFile, LogReaderError> {
     LogFile::new("standard input".to_owned(), None, io::stdin())
 }
 
-/// How many files are kept open until their turn comes: the newest, which are
-/// rotated on meanwhile. The others are opened in turn.
-const HELD: usize = 64;
+/// Maximum number of files that are opened in advance: the newest, which may be
+/// rotated before they are read. Older files are opened when they are read.
+const MAX_OPEN_FILES: usize = 64;
 
-/// A file of a log, before its turn.
-pub struct Pending {
+/// A file of a log that has not been read yet.
+pub struct PendingLogFile {
     name: String,
-    /// How many bytes it has on disk; `None` for a pipe.
+    /// Size on disk in bytes; `None` for a pipe.
     pub size: Option<u64>,
     file: Option<File>,
-    identity: Identity,
+    identity: FileIdentity,
 }
 
-/// Device and inode.
-type Identity = (u64, u64);
+/// Device and inode numbers.
+type FileIdentity = (u64, u64);
 
-impl Pending {
-    /// Opens it, where it is not open.
+impl PendingLogFile {
+    /// Opens the file, unless it is already open.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, or is another by now.
+    /// Returns an error if the file cannot be read, or was replaced meanwhile.
     pub fn open(self) -> Result<LogFile, LogReaderError> {
         let Self { name, size, file, identity } = self;
-        let opened = file.map_or_else(|| reopened(&name, identity), Ok);
-        let failed = |source| LogReaderError::Open { name: name.clone(), source };
-        let file = opened.map_err(failed)?;
+        let file = file.map_or_else(|| reopen(&name, identity), Ok);
+        let to_error = |source| LogReaderError::Open { name: name.clone(), source };
+        let file = file.map_err(to_error)?;
         LogFile::new(name, size, file)
     }
 }
 
-fn reopened(name: &str, identity: Identity) -> io::Result<File> {
+fn reopen(name: &str, identity: FileIdentity) -> io::Result<File> {
     let file = File::open(name)?;
-    match identity_of(&file.metadata()?) == identity {
+    match file_identity(&file.metadata()?) == identity {
         true => Ok(file),
         false => Err(io::Error::other("it was rotated meanwhile")),
     }
 }
 
-fn identity_of(metadata: &fs::Metadata) -> Identity {
+fn file_identity(metadata: &fs::Metadata) -> FileIdentity {
     (metadata.dev(), metadata.ino())
 }
 
-/// Finds logs, each file of them once, however often it is named.
+/// Finds the files of logs, and returns each file only once.
 #[derive(Default)]
-pub struct Finder {
-    known: HashSet<Identity>,
+pub struct LogFinder {
+    known_files: HashSet<FileIdentity>,
 }
 
-impl Finder {
-    /// A log and what was rotated away from it, the oldest first.
-    ///
-    /// A file that cannot be opened is one of them, as an error.
-    pub fn find(&mut self, path: &Path) -> Vec<Result<Pending, LogReaderError>> {
+impl LogFinder {
+    /// Returns the log at `path` and its rotated files, oldest first. A file that
+    /// cannot be opened is returned as an error.
+    pub fn find(&mut self, path: &Path) -> Vec<Result<PendingLogFile, LogReaderError>> {
         let mut files = Vec::new();
-        // The newest first: what is rotated meanwhile turns up again under its
-        // next name, and is known by then.
-        let rotated = rotated(path).unwrap_or_else(|source| {
-            files.push(Err(LogReaderError::Folder { name: path.display().to_string(), source }));
+        // Newest first: a file that is rotated meanwhile appears again under its
+        // next name, and is recognized by its identity.
+        let rotated = rotated_files(path).unwrap_or_else(|source| {
+            files.push(Err(LogReaderError::Directory { name: path.display().to_string(), source }));
             Vec::new()
         });
-        let mut is_there = false;
+        let mut exists = false;
         for (nth, path) in std::iter::once(path.to_owned()).chain(rotated).enumerate() {
-            let found = self.pending(&path, nth);
-            is_there |= found.is_ok();
-            files.extend(found.transpose());
+            let file = self.pending_file(&path, nth);
+            exists |= file.is_ok();
+            files.extend(file.transpose());
         }
         files.reverse();
-        // A log that was just rotated is not there until the next alert.
-        if is_there {
+        // After a rotation, the log is missing until the next alert.
+        if exists {
             files.retain(|file| !file.as_ref().is_err_and(LogReaderError::is_missing));
         }
         files
     }
 
-    /// The `nth` newest of a log; nothing, where it is known, or beside a log
-    /// and no regular file: a pipe would be waited for.
-    fn pending(&mut self, path: &Path, nth: usize) -> Result<Option<Pending>, LogReaderError> {
+    /// Returns the `nth` newest file of a log; `None` if it is already known, or if
+    /// it is a rotated file but not a regular file: opening a pipe would block.
+    fn pending_file(
+        &mut self,
+        path: &Path,
+        nth: usize,
+    ) -> Result<Option<PendingLogFile>, LogReaderError> {
         let name = path.display().to_string();
-        let failed = |source| LogReaderError::Open { name: name.clone(), source };
-        let metadata = fs::metadata(path).map_err(failed)?;
+        let to_error = |source| LogReaderError::Open { name: name.clone(), source };
+        let metadata = fs::metadata(path).map_err(to_error)?;
         if metadata.is_dir() && nth == 0 {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
+            return Err(to_error(io::ErrorKind::IsADirectory.into()));
         }
-        let is_ours = metadata.is_file() || nth == 0;
-        if !is_ours || !self.known.insert(identity_of(&metadata)) {
+        let is_readable = metadata.is_file() || nth == 0;
+        if !is_readable || !self.known_files.insert(file_identity(&metadata)) {
             return Ok(None);
         }
-        if is_compressed_otherwise(path) {
+        if has_unsupported_compression(path) {
             return Err(LogReaderError::Compressed { name });
         }
-        let file = (nth < HELD).then(|| File::open(path)).transpose().map_err(failed)?;
+        let file =
+            (nth < MAX_OPEN_FILES).then(|| File::open(path)).transpose().map_err(to_error)?;
         let size = metadata.is_file().then_some(metadata.len());
-        Ok(Some(Pending { name, size, file, identity: identity_of(&metadata) }))
+        Ok(Some(PendingLogFile { name, size, file, identity: file_identity(&metadata) }))
     }
 }
 
-fn is_compressed_otherwise(path: &Path) -> bool {
+fn has_unsupported_compression(path: &Path) -> bool {
     path.extension().is_some_and(|it| ["xz", "zst", "bz2", "lz4", "lzma"].iter().any(|x| it == *x))
 }
 
-/// The files beside `path` that are named as logrotate names old ones, the
-/// newest first.
-fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
+/// Returns the files in the directory of `path` that are named like files
+/// rotated by logrotate, newest first.
+fn rotated_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut found = HashMap::new();
-    for entry in fs::read_dir(folder)? {
-        let other = entry?.file_name();
-        let text = other.to_string_lossy();
-        let Some(age) = age(&name, &text) else {
+    let mut by_name = HashMap::new();
+    for entry in fs::read_dir(directory)? {
+        let file_name = entry?.file_name();
+        let text = file_name.to_string_lossy();
+        let Some(order) = rotation_order(&name, &text) else {
             continue;
         };
-        // A file that is being compressed is there twice, and the plain one is
-        // whole: its name is the shorter.
-        let kept = found.entry(plain(&text).to_owned()).or_insert((age, other.clone()));
-        if other.len() < kept.1.len() {
-            *kept = (age, other);
+        // During compression a file exists twice. The uncompressed file, which has
+        // the shorter name, is complete.
+        let kept = by_name
+            .entry(without_compression(&text).to_owned())
+            .or_insert((order, file_name.clone()));
+        if file_name.len() < kept.1.len() {
+            *kept = (order, file_name);
         }
     }
-    let mut found: Vec<_> = found.into_values().collect();
-    found.sort();
-    Ok(found.into_iter().map(|(_, name)| path.with_file_name(name)).collect())
+    let mut newest_first: Vec<_> = by_name.into_values().collect();
+    newest_first.sort();
+    Ok(newest_first.into_iter().map(|(_, name)| path.with_file_name(name)).collect())
 }
 
-/// A name without what a compression adds to it.
-fn plain(name: &str) -> &str {
+/// Returns a file name without its compression suffix.
+fn without_compression(name: &str) -> &str {
     let compressions = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".lzma"];
     compressions.iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name)
 }
 
-/// Whether a text begins as dates do that sort: not a port, nor an address.
-fn is_date(text: &str) -> bool {
+/// Returns true if `text` starts with a sortable date, unlike a port or an
+/// address.
+fn starts_with_date(text: &str) -> bool {
     let mut parts = text.split(|it: char| !it.is_ascii_digit());
     let (first, second) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let is_year = first.len() == 4 && (first.starts_with("19") || first.starts_with("20"));
     first.len() >= 6 || (is_year && second.len() == 2)
 }
 
-/// What a rotated file of the log `name` is sorted by; `None` if `other` is
-/// none: `.1`, `.2.gz`, `-20071128`, `-20071128.gz`, and `topip-20071128.log`
+/// Returns the sort key of a rotated file of the log `name`, newest first;
+/// `None` if `other` is not one. Recognized are `.1`, `.2.gz`, `-20071128`, `-20071128.gz`, and `topip-20071128.log`
 /// where logrotate knows the extension.
-fn age(name: &str, other: &str) -> Option<(i8, i64)> {
+fn rotation_order(name: &str, other: &str) -> Option<(i8, i64)> {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let plain = plain(other);
-    let plain = plain.strip_suffix(".backup").unwrap_or(plain);
-    let end = format!(".{extension}");
-    let middle = plain.strip_prefix(name).or_else(|| {
-        plain.strip_prefix(stem)?.strip_suffix(&end).filter(|_| !extension.is_empty())
+    let uncompressed = without_compression(other);
+    let base = uncompressed.strip_suffix(".backup").unwrap_or(uncompressed);
+    let suffix = format!(".{extension}");
+    let middle = base.strip_prefix(name).or_else(|| {
+        base.strip_prefix(stem)?.strip_suffix(&suffix).filter(|_| !extension.is_empty())
     })?;
     let digits: String = middle.chars().skip(1).filter(char::is_ascii_digit).collect();
-    let is_ours = (middle.starts_with('.') || is_date(middle.strip_prefix(['-', '_'])?))
+    let is_rotated = (middle.starts_with('.')
+        || starts_with_date(middle.strip_prefix(['-', '_'])?))
         && middle.chars().skip(1).all(|it| it.is_ascii_digit() || "-_:T".contains(it));
-    let number: i64 = digits.parse().ok().filter(|_| is_ours)?;
-    // Dates: the later is the newer. Numbers: the lower is.
+    let number: i64 = digits.parse().ok().filter(|_| is_rotated)?;
+    // A later date is newer; a lower number is newer.
     Some(if digits.len() >= 6 { (0, -number) } else { (1, number) })
 }
 
@@ -353,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_rotated_files() {
+    fn rotated_files_are_sorted_by_name() {
         let mut names = [
             "topip.log.2.gz",
             "topip.log.1",
@@ -364,7 +373,7 @@ mod tests {
             "topip.3.log",
             "topip.log-2007112821.backup",
         ]
-        .map(|name| (age("topip.log", name).unwrap_or_else(|| panic!("{name}")), name));
+        .map(|name| (rotation_order("topip.log", name).unwrap_or_else(|| panic!("{name}")), name));
         names.sort();
         assert_eq!(
             names.map(|(_, name)| name),
@@ -390,10 +399,10 @@ mod tests {
             "topip-192-168-1-10.log",
             "topip.log-8443-10",
         ] {
-            assert_eq!(age("topip.log", name), None, "{name}");
+            assert_eq!(rotation_order("topip.log", name), None, "{name}");
         }
-        assert!(age("topip.log", "topip-2007-11-28.log").is_some());
-        assert!(age("alerts", "alerts.1").is_some());
-        assert_eq!(age("alerts", "alerts."), None);
+        assert!(rotation_order("topip.log", "topip-2007-11-28.log").is_some());
+        assert!(rotation_order("alerts", "alerts.1").is_some());
+        assert_eq!(rotation_order("alerts", "alerts."), None);
     }
 }

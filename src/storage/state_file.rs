@@ -1,10 +1,11 @@
-//! What is remembered from one run to the next: one file for each check.
+//! The state file: one file per check, which keeps values from one run to the
+//! next.
 //!
-//! It is locked from the reading to the writing, so that runs that overlap
-//! follow one another; written anew beside itself, synced and renamed, so that
-//! it is always the old one or the new one; and links are not followed. The
-//! lock is a file of its own, because a renamed file is another one.
-#![expect(clippy::disallowed_types, reason = "this is where the state file is opened")]
+//! The file is locked from before it is read until after it is written, so that
+//! overlapping runs wait for each other. A new file is written, synced and renamed
+//! over the old one, so that the file is always complete. Links are not followed.
+//! The lock is a separate file, because the rename replaces the state file.
+#![expect(clippy::disallowed_types, reason = "the state file is opened here")]
 use std::{
     fs::{self, File, Metadata, TryLockError},
     io::{self, Read, Write},
@@ -21,183 +22,198 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use crate::analysis::history::{Mails, Previous};
+use crate::analysis::history::{MailHistory, PreviousSample};
 
 mod state_file_error;
 mod location;
 mod format;
 
-use format::State;
-pub use location::Place;
-use location::Spot;
+use format::StateContents;
+pub use location::StateLocation;
+use location::StatePaths;
 pub use state_file_error::StateFileError;
-use state_file_error::{ANOTHERS, LINKED, NOT_A_FILE, OPEN};
+use state_file_error::{FOREIGN_OWNER, HARD_LINKED, NOT_REGULAR_FILE, WRITABLE_BY_OTHERS};
 
-/// The version of the file's format that is written here. A newer one is
-/// refused; an older one would be read.
-const VERSION: u32 = 1;
-/// A state file has a few thousand bytes.
-const LONGEST: u64 = 1024 * 1024;
-/// How often a lock that somebody else has is tried.
-const LOCK_INTERVAL: Duration = Duration::from_millis(10);
+/// The format version that this topip writes. Files with a newer version are
+/// rejected; files with an older version are read.
+const FORMAT_VERSION: u32 = 1;
+/// Maximum size of a state file; usually it has a few thousand bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Interval between attempts to take a lock that another run holds.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A state file that this run has to itself.
+/// A state file that is locked by this run.
 #[derive(Debug)]
 pub struct StateFile {
-    spot: Spot,
+    paths: StatePaths,
     servers: Vec<String>,
     _lock: File,
 }
 
-/// The turn of this run to send a mail; it ends when this is dropped.
+/// The lock for sending a mail; it is released when this value is dropped.
 ///
-/// It is a lock of its own beside that of the state file: a mail server may take
-/// its time, and other runs have samples to remember meanwhile. The kernel
-/// takes it back from a run that is killed, and what that has not put on record
-/// as mailed is still due: a mail may then come twice, and none is lost. A note
-/// in the state file that somebody is at it would have to be waited out.
+/// It is separate from the lock of the state file: a mail server may be slow, and
+/// other runs have to save their samples meanwhile. The kernel releases the lock
+/// of a killed run. If that run has not recorded its mail, the mail is still due:
+/// it may be sent twice, but it is not lost. A note in the state file that a mail
+/// is being sent would need a timeout instead.
 #[derive(Debug)]
-pub struct MailTurn {
+pub struct MailLock {
     _lock: File,
 }
 
-impl MailTurn {
-    /// Waits for it until `deadline`.
+impl MailLock {
+    /// Waits for the lock until `deadline`.
     ///
     /// # Errors
     ///
-    /// Where another run has it until then, or it cannot be had at all.
-    pub fn wait(place: &Place, deadline: Instant) -> Result<Self, StateFileError> {
-        let spot = place.spot()?;
-        let lock = lock(&spot, "mail.lock", deadline)?;
-        let lock = lock.ok_or(StateFileError::Mailing { path: spot.path })?;
+    /// Returns an error if another run holds the lock until then, or if the lock
+    /// cannot be opened.
+    pub fn acquire(location: &StateLocation, deadline: Instant) -> Result<Self, StateFileError> {
+        let paths = location.open()?;
+        let lock = acquire_lock(&paths, "mail.lock", deadline)?;
+        let lock = lock.ok_or(StateFileError::MailLocked { path: paths.path })?;
         Ok(Self { _lock: lock })
     }
 }
 
-/// What was read from a state file.
+/// The content of a state file.
 #[derive(Debug, Default)]
-pub struct Loaded {
-    /// The sample on record, if any: as it was for each way to tell peers apart.
-    pub records: Vec<Previous>,
-    /// The alerts that were mailed.
-    pub mails: Mails,
-    /// Where the file was damaged: what is wrong with it, and where it is kept.
-    pub damage: Option<Damage>,
+pub struct LoadedState {
+    /// The previous sample, one record per aggregation; empty if there is none.
+    pub records: Vec<PreviousSample>,
+    /// The alerts that were sent by mail.
+    pub mail_history: MailHistory,
+    /// The damaged file, if the file could not be parsed.
+    pub damaged_file: Option<DamagedFile>,
 }
 
-/// A state file that could not be understood.
+/// A state file that could not be parsed.
 #[derive(Debug)]
-pub struct Damage {
-    /// The file.
+pub struct DamagedFile {
+    /// Path of the state file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The error in the file.
     pub problem: String,
-    /// Where it is now, or why it is still there.
-    pub kept_as: Result<PathBuf, io::Error>,
+    /// The new path of the file, or the error if it could not be renamed.
+    pub renamed_to: Result<PathBuf, io::Error>,
 }
 
 impl StateFile {
-    /// Finds and locks the state file of a check that looks at `servers`, and
-    /// waits for that until `deadline`.
+    /// Locks the state file of a check of `servers`, and waits for the lock until
+    /// `deadline`.
     ///
     /// # Errors
     ///
-    /// Where it cannot be had; the check then goes on without.
+    /// Returns an error if the file cannot be locked; the check then continues
+    /// without a state file.
     pub fn open(
-        place: &Place,
+        location: &StateLocation,
         servers: Vec<String>,
         deadline: Instant,
     ) -> Result<Self, StateFileError> {
-        let spot = place.spot()?;
-        let lock = lock(&spot, "lock", deadline)?;
-        let lock = lock.ok_or_else(|| StateFileError::Held { path: spot.path.clone() })?;
-        Ok(Self { spot, servers, _lock: lock })
+        let paths = location.open()?;
+        let lock = acquire_lock(&paths, "lock", deadline)?;
+        let lock = lock.ok_or_else(|| StateFileError::Locked { path: paths.path.clone() })?;
+        Ok(Self { paths, servers, _lock: lock })
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.spot.path
+        &self.paths.path
     }
 
-    /// Reads what is on record.
-    ///
-    /// A file that cannot be understood is put aside and is no record.
+    /// Reads the file. A file that cannot be parsed is renamed, and no records are
+    /// returned.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, or must not be written over.
-    pub fn load(&self) -> Result<Loaded, StateFileError> {
-        let failed =
+    /// Returns an error if the file cannot be read, or must not be overwritten.
+    pub fn load(&self) -> Result<LoadedState, StateFileError> {
+        let to_error =
             |source| StateFileError::File { action: "read", path: self.path().to_owned(), source };
-        let file = match self.spot.open("", OFlags::RDONLY) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
-            file => file.map_err(failed)?,
+        let file = match self.paths.open("", OFlags::RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(LoadedState::default());
+            }
+            file => file.map_err(to_error)?,
         };
-        trust(&file, self.path())?;
-        // Most are shorter.
+        check_trusted(&file, self.path())?;
+        // Most state files are shorter.
         let mut bytes = Vec::with_capacity(4096);
-        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-        let state = match self.understand(&bytes)? {
-            Ok(state) => state,
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(to_error)?;
+        let contents = match self.parse(&bytes)? {
+            Ok(contents) => contents,
             Err(problem) => {
-                let damage =
-                    Damage { path: self.path().to_owned(), problem, kept_as: self.put_aside() };
-                return Ok(Loaded { damage: Some(damage), ..Loaded::default() });
+                let damaged_file = DamagedFile {
+                    path: self.path().to_owned(),
+                    problem,
+                    renamed_to: self.quarantine(),
+                };
+                return Ok(LoadedState {
+                    damaged_file: Some(damaged_file),
+                    ..LoadedState::default()
+                });
             }
         };
-        if state.servers != self.servers {
-            let servers = match state.servers[..] {
+        if contents.servers != self.servers {
+            let servers = match contents.servers[..] {
                 [] => "nothing that it names".to_owned(),
-                _ => state.servers.join(","),
+                _ => contents.servers.join(","),
             };
-            return Err(StateFileError::Foreign { path: self.path().to_owned(), servers });
+            return Err(StateFileError::OtherCheck { path: self.path().to_owned(), servers });
         }
-        let mails = state.mails();
-        Ok(Loaded { records: state.records(), mails, damage: None })
+        let mail_history = contents.mail_history();
+        Ok(LoadedState { records: contents.into_records(), mail_history, damaged_file: None })
     }
 
-    /// The state in `bytes`, or what is wrong with them.
-    fn understand(&self, bytes: &[u8]) -> Result<Result<State, String>, StateFileError> {
-        // It is named in messages of the library.
+    /// Parses the content of the file. The inner error says what is wrong with a
+    /// damaged file.
+    fn parse(&self, bytes: &[u8]) -> Result<Result<StateContents, String>, StateFileError> {
+        // The RON library uses this name in its messages.
         #[derive(Deserialize)]
         #[serde(rename = "State")]
-        struct Peek {
+        struct VersionHeader {
             version: u32,
         }
         if bytes.is_empty() {
             return Ok(Err("it is empty".to_owned()));
         }
-        if bytes.len() as u64 > LONGEST {
+        if bytes.len() as u64 > MAX_FILE_BYTES {
             return Ok(Err("it is longer than 1 MiB".to_owned()));
         }
-        // People edit such files, and write 2 where RON asks for Some(2).
+        // Administrators may edit the file, and write 2 where RON requires Some(2).
         let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
-        // A later version may have fields of other forms: look at it first.
-        match options.from_bytes::<Peek>(bytes) {
-            Ok(Peek { version }) if version > VERSION => {
-                Err(StateFileError::Newer { path: self.path().to_owned(), version })
+        // Check the version first: a newer one may have fields of other types.
+        match options.from_bytes::<VersionHeader>(bytes) {
+            Ok(VersionHeader { version }) if version > FORMAT_VERSION => {
+                Err(StateFileError::NewerVersion { path: self.path().to_owned(), version })
             }
             Ok(_) => Ok(options.from_bytes(bytes).map_err(|error| error.to_string())),
             Err(error) => Ok(Err(error.to_string())),
         }
     }
 
-    fn put_aside(&self) -> Result<PathBuf, io::Error> {
-        self.spot.rename("", "bad")?;
+    fn quarantine(&self) -> Result<PathBuf, io::Error> {
+        self.paths.rename("", "bad")?;
         Ok(self.path().with_added_extension("bad"))
     }
 
-    /// Puts `records`, one for each grain, and `mails` in place of what was there.
+    /// Replaces the content with `records`, one per aggregation, and the mail
+    /// history.
     ///
     /// # Errors
     ///
-    /// Where it cannot be written; then the old record stands.
-    pub fn save(&self, records: &[Previous], mails: &Mails) -> Result<(), StateFileError> {
-        let state = State::of(records, mails, self.servers.clone());
-        let text = ron::ser::to_string_pretty(&state, ron::ser::PrettyConfig::default())
-            .expect("numbers, words and addresses can be written");
+    /// Returns an error if the file cannot be written; the old file then remains.
+    pub fn save(
+        &self,
+        records: &[PreviousSample],
+        mail_history: &MailHistory,
+    ) -> Result<(), StateFileError> {
+        let contents = StateContents::new(records, mail_history, self.servers.clone());
+        let text = ron::ser::to_string_pretty(&contents, ron::ser::PrettyConfig::default())
+            .expect("numbers, strings and addresses are serializable");
         self.replace(&format!("{text}\n")).map_err(|source| StateFileError::File {
             action: "write",
             path: self.path().to_owned(),
@@ -205,78 +221,83 @@ impl StateFile {
         })
     }
 
-    /// Writes `text` to a new file, and puts that in the old one's place.
+    /// Writes `text` to a new file, and renames it over the old one.
     fn replace(&self, text: &str) -> io::Result<()> {
-        // One name, not a random one: what a killed run left behind is what the
-        // next one clears away. The lock sees to it that nobody is at it now.
-        match self.spot.remove("new") {
+        // The name is fixed, not random, so that the next run removes a file left
+        // behind by a killed run. The lock ensures that no other run uses it.
+        match self.paths.remove("new") {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let written = write_whole(&self.spot, text).and_then(|()| self.spot.rename("new", ""));
-        if written.is_err() {
-            // Nothing can be done about it, and the error that counts is known.
-            let _ = self.spot.remove("new");
+        let result = write_new_file(&self.paths, text).and_then(|()| self.paths.rename("new", ""));
+        if result.is_err() {
+            // The error of the write is returned; an error here adds nothing.
+            let _ = self.paths.remove("new");
         }
-        // The folder is not synced: after a loss of power, the old one may be
-        // there again, which is as whole. To wait for the disk a second time would
-        // take longer than all the rest of a run on a host with few connections.
-        written
+        // The directory is not synced: after a power failure the old file may be
+        // back, which is complete as well. A second sync would take longer than the
+        // rest of a run on a host with few connections.
+        result
     }
 }
 
-/// Locks the file beside the one at `spot` that has this extension more; none
-/// where another run has it until `deadline`.
+/// Locks the file with this extension in addition to the state file's name.
+/// Returns `None` if another run holds the lock until `deadline`.
 ///
-/// One that was removed while it was waited for keeps nobody off: the next run
-/// makes another.
-fn lock(spot: &Spot, extension: &str, deadline: Instant) -> Result<Option<File>, StateFileError> {
-    let failed = |source| StateFileError::File { action: "lock", path: spot.path.clone(), source };
-    let lock_path = spot.path.with_added_extension(extension);
-    let make = || {
-        let lock = spot.open(extension, OFlags::RDWR | OFlags::CREATE).map_err(failed)?;
-        // It is not touched before it is known to be none of another's.
-        trust_owner(&lock, &lock_path)?;
-        private(&lock).map_err(failed)?;
-        trust_mode(&lock, &lock_path)?;
+/// A lock file that was removed during the wait is not valid: the next run
+/// creates another one.
+fn acquire_lock(
+    paths: &StatePaths,
+    extension: &str,
+    deadline: Instant,
+) -> Result<Option<File>, StateFileError> {
+    let to_error =
+        |source| StateFileError::File { action: "lock", path: paths.path.clone(), source };
+    let lock_path = paths.path.with_added_extension(extension);
+    let create = || {
+        let lock = paths.open(extension, OFlags::RDWR | OFlags::CREATE).map_err(to_error)?;
+        // Check the owner before changing the mode: the file may be another user's.
+        check_owner(&lock, &lock_path)?;
+        set_lock_mode(&lock).map_err(to_error)?;
+        check_mode(&lock, &lock_path)?;
         Ok(lock)
     };
-    let mut lock = make()?;
+    let mut lock = create()?;
     loop {
         match lock.try_lock() {
-            Ok(()) if is_at(&lock, &lock_path) => return Ok(Some(lock)),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Ok(()) if is_at_path(&lock, &lock_path) => return Ok(Some(lock)),
+            Err(TryLockError::Error(source)) => return Err(to_error(source)),
             _ if Instant::now() >= deadline => return Ok(None),
-            Ok(()) => lock = make()?,
-            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+            Ok(()) => lock = create()?,
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_RETRY_INTERVAL),
         }
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+fn is_at_path(file: &File, path: &Path) -> bool {
     let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let (file, path) = (file.metadata().map(identity), fs::symlink_metadata(path).map(identity));
     matches!((file, path), (Ok(file), Ok(path)) if file == path)
 }
 
-/// Makes a file of mode 0640, whatever the umask is, and sees it to the disk.
-fn write_whole(spot: &Spot, text: &str) -> io::Result<()> {
-    let mut file = spot.open("new", OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+/// Creates and syncs a file with mode 0640, independent of the umask.
+fn write_new_file(paths: &StatePaths, text: &str) -> io::Result<()> {
+    let mut file = paths.open("new", OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-fn parent(path: &Path) -> &Path {
+fn parent_directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
 }
 
-/// Gives a lock that this run has just made the mode that it should have,
-/// whatever the umask is: the next run has to open it.
-fn private(lock: &File) -> io::Result<()> {
+/// Sets the mode of a lock file of this user to 0640, independent of the umask, so
+/// that the next run can open it.
+fn set_lock_mode(lock: &File) -> io::Result<()> {
     let metadata = lock.metadata()?;
     if metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o777 != 0o640 {
         rustix::fs::fchmod(lock, Mode::from_raw_mode(0o640))?;
@@ -284,37 +305,37 @@ fn private(lock: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses what is no file, or what somebody else could have written.
-fn trust(file: &File, path: &Path) -> Result<(), StateFileError> {
-    trust_owner(file, path)?;
-    trust_mode(file, path)
+/// Rejects special files, and files that another user could have written.
+fn check_trusted(file: &File, path: &Path) -> Result<(), StateFileError> {
+    check_owner(file, path)?;
+    check_mode(file, path)
 }
 
-/// Refuses what is no file, what is another's, and what has another name, by
-/// which it may be anything.
-fn trust_owner(file: &File, path: &Path) -> Result<(), StateFileError> {
+/// Rejects special files, files of other users, and files with hard links, which
+/// may be files of another program.
+fn check_owner(file: &File, path: &Path) -> Result<(), StateFileError> {
     let untrusted = |problem| StateFileError::Untrusted { path: path.to_owned(), problem };
-    let metadata = metadata(file, path)?;
+    let metadata = read_metadata(file, path)?;
     if !metadata.is_file() {
-        return Err(untrusted(NOT_A_FILE));
+        return Err(untrusted(NOT_REGULAR_FILE));
     }
     if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
-        return Err(untrusted(ANOTHERS));
+        return Err(untrusted(FOREIGN_OWNER));
     }
     if metadata.nlink() > 1 {
-        return Err(untrusted(LINKED));
+        return Err(untrusted(HARD_LINKED));
     }
     Ok(())
 }
 
-fn trust_mode(file: &File, path: &Path) -> Result<(), StateFileError> {
-    match metadata(file, path)?.mode() & 0o022 {
+fn check_mode(file: &File, path: &Path) -> Result<(), StateFileError> {
+    match read_metadata(file, path)?.mode() & 0o022 {
         0 => Ok(()),
-        _ => Err(StateFileError::Untrusted { path: path.to_owned(), problem: OPEN }),
+        _ => Err(StateFileError::Untrusted { path: path.to_owned(), problem: WRITABLE_BY_OTHERS }),
     }
 }
 
-fn metadata(file: &File, path: &Path) -> Result<Metadata, StateFileError> {
+fn read_metadata(file: &File, path: &Path) -> Result<Metadata, StateFileError> {
     file.metadata().map_err(|source| StateFileError::File {
         action: "look at",
         path: path.to_owned(),

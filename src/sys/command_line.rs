@@ -1,4 +1,5 @@
-//! This process's own command line and environment, as others can see them.
+//! This process's own command line and environment, as other processes can read
+//! them.
 #![expect(clippy::disallowed_methods, reason = "the process's memory is a file")]
 use std::{
     fs::{self, OpenOptions},
@@ -9,94 +10,106 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// Overwrites the passwords in the command line that `ps` shows, and in the
-/// environment, which this user's other processes can read.
+/// Overwrites the passwords in the command line, which `ps` shows, and in the
+/// environment, which other processes of this user can read.
 ///
-/// They stand there from the start of the process until now, which is long
-/// enough to be read: this makes it shorter, and no more.
+/// The passwords are readable from the start of the process until this call. The
+/// call shortens that time; it does not prevent the exposure.
 ///
 /// # Errors
 ///
-/// Where the kernel does not let the process write to its own memory that way.
+/// Returns an error if the kernel does not let the process write to its own
+/// memory through `/proc/self/mem`.
 pub fn wipe_passwords() -> io::Result<()> {
-    let [line, environment] = places()?;
+    let [command_line, environment] = memory_ranges()?;
     let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem")?;
-    let read = |place: &Range<u64>| {
-        // One that grows while it is read would leave copies behind.
-        let length = usize::try_from(place.end - place.start).map_err(io::Error::other)?;
-        let mut text = Zeroizing::new(vec![0; length]);
-        memory.read_exact_at(&mut text, place.start).map(|()| text)
+    let read = |range: &Range<u64>| {
+        // The buffer has its final size: a buffer that grows would leave copies of
+        // the passwords in freed memory.
+        let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        memory.read_exact_at(&mut bytes, range.start).map(|()| bytes)
     };
-    let in_line = passwords(&read(&line)?).into_iter().map(|it| (line.start, it));
-    let variables = variables(&read(&environment)?);
-    let in_environment = variables.into_iter().map(|it| (environment.start, it));
-    for (start, password) in in_line.chain(in_environment) {
-        let cover = vec![b'x'; password.len()];
-        memory.write_all_at(&cover, start + password.start as u64)?;
+    let in_command_line = password_ranges(&read(&command_line)?)
+        .into_iter()
+        .map(|password| (command_line.start, password));
+    let in_environment = password_variable_ranges(&read(&environment)?)
+        .into_iter()
+        .map(|password| (environment.start, password));
+    for (start, password) in in_command_line.chain(in_environment) {
+        let mask = vec![b'x'; password.len()];
+        memory.write_all_at(&mask, start + password.start as u64)?;
     }
     Ok(())
 }
 
-/// Where they are: behind `-p` and `--password`, in the same word or the next.
-fn passwords(command_line: &[u8]) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    let mut is_next = false;
-    for word in command_line.split(|&byte| byte == 0) {
-        let whole = at..at + word.len();
-        at = whole.end + 1;
-        if std::mem::take(&mut is_next) {
-            found.push(whole);
-        } else if let Some(password) = word.strip_prefix(b"--password=") {
-            found.push(whole.end - password.len()..whole.end);
-        } else if word == b"--password" {
-            is_next = true;
-        } else if word.starts_with(b"-") && !word.starts_with(b"--") {
-            // Flags may stand before it in one word: -vp, -vpSECRET.
-            let flags = word[1..].iter().take_while(|byte| b"v46".contains(byte)).count();
-            if word.get(1 + flags) == Some(&b'p') {
-                is_next = word.len() == flags + 2;
-                found.push(whole.start + flags + 2..whole.end);
+/// Returns the ranges of the passwords in a command line: the values of `-p` and
+/// `--password`, in the same argument or the next one.
+fn password_ranges(command_line: &[u8]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut offset = 0;
+    let mut is_value = false;
+    for argument in command_line.split(|&byte| byte == 0) {
+        let range = offset..offset + argument.len();
+        offset = range.end + 1;
+        if std::mem::take(&mut is_value) {
+            ranges.push(range);
+        } else if let Some(password) = argument.strip_prefix(b"--password=") {
+            ranges.push(range.end - password.len()..range.end);
+        } else if argument == b"--password" {
+            is_value = true;
+        } else if argument.starts_with(b"-") && !argument.starts_with(b"--") {
+            // Flags may precede -p in one argument: -vp, -vpSECRET.
+            let n_flags = argument[1..].iter().take_while(|byte| b"v46".contains(byte)).count();
+            if argument.get(1 + n_flags) == Some(&b'p') {
+                is_value = argument.len() == n_flags + 2;
+                ranges.push(range.start + n_flags + 2..range.end);
             }
         }
     }
-    found
+    ranges
 }
 
-/// Where they are in an environment. Munin's is that of its option.
-fn variables(environment: &[u8]) -> Vec<Range<usize>> {
-    let names = [&b"TOPIP_PASSWORD="[..], b"password="];
-    let mut at = 0;
-    let variables = environment.split(|&byte| byte == 0).map(|variable| {
-        let whole = at..at + variable.len();
-        at = whole.end + 1;
-        let name = names.iter().find(|name| variable.starts_with(name))?;
-        Some(whole.start + name.len()..whole.end)
+/// Returns the ranges of the passwords in an environment. The variable `password`
+/// is the one that Munin sets for the option of that name.
+fn password_variable_ranges(environment: &[u8]) -> Vec<Range<usize>> {
+    let prefixes = [&b"TOPIP_PASSWORD="[..], b"password="];
+    let mut offset = 0;
+    let ranges = environment.split(|&byte| byte == 0).map(|variable| {
+        let range = offset..offset + variable.len();
+        offset = range.end + 1;
+        let prefix = prefixes.iter().find(|prefix| variable.starts_with(prefix))?;
+        Some(range.start + prefix.len()..range.end)
     });
-    variables.flatten().collect()
+    ranges.flatten().collect()
 }
 
-/// Where command line and environment are in memory: `arg_start` to `env_end` of
-/// proc(5), fields 48 to 51 of `stat`.
-fn places() -> io::Result<[Range<u64>; 2]> {
-    let unlike = || io::Error::other("/proc/self/stat is not as it is known");
+/// Returns the addresses of the command line and of the environment in memory:
+/// `arg_start` to `env_end` of proc(5), fields 48 to 51 of `stat`.
+fn memory_ranges() -> io::Result<[Range<u64>; 2]> {
+    let unknown_format = || io::Error::other("/proc/self/stat is not as it is known");
     let stat = fs::read("/proc/self/stat")?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
-    // The second field is the name in parentheses, which may hold anything.
-    let (_, fields) = stat.rsplit_once(") ").ok_or_else(unlike)?;
+    // The second field is the command name in parentheses, which may contain any
+    // character.
+    let (_, fields) = stat.rsplit_once(") ").ok_or_else(unknown_format)?;
     let fields: Vec<u64> =
         fields.split_whitespace().skip(48 - 3).map_while(|field| field.parse().ok()).collect();
     match fields[..] {
-        [a, b, c, d, ..] if a <= b && c <= d => Ok([a..b, c..d]),
-        _ => Err(unlike()),
+        [arg_start, arg_end, env_start, env_end, ..]
+            if arg_start <= arg_end && env_start <= env_end =>
+        {
+            Ok([arg_start..arg_end, env_start..env_end])
+        }
+        _ => Err(unknown_format()),
     }
 }
 
 #[cfg(fuzzing)]
-#[expect(missing_docs, reason = "a door for the fuzzer")]
+#[expect(missing_docs, reason = "a hook for the fuzzer")]
 pub mod fuzzing {
-    pub fn passwords(command_line: &[u8]) -> Vec<std::ops::Range<usize>> {
-        crate::passwords(command_line)
+    pub fn password_ranges(command_line: &[u8]) -> Vec<std::ops::Range<usize>> {
+        super::password_ranges(command_line)
     }
 }
 
@@ -105,15 +118,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_wherever_they_stand() {
-        let check = |words: &[&str], expected: &[&str]| {
-            let line = words.join("\0") + "\0";
-            let found: Vec<_> = passwords(line.as_bytes())
+    fn passwords_are_found_in_every_option_form() {
+        let check = |arguments: &[&str], expected: &[&str]| {
+            let command_line = arguments.join("\0") + "\0";
+            let passwords: Vec<_> = password_ranges(command_line.as_bytes())
                 .into_iter()
-                .map(|at| &line[at])
+                .map(|range| &command_line[range])
                 .filter(|it| !it.is_empty())
                 .collect();
-            assert_eq!(found, expected);
+            assert_eq!(passwords, expected);
         };
         check(&["check_topip", "-p", "one", "-s", "web1"], &["one"]);
         check(
@@ -129,10 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn passwords_of_the_environment() {
+    fn passwords_are_found_in_the_environment() {
         let environment =
             b"HOME=/\0TOPIP_PASSWORD=one\0password=two\0PASSWORD=no\0password_file=no\0";
-        let found = variables(environment).into_iter().map(|at| &environment[at]);
-        assert_eq!(found.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
+        let passwords =
+            password_variable_ranges(environment).into_iter().map(|range| &environment[range]);
+        assert_eq!(passwords.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
     }
 }

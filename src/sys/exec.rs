@@ -1,7 +1,9 @@
-//! Goes on as another executable, for what this one does not link.
+//! Replaces this process by another executable, for code that this one does not
+//! link.
 //!
-//! The kernel puts that one into this process (execve(2)): the process id, the
-//! standard streams, what limits it and who waits for it stay as they are.
+//! The kernel loads the other executable into this process (execve(2)): the
+//! process id, the standard streams, the resource limits and the waiting parent
+//! stay the same.
 #![expect(clippy::disallowed_types, reason = "this is where another executable takes over")]
 use std::{
     ffi::{OsStr, OsString},
@@ -11,28 +13,35 @@ use std::{
     process::Command,
 };
 
-/// Set in the environment of the executable that takes over: one that would hand
-/// over in its turn is not the one that was meant, and the two would never end.
-pub const MARK: &str = "TOPIP_HANDED_OVER";
+/// Environment variable that is set for the new executable. A process that finds
+/// it set must not call execve again: the new executable is then not the intended
+/// one, and the two would replace each other forever.
+pub const EXEC_GUARD_ENV: &str = "TOPIP_HANDED_OVER";
 
-/// Where a second executable of the suite is: beside this one, wherever a link
-/// to it is.
+/// Returns the path of another executable of the suite: `name` in the directory
+/// of this executable, with symbolic links resolved.
 ///
 /// # Errors
 ///
-/// Where `/proc` does not tell where this one is.
-pub fn beside_this(name: &str) -> io::Result<PathBuf> {
+/// Returns an error if `/proc` does not give the path of this executable.
+pub fn sibling_executable(name: &str) -> io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
-/// Goes on as `executable`, called by `name` with `args` in `env`. Comes back only
-/// where that cannot be, with the reason.
+/// Replaces this process by `executable`, with `name` as `argv[0]`, and with
+/// `args` and `env`. Returns only on failure, with the cause.
 #[must_use]
-pub fn to<'a>(
+pub fn replace_process<'a>(
     executable: &Path,
     name: &str,
     args: &[OsString],
     env: impl Iterator<Item = (&'a OsStr, &'a OsStr)>,
 ) -> io::Error {
-    Command::new(executable).arg0(name).args(args).env_clear().envs(env).env(MARK, "1").exec()
+    Command::new(executable)
+        .arg0(name)
+        .args(args)
+        .env_clear()
+        .envs(env)
+        .env(EXEC_GUARD_ENV, "1")
+        .exec()
 }

@@ -1,17 +1,16 @@
-//! Time as this host's clocks on the wall show it: by `TZ`, or by
-//! `/etc/localtime`.
+//! Local time of this host, from `TZ` or `/etc/localtime`.
 use chrono::{DateTime, FixedOffset, Local, TimeZone};
 
-/// The zone of this host.
+/// Returns the time zone of this host.
 #[must_use]
-pub fn zone() -> Local {
+pub fn time_zone() -> Local {
     Local
 }
 
-/// A moment, given in seconds since 1970-01-01 UTC, here.
+/// Returns the local time of a Unix timestamp in seconds.
 #[must_use]
-pub fn at(seconds: i64) -> DateTime<FixedOffset> {
-    // A time that no calendar has is that of a log that somebody made up.
-    let moment = DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::UNIX_EPOCH);
-    Local.from_utc_datetime(&moment.naive_utc()).fixed_offset()
+pub fn from_timestamp(seconds: i64) -> DateTime<FixedOffset> {
+    // A timestamp outside the calendar's range can come only from a forged log.
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::UNIX_EPOCH);
+    Local.from_utc_datetime(&time.naive_utc()).fixed_offset()
 }

@@ -1,32 +1,34 @@
-//! This process: whose rights it has, and who may look into its memory.
+//! This process: its privileges, its memory, its exit.
 use std::io;
 
 use rustix::process::{DumpableBehavior, getegid, geteuid, getgid, getuid, set_dumpable_behavior};
 
-/// Whether it has another user's rights than whoever started it, by the set-uid
-/// or set-gid bit of its file, or because a program that has them started it.
+/// Returns true if the effective user or group differs from the real one: the
+/// executable has the set-uid or set-gid bit, or a program with such a bit
+/// started it.
 ///
-/// Capabilities of a file are not among that: they make it no other user.
+/// File capabilities do not count: they do not change the user.
 #[must_use]
-pub fn has_borrowed_rights() -> bool {
+pub fn is_setid() -> bool {
     getuid() != geteuid() || getgid() != getegid()
 }
 
-/// Shuts other processes of this user out of its memory, and leaves no core dump
-/// of it behind, whatever the limits and the pattern of those are.
+/// Denies other processes of this user access to the memory of this process, and
+/// disables core dumps regardless of limits and core pattern.
 ///
-/// Its files below `/proc` are root's from then on: what overwrites memory by
-/// `/proc/self/mem` has to come first.
+/// Afterwards the files of this process below `/proc` belong to root: call
+/// [`wipe_passwords`](super::command_line::wipe_passwords), which writes to
+/// `/proc/self/mem`, before this function.
 ///
 /// # Errors
 ///
-/// Where the kernel does not know of that.
-pub fn hide_memory() -> io::Result<()> {
+/// Returns an error if the kernel does not support the setting.
+pub fn disable_dumping() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Ends it, whatever its other threads are at.
+/// Exits the process, whatever its other threads are doing.
 #[expect(clippy::disallowed_methods, reason = "the thread that could return hangs")]
-pub fn end(exit_code: u8) -> ! {
+pub fn exit(exit_code: u8) -> ! {
     std::process::exit(exit_code.into())
 }

@@ -1,4 +1,4 @@
-//! Names to addresses, in bounded time.
+//! Resolves host names to addresses in bounded time.
 use std::{
     io,
     net::{IpAddr, ToSocketAddrs},
@@ -7,65 +7,68 @@ use std::{
     time::Instant,
 };
 
-/// Why a name has no address.
+/// Failure to resolve a host name.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The resolver says so, or cannot say.
+    /// The resolver reported a failure, or its thread could not be started.
     #[error("cannot find the address of {name}")]
     Failed {
-        /// Which.
+        /// Host name.
         name: String,
-        /// What the system said.
+        /// Cause from the operating system.
         source: io::Error,
     },
-    /// The resolver takes too long.
+    /// The resolver did not answer before the deadline.
     #[error("cannot find the address of {name}: no answer in time")]
-    Late {
-        /// Which.
+    TimedOut {
+        /// Host name.
         name: String,
     },
 }
 
-/// How much stack the resolver gets: its modules have asked for 100 KiB.
-const STACK: usize = 512 * 1024;
+/// Stack size of a resolver thread. The resolver's modules (NSS) were seen to need
+/// 100 KiB.
+const STACK_BYTES: usize = 512 * 1024;
 
-/// Finds the addresses of `names`, all at the same time, until `deadline`: the
-/// system's resolver knows no time limit, so that each name has a thread of its
-/// own, and one that hangs keeps no other waiting and is left behind.
+/// Resolves all `names` concurrently, until `deadline`.
+///
+/// The system's resolver has no time limit. Each name has a thread of its own, so
+/// that a name that hangs does not delay the others; the thread of such a name is
+/// left running.
 #[must_use]
-pub fn addresses(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr>, ResolveError>> {
-    let (sender, answers) = mpsc::channel();
-    let late = |name: &String| Err(ResolveError::Late { name: name.clone() });
-    let mut found: Vec<_> = names.iter().map(late).collect();
-    let mut n_asked = 0;
+pub fn resolve_all(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr>, ResolveError>> {
+    let (sender, receiver) = mpsc::channel();
+    let timed_out = |name: &String| Err(ResolveError::TimedOut { name: name.clone() });
+    let mut results: Vec<_> = names.iter().map(timed_out).collect();
+    let mut n_started = 0;
     for (index, name) in names.iter().cloned().enumerate() {
         let sender = sender.clone();
-        let ask = move || {
-            // Nobody waits any more: the time was up.
-            let _ = sender.send((index, find(&name)));
+        let resolve = move || {
+            // The receiver is gone after the deadline.
+            let _ = sender.send((index, resolve(&name)));
         };
-        match thread::Builder::new().stack_size(STACK).spawn(ask) {
-            Ok(_) => n_asked += 1,
+        match thread::Builder::new().stack_size(STACK_BYTES).spawn(resolve) {
+            Ok(_) => n_started += 1,
             Err(source) => {
                 let name = names[index].clone();
-                found[index] = Err(ResolveError::Failed { name, source });
+                results[index] = Err(ResolveError::Failed { name, source });
             }
         }
     }
-    for _ in 0..n_asked {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Ok((index, answer)) = answers.recv_timeout(left) else {
+    for _ in 0..n_started {
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        let Ok((index, result)) = receiver.recv_timeout(time_left) else {
             break;
         };
-        found[index] = answer;
+        results[index] = result;
     }
-    found
+    results
 }
 
-fn find(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     let failed = |source| ResolveError::Failed { name: name.to_owned(), source };
-    let found = (name, 0).to_socket_addrs().map_err(failed)?;
-    Ok(found.map(|address| address.ip().to_canonical()).collect())
+    let addresses = (name, 0).to_socket_addrs().map_err(failed)?;
+    Ok(addresses.map(|address| address.ip().to_canonical()).collect())
 }
 
 #[cfg(test)]
@@ -73,12 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_found_or_said_not_to_be() {
+    fn known_name_has_addresses_and_unknown_name_is_an_error() {
         let names = ["localhost", "name.invalid"].map(str::to_owned);
         let deadline = Instant::now() + std::time::Duration::from_secs(20);
-        let found = addresses(&names, deadline);
-        assert!(found[0].as_ref().is_ok_and(|all| all.iter().all(IpAddr::is_loopback)));
-        let error = found[1].as_ref().expect_err("nobody is called that");
+        let results = resolve_all(&names, deadline);
+        assert!(results[0].as_ref().is_ok_and(|all| all.iter().all(IpAddr::is_loopback)));
+        let error = results[1].as_ref().expect_err("the domain .invalid is reserved (RFC 2606)");
         assert!(error.to_string().contains("name.invalid"), "{error}");
     }
 }

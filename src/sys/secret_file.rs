@@ -1,4 +1,4 @@
-//! Files with a password or passphrase in them.
+//! Files that contain a password or passphrase.
 #![expect(clippy::disallowed_types, reason = "this is where such a file is opened")]
 use std::{
     fs::File,
@@ -12,87 +12,92 @@ use zeroize::Zeroizing;
 
 use crate::model::secret::Secret;
 
-/// How long a password may be.
-const LONGEST: u64 = 4096;
-/// What is read into.
-const ROOM: usize = 2 * LONGEST as usize;
+/// Maximum size of a secret file.
+const MAX_FILE_BYTES: u64 = 4096;
+/// Capacity of the buffer for a file, which must never grow.
+const BUFFER_BYTES: usize = 2 * MAX_FILE_BYTES as usize;
 
-/// Why a file gives no secret.
+/// Failure to read a secret from a file.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
-    /// It cannot be read.
+    /// The file cannot be opened or read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which.
+        /// Path of the secret file.
         path: PathBuf,
-        /// What the system said.
+        /// Cause from the operating system.
         source: io::Error,
     },
-    /// It is no secret.
+    /// Other users may read the file.
     #[error("cannot use {}: others may read it", path.display())]
-    Open {
-        /// Which.
+    NotPrivate {
+        /// Path of the secret file.
         path: PathBuf,
     },
-    /// It is no line of text.
+    /// The file is too long, or its first line is empty.
     #[error("cannot use {}: {problem}", path.display())]
-    Form {
-        /// Which.
+    Malformed {
+        /// Path of the secret file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the malformed content, for the message.
         problem: &'static str,
     },
 }
 
 impl SecretFileError {
-    /// What to do about it.
+    /// Returns a hint on how to fix the problem.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::Read { path, .. } => {
                 format!("As the user that runs the check: wc -c {}", path.display())
             }
-            Self::Open { path } => format!("chmod 600 {}", path.display()),
-            Self::Form { .. } => "Write the password in the first line of the file.".to_owned(),
+            Self::NotPrivate { path } => format!("chmod 600 {}", path.display()),
+            Self::Malformed { .. } => {
+                "Write the password in the first line of the file.".to_owned()
+            }
         }
     }
 }
 
-/// Reads the first line of a file that nobody else can read.
+/// Reads the first line of a file that other users cannot read.
 ///
 /// # Errors
 ///
-/// Where it cannot be read, or others can read it, or there is nothing in it.
+/// Returns an error if the file cannot be read, if others can read it, if it is
+/// longer than 4096 bytes, or if its first line is empty.
 pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
     let failed = |source| SecretFileError::Read { path: path.to_owned(), source };
-    let form = |problem| SecretFileError::Form { path: path.to_owned(), problem };
+    let malformed = |problem| SecretFileError::Malformed { path: path.to_owned(), problem };
     let file = File::open(path).map_err(failed)?;
     if !is_private(&file).map_err(failed)? {
-        return Err(SecretFileError::Open { path: path.to_owned() });
+        return Err(SecretFileError::NotPrivate { path: path.to_owned() });
     }
-    // With room for all of it: one that grows leaves copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(ROOM));
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > LONGEST {
-        return Err(form("it is longer than 4096 bytes"));
+    // The capacity covers the whole file: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(BUFFER_BYTES));
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(malformed("it is longer than 4096 bytes"));
     }
     match text.lines().next() {
-        None | Some("") => Err(form("its first line is empty")),
+        None | Some("") => Err(malformed("its first line is empty")),
         Some(line) => Ok(Secret::new(line.to_owned())),
     }
 }
 
-/// Whether nobody but its owner, and this user, can read `file`.
+/// Returns true if only the owner of `file` and this user can read it. Anything
+/// that is not a regular file counts as private.
 ///
-/// A package may give root's file to a group that this user is in; of one's own
-/// file the group need not know.
+/// Group permissions count only for a file of this user. A package may give a file
+/// of root to a group that this user is in; a file of this user does not need
+/// group access.
 ///
 /// # Errors
 ///
-/// Where its mode cannot be read.
+/// Returns an error if the metadata of the file cannot be read.
 pub fn is_private(file: &File) -> io::Result<bool> {
     let metadata = file.metadata()?;
     let is_own = metadata.uid() == geteuid().as_raw();
-    let others = if is_own { 0o077 } else { 0o007 };
-    Ok(!metadata.is_file() || metadata.mode() & others == 0)
+    let forbidden_mode = if is_own { 0o077 } else { 0o007 };
+    Ok(!metadata.is_file() || metadata.mode() & forbidden_mode == 0)
 }

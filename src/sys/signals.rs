@@ -1,9 +1,9 @@
-//! Signals: to a program that has an answer to give before it ends, and to one
-//! that runs until it is told to stop.
+//! Termination signals: for a program that must print its result before it ends,
+//! and for one that runs until it is stopped.
 //!
-//! They are held back from the start, and looked for where somebody waits. No
-//! handler is installed, and no thread is there for them alone: one would be a
-//! tenth of what a run takes.
+//! The signals are blocked from the start and polled wherever a thread waits. No
+//! handler is installed and no thread waits for signals alone: such a thread would
+//! take a tenth of the time of a run.
 #![expect(clippy::disallowed_types, reason = "this is where ignored signals are looked up")]
 use std::{
     fmt,
@@ -26,9 +26,9 @@ use nix::{
     unistd::Pid,
 };
 
-/// What ends a program that does nothing about it, and is sent by people,
-/// terminals, daemons and limits.
-const ENDING: [Signal; 6] = [
+/// Signals that end a process by default and that users, terminals, daemons and
+/// resource limits send.
+const TERMINATION_SIGNALS: [Signal; 6] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,
@@ -37,116 +37,128 @@ const ENDING: [Signal; 6] = [
     Signal::SIGXCPU,
 ];
 
-/// How often it is looked for them. Most runs are over before the first look,
-/// and then answer what they would have anyway.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// Interval between two polls for pending signals. Most runs end before the first
+/// poll, with the same result as without a signal.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Holds back what would end this process without a word: the signals that tell
-/// it to end, and the one that says that a file may not grow (`ulimit -f`,
-/// systemd's `LimitFSIZE`), which is an error to who writes it. Threads that are
-/// started later inherit that, and programs do not.
+/// Blocks the signals that would end this process without output: the termination
+/// signals, and SIGXFSZ, which reports that a file has reached its size limit
+/// (`ulimit -f`, systemd's `LimitFSIZE`). With SIGXFSZ blocked, the write returns an
+/// error instead. Threads that are started later inherit the mask; child processes
+/// do not.
 ///
 /// # Errors
 ///
-/// Where the system refuses.
-pub fn hold() -> Result<(), Errno> {
-    ENDING.into_iter().chain([Signal::SIGXFSZ]).collect::<SigSet>().thread_block()
+/// Returns an error if the system refuses.
+pub fn block() -> Result<(), Errno> {
+    TERMINATION_SIGNALS.into_iter().chain([Signal::SIGXFSZ]).collect::<SigSet>().thread_block()
 }
 
-/// Why nothing came of waiting.
+/// Cause that ended a wait before its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interruption {
-    /// The time was up.
-    Late,
-    /// This signal came.
-    Told(Ending),
+    /// The deadline has passed, or the sender is gone.
+    TimedOut,
+    /// A termination signal has arrived.
+    Signaled(TerminationSignal),
 }
 
-/// A signal that tells a program to end.
+/// Signal that asks a program to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending(Signal);
+pub struct TerminationSignal(Signal);
 
-impl Ending {
-    /// Whether it says that there is no CPU time left.
+impl TerminationSignal {
+    /// Returns true for SIGXCPU: the limit of CPU time is used up.
     #[must_use]
-    pub fn is_of_a_limit(self) -> bool {
+    pub fn is_cpu_limit(self) -> bool {
         self.0 == Signal::SIGXCPU
     }
 }
 
-impl fmt::Display for Ending {
-    /// `SIGTERM`
+impl fmt::Display for TerminationSignal {
+    /// Writes the signal's name: `SIGTERM`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())
     }
 }
 
 impl Interruption {
-    /// Lets whoever looks for signals next hear of this one.
-    pub fn pass_on(self) {
-        if let Self::Told(Ending(signal)) = self {
-            // Where that cannot be sent, nobody is told to end who was about to.
+    /// Sends the signal to this process again, so that the next wait receives it.
+    pub fn reraise(self) {
+        if let Self::Signaled(TerminationSignal(signal)) = self {
+            // If sending fails, the signal is lost; there is no other way to pass it
+            // on.
             let _ = kill(Pid::this(), signal);
         }
     }
 }
 
-/// Waits until work that another thread is at `is_over`: until then, if it is
-/// given, or until one of the signals that are held back comes. Gives why it ended
-/// before.
+/// Waits until another thread sets `is_finished`, until `deadline`, or until a
+/// blocked termination signal arrives. Returns the interruption, or `None` if
+/// `is_finished` was set.
 #[must_use]
-pub fn interruption(is_over: &AtomicBool, until: Option<Instant>) -> Option<Interruption> {
+pub fn wait_until_finished(
+    is_finished: &AtomicBool,
+    deadline: Option<Instant>,
+) -> Option<Interruption> {
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        thread::sleep(left.unwrap_or(INTERVAL).min(INTERVAL));
-        if is_over.load(Ordering::Acquire) {
+        let time_left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        thread::sleep(time_left.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL));
+        if is_finished.load(Ordering::Acquire) {
             return None;
         }
-        let why = now(left);
-        if why.is_some() {
-            return why;
+        let interruption = check_interruption(time_left);
+        if interruption.is_some() {
+            return interruption;
         }
     }
 }
 
-/// Waits for what another thread sends: until then, if it is given, or until one
-/// of the signals that are held back comes.
+/// Waits for a value from another thread, until `deadline` or until a blocked
+/// termination signal arrives.
 ///
 /// # Errors
 ///
-/// Where nothing was sent.
-pub fn receive<T>(sent: &Receiver<T>, until: Option<Instant>) -> Result<T, Interruption> {
+/// Returns an error if no value was received.
+pub fn receive<T>(receiver: &Receiver<T>, deadline: Option<Instant>) -> Result<T, Interruption> {
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match sent.recv_timeout(left.unwrap_or(INTERVAL).min(INTERVAL)) {
-            Ok(it) => return Ok(it),
-            // Who should have sent it is gone, and it will not come.
-            Err(RecvTimeoutError::Disconnected) => return Err(Interruption::Late),
+        let time_left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match receiver.recv_timeout(time_left.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL)) {
+            Ok(value) => return Ok(value),
+            // The sender is gone, and no value can arrive any more.
+            Err(RecvTimeoutError::Disconnected) => return Err(Interruption::TimedOut),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Some(why) = now(left) {
-            return Err(why);
+        if let Some(interruption) = check_interruption(time_left) {
+            return Err(interruption);
         }
     }
 }
 
-/// What there is to say after having waited, as there was so much time left.
-fn now(left: Option<Duration>) -> Option<Interruption> {
-    let told = arrived().map(|signal| Interruption::Told(Ending(signal)));
-    told.or_else(|| left.is_some_and(|left| left <= INTERVAL).then_some(Interruption::Late))
+/// Returns the interruption, if any, after a poll that began with `time_left`
+/// until the deadline.
+fn check_interruption(time_left: Option<Duration>) -> Option<Interruption> {
+    if let Some(signal) = pending() {
+        return Some(Interruption::Signaled(TerminationSignal(signal)));
+    }
+    if time_left.is_some_and(|time_left| time_left <= POLL_INTERVAL) {
+        return Some(Interruption::TimedOut);
+    }
+    None
 }
 
-/// A signal that has come, and is no longer held back.
-fn arrived() -> Option<Signal> {
-    let ending: SigSet = ENDING.into_iter().collect();
+/// Takes a pending termination signal out of the queue and returns it.
+fn pending() -> Option<Signal> {
+    let termination_signals: SigSet = TERMINATION_SIGNALS.into_iter().collect();
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-    let Ok(queue) = SignalFd::with_flags(&ending, flags) else {
-        // Who cannot be told of it must not be deaf to it.
-        let _ = ending.thread_unblock();
+    let Ok(signal_fd) = SignalFd::with_flags(&termination_signals, flags) else {
+        // Without a signalfd, unblock the signals so that their default action
+        // applies.
+        let _ = termination_signals.thread_unblock();
         return None;
     };
-    while let Ok(Some(told)) = queue.read_signal() {
-        let signal = i32::try_from(told.ssi_signo).ok().and_then(|it| Signal::try_from(it).ok());
+    while let Ok(Some(info)) = signal_fd.read_signal() {
+        let signal = i32::try_from(info.ssi_signo).ok().and_then(|it| Signal::try_from(it).ok());
         if let Some(signal) = signal.filter(|&signal| !is_ignored(signal)) {
             return Some(signal);
         }
@@ -154,63 +166,62 @@ fn arrived() -> Option<Signal> {
     None
 }
 
-/// Whether whoever started this process wants a signal to be ignored, as
-/// `nohup` does. The kernel drops such a signal, but not while it is held back.
+/// Returns true if the parent process has set a signal to be ignored, as `nohup`
+/// does. The kernel discards an ignored signal, but not while it is blocked.
 fn is_ignored(signal: Signal) -> bool {
-    // Without /proc, it is as if nobody had asked for it.
-    ignored().is_ok_and(|ignored| ignored >> (signal as i32 - 1) & 1 == 1)
+    // Without /proc, no signal counts as ignored.
+    ignored_mask().is_ok_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }
 
-/// The signals that are ignored, a bit each (`SigIgn` in proc(5)).
-fn ignored() -> io::Result<u64> {
+/// Returns the mask of ignored signals, one bit each (`SigIgn` in proc(5)).
+fn ignored_mask() -> io::Result<u64> {
     for line in BufReader::new(File::open("/proc/self/status")?).lines() {
-        if let Some(bits) = line?.strip_prefix("SigIgn:") {
-            return u64::from_str_radix(bits.trim(), 16).map_err(io::Error::other);
+        if let Some(mask) = line?.strip_prefix("SigIgn:") {
+            return u64::from_str_radix(mask.trim(), 16).map_err(io::Error::other);
         }
     }
     Ok(0)
 }
 
-/// What a signal is about.
+/// Request that a signal makes of an interactive program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// To stop: by Ctrl-C, by whoever ends processes, or because the terminal is
-    /// gone.
+pub enum SignalEvent {
+    /// Stop: a termination signal such as SIGINT (Ctrl-C), SIGTERM, or SIGHUP from
+    /// a closed terminal.
     Stop,
-    /// That the terminal has another size.
+    /// The terminal has a new size (SIGWINCH).
     Resized,
 }
 
-/// The signals that somebody waits for all the time.
+/// Blocked signals that a thread waits for.
 #[derive(Clone, Copy, Debug)]
-pub struct Signals(SigSet);
+pub struct SignalWaiter(SigSet);
 
-impl Signals {
-    /// Those that tell to end, and that of a terminal with another size, which
-    /// is held back from now on.
+impl SignalWaiter {
+    /// Waits for the termination signals and SIGWINCH. Blocks them in this thread.
     ///
     /// # Errors
     ///
-    /// Where the system refuses.
-    pub fn all() -> Result<Self, Errno> {
-        let signals: SigSet = ENDING.into_iter().chain([Signal::SIGWINCH]).collect();
+    /// Returns an error if the system refuses.
+    pub fn new() -> Result<Self, Errno> {
+        let signals: SigSet = TERMINATION_SIGNALS.into_iter().chain([Signal::SIGWINCH]).collect();
         signals.thread_block()?;
         Ok(Self(signals))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal that is not ignored.
     ///
     /// # Errors
     ///
-    /// Where the system refuses.
-    pub fn next(&self) -> Result<Told, Errno> {
+    /// Returns an error if the system refuses.
+    pub fn wait(&self) -> Result<SignalEvent, Errno> {
         loop {
             let signal = self.0.wait()?;
             if signal == Signal::SIGWINCH {
-                return Ok(Told::Resized);
+                return Ok(SignalEvent::Resized);
             }
             if !is_ignored(signal) {
-                return Ok(Told::Stop);
+                return Ok(SignalEvent::Stop);
             }
         }
     }

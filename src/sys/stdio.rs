@@ -1,5 +1,5 @@
-//! Hands an answer to whoever asked.
-#![expect(clippy::disallowed_methods, reason = "this is where the program speaks")]
+//! Writes to standard output and standard error.
+#![expect(clippy::disallowed_methods, reason = "this is where the program writes its output")]
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,56 +8,59 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 ///
 /// # Errors
 ///
-/// Where it cannot be written, as on a full disk. A reader that has gone away
-/// has what it wanted, and that is no error.
-pub fn to_standard_output(text: &str) -> io::Result<()> {
-    write(io::stdout().lock(), text)
+/// Returns an error if the text cannot be written, as on a full disk. A closed
+/// pipe is not an error: the reader does not want more output.
+pub fn write_stdout(text: &str) -> io::Result<()> {
+    write_unless_closed(io::stdout().lock(), text)
 }
 
-/// Writes `text` to standard output; gives whether there is still a reader.
+/// Writes `text` to standard output. Returns false if standard output is a pipe
+/// without a reader.
 ///
 /// # Errors
 ///
-/// Where it cannot be written, as on a full disk.
-pub fn to_reader(text: &str) -> io::Result<bool> {
-    let mut output = io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+/// Returns an error if the text cannot be written, as on a full disk.
+pub fn write_stdout_if_open(text: &str) -> io::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        written => written.map(|()| true),
+        result => result.map(|()| true),
     }
 }
 
-/// Writes `text` to standard error, under the same terms.
+/// Writes `text` to standard error.
 ///
 /// # Errors
 ///
-/// As above.
-pub fn to_standard_error(text: &str) -> io::Result<()> {
-    write(io::stderr().lock(), text)
+/// Returns an error if the text cannot be written, as on a full disk. A closed
+/// pipe is not an error.
+pub fn write_stderr(text: &str) -> io::Result<()> {
+    write_unless_closed(io::stderr().lock(), text)
 }
 
-/// Whether standard output takes the one and standard error the other without
-/// making anybody wait.
+/// Returns true if standard output can take `output` and standard error can take
+/// `error_output` without blocking. A stream with nothing to write is not checked.
 #[must_use]
-pub fn has_room_for(output: &str, complaint: &str) -> bool {
-    // A pipe that says that it has room has a page of it (pipe(7)); it may be the
-    // same one.
-    const PAGE: usize = 4096;
+pub fn is_writable_now(output: &str, error_output: &str) -> bool {
+    // A pipe that polls as writable has room for one page (pipe(7)). Both streams
+    // may be the same pipe, so the texts share the page.
+    const PAGE_BYTES: usize = 4096;
     let (stdout, stderr) = (io::stdout(), io::stderr());
-    let mut asked = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&stderr, PollFlags::OUT)];
-    let asked = match (output, complaint) {
-        ("", _) => &mut asked[1..],
-        (_, "") => &mut asked[..1],
-        _ => &mut asked[..],
+    let mut poll_fds = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&stderr, PollFlags::OUT)];
+    let poll_fds = match (output, error_output) {
+        ("", _) => &mut poll_fds[1..],
+        (_, "") => &mut poll_fds[..1],
+        _ => &mut poll_fds[..],
     };
-    let is_asked = poll(asked, Some(&Timespec::default())).is_ok();
-    let has_room = |it: &PollFd<'_>| it.revents().contains(PollFlags::OUT);
-    output.len() + complaint.len() <= PAGE && is_asked && asked.iter().all(has_room)
+    let is_polled = poll(poll_fds, Some(&Timespec::default())).is_ok();
+    let is_writable = |poll_fd: &PollFd<'_>| poll_fd.revents().contains(PollFlags::OUT);
+    output.len() + error_output.len() <= PAGE_BYTES && is_polled && poll_fds.iter().all(is_writable)
 }
 
-fn write(mut to: impl Write, text: &str) -> io::Result<()> {
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+/// Writes all of `text`; a closed pipe counts as written.
+fn write_unless_closed(mut writer: impl Write, text: &str) -> io::Result<()> {
+    match writer.write_all(text.as_bytes()).and_then(|()| writer.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        result => result,
     }
 }

@@ -1,4 +1,4 @@
-//! The terminal that a person sits at.
+//! The terminal on standard input and standard output.
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::{
@@ -6,47 +6,51 @@ use rustix::{
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
 };
 
-/// How many characters fit on a line of the terminal that shows standard output;
-/// `None` where none does.
+/// Returns the width in characters of the terminal on standard output; `None` if
+/// standard output is not a terminal.
 #[must_use]
 pub fn columns() -> Option<u16> {
-    // It is no terminal, and that is all there is to know.
+    // Any error means that standard output is not a terminal.
     let size = tcgetwinsize(stdout()).ok()?;
-    // One that does not know is taken for an old one.
+    // A terminal without a known width gets the classic width of 80.
     Some(if size.ws_col == 0 { 80 } else { size.ws_col })
 }
 
-/// The columns and rows of that terminal.
+/// Returns the columns and rows of the terminal on standard output; `None` if
+/// standard output is not a terminal.
 #[must_use]
 pub fn size() -> Option<(usize, usize)> {
     let columns = columns()?;
-    // As above.
     let rows = tcgetwinsize(stdout()).ok()?.ws_row;
+    // A terminal without a known height gets the classic height of 24.
     Some((columns.into(), if rows == 0 { 24 } else { rows.into() }))
 }
 
-/// How the terminal was set before its echo was switched off. It is nobody's
-/// business otherwise: a pager sets it while a run goes on, and who is in the
-/// background would be stopped for it (SIGTTOU, see termios(3)).
-static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+/// Terminal settings from before the echo was disabled; `None` while the echo is
+/// unchanged.
+///
+/// The terminal must not be set at any other time: a pager may change its settings
+/// during a run, and a process in the background would be stopped by SIGTTOU
+/// (termios(3)).
+static SAVED_SETTINGS: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Switches off the echo of what is typed, until [`restore`].
-pub fn hide_typing() {
+/// Disables the echo of typed characters until [`restore_echo`].
+pub fn disable_echo() {
     let Ok(mut settings) = tcgetattr(stdin()) else { return };
-    before().get_or_insert_with(|| settings.clone());
+    saved_settings().get_or_insert_with(|| settings.clone());
     settings.local_modes.remove(LocalModes::ECHO);
-    // Where it cannot be had now, who reads it switches it off a moment later.
+    // On failure the password prompt itself disables the echo a moment later.
     let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
 }
 
-/// Sets the terminal as it was before, if its echo was switched off.
-pub fn restore() {
-    if let Some(settings) = before().take() {
-        // There is nobody to tell.
+/// Restores the terminal settings if [`disable_echo`] has changed them.
+pub fn restore_echo() {
+    if let Some(settings) = saved_settings().take() {
+        // Best effort: the run ends, and a failure cannot be reported.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
     }
 }
 
-fn before() -> MutexGuard<'static, Option<Termios>> {
-    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+fn saved_settings() -> MutexGuard<'static, Option<Termios>> {
+    SAVED_SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
 }

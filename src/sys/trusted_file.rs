@@ -1,10 +1,11 @@
-//! Opens the folder that a file is in, where others may write on the way to it.
+//! Opens the directory of a file on a path that other users may write to.
 //!
-//! In `/tmp` and the like anybody can put a link or a folder where somebody
-//! else's path leads through. The kernel follows such a link for nobody but its
-//! owner, where `fs.protected_symlinks` is set, and folders always. Here neither
-//! is, wherever everybody may write; and what is done within the folder goes by
-//! its descriptor, so that nobody can put another in its place meanwhile.
+//! In `/tmp` and similar directories any user can plant a link or a directory on
+//! the path of another user's file. With `fs.protected_symlinks` set, the kernel
+//! follows such a link only for its owner; it always follows directories. This
+//! module follows neither in a world-writable directory, unless it belongs to root
+//! or this user. Later operations use the descriptor of the directory, so that
+//! the directory cannot be replaced in the meantime.
 use std::{
     collections::VecDeque,
     ffi::{OsStr, OsString},
@@ -20,200 +21,215 @@ use rustix::{
     process::geteuid,
 };
 
-/// How many links a path may lead through, as in the kernel.
-const MOST_LINKS: usize = 40;
-const PASSING: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Maximum number of symbolic links on a path, as in the kernel.
+const MAX_LINKS: usize = 40;
+/// Flags that open a path component without following or reading it.
+const COMPONENT_FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// An open folder, and the name of a file in it.
+/// Open directory whose path led through no link or directory of an untrusted
+/// user.
 #[derive(Debug)]
-pub struct Folder {
+pub struct TrustedDir {
     fd: OwnedFd,
     stat: Stat,
 }
 
-/// Why the way to a file cannot be gone.
+/// Failure to open the directory of a file, or the file in it.
 #[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// It is not there, or shut, or no folder.
+pub enum TrustedDirError {
+    /// A path component does not exist, cannot be accessed, or is not a directory.
     #[error("cannot open {}", path.display())]
     Open {
-        /// The folder, as far as it was come.
+        /// Path up to the component that failed.
         path: PathBuf,
-        /// What the system said.
+        /// Cause from the operating system.
         source: io::Error,
     },
-    /// Somebody else has put it there.
+    /// A link or directory belongs to another user, in a directory where other
+    /// users may write.
     #[error("cannot trust {}: it belongs to another user, and everybody may write to its folder", path.display())]
-    Planted {
-        /// The link or folder.
+    Untrusted {
+        /// Path of the link or directory.
         path: PathBuf,
     },
 }
 
-/// What is done about folders that are missing.
+/// Treatment of directories that do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// They are made, for this user alone.
-    Make,
-    /// It is an error.
+pub enum IfMissing {
+    /// Create the directory, accessible to this user only (mode 0700).
+    Create,
+    /// Return an error.
     Fail,
 }
 
-impl Folder {
-    /// Opens the folder of `file`; gives the name of the file, too.
+impl TrustedDir {
+    /// Opens the directory of `file`. Returns the directory and the name of the
+    /// file.
     ///
     /// # Errors
     ///
-    /// Where it is missing, or the way leads through what somebody else has put
-    /// where everybody may write.
-    pub fn of(file: &Path, missing: Missing) -> Result<(Self, OsString), FolderError> {
-        let name = file.file_name().ok_or_else(|| FolderError::Open {
+    /// Returns an error if the directory does not exist, or if the path leads
+    /// through a link or directory that another user has put into a world-writable
+    /// directory.
+    pub fn open_parent_of(
+        file: &Path,
+        if_missing: IfMissing,
+    ) -> Result<(Self, OsString), TrustedDirError> {
+        let name = file.file_name().ok_or_else(|| TrustedDirError::Open {
             path: file.to_owned(),
             source: Errno::ISDIR.into(),
         })?;
-        let folder = file.parent().unwrap_or(Path::new(""));
-        Ok((Walk::start(missing)?.to(folder)?, name.to_owned()))
+        let dir = file.parent().unwrap_or(Path::new(""));
+        Ok((PathWalk::new(if_missing)?.open_dir(dir)?, name.to_owned()))
     }
 
-    /// Opens `file` in its folder, and in that only; where it is a link, what that
-    /// leads to, unless somebody else has put it where everybody may write.
+    /// Opens `file` in its directory and creates missing directories. A symbolic
+    /// link is followed, unless another user owns it and its directory is writable
+    /// by others.
     ///
     /// # Errors
     ///
-    /// As above, and where it cannot be opened.
-    pub fn open_linked(
+    /// Returns an error if the directory or the file cannot be opened, or if the
+    /// path leads through a link or directory of an untrusted user.
+    pub fn open_following_links(
         file: &Path,
         flags: OFlags,
         mode: Mode,
-    ) -> Result<(Self, OwnedFd), FolderError> {
+    ) -> Result<(Self, OwnedFd), TrustedDirError> {
         let mut path = file.to_owned();
-        for _ in 0..MOST_LINKS {
-            let (folder, name) = Self::of(&path, Missing::Make)?;
+        for _ in 0..MAX_LINKS {
+            let (dir, name) = Self::open_parent_of(&path, IfMissing::Create)?;
             let failed =
-                |errno: Errno| FolderError::Open { path: path.clone(), source: errno.into() };
-            match openat(&folder, &name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode) {
+                |errno: Errno| TrustedDirError::Open { path: path.clone(), source: errno.into() };
+            match openat(&dir, &name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode) {
                 Err(Errno::LOOP) => {}
-                opened => return opened.map_err(failed).map(|opened| (folder, opened)),
+                result => return result.map_err(failed).map(|file| (dir, file)),
             }
-            let link = passed(&folder, &name).map_err(failed)?;
-            if folder.is_shared() && is_other(link.1.st_uid) {
-                return Err(FolderError::Planted { path });
+            let (link, link_stat) = open_component(&dir, &name).map_err(failed)?;
+            if dir.writable_by_others() && is_foreign_uid(link_stat.st_uid) {
+                return Err(TrustedDirError::Untrusted { path });
             }
-            let target = readlinkat(&link.0, "", Vec::new()).map_err(failed)?;
+            let target = readlinkat(&link, "", Vec::new()).map_err(failed)?;
             path = path.with_file_name(OsString::from_vec(target.into_bytes()));
         }
-        Err(FolderError::Open { path, source: Errno::LOOP.into() })
+        Err(TrustedDirError::Open { path, source: Errno::LOOP.into() })
     }
 
-    /// Whether it is somebody else's than this user's and root's.
+    /// Returns true if the owner of the directory is neither this user nor root.
     #[must_use]
-    pub fn is_anothers(&self) -> bool {
-        is_other(self.stat.st_uid)
+    pub fn is_foreign(&self) -> bool {
+        is_foreign_uid(self.stat.st_uid)
     }
 
-    /// Whether somebody can put into it what he likes: it is his, or everybody's.
+    /// Returns true if another user can create files in the directory: the
+    /// directory belongs to that user or is world-writable.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
-        self.is_anothers() || is_open(&self.stat)
+    pub fn writable_by_others(&self) -> bool {
+        self.is_foreign() || is_world_writable(&self.stat)
     }
 
-    /// Its permissions.
+    /// Returns the permission bits, with set-uid, set-gid and sticky bit.
     #[must_use]
     pub fn mode(&self) -> u32 {
         self.stat.st_mode & 0o7777
     }
 }
 
-impl AsFd for Folder {
+impl AsFd for TrustedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-/// Whether `owner` is somebody else than this user and root.
-fn is_other(owner: u32) -> bool {
-    owner != 0 && owner != geteuid().as_raw()
+/// Returns true if `uid` is neither this user nor root.
+fn is_foreign_uid(uid: u32) -> bool {
+    uid != 0 && uid != geteuid().as_raw()
 }
 
-/// Whether everybody may write to it.
-fn is_open(stat: &Stat) -> bool {
+fn is_world_writable(stat: &Stat) -> bool {
     stat.st_mode & 0o002 != 0
 }
 
-/// A path, as far as it was gone.
-struct Walk {
-    missing: Missing,
+/// Walk along a path, component by component. `fd`, `stat` and `path` describe the
+/// last component that was opened.
+struct PathWalk {
+    if_missing: IfMissing,
     fd: OwnedFd,
     stat: Stat,
     path: PathBuf,
     n_links: usize,
 }
 
-impl Walk {
-    fn start(missing: Missing) -> Result<Self, FolderError> {
-        let (fd, stat) = passed(&CWD, OsStr::new(".")).map_err(|errno| FolderError::Open {
-            path: PathBuf::from("."),
-            source: errno.into(),
+impl PathWalk {
+    /// Starts in the current directory.
+    fn new(if_missing: IfMissing) -> Result<Self, TrustedDirError> {
+        let (fd, stat) = open_component(&CWD, OsStr::new(".")).map_err(|errno| {
+            TrustedDirError::Open { path: PathBuf::from("."), source: errno.into() }
         })?;
-        Ok(Self { missing, fd, stat, path: PathBuf::new(), n_links: 0 })
+        Ok(Self { if_missing, fd, stat, path: PathBuf::new(), n_links: 0 })
     }
 
-    /// Goes all of `folder`.
-    fn to(mut self, folder: &Path) -> Result<Folder, FolderError> {
-        let mut rest: VecDeque<OsString> = steps(folder);
-        while let Some(name) = rest.pop_front() {
+    /// Walks all components of `dir` and returns the directory at its end.
+    fn open_dir(mut self, dir: &Path) -> Result<TrustedDir, TrustedDirError> {
+        let mut remaining: VecDeque<OsString> = components(dir);
+        while let Some(name) = remaining.pop_front() {
             let path = self.path.join(&name);
             let failed =
-                |errno: Errno| FolderError::Open { path: path.clone(), source: errno.into() };
-            let (fd, stat) = self.step(&name).map_err(failed)?;
+                |errno: Errno| TrustedDirError::Open { path: path.clone(), source: errno.into() };
+            let (fd, stat) = self.open_or_create(&name).map_err(failed)?;
             let is_link = FileType::from_raw_mode(stat.st_mode).is_symlink();
-            let is_named_there = name != ".." && name != "/";
-            if is_named_there && is_open(&self.stat) && is_other(stat.st_uid) {
-                return Err(FolderError::Planted { path });
+            // Users can create names, but neither `..` nor the root directory.
+            let is_created_name = name != ".." && name != "/";
+            if is_created_name && is_world_writable(&self.stat) && is_foreign_uid(stat.st_uid) {
+                return Err(TrustedDirError::Untrusted { path });
             }
             if !is_link {
                 (self.fd, self.stat, self.path) = (fd, stat, path);
                 continue;
             }
             self.n_links += 1;
-            if self.n_links > MOST_LINKS {
+            if self.n_links > MAX_LINKS {
                 return Err(failed(Errno::LOOP));
             }
             let target = readlinkat(&fd, "", Vec::new()).map_err(failed)?;
             let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-            for step in steps(&target).into_iter().rev() {
-                rest.push_front(step);
+            for component in components(&target).into_iter().rev() {
+                remaining.push_front(component);
             }
         }
         if !FileType::from_raw_mode(self.stat.st_mode).is_dir() {
-            return Err(FolderError::Open { path: self.path, source: Errno::NOTDIR.into() });
+            return Err(TrustedDirError::Open { path: self.path, source: Errno::NOTDIR.into() });
         }
-        Ok(Folder { fd: self.fd, stat: self.stat })
+        Ok(TrustedDir { fd: self.fd, stat: self.stat })
     }
 
-    /// Opens what is next, and makes it where it is to be made.
-    fn step(&self, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
-        match passed(&self.fd, name) {
-            Err(Errno::NOENT) if self.missing == Missing::Make => {
+    /// Opens the next component; creates it as a directory if it does not exist and
+    /// `if_missing` asks for that.
+    fn open_or_create(&self, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
+        match open_component(&self.fd, name) {
+            Err(Errno::NOENT) if self.if_missing == IfMissing::Create => {
                 match mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)) {
-                    // Somebody else was first: it is looked at whoever that was.
-                    Err(Errno::EXIST) | Ok(()) => passed(&self.fd, name),
+                    // If another process was first, the caller checks the owner of
+                    // its directory like that of any other.
+                    Err(Errno::EXIST) | Ok(()) => open_component(&self.fd, name),
                     Err(errno) => Err(errno),
                 }
             }
-            passed => passed,
+            result => result,
         }
     }
 }
 
-fn passed(folder: &impl AsFd, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
-    let fd = openat(folder, name, PASSING, Mode::empty())?;
+fn open_component(dir: &impl AsFd, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
+    let fd = openat(dir, name, COMPONENT_FLAGS, Mode::empty())?;
     let stat = fstat(&fd)?;
     Ok((fd, stat))
 }
 
-/// The names on the way to `path`; `/` is the first of an absolute one.
-fn steps(path: &Path) -> VecDeque<OsString> {
-    let steps = path.components().filter(|it| *it != Component::CurDir);
-    steps.map(|it| it.as_os_str().to_owned()).collect()
+/// Returns the components of `path` without `.`; the first one of an absolute path
+/// is `/`.
+fn components(path: &Path) -> VecDeque<OsString> {
+    let components = path.components().filter(|it| *it != Component::CurDir);
+    components.map(|it| it.as_os_str().to_owned()).collect()
 }

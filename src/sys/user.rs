@@ -1,23 +1,24 @@
-//! Who runs this process, by the system's list of users.
+//! The user that runs this process, from the system's user database.
 use std::path::PathBuf;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{self, geteuid};
 
-/// A user of this machine.
+/// User account of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct User {
     /// Login name.
     pub name: String,
-    /// Home folder.
-    pub home: PathBuf,
+    /// Home directory.
+    pub home_dir: PathBuf,
 }
 
-/// The user that this process runs as; `None` where the list does not have one.
+/// Returns the effective user of this process; `None` if the user database has no
+/// entry for it.
 ///
-/// `$USER` and `$HOME` are not asked: a daemon that has changed its user often
-/// still has those of root.
+/// `$USER` and `$HOME` are ignored: a daemon that has changed its user often still
+/// has those of root.
 #[must_use]
-pub fn current() -> Option<Account> {
-    let user = User::from_uid(geteuid()).ok().flatten()?;
-    Some(Account { name: user.name, home: user.dir })
+pub fn current() -> Option<User> {
+    let user = unistd::User::from_uid(geteuid()).ok().flatten()?;
+    Some(User { name: user.name, home_dir: user.dir })
 }

@@ -1,5 +1,4 @@
-//! Input that is wrong gets an answer: what is wrong, with what, and an exit
-//! code that Nagios knows.
+//! Invalid input is reported with its value, the reason and an exit code that Nagios knows.
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,
@@ -9,27 +8,30 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{CHECK, Room, crowd, listing, run};
+use crate::support::{CHECK, TestDir, crowd, listing, run};
 
 #[track_caller]
-fn misuse(args: &[&str], expected: &str) {
-    let ran = Room::new().check(args);
-    assert_eq!(ran.answer(), format!("3 TOPIP UNKNOWN - {expected}"));
-    assert_eq!(ran.stderr, "");
+fn assert_usage_error(args: &[&str], expected: &str) {
+    let result = TestDir::new().check(args);
+    assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
+    assert_eq!(result.stderr, "");
 }
 
 #[test]
-fn ranges() {
-    const FORM: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
-    misuse(&["-w", "abc"], &format!("cannot read --warning abc: {FORM}"));
-    misuse(&["-w", ""], &format!("cannot read --warning (empty): {FORM}"));
-    misuse(&["-c", "nan"], &format!("cannot read --critical nan: {FORM}"));
-    misuse(&["-w", "$(x)|`y`;z"], &format!("cannot read --warning ?(x)?y;z: {FORM}"));
-    misuse(
+fn malformed_ranges_are_rejected() {
+    const RANGE_HINT: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
+    assert_usage_error(&["-w", "abc"], &format!("cannot read --warning abc: {RANGE_HINT}"));
+    assert_usage_error(&["-w", ""], &format!("cannot read --warning (empty): {RANGE_HINT}"));
+    assert_usage_error(&["-c", "nan"], &format!("cannot read --critical nan: {RANGE_HINT}"));
+    assert_usage_error(
+        &["-w", "$(x)|`y`;z"],
+        &format!("cannot read --warning ?(x)?y;z: {RANGE_HINT}"),
+    );
+    assert_usage_error(
         &["-w", "5:1"],
         "cannot read --warning 5:1: its start, 0 where none is given, is above its end",
     );
-    misuse(
+    assert_usage_error(
         &["-w", "/root:30"],
         "cannot read --warning /root:30: the shell has put a folder in place of the ~; \
          put the range in quotes",
@@ -37,41 +39,47 @@ fn ranges() {
 }
 
 #[test]
-fn prefixes_and_names() {
+fn malformed_prefixes_and_labels_are_rejected() {
     for value in ["0", "33", "-1", "+8", "a", "24/8", ""] {
         let shown = if value.is_empty() { "(empty)" } else { value };
-        misuse(
+        assert_usage_error(
             &["--prefix4", value],
             &format!("cannot read --prefix4 {shown}: not a number of bits, 1 to 32"),
         );
     }
-    misuse(&["--prefix6", "129"], "cannot read --prefix6 129: not a number of bits, 1 to 128");
-    misuse(&["--prefix4", "32,24,20,16,8"], "--prefix4 and --prefix6 take at most 4 lengths");
-    misuse(
+    assert_usage_error(
+        &["--prefix6", "129"],
+        "cannot read --prefix6 129: not a number of bits, 1 to 128",
+    );
+    assert_usage_error(
+        &["--prefix4", "32,24,20,16,8"],
+        "--prefix4 and --prefix6 take at most 4 lengths",
+    );
+    assert_usage_error(
         &["--prefix-members", "0"],
         "cannot read --prefix-members 0: not a number of addresses, 1 or more",
     );
-    misuse(
+    assert_usage_error(
         &["--label", "web1=office"],
         "cannot read --label web1=office: not an address or network; \
          write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
     );
-    misuse(&["--output", "xml"], "cannot read --output xml: not one of nagios, json");
+    assert_usage_error(&["--output", "xml"], "cannot read --output xml: not one of nagios, json");
 }
 
 #[test]
-fn numbers() {
-    misuse(&["-n", "-3"], "cannot read --top -3: not a number of addresses, 0 or more");
+fn malformed_numbers_are_rejected() {
+    assert_usage_error(&["-n", "-3"], "cannot read --top -3: not a number of addresses, 0 or more");
     for value in ["0", "-1", "nan", "inf", "1e3", "", "0.0"] {
         let shown = if value.is_empty() { "(empty)" } else { value };
-        misuse(
+        assert_usage_error(
             &["--stddev", value],
             &format!("cannot read --stddev {shown}: not a number above 0, such as 5 or 2.5"),
         );
     }
     for value in ["0", "1", "-0.1", "5%", "1e-3", "nan", ""] {
         let shown = if value.is_empty() { "(empty)" } else { value };
-        misuse(
+        assert_usage_error(
             &["--false-alarm-rate", value],
             &format!(
                 "cannot read --false-alarm-rate {shown}: \
@@ -79,22 +87,25 @@ fn numbers() {
             ),
         );
     }
-    misuse(&["--floor", "-1"], "cannot read --floor -1: not a number of connections, 0 or more");
-    misuse(
+    assert_usage_error(
+        &["--floor", "-1"],
+        "cannot read --floor -1: not a number of connections, 0 or more",
+    );
+    assert_usage_error(
         &["--consecutive", "0"],
         "cannot read --consecutive 0: not a number of samples, 1 or more",
     );
-    misuse(
+    assert_usage_error(
         &["--max-age", "5x"],
         "cannot read --max-age 5x: not a span of time; write 90, 90s, 10m, 2h or 7d",
     );
-    misuse(
+    assert_usage_error(
         &["-t", "5:ok"],
         "cannot read --timeout 5:ok: what was not seen in time is no OK; \
          write warning, critical or unknown",
     );
-    misuse(&["-t", "0"], "cannot read --timeout 0: a check needs at least 1 second");
-    misuse(
+    assert_usage_error(&["-t", "0"], "cannot read --timeout 0: a check needs at least 1 second");
+    assert_usage_error(
         &["-t", "5:maybe"],
         "cannot read --timeout 5:maybe: not a status; write warning, critical or unknown, \
          or its number 1 to 3",
@@ -102,34 +113,40 @@ fn numbers() {
 }
 
 #[test]
-fn options() {
-    misuse(&["--nope"], "there is no option --nope");
-    misuse(&["--log", "-"], "cannot read --log -: not a file, syslog or journald");
-    misuse(&["web1"], "unexpected argument web1");
-    misuse(&["--stddev"], "--stddev needs a value");
-    misuse(
+fn unknown_and_conflicting_options_are_rejected() {
+    assert_usage_error(&["--nope"], "there is no option --nope");
+    assert_usage_error(&["--log", "-"], "cannot read --log -: not a file, syslog or journald");
+    assert_usage_error(&["web1"], "unexpected argument web1");
+    assert_usage_error(&["--stddev"], "--stddev needs a value");
+    assert_usage_error(
         &["--source", "ss"],
         "cannot read --source ss: not one of auto, netlink, proc, conntrack",
     );
-    misuse(&["--rule", "grubbs"], "cannot read --rule grubbs: not one of stddev, lognormal");
-    misuse(&["-4", "-6"], "-4 cannot be used with -6");
-    misuse(
+    assert_usage_error(
+        &["--rule", "grubbs"],
+        "cannot read --rule grubbs: not one of stddev, lognormal",
+    );
+    assert_usage_error(&["-4", "-6"], "-4 cannot be used with -6");
+    assert_usage_error(
         &["-x", "10.0.0.0/33"],
         "cannot read --exclude 10.0.0.0/33: a network of IPv4 has at most 32 bits",
     );
-    misuse(
+    assert_usage_error(
         &["-x", "192.0.2.0/24,web1"],
         "cannot read --exclude web1: not an address or network; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
     );
 }
 
 #[test]
-fn ports_and_states() {
-    const PORT: &str = "not a port or range of ports, such as 443 or 8000-8100";
+fn malformed_ports_and_states_are_rejected() {
+    const PORT_HINT: &str = "not a port or range of ports, such as 443 or 8000-8100";
     for port in ["0", "65536", "443-80", "http", "-1", "80-", "+80"] {
-        misuse(&[&format!("--port={port}")], &format!("cannot read --port {port}: {PORT}"));
+        assert_usage_error(
+            &[&format!("--port={port}")],
+            &format!("cannot read --port {port}: {PORT_HINT}"),
+        );
     }
-    misuse(
+    assert_usage_error(
         &["--state", "ESTABLISHED,OPEN"],
         "cannot read --state OPEN: not a TCP state; write ESTABLISHED, SYN_RECV, TIME_WAIT or another, \
          as netstat has them",
@@ -139,21 +156,21 @@ fn ports_and_states() {
 #[test]
 fn help_and_version_exit_with_3() {
     for option in ["-h", "--help", "-V", "--version"] {
-        let ran = Room::new().check(&[option]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(3), ""));
-        assert!(ran.stdout.contains("check_topip"));
+        let result = TestDir::new().check(&[option]);
+        assert_eq!((result.code, result.stderr.as_str()), (Some(3), ""));
+        assert!(result.stdout.contains("check_topip"));
     }
 }
 
 #[test]
-fn the_old_spellings_are_taken() {
-    let room = Room::new();
+fn topip_py_option_spellings_are_accepted() {
+    let dir = TestDir::new();
     let flood = crowd(30, &[("203.0.113.7", 152)]);
     for args in
         [&["--stddev=5", "--ipv6"][..], &["--stdev=5"], &["--stdev", "5"], &["-n", "10", "-n", "0"]]
     {
         assert_eq!(
-            room.judge(&flood, args).line().split(' ').nth(3),
+            dir.check_listing(&flood, args).status_line().split(' ').nth(3),
             Some("203.0.113.7"),
             "{args:?}"
         );
@@ -161,17 +178,17 @@ fn the_old_spellings_are_taken() {
 }
 
 #[test]
-fn files_that_are_no_listings() {
-    let room = Room::new();
-    room.write("empty", "");
-    room.write("blank", "\n\r\n\n");
-    room.write("junk", (0..=255u8).cycle().take(100_000).collect::<Vec<_>>());
-    room.write("words", "bash: netstat: command not found\nsecond\n");
-    room.write("utf-16", b"\xFF\xFEA\0c\0t\0i\0v\0e\0");
+fn files_other_than_listings_are_unknown() {
+    let dir = TestDir::new();
+    dir.write("empty", "");
+    dir.write("blank", "\n\r\n\n");
+    dir.write("junk", (0..=255u8).cycle().take(100_000).collect::<Vec<_>>());
+    dir.write("words", "bash: netstat: command not found\nsecond\n");
+    dir.write("utf-16", b"\xFF\xFEA\0c\0t\0i\0v\0e\0");
     let check = |name: &str, expected: &str| {
-        let ran = room.check(&["--input", name]);
-        assert_eq!(ran.answer(), format!("3 TOPIP UNKNOWN - {expected}"));
-        assert!(ran.stdout.lines().count() > 1, "no advice: {}", ran.stdout);
+        let result = dir.check(&["--input", name]);
+        assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
+        assert!(result.stdout.lines().count() > 1, "no advice: {}", result.stdout);
     };
     check("missing", "cannot open missing: No such file or directory (os error 2)");
     check(".", "cannot read .: it is a folder");
@@ -185,11 +202,11 @@ fn files_that_are_no_listings() {
     check("utf-16", "utf-16 is text in UTF-16");
 }
 
-/// Text about sockets, and tables of other sockets, are no TCP listing: an
-/// empty one would be OK.
+/// Text about sockets, or a table of other sockets, must not be taken for an empty TCP
+/// listing: that would be OK.
 #[test]
-fn what_looks_like_a_listing_and_is_none() {
-    let manual = std::fs::read_to_string(crate::support::file("../man/topip.7")).unwrap();
+fn text_similar_to_a_listing_is_unknown() {
+    let manual = std::fs::read_to_string(crate::support::test_file("../man/topip.7")).unwrap();
     for text in [
         "Kernel IP routing table\nDestination Gateway Genmask Flags\n0.0.0.0 192.0.2.1 0.0.0.0 UG\n",
         "Kernel Interface table\nIface MTU RX-OK RX-ERR\nlo 65536 0 0\n",
@@ -202,44 +219,49 @@ fn what_looks_like_a_listing_and_is_none() {
         "Usage: ss [ OPTIONS ]\n   -x, --unix  display only Unix domain sockets\n   -4, --ipv4 x\n",
         &manual,
     ] {
-        let ran = Room::new().judge(text, &[]);
-        assert!(ran.answer().contains(" is no listing of TCP sockets; "), "{}", ran.stdout);
-        assert_eq!(ran.code, Some(3));
+        let result = TestDir::new().check_listing(text, &[]);
+        assert!(
+            result.code_and_status().contains(" is no listing of TCP sockets; "),
+            "{}",
+            result.stdout
+        );
+        assert_eq!(result.code, Some(3));
     }
 }
 
 #[test]
-fn a_listing_that_breaks_off_is_noticed() {
+fn truncated_listing_is_unknown() {
     let whole = crowd(3, &[("2001:db8::1234:5678:9abc:1", 2)]);
     let rows = whole.lines().count() - 2;
     let heading = whole.find("tcp").unwrap();
     for length in "Active Internet connections (w/o servers)\nProto ".len()..whole.len() - 1 {
-        let ran = Room::new().judge(&whole[..length], &["--no-default-excludes"]);
+        let result = TestDir::new().check_listing(&whole[..length], &["--no-default-excludes"]);
         let rest = &whole[..length];
-        // Between two rows nothing can be told; all but the line end is all.
+        // A cut between two rows cannot be noticed; a cut before the last line end loses
+        // nothing.
         let is_whole = rest.ends_with('\n') || (length > heading && rest.ends_with("ESTABLISHED"));
-        assert_eq!(ran.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", ran.stdout);
+        assert_eq!(result.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", result.stdout);
     }
     assert!(rows > 3);
     let ss = "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n\
               ESTAB 0 0 192.0.2.10:443 203.0.113.7:50000\nESTAB 0 0 [::1]:80 [2001:db8::1]:5\n";
-    let begins = ss.find('\n').unwrap() + 1;
-    for length in begins..ss.len() - 1 {
+    let first_row_start = ss.find('\n').unwrap() + 1;
+    for length in first_row_start..ss.len() - 1 {
         let rest = &ss[..length];
-        let ran = Room::new().judge(rest, &[]);
-        // Some digits of a port that is not looked at may be missing.
+        let result = TestDir::new().check_listing(rest, &[]);
+        // Digits of the peer's port may be missing, because it is not used.
         let peer = rest.lines().last().unwrap().split_whitespace().nth(4);
         let is_whole_peer = peer.is_some_and(|peer| {
             let digits = peer.strip_prefix("203.0.113.7:").or(peer.strip_prefix("[2001:db8::1]:"));
             digits.is_some_and(|digits| !digits.is_empty())
         });
         let is_whole = rest.ends_with('\n') || is_whole_peer;
-        assert_eq!(ran.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", ran.stdout);
+        assert_eq!(result.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", result.stdout);
     }
 }
 
 #[test]
-fn a_row_without_what_the_others_have_is_noticed() {
+fn incomplete_row_is_unknown() {
     for listing in [
         "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\ntcp 0 0 192.0.2.10:443 203.0.113.7:2\n",
         "State Recv-Q Send-Q Local Address:Port Peer Address:Port\n0 0 192.0.2.10:443 203.0.113.7:2\n",
@@ -250,20 +272,20 @@ fn a_row_without_what_the_others_have_is_noticed() {
         "Proto Local Foreign State\n  TCP    mypc:https    client:https    ESTABLISHED\n",
         "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\n  TCP 1.2.3.4:443\n",
     ] {
-        let ran = Room::new().judge(listing, &[]);
+        let result = TestDir::new().check_listing(listing, &[]);
         assert!(
-            ran.answer().starts_with("3 TOPIP UNKNOWN - cannot read 1 row, line 2: "),
+            result.code_and_status().starts_with("3 TOPIP UNKNOWN - cannot read 1 row, line 2: "),
             "{}",
-            ran.stdout
+            result.stdout
         );
     }
 }
 
 #[test]
-fn listings_without_headings_are_read_all_the_same() {
+fn listings_without_heading_are_read() {
     let check = |listing: &str, expected: &str| {
-        let ran = Room::new().judge(listing, &[]);
-        assert_eq!(ran.answer(), expected, "{listing}");
+        let result = TestDir::new().check_listing(listing, &[]);
+        assert_eq!(result.code_and_status(), expected, "{listing}");
     };
     let two = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10";
     let ss = "ESTAB 0 0 192.0.2.10:443 203.0.113.7:1\n";
@@ -277,7 +299,7 @@ fn listings_without_headings_are_read_all_the_same() {
         &format!("Active UNIX domain sockets (w/o servers)\nunix 2 [ ] DGRAM 1 /run/x\n{ss}{ss}"),
         two,
     );
-    // Rows that are broken are no banner.
+    // Broken rows are not a banner.
     check(
         &format!("ESTAB 0 0 192.0.2.10:443\n{ss}{ss}"),
         "3 TOPIP UNKNOWN - cannot read 1 row, line 1: not a row of a socket table: \
@@ -288,71 +310,75 @@ fn listings_without_headings_are_read_all_the_same() {
     check(&format!("LISTEN 0 5 *%lo:8080 *:*\n{ss}{ss}"), two);
 }
 
-/// What is cut off may be all but zeros: somebody is there all the same.
+/// A truncated address that is zero up to the cut still belongs to a peer.
 #[test]
-fn an_address_that_is_cut_is_no_listener() {
+fn truncated_address_is_not_a_listener() {
     for row in [
         "tcp6 0 0 192.0.2.10:443 ::aaaa:bbbb:cccc::39381 ESTABLISHED",
         "tcp6 0 0 192.0.2.10:443 ::ffff:203.0.113.:50000 ESTABLISHED",
         "tcp6 0 0 192.0.2.10.443 ::ffff:203.0.113.50000 ESTABLISHED",
         "tcp 0 0 2001:db8::1:443 2001:db8::1234:56:50000 ESTABLISHED",
     ] {
-        let ran = Room::new().judge(format!("Proto Recv-Q Send-Q\n{row}\n"), &[]);
+        let result = TestDir::new().check_listing(format!("Proto Recv-Q Send-Q\n{row}\n"), &[]);
         assert!(
-            ran.answer().starts_with("3 TOPIP UNKNOWN - the address in line 2 may be cut off; "),
+            result
+                .code_and_status()
+                .starts_with("3 TOPIP UNKNOWN - the address in line 2 may be cut off; "),
             "{row}: {}",
-            ran.stdout
+            result.stdout
         );
-        assert!(ran.stdout.contains(" connections=1;;;0\n"), "{}", ran.stdout);
+        assert!(result.stdout.contains(" connections=1;;;0\n"), "{}", result.stdout);
     }
 }
 
 #[test]
-fn a_peer_has_no_say_in_the_byte_order() {
+fn peer_address_does_not_decide_byte_order() {
     let heading = "  sl  local_address rem_address   st tx_queue\n";
     let flood = "   1: 0A0200C0:01BB 7F7100CB:C350 01 0:0\n".repeat(200);
-    let ran = Room::new().judge(format!("{heading}{flood}"), &[]);
-    let told = "the addresses of /proc show no byte order, and were taken for little-endian";
-    assert!(ran.stdout.to_lowercase().contains(told), "{}", ran.stdout);
-    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
-    let own = "   0: 0100007F:0019 00000000:0000 0A 0:0\n";
-    let ran = Room::new().judge(format!("{heading}{flood}{own}"), &[]);
+    let result = TestDir::new().check_listing(format!("{heading}{flood}"), &[]);
+    let note = "the addresses of /proc show no byte order, and were taken for little-endian";
+    assert!(result.stdout.to_lowercase().contains(note), "{}", result.stdout);
+    assert_eq!(result.code, Some(1), "{}", result.stdout);
+    let local_row = "   0: 0100007F:0019 00000000:0000 0A 0:0\n";
+    let result = TestDir::new().check_listing(format!("{heading}{flood}{local_row}"), &[]);
     assert!(
-        ran.line().starts_with("TOPIP WARNING - 203.0.113.127 has 200 connections"),
+        result.status_line().starts_with("TOPIP WARNING - 203.0.113.127 has 200 connections"),
         "{}",
-        ran.stdout
+        result.stdout
     );
-    assert!(!ran.stdout.contains("byte order"), "{}", ran.stdout);
-    // Without a heading, the second row tells of the first.
+    assert!(!result.stdout.contains("byte order"), "{}", result.stdout);
+    // Without a heading, the second row reveals the byte order of the first.
     let big =
         "   0: C000020A:01BB CB007107:C350 01 0:0\n   1: 7F000001:0019 7F000001:C350 01 0:0\n";
-    let ran = Room::new().judge(big, &[]);
-    assert_eq!(ran.answer(), "0 TOPIP OK - 203.0.113.7 has 1 connection, limit 10");
+    let result = TestDir::new().check_listing(big, &[]);
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.7 has 1 connection, limit 10");
 }
 
 #[test]
-fn a_long_list_of_networks_takes_no_time() {
-    let room = Room::new();
+fn long_exclude_list_is_fast() {
+    let dir = TestDir::new();
     let networks: String = (0..200_000u32)
         .map(|n| format!("10.{}.{}.{}/32\n", n >> 16, n >> 8 & 255, n & 255))
         .collect();
-    room.write("networks", networks);
+    dir.write("networks", networks);
     let row = "tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTABLISHED\n";
-    let ran = room.judge(row.repeat(300_000), &["--exclude-file", "networks", "-t", "60"]);
+    let result =
+        dir.check_listing(row.repeat(300_000), &["--exclude-file", "networks", "-t", "60"]);
     assert_eq!(
-        ran.line().split(',').next(),
+        result.status_line().split(',').next(),
         Some("TOPIP WARNING - 203.0.113.7 has 300000 connections")
     );
 }
 
 #[test]
-fn lists_of_networks() {
-    let room = Room::new();
-    room.write("bad", "192.0.2.0/24 # office\n\nweb1 <script>|x\n");
-    room.write("good", "# proxies\n203.0.113.0/24\n");
+fn exclude_files_are_read_and_checked() {
+    let dir = TestDir::new();
+    dir.write("bad", "192.0.2.0/24 # office\n\nweb1 <script>|x\n");
+    dir.write("good", "# proxies\n203.0.113.0/24\n");
     let some = listing(&[("203.0.113.7", 12), ("198.51.100.7", 3)]);
-    let check =
-        |args: &[&str], expected: &str| assert_eq!(room.judge(&some, args).answer(), expected);
+    let check = |args: &[&str], expected: &str| {
+        assert_eq!(dir.check_listing(&some, args).code_and_status(), expected)
+    };
     check(&["--exclude-file", "good"], "0 TOPIP OK - 198.51.100.7 has 3 connections, limit 10");
     check(
         &["--exclude-file", "bad"],
@@ -366,9 +392,9 @@ fn lists_of_networks() {
 }
 
 #[test]
-fn a_hundred_megabytes_without_a_line_end_need_no_memory() {
-    let room = Room::new();
-    let path = room.path("endless");
+fn endless_line_uses_bounded_memory() {
+    let dir = TestDir::new();
+    let path = dir.path("endless");
     let mut file = File::create(&path).unwrap();
     let heading = listing(&[("203.0.113.7", 2)]);
     file.write_all(heading.as_bytes()).unwrap();
@@ -377,36 +403,36 @@ fn a_hundred_megabytes_without_a_line_end_need_no_memory() {
     }
     drop(file);
     let mut command = Command::new("sh");
-    // 64 MiB of addresses, of which the program and its libraries take some.
+    // 64 MiB of address space, including the program and its libraries.
     command
         .args(["-c", "ulimit -v 65536; exec \"$0\" --input endless --state-file state", CHECK])
-        .current_dir(room.path("."));
-    let ran = run(&mut command);
+        .current_dir(dir.path("."));
+    let result = run(&mut command);
     assert!(
-        ran.answer().starts_with(
+        result.code_and_status().starts_with(
             "3 TOPIP UNKNOWN - cannot read 1 row, line 5: a line of more than 64 KiB: 777"
         ),
         "{}",
-        ran.answer()
+        result.code_and_status()
     );
     assert!(
-        ran.answer().ends_with("; 203.0.113.7 has 2 connections, limit 10"),
+        result.code_and_status().ends_with("; 203.0.113.7 has 2 connections, limit 10"),
         "{}",
-        ran.answer()
+        result.code_and_status()
     );
 }
 
 #[test]
-fn a_listing_that_never_ends_is_given_up_in_time() {
-    let room = Room::new();
+fn endless_listing_times_out() {
+    let dir = TestDir::new();
     for (input, args) in [("/dev/zero", ["-t", "1"]), ("-", ["-t", "1:critical"])] {
-        let mut command = room.command(&[&["--input", input][..], &args].concat());
-        // A pipe that nobody writes to, and nobody closes.
+        let mut command = dir.command(&[&["--input", input][..], &args].concat());
+        // A pipe that is neither written to nor closed.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         let started = std::time::Instant::now();
         let output = child.wait_with_output().unwrap();
-        let took = started.elapsed();
+        let elapsed = started.elapsed();
         drop(stdin);
         let text = String::from_utf8(output.stdout).unwrap();
         let (status, code) = if input == "-" { ("CRITICAL", 2) } else { ("UNKNOWN", 3) };
@@ -418,14 +444,14 @@ fn a_listing_that_never_ends_is_given_up_in_time() {
             )
         );
         assert_eq!(output.status.code(), Some(code));
-        assert!(took < Duration::from_millis(1500), "{took:?}");
+        assert!(elapsed < Duration::from_millis(1500), "{elapsed:?}");
     }
 }
 
 #[test]
 fn standard_input_is_read_to_its_end() {
-    let room = Room::new();
-    let mut child = room
+    let dir = TestDir::new();
+    let mut child = dir
         .command(&["--input", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -433,7 +459,7 @@ fn standard_input_is_read_to_its_end() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = thread::spawn(move || {
-        // Letter by letter, so that every read is short.
+        // Write single bytes, so that every read is short.
         for byte in listing(&[("203.0.113.7", 2)]).bytes() {
             stdin.write_all(&[byte]).unwrap();
         }
@@ -448,119 +474,119 @@ fn standard_input_is_read_to_its_end() {
 }
 
 #[test]
-fn nobody_to_answer_to() {
-    let room = Room::new();
+fn unwritable_output_is_not_ok() {
+    let dir = TestDir::new();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let status = room.command(&["-V"]).stdout(full).status().unwrap();
-    assert_eq!(status.code(), Some(3), "a full disk");
+    let status = dir.command(&["-V"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(3), "full disk");
 
-    room.write("listing", listing(&[("203.0.113.7", 2)]));
+    dir.write("listing", listing(&[("203.0.113.7", 2)]));
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let status = room.command(&["--input", "listing"]).stdout(full).status().unwrap();
-    assert_eq!(status.code(), Some(3), "an answer that nobody got is no OK");
+    let status = dir.command(&["--input", "listing"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(3), "unwritten output is not OK");
 
     let sh = |script: &str| {
         let script = format!("exec \"$0\" --input listing --state-file state {script}");
-        Command::new("sh")
-            .args(["-c", &script, CHECK])
-            .current_dir(room.path("."))
-            .status()
-            .unwrap()
+        Command::new("sh").args(["-c", &script, CHECK]).current_dir(dir.path(".")).status().unwrap()
     };
     assert_eq!(sh(">&-").code(), Some(0), "closed");
-    assert_eq!(sh("<&- 2>&-").code(), Some(0), "the others closed");
+    assert_eq!(sh("<&- 2>&-").code(), Some(0), "others closed");
 
-    let mut child = room.command(&["--input", "listing"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = dir.command(&["--input", "listing"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0), "a reader that went away");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "reader is gone");
 }
 
-/// A pipe that nobody reads holds 64 KiB, and an answer may be longer.
+/// A pipe holds 64 KiB, and the output may be longer.
 #[test]
-fn an_answer_that_nobody_takes_is_given_up_in_time() {
-    let room = Room::new();
+fn unread_output_times_out() {
+    let dir = TestDir::new();
     let addresses: Vec<_> = (0..3000).map(|n| format!("198.51.{}.{}", n / 250, n % 250)).collect();
     let counts: Vec<_> = addresses.iter().map(|address| (address.as_str(), 1)).collect();
-    room.write("listing", listing(&counts));
+    dir.write("listing", listing(&counts));
     let started = std::time::Instant::now();
-    let mut child = room
+    let mut child = dir
         .command(&["--input", "listing", "-vvv", "-t", "1"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(3));
-    let took = started.elapsed();
-    assert!(took < Duration::from_millis(1700), "{took:?}");
+    let elapsed = started.elapsed();
+    assert!(elapsed < Duration::from_millis(1700), "{elapsed:?}");
 }
 
 #[test]
-fn a_renamed_plugin_still_checks() {
-    let room = Room::new();
-    room.write("listing", listing(&[("203.0.113.7", 2)]));
+fn renamed_plugin_still_checks() {
+    let dir = TestDir::new();
+    dir.write("listing", listing(&[("203.0.113.7", 2)]));
     for name in ["check_topip", "check_topip_web", "mycheck", "/usr/lib/check_topip.old", ""] {
-        let mut command = room.command(&["--input", "listing"]);
-        let ran = run(command.arg0(name));
-        assert_eq!(ran.answer(), "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10", "{name}");
+        let mut command = dir.command(&["--input", "listing"]);
+        let result = run(command.arg0(name));
+        assert_eq!(
+            result.code_and_status(),
+            "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10",
+            "{name}"
+        );
     }
     for name in ["munin_topip", "topip_localhost", "topip"] {
-        let ran = run(room.command(&["config"]).arg0(name));
+        let result = run(dir.command(&["config"]).arg0(name));
         let drawn = "graph_title TCP connections per remote address\n";
-        assert!(ran.stdout.starts_with(drawn), "{name}: {}", ran.stdout);
+        assert!(result.stdout.starts_with(drawn), "{name}: {}", result.stdout);
     }
     for name in ["topip_log", "topip_log_web"] {
-        let ran = run(room.command(&["--version"]).arg0(name));
-        assert!(ran.stdout.starts_with("topip_log "), "{}", ran.stdout);
-        assert_eq!(ran.code, Some(0));
+        let result = run(dir.command(&["--version"]).arg0(name));
+        assert!(result.stdout.starts_with("topip_log "), "{}", result.stdout);
+        assert_eq!(result.code, Some(0));
     }
 }
 
 #[test]
-fn the_answer_stays_short() {
-    let room = Room::new();
+fn status_line_length_is_bounded() {
+    let dir = TestDir::new();
     let name = "x".repeat(200) + "/";
-    let ran = room.check(&["--input", &name.repeat(20)]);
-    assert!(ran.stdout.lines().next().unwrap().len() < 1000, "{}", ran.stdout);
+    let result = dir.check(&["--input", &name.repeat(20)]);
+    assert!(result.stdout.lines().next().unwrap().len() < 1000, "{}", result.stdout);
     let long = format!(
         "{}{}\n",
         listing(&[("2001:db8:1111:2222:3333:4444:5555:6666", 2)]),
         "tcp 0 0 ".to_owned() + &"9".repeat(5000)
     );
-    let ran = room.judge(long, &[]);
-    assert!(ran.stdout.lines().next().unwrap().len() < 1000, "{}", ran.stdout);
-    assert!(fs::exists(room.path("listing")).unwrap());
+    let result = dir.check_listing(long, &[]);
+    assert!(result.stdout.lines().next().unwrap().len() < 1000, "{}", result.stdout);
+    assert!(fs::exists(dir.path("listing")).unwrap());
 }
 
 #[test]
-fn mail() {
+fn malformed_mail_options_are_rejected() {
     let needed = "this needs --alert";
     for args in [&["--smtp", "smtp://x"][..], &["--remind", "1h"], &["--recovery"]] {
-        misuse(args, needed);
+        assert_usage_error(args, needed);
     }
-    misuse(
+    assert_usage_error(
         &["-a", "a@b.example"],
         "cannot read --alert a@b.example: there is nobody to mail to; write FROM,TO[,TO...]",
     );
-    misuse(
+    assert_usage_error(
         &["-a", "a@b.example,c@d.example>\nBcc: x@y.example"],
         "cannot read --alert a@b.example,c@d.example? Bcc: x@y.example: c@d.example? Bcc: \
          x@y.example is not an address for mail, such as ops@example.com, in ASCII",
     );
     let alert = |args: &[&'static str]| [&["-a", "a@b.example,c@d.example"], args].concat();
-    misuse(
+    assert_usage_error(
         &alert(&["--smtp", "localhost"]),
         "cannot read --smtp localhost: write smtp://[USER@]HOST[:PORT], smtps://[USER@]HOST[:PORT] \
          or sendmail:[PATH]",
     );
-    misuse(
+    assert_usage_error(
         &alert(&["--smtp", "smtp://me:secret@mail"]),
         "cannot read --smtp smtp://...@mail: not a server: a password does not belong there",
     );
-    misuse(
+    assert_usage_error(
         &alert(&["--smtp", "smtp://mail?tls=maybe"]),
         "cannot read --smtp smtp://mail?tls=maybe: after ? goes tls=required, tls=unverified, or, \
          for smtp, tls=offered or tls=none",
     );
-    misuse(
+    assert_usage_error(
         &alert(&["--remind", "soon"]),
         "cannot read --remind soon: not a span of time; write 90, 90s, 10m, 2h or 7d",
     );
@@ -568,14 +594,14 @@ fn mail() {
 
 #[cfg(feature = "mail")]
 #[test]
-fn passwords_for_mail() {
+fn mail_password_file_is_checked() {
     use std::os::unix::fs::PermissionsExt;
-    let room = Room::new();
-    let file = room.write("secret", "hunter2");
+    let dir = TestDir::new();
+    let file = dir.write("secret", "hunter2");
     let check = |args: &[&str], expected: &str| {
-        let ran = room.check(&[&["-a", "a@b.example,c@d.example"], args].concat());
-        assert_eq!(ran.answer(), format!("3 TOPIP UNKNOWN - {expected}"));
-        assert!(!ran.stdout.contains("hunter2"));
+        let result = dir.check(&[&["-a", "a@b.example,c@d.example"], args].concat());
+        assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
+        assert!(!result.stdout.contains("hunter2"));
     };
     let user = "smtp://me@mail";
     let secret = ["--smtp-password-file", "secret"];
@@ -588,7 +614,7 @@ fn passwords_for_mail() {
     let with = [&["--smtp", user], &secret[..]].concat();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     check(&with, "cannot use secret: others may read it");
-    room.write("secret", "");
+    dir.write("secret", "");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     check(&with, "cannot use secret: its first line is empty");
     fs::remove_file(&file).unwrap();
@@ -597,6 +623,6 @@ fn passwords_for_mail() {
 
 #[cfg(not(feature = "mail"))]
 #[test]
-fn mail_that_is_not_built_in() {
-    misuse(&["-a", "a@b.example,c@d.example"], "this topip was built without mail");
+fn mail_options_without_mail_feature_are_rejected() {
+    assert_usage_error(&["-a", "a@b.example,c@d.example"], "this topip was built without mail");
 }

@@ -1,4 +1,4 @@
-//! Random connections, written in every dialect, read back as they were.
+//! Random connections, written in every dialect, are read back unchanged.
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use topip::{
     model::connection::TcpState,
     parse::{
-        capture::{ByteOrder, Format},
+        capture::{ByteOrder, CaptureFormat},
         inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
         netlink::{AF_INET, AF_INET6},
     },
@@ -28,16 +28,16 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         TcpState::ALL.into_iter().filter(|&state| state != TcpState::Listen).collect();
     let v4 = any::<u32>().prop_map(|bits| IpAddr::from(bits.to_be_bytes()));
     let v6 = any::<u128>().prop_map(|bits| IpAddr::from(bits.to_be_bytes()));
-    // With runs of zeros, which are what makes writing IPv6 hard.
+    // Addresses with runs of zeros, which IPv6 notation shortens.
     let sparse = (any::<u16>(), any::<u16>(), 0..7u32).prop_map(|(first, last, at)| {
         IpAddr::from((u128::from(first) << 112 | u128::from(last) << (16 * at)).to_be_bytes())
     });
     let mapped = any::<u32>()
         .prop_map(|bits| IpAddr::from((0xFFFF_0000_0000 | u128::from(bits)).to_be_bytes()));
-    // Some come often, so that there is something to count.
+    // A few addresses that occur often, so that there is something to count.
     let few = (0..4u8).prop_map(|host| IpAddr::from([203, 0, 113, host]));
     let peer = prop_oneof![v4, v6, sparse, mapped, few.clone(), few]
-        .prop_filter("nobody is no peer", |address| !address.is_unspecified());
+        .prop_filter("the unspecified address is not a peer", |address| !address.is_unspecified());
     let row = (1..=u16::MAX, peer, 1..=u16::MAX, prop::sample::select(states));
     let row = row.prop_map(|(local_port, peer, peer_port, state)| {
         let local = match peer {
@@ -62,7 +62,7 @@ fn expected(rows: &[Row], with_states: bool) -> String {
     lines.concat()
 }
 
-/// `2001:db8::1:80`, with no brackets.
+/// Formats an endpoint without brackets: `2001:db8::1:80`.
 fn bare(end: &SocketAddr) -> String {
     format!("{}:{}", end.ip(), end.port())
 }
@@ -71,7 +71,7 @@ fn dotted(end: &SocketAddr) -> String {
     format!("{}.{}", end.ip(), end.port())
 }
 
-/// The BSDs' names: an underscore more.
+/// Returns the state name of the BSDs, with an additional underscore.
 fn bsd_state(state: TcpState) -> &'static str {
     match state {
         TcpState::SynRecv => "SYN_RCVD",
@@ -134,8 +134,8 @@ fn hex(end: &SocketAddr, order: ByteOrder) -> String {
     format!("{words}:{:04X}", end.port())
 }
 
-/// The kernel's dump of a machine of that byte order: a message for each, and
-/// one that ends it.
+/// Returns a kernel dump in the given byte order: one message for each row, and one that
+/// ends the dump.
 fn dump(rows: &[Row], order: ByteOrder) -> Vec<u8> {
     let two = |number: u16| match order {
         ByteOrder::Little => number.to_le_bytes(),
@@ -159,7 +159,7 @@ fn dump(rows: &[Row], order: ByteOrder) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (nth, Row { local, peer, state }) in rows.iter().enumerate() {
         let family = if peer.is_ipv4() { AF_INET } else { AF_INET6 };
-        // Attributes may leave a message unaligned.
+        // Attributes may leave the end of a message unaligned.
         let attributes = &[5, 0, 8, 0, 0][..nth % 2 * 5];
         let length = u16::try_from(16 + 72 + attributes.len()).unwrap();
         let kind = if nth % 3 == 0 { TCPDIAG_GETSOCK } else { SOCK_DIAG_BY_FAMILY };
@@ -187,25 +187,25 @@ fn check(listing: Vec<u8>, order: Option<ByteOrder>, expected: &str) {
     let text = String::from_utf8_lossy(&listing).into_owned();
     let (found, reading) = tally_of(listing, order);
     assert_eq!(found, expected, "{text}");
-    assert_eq!(reading.unreadable, 0, "{reading:?} {text}");
-    assert_eq!(reading.assumed, None, "{text}");
+    assert_eq!(reading.n_unreadable, 0, "{reading:?} {text}");
+    assert_eq!(reading.assumed_byte_order, None, "{text}");
     let is_row = |line: &&str| {
         let is_more = line.starts_with("TCP: ") || line.contains("rto:");
         line.contains(|it: char| it.is_ascii_digit()) && !is_more
     };
-    assert_eq!(reading.rows, text.lines().filter(is_row).count() as u64, "{reading:?} {text}");
+    assert_eq!(reading.n_rows, text.lines().filter(is_row).count() as u64, "{reading:?} {text}");
 }
 
 proptest! {
     #[test]
-    fn what_is_written_in_any_dialect_reads_back(rows in rows()) {
+    fn every_dialect_round_trips(rows in rows()) {
         let all = expected(&rows, true);
         let net_tools = |Row { local, peer, state }: &Row| {
             let six = if peer.is_ipv6() { "6" } else { "" };
             format!("tcp{six} 0 0 {} {} {} -", bare(local), bare(peer), state.name())
         };
         let heading = "Proto Recv-Q Send-Q Local Address Foreign Address State PID\n";
-        // A row that is too wide to have been cut shows that none was.
+        // A row wider than the column shows that addresses are not truncated.
         let wide = "tcp6 0 0 2001:db8:1111:2222:3333::1:80 :::* LISTEN -\n";
         check(listing(&format!("{heading}{wide}"), &rows, net_tools), None, &all);
         check(listing("", &rows, net_tools), None, &all);
@@ -226,7 +226,7 @@ proptest! {
         let stateless = |Row { local, peer, .. }: &Row| format!("0      0      {local} {peer}");
         check(listing("", &rows, stateless), None, &expected(&rows, false));
 
-        // It keeps more states than it has names for here.
+        // conntrack does not have a name for every state.
         let tracked: Vec<_> = rows.iter().filter(|row| conntrack_state(row.state).is_some()).cloned().collect();
         let conntrack = |Row { local, peer, state }: &Row| {
             let state = conntrack_state(*state).unwrap();
@@ -267,14 +267,14 @@ proptest! {
         check(listing(heading, &rows, windows), None, &all);
 
         for order in [ByteOrder::Little, ByteOrder::Big] {
-            let (found, _) = tally_as(Format::InetDiag, dump(&rows, order), Some(order));
+            let (found, _) = tally_as(CaptureFormat::InetDiag, dump(&rows, order), Some(order));
             prop_assert_eq!(&found, &all);
             let proc = |Row { local, peer, state }: &Row| {
                 format!("   0: {} {} {:02X} 00000000:00000000", hex(local, order), hex(peer, order), state.number())
             };
             check(listing("  sl  local_address rem_address   st tx_queue\n", &rows, proc), Some(order), &all);
             check(listing("", &rows, proc), Some(order), &all);
-            // This host's own address tells the order, where nobody else does.
+            // A local loopback address reveals the byte order if no heading does.
             let local = Row {
                 local: "127.0.0.1:25".parse().unwrap(),
                 peer: "0.0.0.0:0".parse().unwrap(),
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..2000), heading in 0..5usize) {
+    fn arbitrary_bytes_do_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..2000), heading in 0..5usize) {
         let headings = [
             "",
             "Proto Recv-Q\n",
@@ -296,35 +296,35 @@ proptest! {
         ];
         bytes.splice(0..0, headings[heading].bytes());
         let capture = topip::parse::capture::Capture {
-            format: topip::parse::capture::Format::Listing,
+            format: topip::parse::capture::CaptureFormat::Listing,
             origin: "junk".to_owned(),
             byte_order: None,
-            own: None,
-            addresses: None,
-            how: Vec::new(),
+            session_connection: None,
+            local_addresses: None,
+            notes: Vec::new(),
             bytes: Box::new(std::io::Cursor::new(bytes.clone())),
         };
         let _ = topip::parse::read(capture, &mut |_| true);
         let capture = topip::parse::capture::Capture {
-            format: topip::parse::capture::Format::InetDiag,
+            format: topip::parse::capture::CaptureFormat::InetDiag,
             origin: "junk".to_owned(),
             byte_order: None,
-            own: None,
-            addresses: None,
-            how: Vec::new(),
+            session_connection: None,
+            local_addresses: None,
+            notes: Vec::new(),
             bytes: Box::new(std::io::Cursor::new(bytes.clone())),
         };
         let _ = topip::parse::read(capture, &mut |_| true);
-        // Within a message that is one, so that its attributes are asked.
+        // Also put the bytes into a valid message, so that they are parsed as attributes.
         let length = u32::try_from(16 + bytes.len()).unwrap();
         let header = [&length.to_ne_bytes()[..], &[0, 1, 2, 0], &[0; 8]].concat();
         let capture = topip::parse::capture::Capture {
-            format: topip::parse::capture::Format::Ctnetlink,
+            format: topip::parse::capture::CaptureFormat::Ctnetlink,
             origin: "junk".to_owned(),
             byte_order: None,
-            own: None,
-            addresses: None,
-            how: Vec::new(),
+            session_connection: None,
+            local_addresses: None,
+            notes: Vec::new(),
             bytes: Box::new(std::io::Cursor::new([header, bytes].concat())),
         };
         let _ = topip::parse::read(capture, &mut |_| true);

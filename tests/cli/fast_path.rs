@@ -1,6 +1,4 @@
-//! The rows of a long listing are read at one look where they are ordinary. What
-//! comes of a listing is the same where none of them is, and each is looked at
-//! closely.
+//! The fast path for ordinary rows gives the same result as the general parser.
 use std::{
     fs,
     io::{self, BufRead, Cursor, Read},
@@ -12,30 +10,30 @@ use topip::{
     model::connection::Connection,
     parse::{
         self,
-        capture::{ByteOrder, Capture, Format},
+        capture::{ByteOrder, Capture, CaptureFormat},
     },
 };
 
 use super::fixtures::listings;
 
-/// Bytes that come a few at a time: fewer than what is looked at for a row.
-struct Drip(Cursor<Vec<u8>>);
+/// A reader that returns fewer bytes at a time than the fast path needs.
+struct SmallReads(Cursor<Vec<u8>>);
 
-impl Drip {
-    const DROP: usize = 64;
+impl SmallReads {
+    const MAX_READ: usize = 64;
 }
 
-impl Read for Drip {
+impl Read for SmallReads {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = buffer.len().min(Self::DROP);
+        let length = buffer.len().min(Self::MAX_READ);
         self.0.read(&mut buffer[..length])
     }
 }
 
-impl BufRead for Drip {
+impl BufRead for SmallReads {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let rest = self.0.fill_buf()?;
-        Ok(&rest[..rest.len().min(Self::DROP)])
+        Ok(&rest[..rest.len().min(Self::MAX_READ)])
     }
 
     fn consume(&mut self, amount: usize) {
@@ -43,17 +41,16 @@ impl BufRead for Drip {
     }
 }
 
-/// All that comes of a listing: its connections in their order, and how the reading
-/// ended.
-fn outcome(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Connection>, String) {
+/// Parses a listing and returns its connections in order, and the formatted result.
+fn parse_all(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Connection>, String) {
     let capture = Capture {
-        format: Format::Listing,
+        format: CaptureFormat::Listing,
         origin: "a listing".to_owned(),
-        // Told, so that nobody looks ahead for it.
+        // Set it explicitly, so that the reader does not look ahead for it.
         byte_order: Some(byte_order),
-        own: None,
-        addresses: None,
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
         bytes,
     };
     let mut connections = Vec::new();
@@ -65,11 +62,11 @@ fn outcome(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Connec
 }
 
 #[track_caller]
-fn check(text: &[u8]) {
+fn assert_paths_agree(text: &[u8]) {
     for byte_order in [ByteOrder::Little, ByteOrder::Big] {
-        let (found, end) = outcome(Box::new(Cursor::new(text.to_vec())), byte_order);
+        let (found, end) = parse_all(Box::new(Cursor::new(text.to_vec())), byte_order);
         let (expected, expected_end) =
-            outcome(Box::new(Drip(Cursor::new(text.to_vec()))), byte_order);
+            parse_all(Box::new(SmallReads(Cursor::new(text.to_vec()))), byte_order);
         let mut pairs = found.iter().zip(&expected);
         assert_eq!(pairs.find(|(found, expected)| found != expected), None);
         assert_eq!((found.len(), end), (expected.len(), expected_end));
@@ -80,34 +77,34 @@ static LISTINGS: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| listings().into_iter().map(|path| fs::read(path).unwrap()).collect());
 
 #[test]
-fn every_listing_comes_to_the_same() {
+fn fast_path_and_slow_path_agree_on_fixtures() {
     for listing in &*LISTINGS {
-        check(listing);
-        check(&listing.repeat(3));
-        check(&String::from_utf8_lossy(listing).replace('\n', "\r\n").into_bytes());
-        check(listing.trim_ascii_end());
+        assert_paths_agree(listing);
+        assert_paths_agree(&listing.repeat(3));
+        assert_paths_agree(&String::from_utf8_lossy(listing).replace('\n', "\r\n").into_bytes());
+        assert_paths_agree(listing.trim_ascii_end());
     }
 }
 
-/// A slip of whoever wrote a listing: where, what of, and which byte.
-type Slip = (Index, u8, u8);
+/// A random modification of a listing: position, kind and byte.
+type Damage = (Index, u8, u8);
 
-fn slip(text: &mut Vec<u8>, (at, what, byte): Slip) {
+fn apply_damage(text: &mut Vec<u8>, (position, kind, byte): Damage) {
     if text.is_empty() {
         return;
     }
-    let at = at.index(text.len());
-    let end_of_line = at + text[at..].iter().position(|&it| it == b'\n').unwrap_or(0);
-    match what {
-        0 => text[at] = byte,
-        1 => text.insert(at, byte),
-        2 => drop(text.remove(at)),
+    let position = position.index(text.len());
+    let end_of_line = position + text[position..].iter().position(|&it| it == b'\n').unwrap_or(0);
+    match kind {
+        0 => text[position] = byte,
+        1 => text.insert(position, byte),
+        2 => drop(text.remove(position)),
         3 => drop(text.splice(end_of_line..end_of_line, *b" users: IPv4")),
         4 => text.insert(end_of_line, byte),
-        5 => drop(text.splice(at..at, [b' '; 9])),
-        6 => drop(text.splice(at..at, *b"0000")),
-        // A line, or what is left of it, once more.
-        _ => drop(text.splice(end_of_line..end_of_line, text[at..end_of_line].to_vec())),
+        5 => drop(text.splice(position..position, [b' '; 9])),
+        6 => drop(text.splice(position..position, *b"0000")),
+        // Repeat the rest of the line.
+        _ => drop(text.splice(end_of_line..end_of_line, text[position..end_of_line].to_vec())),
     }
 }
 
@@ -115,10 +112,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn a_listing_with_slips_comes_to_the_same(
+    fn fast_path_and_slow_path_agree_on_damaged_listings(
         first in any::<Index>(),
         second in any::<Index>(),
-        slips in prop::collection::vec(
+        damages in prop::collection::vec(
             (
                 any::<Index>(),
                 0..8_u8,
@@ -128,7 +125,7 @@ proptest! {
         ),
     ) {
         let mut text = [&LISTINGS[first.index(LISTINGS.len())][..], &LISTINGS[second.index(LISTINGS.len())]].concat();
-        slips.into_iter().for_each(|it| slip(&mut text, it));
-        check(&text);
+        damages.into_iter().for_each(|it| apply_damage(&mut text, it));
+        assert_paths_agree(&text);
     }
 }

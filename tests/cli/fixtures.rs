@@ -1,4 +1,4 @@
-//! Each listing of `tests/fixtures` gives the tally that stands beside it.
+//! Each listing in `tests/fixtures` gives the tally that is stored next to it.
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,36 +9,36 @@ use std::{
 use topip::{
     model::connection::Connection,
     parse::{
-        self, Reading, Subject,
-        capture::{ByteOrder, Capture, Format},
+        self, ParseStats, TableKind,
+        capture::{ByteOrder, Capture, CaptureFormat},
     },
 };
 
 use crate::support;
 
-/// Reads a listing; gives its tally as the files beside it write one.
-pub fn tally(bytes: Vec<u8>) -> (String, Reading) {
+/// Parses a listing and returns its tally in the format of the `.tally` files.
+pub fn tally(bytes: Vec<u8>) -> (String, ParseStats) {
     tally_of(bytes, None)
 }
 
-/// The same of a machine whose byte order is known.
-pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, Reading) {
-    tally_as(Format::Listing, bytes, byte_order)
+/// Like [`tally`], with a known byte order.
+pub fn tally_of(bytes: Vec<u8>, byte_order: Option<ByteOrder>) -> (String, ParseStats) {
+    tally_as(CaptureFormat::Listing, bytes, byte_order)
 }
 
-/// The same of a listing or a dump.
+/// Like [`tally_of`], for a listing or a dump.
 pub fn tally_as(
-    format: Format,
+    format: CaptureFormat,
     bytes: Vec<u8>,
     byte_order: Option<ByteOrder>,
-) -> (String, Reading) {
+) -> (String, ParseStats) {
     let capture = Capture {
         format,
         origin: "a listing".to_owned(),
         byte_order,
-        own: None,
-        addresses: None,
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
         bytes: Box::new(BufReader::new(std::io::Cursor::new(bytes))),
     };
     let mut rows = BTreeMap::new();
@@ -51,7 +51,7 @@ pub fn tally_as(
         connection.is_connected()
     })
     .unwrap();
-    // As `LC_ALL=C sort` does it, which sees the count too.
+    // Sort the lines including the count, as `LC_ALL=C sort` does.
     let mut rows: Vec<_> = rows.into_iter().map(|(row, n)| format!("{row} {n}\n")).collect();
     rows.sort();
     (rows.concat(), reading)
@@ -60,7 +60,7 @@ pub fn tally_as(
 pub fn listings() -> Vec<PathBuf> {
     let mut listings: Vec<_> = ["conntrack", "foreign", "linux"]
         .iter()
-        .flat_map(|folder| fs::read_dir(support::file("fixtures").join(folder)).unwrap())
+        .flat_map(|directory| fs::read_dir(support::test_file("fixtures").join(directory)).unwrap())
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
@@ -68,7 +68,7 @@ pub fn listings() -> Vec<PathBuf> {
     listings
 }
 
-/// The lines that only one of the two has.
+/// Returns the lines that only one of the two tallies has.
 fn difference(found: &str, expected: &str) -> String {
     let only = |these: &str, others: &str, sign: char| {
         let others: Vec<_> = others.lines().collect();
@@ -79,16 +79,16 @@ fn difference(found: &str, expected: &str) -> String {
 }
 
 #[test]
-fn a_recorded_dump_gives_its_tally() {
-    let file = |name| support::file("fixtures/netlink").join(name);
-    let dump = fs::read(file("dump.bin")).unwrap();
-    let (found, reading) = tally_as(Format::InetDiag, dump, Some(ByteOrder::Little));
-    assert_eq!(found, fs::read_to_string(file("dump.tally")).unwrap());
-    assert_eq!((found.lines().count(), reading.unreadable), (297, 0));
+fn recorded_dump_matches_tally() {
+    let netlink_fixture = |name| support::test_file("fixtures/netlink").join(name);
+    let dump = fs::read(netlink_fixture("dump.bin")).unwrap();
+    let (found, reading) = tally_as(CaptureFormat::InetDiag, dump, Some(ByteOrder::Little));
+    assert_eq!(found, fs::read_to_string(netlink_fixture("dump.tally")).unwrap());
+    assert_eq!((found.lines().count(), reading.n_unreadable), (297, 0));
 }
 
 #[test]
-fn every_listing_gives_its_tally() {
+fn every_listing_matches_tally() {
     let mut wrong = Vec::new();
     let mut n_tallies = 0;
     for listing in listings() {
@@ -99,7 +99,10 @@ fn every_listing_gives_its_tally() {
         if found != expected {
             wrong.push(format!("{name}: {}", difference(&found, &expected)));
         }
-        if reading.unreadable > 0 || reading.cut > 0 || reading.assumed.is_some() {
+        if reading.n_unreadable > 0
+            || reading.n_truncated > 0
+            || reading.assumed_byte_order.is_some()
+        {
             wrong.push(format!("{name}: {reading:?}"));
         }
     }
@@ -108,7 +111,7 @@ fn every_listing_gives_its_tally() {
 }
 
 #[test]
-fn line_ends_of_windows_change_nothing() {
+fn crlf_listings_match_lf_listings() {
     for listing in listings() {
         let bytes = fs::read(&listing).unwrap();
         let mut with_returns = Vec::new();
@@ -122,13 +125,13 @@ fn line_ends_of_windows_change_nothing() {
 }
 
 #[test]
-fn listings_one_after_the_other_add_up() {
+fn concatenated_listings_add_up() {
     let mut all = Vec::new();
     let mut expected = BTreeMap::new();
     for listing in listings() {
         let Ok(tally) = fs::read_to_string(listing.with_extension("tally")) else { continue };
-        // A listing without a heading takes the machine's byte order from the
-        // one before, and the one with a header brings its own.
+        // A listing without a heading takes the byte order of the one before; one with a
+        // heading determines its own.
         all.extend(fs::read(&listing).unwrap());
         for row in tally.lines() {
             let (row, n) = row.rsplit_once(' ').unwrap();
@@ -140,128 +143,129 @@ fn listings_one_after_the_other_add_up() {
         expected.into_iter().map(|(row, n)| format!("{row} {n}\n")).collect();
     expected.sort();
     assert_eq!(difference(&found, &expected.concat()), "");
-    assert_eq!(reading.unreadable, 0, "{reading:?}");
+    assert_eq!(reading.n_unreadable, 0, "{reading:?}");
 }
 
-/// The lines of a `.notes` file tell which rows are cut.
+/// The `.notes` files list the truncated rows.
 #[test]
-fn a_listing_that_is_cut_is_seen_to_be() {
+fn truncated_addresses_are_counted() {
     for name in
         ["linux/netstat-nt", "linux/netstat-nat", "linux/netstat-nat-de", "foreign/freebsd-cut"]
     {
-        let path = support::file("fixtures").join(name).with_extension("txt");
+        let path = support::test_file("fixtures").join(name).with_extension("txt");
         let (_, reading) = tally(fs::read(&path).unwrap());
-        assert!(reading.cut > 0, "{name}: {reading:?}");
-        assert_eq!(reading.unreadable, 0, "{name}: {reading:?}");
+        assert!(reading.n_truncated > 0, "{name}: {reading:?}");
+        assert_eq!(reading.n_unreadable, 0, "{name}: {reading:?}");
     }
 }
 
-/// net-tools with `-W` and without, of the same sockets: what is not said to be
-/// cut is the same in both.
+/// With and without `-W`, net-tools lists the same sockets: addresses that are not marked
+/// as truncated are equal in both.
 #[test]
-fn every_address_that_was_cut_is_noticed() {
+fn every_truncated_address_is_counted() {
     let rows = |name: &str| -> Vec<String> {
-        let text = fs::read_to_string(support::file("fixtures/linux").join(name)).unwrap();
+        let text = fs::read_to_string(support::test_file("fixtures/linux").join(name)).unwrap();
         text.lines().filter(|line| line.starts_with("tcp")).map(str::to_owned).collect()
     };
     let (wide, narrow) = (rows("netstat-natW.txt"), rows("netstat-nat.txt"));
     let peer = |row: &str| row.split_whitespace().nth(4).unwrap().to_owned();
     let unlike =
         wide.iter().zip(&narrow).filter(|(wide, narrow)| peer(wide) != peer(narrow)).count();
-    let bytes = fs::read(support::file("fixtures/linux/netstat-nat.txt")).unwrap();
+    let bytes = fs::read(support::test_file("fixtures/linux/netstat-nat.txt")).unwrap();
     let (_, reading) = tally(bytes);
     assert_eq!(wide.len(), narrow.len());
     assert!(unlike > 10, "{unlike}");
-    // Some addresses fill the column and are whole; none that is cut is missed.
-    assert!(reading.cut >= unlike as u64, "{} of {unlike}", reading.cut);
+    // Some complete addresses fill the column as well, but no truncated one is missed.
+    assert!(reading.n_truncated >= unlike as u64, "{} of {unlike}", reading.n_truncated);
 }
 
 #[test]
-fn every_state_of_every_dialect_is_known() {
+fn every_dialect_covers_every_state() {
     let mut states = BTreeMap::new();
     for listing in listings() {
         let Ok(tally) = fs::read_to_string(listing.with_extension("tally")) else { continue };
-        let folder = listing.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let directory = listing.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         for row in tally.lines() {
             states
-                .entry(folder.clone())
+                .entry(directory.clone())
                 .or_insert_with(std::collections::BTreeSet::new)
                 .insert(row.split(' ').nth(2).unwrap().to_owned());
         }
     }
     let all =
         "CLOSE_WAIT CLOSING ESTABLISHED FIN_WAIT1 FIN_WAIT2 LAST_ACK SYN_RECV SYN_SENT TIME_WAIT";
-    // Of flows, each is seen from its middle.
+    // Flow states are those of the connection as a whole.
     let tracked = "CLOSE CLOSE_WAIT ESTABLISHED FIN_WAIT1 LAST_ACK SYN_RECV TIME_WAIT";
-    for (folder, found) in states {
-        let all = if folder == "conntrack" { tracked } else { all };
+    for (directory, found) in states {
+        let all = if directory == "conntrack" { tracked } else { all };
         for state in all.split(' ') {
-            assert!(found.contains(state), "no {state} in {folder}");
+            assert!(found.contains(state), "no {state} in {directory}");
         }
     }
 }
 
 #[test]
-fn flows_of_other_protocols_are_others() {
-    let reading =
-        |name: &str| tally(fs::read(support::file("fixtures/conntrack").join(name)).unwrap()).1;
+fn flows_of_other_protocols_are_not_rows() {
+    let reading = |name: &str| {
+        tally(fs::read(support::test_file("fixtures/conntrack").join(name)).unwrap()).1
+    };
     let (all, tcp) = (reading("conntrack-L.txt"), reading("conntrack-L-tcp.txt"));
-    assert_eq!((all.rows, tcp.rows, tcp.other), (55, 55, 0));
-    assert_eq!((all.other, reading("proc-nf_conntrack.txt").other), (5, 5));
-    assert_eq!(all.subject(), Subject::Flows);
-    assert_eq!(reading("conntrack-L-none.txt").subject(), Subject::Flows);
+    assert_eq!((all.n_rows, tcp.n_rows, tcp.n_other), (55, 55, 0));
+    assert_eq!((all.n_other, reading("proc-nf_conntrack.txt").n_other), (5, 5));
+    assert_eq!(all.table_kind(), TableKind::Flows);
+    assert_eq!(reading("conntrack-L-none.txt").table_kind(), TableKind::Flows);
 }
 
 #[test]
-fn byte_order_marks_are_no_letters() {
+fn byte_order_mark_is_ignored() {
     let listing = support::listing(&[("203.0.113.7", 2)]);
     let (found, _) = tally([b"\xEF\xBB\xBF", listing.as_bytes()].concat());
     assert_eq!(found, "443 203.0.113.7 ESTABLISHED 2\n");
-    // The first line may be the last, and lack its end.
+    // The first line may be the last one and lack its line end.
     let (found, reading) = tally(b"\xEF\xBB\xBFESTAB 0 0 192.0.2.1:80 203.0.113.7:50000".to_vec());
-    assert_eq!((found.as_str(), reading.unreadable), ("80 203.0.113.7 ESTABLISHED 1\n", 0));
+    assert_eq!((found.as_str(), reading.n_unreadable), ("80 203.0.113.7 ESTABLISHED 1\n", 0));
 }
 
 #[test]
-fn a_banner_before_the_listing_does_no_harm() {
+fn banner_before_listing_is_skipped() {
     let banner = "Last login: Sun Nov 22 18:28:19 2026 from 192.0.2.1\n*** 3 updates ***\n";
     let (found, reading) =
         tally((banner.to_owned() + &support::listing(&[("203.0.113.7", 2)])).into());
     assert_eq!(found, "443 203.0.113.7 ESTABLISHED 2\n");
-    assert_eq!(reading.unreadable, 0);
+    assert_eq!(reading.n_unreadable, 0);
 }
 
 #[test]
-fn the_folder_is_explained() {
-    assert!(Path::new(support::HOME).join("tests/fixtures/README.md").exists());
+fn fixtures_directory_has_readme() {
+    assert!(Path::new(support::PACKAGE_DIR).join("tests/fixtures/README.md").exists());
 }
 
-/// `conntrack -L` says how many there were before it has written all of them.
+/// `conntrack -L` may print its summary line before it has written all rows.
 #[test]
-fn a_footer_may_come_into_a_row() {
+fn conntrack_footer_inside_a_row_is_removed() {
     let shown = "conntrack v1.4.7 (conntrack-tools): 1 flow entries have been shown.\n";
     let row = "tcp 6 9 CLOSE src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2\n";
     for at in 0..row.len() {
         let (found, reading) = tally([&row[..at], shown, &row[at..]].concat().into());
-        assert_eq!((found.as_str(), reading.unreadable), ("80 203.0.113.7 CLOSE 1\n", 0), "{at}");
-        // Nothing is left out without a word.
+        assert_eq!((found.as_str(), reading.n_unreadable), ("80 203.0.113.7 CLOSE 1\n", 0), "{at}");
+        // Every lost row is counted as unreadable.
         for broken in [format!("{}{shown}", &row[..at]), format!("{}{shown}{shown}", &row[..at])] {
             let (found, reading) = tally(broken.into());
-            assert_eq!((found.as_str(), reading.unreadable), ("", 1), "{at}");
+            assert_eq!((found.as_str(), reading.n_unreadable), ("", 1), "{at}");
         }
     }
 }
 
 #[test]
-fn what_conntrack_prints_beside_listings_is_refused_with_a_word() {
+fn other_conntrack_output_is_rejected_with_hint() {
     for (name, expected) in [
         ("conntrack-L-xml.other", "is a flow table in XML, which is not read"),
         ("conntrack-E.other", "has events of conntrack -E, which are no table"),
     ] {
-        let path = support::file("fixtures/conntrack").join(name);
-        let ran = support::Room::new().check(&["--input", path.to_str().unwrap()]);
+        let path = support::test_file("fixtures/conntrack").join(name);
+        let result = support::TestDir::new().check(&["--input", path.to_str().unwrap()]);
         assert_eq!(
-            ran.stdout,
+            result.stdout,
             format!(
                 "TOPIP UNKNOWN - {} {expected}\n\
                  List the table as text: conntrack -L -p tcp, without -o xml.\n",

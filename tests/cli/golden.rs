@@ -1,62 +1,62 @@
-//! Whole answers, as an administrator sees them. `SNAPSHOTS=overwrite cargo test`
-//! writes them anew.
+//! Complete outputs, compared with golden files. `SNAPSHOTS=overwrite cargo test` rewrites
+//! them.
 use std::fs;
 
 use snapbox::{Assert, Data};
 
-use crate::support::{Room, crowd, file, listing};
+use crate::support::{TestDir, crowd, listing, test_file};
 
 use super::fixtures::listings;
 
-/// Runs one check after the other, on the listings and with the options given,
-/// and compares what was seen with the golden file of that name.
+/// Runs checks one after the other, with the given listings and options, and compares the
+/// output with a golden file.
 #[track_caller]
-fn check(name: &str, runs: &[(&str, &str)]) {
-    let room = Room::new();
-    let mut seen = String::new();
+fn assert_golden(name: &str, runs: &[(&str, &str)]) {
+    let dir = TestDir::new();
+    let mut output = String::new();
     for (listing, args) in runs {
-        room.write("listing", listing);
-        seen += &format!("$ check_topip --input listing --state-file state {args}\n");
+        dir.write("listing", listing);
+        output += &format!("$ check_topip --input listing --state-file state {args}\n");
         let args: Vec<_> = "--input listing --state-file state"
             .split(' ')
             .chain(args.split_whitespace())
             .collect();
-        let ran = room.check(&args);
-        assert_eq!(ran.stderr, "");
-        seen += &ran.stdout;
-        seen += &format!("[{}]\n", ran.code.unwrap());
+        let result = dir.check(&args);
+        assert_eq!(result.stderr, "");
+        output += &result.stdout;
+        output += &format!("[{}]\n", result.code.unwrap());
     }
     // A second may pass between two runs.
-    let seen = seen.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
+    let output = output.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
 
-    let golden = file("golden").join(format!("{name}.txt"));
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+    let golden = test_file("golden").join(format!("{name}.txt"));
+    Assert::new().action_env("SNAPSHOTS").eq(output, Data::read_from(&golden, None));
 }
 
 #[test]
-fn the_rising_of_an_alarm() {
+fn alarm_output_is_golden() {
     let quiet = crowd(30, &[("203.0.113.7", 3)]);
     let flood = crowd(30, &[("203.0.113.7", 152)]);
     let other = crowd(30, &[("203.0.113.8", 152)]);
-    check(
+    assert_golden(
         "alarm",
         &[(&quiet, ""), (&other, ""), (&flood, ""), (&flood, ""), (&flood, "-v"), (&quiet, "")],
     );
 }
 
 #[test]
-fn nothing_to_look_at() {
+fn empty_sample_output_is_golden() {
     let lan = listing(&[("192.168.0.7", 100), ("127.0.0.1", 19), ("192.168.7.7", 1)]);
-    check(
+    assert_golden(
         "nothing",
         &[(&listing(&[]), ""), (&lan, ""), (&lan, "-vv"), (&lan, "--no-default-excludes")],
     );
 }
 
 #[test]
-fn thresholds_of_the_guidelines() {
+fn threshold_range_output_is_golden() {
     let some = crowd(3, &[("203.0.113.7", 60)]);
-    check(
+    assert_golden(
         "thresholds",
         &[
             (&some, "-w 50 -c 100"),
@@ -71,20 +71,20 @@ fn thresholds_of_the_guidelines() {
 }
 
 #[test]
-fn how_it_explains_itself() {
+fn verbose_output_is_golden() {
     let ten = crowd(9, &[("203.0.113.7", 500), ("::ffff:203.0.113.7", 2)]);
-    check(
+    assert_golden(
         "explained",
         &[(&ten, "-v"), (&ten, "-vv -n 3"), (&ten, "-vvv --stddev 2 --consecutive 3")],
     );
 }
 
 #[test]
-fn the_lognormal_rule() {
+fn lognormal_output_is_golden() {
     let ten = crowd(9, &[("203.0.113.7", 500)]);
     let busy = crowd(30, &[("203.0.113.7", 12), ("203.0.113.8", 9), ("203.0.113.9", 5)]);
     let gang = crowd(50, &[("203.0.113.7", 152), ("203.0.113.8", 150), ("203.0.113.9", 148)]);
-    check(
+    assert_golden(
         "lognormal",
         &[
             (&busy, "--rule lognormal -v"),
@@ -101,9 +101,9 @@ fn the_lognormal_rule() {
 }
 
 #[test]
-fn families_and_networks() {
+fn family_and_exclude_output_is_golden() {
     let both = listing(&[("203.0.113.7", 12), ("::ffff:203.0.113.8", 4), ("2001:db8::7", 15)]);
-    check(
+    assert_golden(
         "selection",
         &[
             (&both, ""),
@@ -114,8 +114,9 @@ fn families_and_networks() {
     );
 }
 
-/// A fleet of 41 addresses with 4 connections each, which no address gives away,
-/// among browsers; and a client that changes its address within its /64.
+/// Returns a listing with ordinary browsers, a fleet of 41 addresses with 4 connections
+/// each, none of which is conspicuous, and a client that changes its address within its
+/// /64.
 fn fleets() -> String {
     let fleet: Vec<_> = (1..=41).map(|host| format!("203.0.113.{host}")).collect();
     let client: Vec<_> = (1..=12).map(|host| format!("2001:db8:0:7::{host:x}")).collect();
@@ -125,9 +126,9 @@ fn fleets() -> String {
 }
 
 #[test]
-fn networks() {
+fn prefix_output_is_golden() {
     let fleets = fleets();
-    check(
+    assert_golden(
         "networks",
         &[
             (&fleets, "-n 3 -v"),
@@ -143,10 +144,10 @@ fn networks() {
 }
 
 #[test]
-fn labels() {
+fn label_output_is_golden() {
     let some = crowd(30, &[("203.0.113.7", 152), ("2001:db8::7", 9)]);
     let office = "--label 203.0.113.7=office";
-    check(
+    assert_golden(
         "labels",
         &[
             (&some, &format!("{office} --label 2001:db8::/32=us|and=them -n 3")),
@@ -158,11 +159,11 @@ fn labels() {
 }
 
 #[test]
-fn ports_states_and_directions() {
-    let all = fs::read_to_string(file("fixtures/linux/ss-tan.txt")).unwrap();
-    let open = fs::read_to_string(file("fixtures/linux/ss-tn.txt")).unwrap();
-    let stateless = fs::read_to_string(file("fixtures/linux/ss-tn-established.txt")).unwrap();
-    check(
+fn port_state_and_inbound_output_is_golden() {
+    let all = fs::read_to_string(test_file("fixtures/linux/ss-tan.txt")).unwrap();
+    let open = fs::read_to_string(test_file("fixtures/linux/ss-tn.txt")).unwrap();
+    let stateless = fs::read_to_string(test_file("fixtures/linux/ss-tn-established.txt")).unwrap();
+    assert_golden(
         "ports",
         &[
             (&all, "--port 443 -vv"),
@@ -177,35 +178,35 @@ fn ports_states_and_directions() {
 }
 
 #[test]
-fn rows_that_cannot_be_read() {
+fn unreadable_row_output_is_golden() {
     let some = crowd(30, &[("203.0.113.7", 12)]);
     let bad = format!("{some}tcp 0 0 192.0.2.10:443 203.0.113.300:1 ESTABLISHED\ntcp 0 0\n");
     let names = format!("{some}tcp 0 0 web1:https client.example:51514 ESTABLISHED\n");
     let half = some.trim_end().trim_end_matches("LISHED");
     let flood = format!("{}tcp 0 x y z\n", crowd(30, &[("203.0.113.7", 152)]));
-    check("unreadable", &[(&bad, ""), (&names, ""), (half, ""), (&flood, "")]);
+    assert_golden("unreadable", &[(&bad, ""), (&names, ""), (half, ""), (&flood, "")]);
 }
 
 #[test]
-fn addresses_that_may_be_cut_off() {
-    let cut = fs::read_to_string(file("fixtures/linux/netstat-nt.txt")).unwrap();
-    check(
+fn truncated_address_output_is_golden() {
+    let cut = fs::read_to_string(test_file("fixtures/linux/netstat-nt.txt")).unwrap();
+    assert_golden(
         "cut",
         &[(&cut, ""), (&cut, "-4"), (&cut, "-x 2001:db8::/32"), (&cut, "-x 2001:db8::/64")],
     );
 }
 
-/// One answer for each listing, whole.
+/// The complete output for each listing.
 #[test]
-fn every_listing_has_its_answer() {
-    let mut seen = String::new();
+fn every_listing_output_is_golden() {
+    let mut output = String::new();
     for path in listings() {
-        let room = Room::new();
+        let dir = TestDir::new();
         let name = path.file_stem().unwrap().to_str().unwrap();
         let bytes = fs::read(&path).unwrap();
-        let ran = room.judge(bytes, &["--no-default-excludes", "-v", "-n", "3"]);
-        seen += &format!("== {name}\n{}[{}]\n", ran.stdout, ran.code.unwrap());
+        let result = dir.check_listing(bytes, &["--no-default-excludes", "-v", "-n", "3"]);
+        output += &format!("== {name}\n{}[{}]\n", result.stdout, result.code.unwrap());
     }
-    let golden = file("golden").join("listings.txt");
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+    let golden = test_file("golden").join("listings.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(output, Data::read_from(&golden, None));
 }

@@ -1,15 +1,15 @@
-//! The answer for programs: whole, valid, and the same as that for Nagios.
+//! JSON output: complete, valid, and consistent with the output for Nagios.
 use std::{collections::BTreeMap, fs, process::Command};
 
 use serde_json::Value;
 use snapbox::{Assert, Data};
 
-use crate::support::{HOME, Room, crowd, file, listing, run, skip};
+use crate::support::{PACKAGE_DIR, TestDir, crowd, listing, run, skip, test_file};
 
-/// What is looked at, by which options, under which name.
+/// Returns the listings and options of the runs.
 fn runs() -> Vec<(String, &'static str)> {
     let flood = crowd(30, &[("203.0.113.7", 152), ("2001:db8::7", 9)]);
-    let all = fs::read_to_string(file("fixtures/linux/ss-tan.txt")).unwrap();
+    let all = fs::read_to_string(test_file("fixtures/linux/ss-tan.txt")).unwrap();
     vec![
         (flood.clone(), "-n 2"),
         (flood.clone(), "-n 2 --label 203.0.113.0/24=office -w 100 -c 150"),
@@ -22,47 +22,47 @@ fn runs() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// The answers in both forms, each in a room of its own, so that neither sees
+/// Returns the output in both formats, each with its own state file, so that neither uses
 /// the sample of the other.
-fn answers(listing: &str, options: &str) -> (String, String) {
-    let answer = |form| {
+fn nagios_and_json(listing: &str, options: &str) -> (String, String) {
+    let output_file = |form| {
         let options: Vec<_> =
             options.split_whitespace().chain(["--output", form, "--state-file", "state"]).collect();
-        let ran = Room::new().judge(listing, &options);
-        let status = ran.code.unwrap();
-        (ran.stdout, status)
+        let result = TestDir::new().check_listing(listing, &options);
+        let status = result.code.unwrap();
+        (result.stdout, status)
     };
-    let ((nagios, one), (json, other)) = (answer("nagios"), answer("json"));
-    assert_eq!(one, other, "{options}");
+    let ((nagios, nagios_code), (json, json_code)) = (output_file("nagios"), output_file("json"));
+    assert_eq!(nagios_code, json_code, "{options}");
     let object: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(object["exit_code"], one, "{options}");
+    assert_eq!(object["exit_code"], nagios_code, "{options}");
     (nagios, json)
 }
 
 #[test]
-fn it_is_what_it_was() {
-    let mut seen = String::new();
+fn json_output_is_golden() {
+    let mut output = String::new();
     for (listing, options) in runs() {
-        let (_, json) = answers(&listing, options);
+        let (_, json) = nagios_and_json(&listing, options);
         let mut object: Value = serde_json::from_str(&json).unwrap();
-        if let Some(when) = object.get_mut("when") {
+        if let Some(when) = object.get_mut("timestamp") {
             assert!(when.as_u64().unwrap() > 1_700_000_000);
             *when = 0.into();
         }
-        seen += &format!("$ check_topip {options}\n{object:#}\n");
+        output += &format!("$ check_topip {options}\n{object:#}\n");
     }
-    // Where it lies is not what it says.
-    let room = regex::Regex::new("/[^ ]*/listing").unwrap();
-    let seen = room.replace_all(&seen, "listing");
-    let golden = file("golden").join("json.txt");
-    Assert::new().action_env("SNAPSHOTS").eq(&*seen, Data::read_from(&golden, None));
+    // The path of the listing differs in each run.
+    let dir = regex::Regex::new("/[^ ]*/listing").unwrap();
+    let output = dir.replace_all(&output, "listing");
+    let golden = test_file("golden").join("json.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(&*output, Data::read_from(&golden, None));
 }
 
 #[test]
-fn the_numbers_are_those_of_the_perfdata() {
+fn json_numbers_match_perfdata() {
     let mut n_compared = 0;
     for (listing, options) in runs() {
-        let (nagios, json) = answers(&listing, options);
+        let (nagios, json) = nagios_and_json(&listing, options);
         let object: Value = serde_json::from_str(&json).unwrap();
         let line = nagios.lines().next().unwrap();
         let Some((text, perfdata)) = line.split_once(" | ") else {
@@ -88,7 +88,7 @@ fn the_numbers_are_those_of_the_perfdata() {
 }
 
 #[test]
-fn it_keeps_to_its_schema() {
+fn json_output_matches_schema() {
     let python = |args: &[&str]| {
         let mut python = Command::new("python3");
         python.args(args);
@@ -97,26 +97,25 @@ fn it_keeps_to_its_schema() {
     if !python(&["-c", "import jsonschema"]).status().is_ok_and(|status| status.success()) {
         return skip("python3-jsonschema");
     }
-    let room = Room::new();
-    let schema = format!("{HOME}/docs/check_topip.schema.json");
+    let dir = TestDir::new();
+    let schema = format!("{PACKAGE_DIR}/docs/check_topip.schema.json");
     let validate = "import json, jsonschema, sys; \
                     jsonschema.Draft7Validator.check_schema(json.load(open(sys.argv[1]))); \
                     jsonschema.validate(json.load(open(sys.argv[2])), json.load(open(sys.argv[1])))";
     for (listing, options) in runs() {
-        let answer = room.write("answer.json", answers(&listing, options).1);
-        let ran = run(&mut python(&["-c", validate, &schema, answer.to_str().unwrap()]));
-        assert_eq!((ran.stderr.as_str(), ran.code), ("", Some(0)), "{options}");
+        let output_file = dir.write("answer.json", nagios_and_json(&listing, options).1);
+        let result = run(&mut python(&["-c", validate, &schema, output_file.to_str().unwrap()]));
+        assert_eq!((result.stderr.as_str(), result.code), ("", Some(0)), "{options}");
     }
-    let wrong = room.write("wrong.json", "{\"schema\": 1, \"status\": \"FINE\"}");
-    let ran = run(&mut python(&["-c", validate, &schema, wrong.to_str().unwrap()]));
-    assert_ne!(ran.code, Some(0), "the schema takes anything");
+    let wrong = dir.write("wrong.json", "{\"schema\": 1, \"status\": \"FINE\"}");
+    let result = run(&mut python(&["-c", validate, &schema, wrong.to_str().unwrap()]));
+    assert_ne!(result.code, Some(0), "the schema accepts anything");
 }
 
-/// Whatever there is to tell, it is told whole and in time, or it is said that it
-/// was not.
+/// Output is complete and in time, or the timeout is reported.
 #[test]
-fn a_long_answer_is_whole_or_none() {
-    let room = Room::new();
+fn long_json_output_is_complete_or_times_out() {
+    let dir = TestDir::new();
     let heading = "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n";
     let row = |n: u32| {
         let [.., a, b, c] = n.to_be_bytes();
@@ -127,17 +126,17 @@ fn a_long_answer_is_whole_or_none() {
     for (seconds, args) in [(1, "-vvv"), (1, "-vvv --prefix6 128,64,48,32"), (30, "-vvv")] {
         let time = format!("{seconds}:critical");
         let args: Vec<_> = args.split(' ').chain(["--output", "json", "-t", &time]).collect();
-        let ran = room.judge(&listing, &args);
-        let object: Value = serde_json::from_str(&ran.stdout).unwrap();
-        assert_eq!(object["exit_code"], ran.code.unwrap());
+        let result = dir.check_listing(&listing, &args);
+        let object: Value = serde_json::from_str(&result.stdout).unwrap();
+        assert_eq!(object["exit_code"], result.code.unwrap());
         match object.get("views") {
             Some(views) => assert_eq!(views[0]["top"].as_array().unwrap().len(), 400_000),
             None => {
                 let message = object["message"].as_str().unwrap();
                 assert!(message.starts_with("no answer within 1 s"), "{message}");
-                assert_eq!((seconds, ran.code), (1, Some(2)));
-                // To tell all of it takes many times that.
-                assert!(ran.took.as_millis() < 2500, "{:?}", ran.took);
+                assert_eq!((seconds, result.code), (1, Some(2)));
+                // Writing all of it takes much longer than that.
+                assert!(result.elapsed.as_millis() < 2500, "{:?}", result.elapsed);
             }
         }
     }

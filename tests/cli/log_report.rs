@@ -1,4 +1,4 @@
-//! What `topip_log report` makes of a log.
+//! Reports of `topip_log report`.
 use std::{
     fs::{self, File},
     io::Write,
@@ -9,11 +9,11 @@ use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use snapbox::{Assert, Data};
 
-use crate::support::{LOG, Ran, Room, file, run};
+use crate::support::{CommandResult, LOG, TestDir, run, test_file};
 
-/// A winter and a summer, at which the clocks change on the last Sundays of
-/// March and October.
-const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+/// A time zone with daylight saving time, which changes on the last Sundays of March and
+/// October.
+const TIME_ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 
 const NEW: &str = "\
 2026-11-21T10:00:00+01:00 - 152 connections from 203.0.113.7
@@ -34,32 +34,32 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn report(room: &Room, args: &[&str]) -> Ran {
-    let mut command = room.program(LOG, &[&["report"], args].concat());
-    run(command.env("TZ", ZONE))
+fn run_report(dir: &TestDir, args: &[&str]) -> CommandResult {
+    let mut command = dir.program(LOG, &[&["report"], args].concat());
+    run(command.env("TZ", TIME_ZONE))
 }
 
-/// A log in all formats, with what was rotated away from it.
-fn room() -> Room {
-    let room = Room::new();
-    room.write("topip.log", NEW);
-    room.write("topip.log.1", OLD);
-    room.write(
+/// Creates a test directory with a log in all formats and its rotated files.
+fn test_dir() -> TestDir {
+    let dir = TestDir::new();
+    dir.write("topip.log", NEW);
+    dir.write("topip.log.1", OLD);
+    dir.write(
         "topip.log.2.gz",
         gzip(b"Wed Nov 28 23:40:34 2007 - 15 connections from 203.0.113.7\n"),
     );
-    room.write(
+    dir.write(
         "topip.log-20071127.gz",
         gzip(b"2007-11-27T23:40:34Z - 16 connections from 192.0.2.1\n"),
     );
-    room.write("topip.log.old", "not ours");
-    room
+    dir.write("topip.log.old", "not ours");
+    dir
 }
 
 #[test]
-fn whole_reports() {
-    let room = room();
-    room.write(
+fn report_output_is_golden() {
+    let dir = test_dir();
+    dir.write(
         "damaged",
         b"2026-11-21T10:00:00+01:00 - 152 connections from 203.0.113.7\n\
           2026-11-21T10:01:00+01:00 - 152 connections from 203.0.1132026-11-21T10:02:00+01:00 - 1\n\
@@ -68,11 +68,11 @@ fn whole_reports() {
           2026-11-21T10:03:00+01:00 - 152 connections from 203.0.113.7\r\n\
           2026-11-21T10:04:00+01:00 - 152 connections from 203.0.113.7",
     );
-    room.write("other.log", "");
-    room.write("other.log.1.xz", "\u{fd}7zXZ");
-    room.write("empty", "");
-    room.write("cut.gz", &gzip(OLD.repeat(1000).as_bytes())[..300]);
-    let mut seen = String::new();
+    dir.write("other.log", "");
+    dir.write("other.log.1.xz", "\u{fd}7zXZ");
+    dir.write("empty", "");
+    dir.write("cut.gz", &gzip(OLD.repeat(1000).as_bytes())[..300]);
+    let mut output = String::new();
     for args in [
         "--log topip.log",
         "--log topip.log --output json",
@@ -97,52 +97,55 @@ fn whole_reports() {
         "--top -1",
         "--log topip.log --stddev 5",
     ] {
-        let ran = report(&room, &args.split(' ').collect::<Vec<_>>());
-        seen += &format!(
+        let result = run_report(&dir, &args.split(' ').collect::<Vec<_>>());
+        output += &format!(
             "$ topip_log report {args}\n{}{}[{}]\n",
-            ran.stdout,
-            ran.stderr,
-            ran.code.unwrap()
+            result.stdout,
+            result.stderr,
+            result.code.unwrap()
         );
     }
-    let golden = file("golden/log-report.txt");
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+    let golden = test_file("golden/log-report.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(output, Data::read_from(&golden, None));
 }
 
 #[test]
-fn standard_input_plain_and_compressed() {
-    let room = room();
-    let expected = report(&room, &["--log", "topip.log.1"]);
+fn report_reads_plain_and_gzip_stdin() {
+    let dir = test_dir();
+    let expected = run_report(&dir, &["--log", "topip.log.1"]);
     for bytes in [OLD.as_bytes().to_vec(), gzip(OLD.as_bytes())] {
-        room.write("input", bytes);
-        let mut command = room.program(LOG, &["report", "--log", "-"]);
-        let input = File::open(room.path("input")).unwrap();
-        let ran = run(command.env("TZ", ZONE).stdin(Stdio::from(input)));
-        assert_eq!((ran.code, ran.stdout, &*ran.stderr), (Some(0), expected.stdout.clone(), ""));
+        dir.write("input", bytes);
+        let mut command = dir.program(LOG, &["report", "--log", "-"]);
+        let input = File::open(dir.path("input")).unwrap();
+        let result = run(command.env("TZ", TIME_ZONE).stdin(Stdio::from(input)));
+        assert_eq!(
+            (result.code, result.stdout, &*result.stderr),
+            (Some(0), expected.stdout.clone(), "")
+        );
     }
 }
 
-/// By a zone of this host, and by the same rules written out.
+/// With a time zone of this host, and with the same rules written out.
 #[test]
-fn the_hour_that_comes_twice() {
-    for zone in ["Europe/Berlin", ZONE] {
-        let room = Room::new();
+fn repeated_hour_at_end_of_dst_is_ordered() {
+    for zone in ["Europe/Berlin", TIME_ZONE] {
+        let dir = TestDir::new();
         let line = |minute: i64| {
-            // From 01:00 on, every 5 minutes; at 03:00 it is 02:00 again.
+            // From 01:00 on, every 5 minutes; at 03:00 the clock goes back to 02:00.
             let shown = if minute < 120 { minute + 60 } else { minute };
             format!("Sun Oct 25 {:02}:{:02}:00 2026", shown / 60, shown % 60)
         };
         let sequence: String = (0..48)
             .map(|n| format!("{} - 9 connections from 192.0.2.{n}\n", line(n * 5)))
             .collect();
-        room.write("sequence", sequence);
-        room.write("lone", "Sun Oct 25 02:30:00 2026 - 9 connections from 192.0.2.1\n");
+        dir.write("sequence", sequence);
+        dir.write("lone", "Sun Oct 25 02:30:00 2026 - 9 connections from 192.0.2.1\n");
         let firsts = |args: &[&str]| -> Vec<String> {
             let args = [&["report", "--output", "csv", "--log"], args].concat();
-            let ran = run(room.program(LOG, &args).env("TZ", zone));
-            assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+            let result = run(dir.program(LOG, &args).env("TZ", zone));
+            assert_eq!((result.code, &*result.stderr), (Some(0), ""));
             let first = |line: &str| line.split(',').nth(3).unwrap().to_owned();
-            let mut firsts: Vec<_> = ran.stdout.lines().skip(1).map(first).collect();
+            let mut firsts: Vec<_> = result.stdout.lines().skip(1).map(first).collect();
             firsts.sort_by_key(|it| chrono::DateTime::parse_from_rfc3339(it).unwrap());
             firsts
         };
@@ -160,39 +163,39 @@ fn the_hour_that_comes_twice() {
     }
 }
 
-/// However it is named, and whatever lies beside it.
+/// A file is counted once, however often and by whatever name it is given.
 #[test]
-fn each_file_counts_once() {
-    let room = Room::new();
+fn each_log_file_is_counted_once() {
+    let dir = TestDir::new();
     let line = "2007-11-27T23:40:34Z - 16 connections from 192.0.2.1\n";
     for name in ["t.log", "t.log.1", "t-8443.log"] {
-        room.write(name, line);
+        dir.write(name, line);
     }
-    // One that is being compressed.
-    room.write("t.log.1.gz", &gzip(line.as_bytes())[..20]);
-    assert!(Command::new("mkfifo").arg(room.path("t.log.2")).status().unwrap().success());
+    // A log that is being compressed.
+    dir.write("t.log.1.gz", &gzip(line.as_bytes())[..20]);
+    assert!(Command::new("mkfifo").arg(dir.path("t.log.2")).status().unwrap().success());
     let count = |args: &str| {
         let args: Vec<_> = args.split(' ').collect();
-        let ran = report(&room, &[&["--output", "csv"], &args[..]].concat());
-        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{args:?}");
-        ran.stdout.lines().nth(1).unwrap().split(',').nth(1).unwrap().to_owned()
+        let result = run_report(&dir, &[&["--output", "csv"], &args[..]].concat());
+        assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{args:?}");
+        result.stdout.lines().nth(1).unwrap().split(',').nth(1).unwrap().to_owned()
     };
     assert_eq!(count("-l t.log"), "2");
     assert_eq!(count("-l t.log -l t.log"), "2");
     assert_eq!(count("-l t.log -l t.log.1"), "2");
     assert_eq!(count("-l t.log.1 -l ./t.log -l t-8443.log"), "3");
     for n in 3..200 {
-        room.write(&format!("t.log.{n}"), line);
+        dir.write(&format!("t.log.{n}"), line);
     }
     let script = "ulimit -n 100; exec \"$0\" report -l t.log --output csv";
-    let ran = run(&mut room.program("sh", &["-c", script, LOG]));
-    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
-    assert!(ran.stdout.contains("\n192.0.2.1,199,16,"), "{ran:?}");
+    let result = run(&mut dir.program("sh", &["-c", script, LOG]));
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""));
+    assert!(result.stdout.contains("\n192.0.2.1,199,16,"), "{result:?}");
 }
 
 #[test]
-fn a_duration_ago() {
-    let room = Room::new();
+fn since_and_until_accept_durations() {
+    let dir = TestDir::new();
     let now = chrono::DateTime::from_timestamp(
         std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs().try_into().unwrap(),
         0,
@@ -201,11 +204,11 @@ fn a_duration_ago() {
         let when = now.unwrap() - chrono::TimeDelta::hours(hours);
         format!("{} - 20 connections from {address}\n", when.to_rfc3339())
     };
-    room.write("log", line(30, "192.0.2.1") + &line(20, "192.0.2.2") + &line(2, "192.0.2.3"));
+    dir.write("log", line(30, "192.0.2.1") + &line(20, "192.0.2.2") + &line(2, "192.0.2.3"));
     let check = |args: &[&str], expected: &[&str]| {
-        let ran = report(&room, &[&["--log", "log", "--output", "csv"], args].concat());
+        let result = run_report(&dir, &[&["--log", "log", "--output", "csv"], args].concat());
         let found: Vec<_> =
-            ran.stdout.lines().skip(1).map(|it| it.split(',').next().unwrap()).collect();
+            result.stdout.lines().skip(1).map(|it| it.split(',').next().unwrap()).collect();
         assert_eq!(found, expected, "{args:?}");
     };
     check(&["--since", "1d"], &["192.0.2.2", "192.0.2.3"]);
@@ -213,10 +216,10 @@ fn a_duration_ago() {
     check(&["--since", "1d", "--until", "3h"], &["192.0.2.2"]);
 }
 
-/// However long a line is, and whatever comes out of a small file.
+/// Neither a long line nor the content of a small compressed file uses much memory.
 #[test]
-fn memory_is_bounded() {
-    let room = Room::new();
+fn gzip_bomb_uses_bounded_memory() {
+    let dir = TestDir::new();
     let line = b"Wed Nov 28 23:40:34 2007 - 15 connections from 203.0.113.7\n";
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     bomb.write_all(line).unwrap();
@@ -226,17 +229,17 @@ fn memory_is_bounded() {
     }
     bomb.write_all(b"\n").unwrap();
     bomb.write_all(&line.repeat(200_000)).unwrap();
-    room.write("bomb.gz", bomb.finish().unwrap());
-    // 32 MiB of address space: a line of 300 MiB does not fit.
+    dir.write("bomb.gz", bomb.finish().unwrap());
+    // 64 MiB of address space: a line of 300 MiB does not fit.
     let script = "ulimit -v 65536; exec \"$0\" \"$@\"";
     let args = ["-c", script, LOG, "report", "--log", "bomb.gz", "--output", "csv"];
-    let ran = run(&mut room.program("sh", &args));
-    assert!(ran.stdout.contains("\n203.0.113.7,200001,15,"), "{ran:?}");
-    assert!(ran.stderr.contains("line 2 of bomb.gz: it is too long: ???"), "{}", ran.stderr);
-    assert_eq!(ran.code, Some(0));
+    let result = run(&mut dir.program("sh", &args));
+    assert!(result.stdout.contains("\n203.0.113.7,200001,15,"), "{result:?}");
+    assert!(result.stderr.contains("line 2 of bomb.gz: it is too long: ???"), "{}", result.stderr);
+    assert_eq!(result.code, Some(0));
 }
 
-/// The figures, by another's hand.
+/// Computes the same numbers with awk.
 const AWK: &str = r#"{
     sub(/^.* - /, ""); n = $1; a = $4
     count[a]++; if (n > peak[a]) peak[a] = n
@@ -245,10 +248,10 @@ const AWK: &str = r#"{
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn the_figures_are_those_of_awk(
+    fn report_numbers_match_awk(
         entries in prop::collection::vec((0..3_000_000_000_u32, 0..9_u8, 1..100_000_u64), 1..200),
     ) {
-        let room = Room::new();
+        let dir = TestDir::new();
         let mut text = String::new();
         for (seconds, host, connections) in &entries {
             let when = chrono::DateTime::from_timestamp((*seconds).into(), 0).unwrap();
@@ -258,9 +261,9 @@ proptest! {
             };
             text += &format!("{time} - {connections} connections from 203.0.113.{host}\n");
         }
-        let log = room.write("log", &text);
-        let ran = room.log(&["report", "--log", "log", "--output", "csv"]);
-        let mut found: Vec<String> = ran.stdout.lines().skip(1).map(|line| {
+        let log = dir.write("log", &text);
+        let result = dir.run_log(&["report", "--log", "log", "--output", "csv"]);
+        let mut found: Vec<String> = result.stdout.lines().skip(1).map(|line| {
             line.splitn(4, ',').take(3).collect::<Vec<_>>().join(",")
         }).collect();
         found.sort();
@@ -268,21 +271,21 @@ proptest! {
         let mut expected: Vec<_> = awk.stdout.lines().map(ToOwned::to_owned).collect();
         expected.sort();
         prop_assert_eq!(found, expected);
-        // First and last over all, by sort(1).
+        // First and last time of all entries.
         let all = entries.iter().map(|it| it.0);
         let time = |it: Option<u32>| chrono::DateTime::from_timestamp(it.unwrap().into(), 0).unwrap().to_rfc3339();
-        let ran = room.log(&["report", "--log", "log", "--output", "csv", "--prefix4", "24"]);
-        let row: Vec<_> = ran.stdout.lines().nth(1).unwrap().split(',').collect();
+        let result = dir.run_log(&["report", "--log", "log", "--output", "csv", "--prefix4", "24"]);
+        let row: Vec<_> = result.stdout.lines().nth(1).unwrap().split(',').collect();
         prop_assert_eq!(row[0], "203.0.113.0/24");
         prop_assert_eq!(row[3], time(all.clone().min()));
         prop_assert_eq!(row[4], time(all.max()));
     }
 
     #[test]
-    fn no_log_is_too_wild(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let room = Room::new();
-        fs::write(room.path("log"), &bytes).unwrap();
-        let ran = room.log(&["report", "--log", "log"]);
-        prop_assert!(matches!(ran.code, Some(0 | 1)), "{:?}", ran);
+    fn arbitrary_log_does_not_crash(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let dir = TestDir::new();
+        fs::write(dir.path("log"), &bytes).unwrap();
+        let result = dir.run_log(&["report", "--log", "log"]);
+        prop_assert!(matches!(result.code, Some(0 | 1)), "{:?}", result);
     }
 }

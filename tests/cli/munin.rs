@@ -1,54 +1,57 @@
-//! `munin_topip` on captured input: whole answers, and the values of the check.
+//! `munin_topip` on recorded input: golden outputs, and values that match the check.
 use std::{fs, os::unix::process::CommandExt, process::Command};
 
 use snapbox::{Assert, Data};
 
-use crate::support::{MUNIN, Ran, Room, crowd, file, listing, munin::value, run};
+use crate::support::{CommandResult, MUNIN, TestDir, crowd, listing, munin::value, run, test_file};
 
 use super::fixtures::listings;
 
-/// The plugin by the name of a link, as the node runs it in that room.
-fn ask(room: &Room, link: &str, verb: &str, env: &[(&str, &str)]) -> Ran {
+/// Runs the plugin under the name of a link, as munin-node does.
+fn run_plugin(dir: &TestDir, link: &str, verb: &str, env: &[(&str, &str)]) -> CommandResult {
     let mut command = Command::new(MUNIN);
     command
-        .arg0(room.path(link))
+        .arg0(dir.path(link))
         .args(verb.split_whitespace())
         .env_clear()
-        .env("MUNIN_PLUGSTATE", room.path("state"))
-        .env("MUNIN_STATEFILE", room.path(&format!("state/{link}-127.0.0.1")))
+        .env("MUNIN_PLUGSTATE", dir.path("state"))
+        .env("MUNIN_STATEFILE", dir.path(&format!("state/{link}-127.0.0.1")))
         .envs(env.iter().copied())
-        .current_dir(room.path("."));
+        .current_dir(dir.path("."));
     run(&mut command)
 }
 
-const BOTH: [(&str, &str); 2] = [("MUNIN_CAP_MULTIGRAPH", "1"), ("MUNIN_CAP_DIRTYCONFIG", "1")];
+const CAPABILITIES: [(&str, &str); 2] =
+    [("MUNIN_CAP_MULTIGRAPH", "1"), ("MUNIN_CAP_DIRTYCONFIG", "1")];
 const INPUT: (&str, &str) = ("input", "listing");
 
-/// By which link, what is asked, and the variables.
-type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+/// Link name, argument and environment variables of one call.
+type MuninCall<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
-/// Asks one thing after the other, all of them of one listing.
+/// Runs calls one after the other on the same listing, and compares the output with a
+/// golden file.
 #[track_caller]
-fn check(name: &str, listing: &str, runs: &[Asked]) {
-    let room = Room::new();
-    room.write("listing", listing);
-    let mut seen = String::new();
+fn assert_golden(name: &str, listing: &str, runs: &[MuninCall]) {
+    let dir = TestDir::new();
+    dir.write("listing", listing);
+    let mut output = String::new();
     for (link, verb, env) in runs {
-        let ran = ask(&room, link, verb, env);
+        let result = run_plugin(&dir, link, verb, env);
         let variables: String =
             env.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-        seen += &format!("{}\n{}", format!("$ {variables}{link} {verb}").trim_end(), ran.stdout);
-        seen += &ran.stderr.lines().map(|line| format!("! {line}\n")).collect::<String>();
-        seen += &format!("[{}]\n", ran.code.unwrap());
+        output +=
+            &format!("{}\n{}", format!("$ {variables}{link} {verb}").trim_end(), result.stdout);
+        output += &result.stderr.lines().map(|line| format!("! {line}\n")).collect::<String>();
+        output += &format!("[{}]\n", result.code.unwrap());
     }
-    let golden = file("golden").join(format!("{name}.txt"));
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+    let golden = test_file("golden").join(format!("{name}.txt"));
+    Assert::new().action_env("SNAPSHOTS").eq(output, Data::read_from(&golden, None));
 }
 
 #[test]
-fn what_is_drawn() {
-    let multigraph = &BOTH[..1];
-    check(
+fn config_output_is_golden() {
+    let multigraph = &CAPABILITIES[..1];
+    assert_golden(
         "munin-config",
         "",
         &[
@@ -60,17 +63,25 @@ fn what_is_drawn() {
 }
 
 #[test]
-fn what_the_values_are() {
+fn values_output_is_golden() {
     let flood = crowd(30, &[("203.0.113.7", 152)]);
     let limit = [("warning", "limit"), ("critical", "limit")];
-    check(
+    assert_golden(
         "munin-values",
         &flood,
         &[
             ("topip", "", &[INPUT]),
-            ("topip", "fetch", &[INPUT, BOTH[0]]),
-            ("topip_web1", "config", &[INPUT, BOTH[0], BOTH[1], limit[0], limit[1]]),
-            ("topip_web1", "config", &[INPUT, BOTH[0], BOTH[1], limit[0], limit[1]]),
+            ("topip", "fetch", &[INPUT, CAPABILITIES[0]]),
+            (
+                "topip_web1",
+                "config",
+                &[INPUT, CAPABILITIES[0], CAPABILITIES[1], limit[0], limit[1]],
+            ),
+            (
+                "topip_web1",
+                "config",
+                &[INPUT, CAPABILITIES[0], CAPABILITIES[1], limit[0], limit[1]],
+            ),
             ("topip", "", &[INPUT, ("exclude", "203.0.113.0/24,198.51.100.0/24")]),
             ("topip", "", &[INPUT, ("prefix4", "24"), ("label", "198.51.100.0/24=the crowd")]),
         ],
@@ -78,24 +89,24 @@ fn what_the_values_are() {
 }
 
 #[test]
-fn what_cannot_be_seen() {
+fn unknown_values_output_is_golden() {
     let cut = crowd(3, &[]) + "tcp 0 0 192.0.2.10:443 203.0.113.300:1 ESTABLISHED\n";
     let missing = ("input", "missing");
-    check(
+    assert_golden(
         "munin-unknown",
         &cut,
         &[
             ("topip", "", &[INPUT]),
-            ("topip", "config", &[INPUT, BOTH[0], BOTH[1], ("warning", "limit")]),
-            ("topip", "", &[missing, BOTH[0]]),
-            ("topip", "config", &[missing, BOTH[1]]),
+            ("topip", "config", &[INPUT, CAPABILITIES[0], CAPABILITIES[1], ("warning", "limit")]),
+            ("topip", "", &[missing, CAPABILITIES[0]]),
+            ("topip", "config", &[missing, CAPABILITIES[1]]),
         ],
     );
 }
 
 #[test]
-fn variables_that_mean_nothing() {
-    check(
+fn malformed_variables_output_is_golden() {
+    assert_golden(
         "munin-variables",
         "",
         &[
@@ -122,54 +133,54 @@ fn variables_that_mean_nothing() {
 }
 
 #[test]
-fn flags_are_yes_or_no() {
-    let room = Room::new();
-    room.write("listing", listing(&[("192.168.0.7", 3), ("203.0.113.7", 1)]));
+fn boolean_variables_accept_yes_and_no() {
+    let dir = TestDir::new();
+    dir.write("listing", listing(&[("192.168.0.7", 3), ("203.0.113.7", 1)]));
     for (value, max) in [("yes", "3"), ("1", "3"), ("True", "3"), ("no", "1"), ("0", "1")] {
-        let ran = ask(&room, "topip", "", &[INPUT, ("no_default_excludes", value)]);
-        assert_eq!(self::value(&ran.stdout, "connections_max"), max, "{value}");
+        let result = run_plugin(&dir, "topip", "", &[INPUT, ("no_default_excludes", value)]);
+        assert_eq!(self::value(&result.stdout, "connections_max"), max, "{value}");
     }
 }
 
-/// What other plugins and daemons have in the environment is left alone.
+/// Environment variables of other plugins and daemons are ignored.
 #[test]
-fn other_variables_do_not_matter() {
-    let room = Room::new();
-    room.write("listing", crowd(3, &[]));
+fn unrelated_variables_are_ignored() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(3, &[]));
     let others = [("TOP", "x"), ("PORT", "x"), ("excludes", "x"), ("http_proxy", "x"), ("_", "x")];
-    let ran = ask(&room, "topip", "", &[&[INPUT][..], &others].concat());
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let result = run_plugin(&dir, "topip", "", &[&[INPUT][..], &others].concat());
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn help_and_version_are_for_people() {
-    let room = Room::new();
-    let help = ask(&room, "munin_topip", "--help", &[]);
+fn help_and_version_exit_with_0() {
+    let dir = TestDir::new();
+    let help = run_plugin(&dir, "munin_topip", "--help", &[]);
     assert_eq!(help.code, Some(0));
     assert!(help.stdout.contains("plugin-conf.d"), "{}", help.stdout);
-    let version = ask(&room, "munin_topip", "-V", &[]);
+    let version = run_plugin(&dir, "munin_topip", "-V", &[]);
     assert_eq!(version.stdout, concat!("munin_topip ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
-/// By `munin-run --pidebug`, one sees how it was done.
+/// With `munin-run --pidebug`, the plugin prints its source and state file.
 #[test]
-fn debugging_tells_how_it_was_done() {
-    let room = Room::new();
-    room.write("listing", crowd(3, &[]));
-    let ran = ask(&room, "topip", "", &[INPUT, ("MUNIN_DEBUG", "1")]);
-    assert!(ran.stderr.starts_with("# Looked at: listing, read as netstat\n# State file: "));
-    assert!(ran.stderr.lines().all(|line| line.starts_with("# ")), "{}", ran.stderr);
+fn debug_mode_prints_source_and_state_file() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(3, &[]));
+    let result = run_plugin(&dir, "topip", "", &[INPUT, ("MUNIN_DEBUG", "1")]);
+    assert!(result.stderr.starts_with("# Looked at: listing, read as netstat\n# State file: "));
+    assert!(result.stderr.lines().all(|line| line.starts_with("# ")), "{}", result.stderr);
 }
 
-/// On every listing that there is, the values are those of the check.
+/// On every fixture, the values match those of the check.
 #[test]
-fn the_values_are_those_of_the_check() {
+fn munin_values_match_check() {
     for path in listings() {
-        let room = Room::new();
+        let dir = TestDir::new();
         let path = path.to_str().unwrap();
-        let check = room.check(&["--input", path, "--no-default-excludes"]);
-        let settings = [("input", path), ("no_default_excludes", "yes"), BOTH[0]];
-        let munin = ask(&room, "topip", "", &settings);
+        let check = dir.check(&["--input", path, "--no-default-excludes"]);
+        let settings = [("input", path), ("no_default_excludes", "yes"), CAPABILITIES[0]];
+        let munin = run_plugin(&dir, "topip", "", &settings);
         let Some((_, perfdata)) = check.stdout.lines().next().unwrap().split_once(" | ") else {
             assert_eq!(munin.code, Some(1), "{path}");
             continue;
@@ -180,7 +191,7 @@ fn the_values_are_those_of_the_check() {
             figure.unwrap().split(';').map(str::to_owned).collect::<Vec<_>>()
         };
         let max = figure("max");
-        // Of part of a listing there is a verdict, and no value.
+        // A partly read listing has a verdict, but no values.
         let is_whole = check.code != Some(3) && !check.stdout.contains("cut off");
         assert_eq!(munin.code, Some(if is_whole { 0 } else { 1 }), "{path}: {}", munin.stderr);
         for (field, expected) in [
@@ -197,15 +208,15 @@ fn the_values_are_those_of_the_check() {
     }
 }
 
-/// A file that cannot be kept is no reason to draw nothing.
+/// An unwritable state file does not prevent values.
 #[test]
-fn without_a_state_file_there_are_values() {
-    let room = Room::new();
-    room.write("listing", crowd(3, &[]));
-    room.write("state", "a file where the folder is to be");
-    let ran = ask(&room, "topip", "", &[INPUT]);
-    assert_eq!(value(&ran.stdout, "connections_max"), "1");
-    assert!(ran.stderr.starts_with("cannot make the folder "), "{}", ran.stderr);
-    assert_eq!(ran.code, Some(0));
-    assert!(fs::read(room.path("state")).is_ok());
+fn unwritable_state_file_still_gives_values() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(3, &[]));
+    dir.write("state", "a file where the folder is to be");
+    let result = run_plugin(&dir, "topip", "", &[INPUT]);
+    assert_eq!(value(&result.stdout, "connections_max"), "1");
+    assert!(result.stderr.starts_with("cannot make the folder "), "{}", result.stderr);
+    assert_eq!(result.code, Some(0));
+    assert!(fs::read(dir.path("state")).is_ok());
 }

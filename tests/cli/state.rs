@@ -1,5 +1,4 @@
-//! What is remembered from one run to the next, and what becomes of it when
-//! the state file is not what it should be.
+//! State that is kept between runs, and errors of the state file.
 use std::{
     fs::{self, File},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -7,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::support::{CHECK, Ran, Room, crowd, listing, run, skip};
+use crate::support::{CHECK, CommandResult, TestDir, crowd, listing, run, skip};
 
 const WARNING: &str =
     "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27)";
@@ -17,22 +16,22 @@ fn flood() -> String {
     crowd(31, &[("203.0.113.7", 152)])
 }
 
-fn check(room: &Room, args: &[&str]) -> Ran {
-    room.judge(flood(), &[&["--state-file", "state"], args].concat())
+fn check(dir: &TestDir, args: &[&str]) -> CommandResult {
+    dir.check_listing(flood(), &[&["--state-file", "state"], args].concat())
 }
 
-/// A state file of so many seconds ago.
-fn state(age: i64) -> String {
+/// Returns a state file that is `age` seconds old.
+fn state_text(age: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let when = now.checked_add_signed(-age).unwrap();
     format!(
-        "(version: 1, program: \"topip\", when: {when}, servers: [\"input\"], \
-         maxip: Some(\"203.0.113.7\"), connections: 17, row: 1)\n"
+        "(version: 1, program: \"topip\", timestamp: {when}, servers: [\"input\"], \
+         top_address: Some(\"203.0.113.7\"), connections: 17, consecutive: 1)\n"
     )
 }
 
-fn leftovers(room: &Room) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(room.path("."))
+fn directory_entries(dir: &TestDir) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir.path("."))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name != "listing")
@@ -42,59 +41,63 @@ fn leftovers(room: &Room) -> Vec<String> {
 }
 
 #[test]
-fn the_same_address_twice_is_critical() {
-    let room = Room::new();
-    assert_eq!(check(&room, &[]).answer(), WARNING);
-    assert_eq!(check(&room, &[]).answer(), CRITICAL);
-    assert_eq!(leftovers(&room), ["state", "state.lock"]);
+fn same_address_twice_is_critical() {
+    let dir = TestDir::new();
+    assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
+    assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
+    assert_eq!(directory_entries(&dir), ["state", "state.lock"]);
 }
 
 #[test]
-fn another_address_on_top_or_none_breaks_the_row() {
-    let room = Room::new();
+fn different_top_address_resets_consecutive() {
+    let dir = TestDir::new();
     let other = crowd(31, &[("203.0.113.8", 152)]);
     for between in [other, listing(&[]), listing(&[("127.0.0.1", 300)])] {
-        check(&room, &[]);
-        room.judge(between, &["--state-file", "state"]);
-        assert_eq!(check(&room, &[]).answer(), WARNING);
+        check(&dir, &[]);
+        dir.check_listing(between, &["--state-file", "state"]);
+        assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
     }
 }
 
-/// Who was on top before is remembered, and those that have been on top last.
+/// The state file records recent top addresses and since when they have been on top.
 #[test]
-fn first_on_top_is_told() {
+fn first_on_top_time_is_reported() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let room = Room::new();
-    // A file as the first version wrote it, and one with who was on top.
-    for (tops, told) in [
+    let dir = TestDir::new();
+    // Files without recent_top, as the first version wrote them, and files with it.
+    for (tops, first_on_top) in [
         (String::new(), ""),
         (
-            format!("tops: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now - 7260),
+            format!("recent_top: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now - 7260),
             "; first on top 2 h ago",
         ),
-        (format!("tops: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now + 60), ""),
-        ("tops: [(ip: \"203.0.113.7\")]".to_owned(), ""),
+        (format!("recent_top: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now + 60), ""),
+        ("recent_top: [(ip: \"203.0.113.7\")]".to_owned(), ""),
     ] {
-        room.write("state", state(60).replace("row: 1", &format!("row: 1, {tops}")));
-        let ran = check(&room, &["-v"]);
-        let line =
-            format!("203.0.113.7 152 connections on port 443 (152); ESTABLISHED (152){told}");
-        assert!(ran.stdout.lines().any(|it| it == line), "{}", ran.stdout);
-        let kept = fs::read_to_string(room.path("state")).unwrap();
+        dir.write(
+            "state",
+            state_text(60).replace("consecutive: 1", &format!("consecutive: 1, {tops}")),
+        );
+        let result = check(&dir, &["-v"]);
+        let line = format!(
+            "203.0.113.7 152 connections on port 443 (152); ESTABLISHED (152){first_on_top}"
+        );
+        assert!(result.stdout.lines().any(|it| it == line), "{}", result.stdout);
+        let kept = fs::read_to_string(dir.path("state")).unwrap();
         assert_eq!(kept.matches("ip: \"203.0.113.7\"").count(), 1, "{kept}");
     }
     for host in 1..=40 {
-        room.judge(listing(&[(&format!("192.0.2.{host}"), 9)]), &["--state-file", "state"]);
+        dir.check_listing(listing(&[(&format!("192.0.2.{host}"), 9)]), &["--state-file", "state"]);
     }
-    let kept = fs::read_to_string(room.path("state")).unwrap();
+    let kept = fs::read_to_string(dir.path("state")).unwrap();
     assert_eq!(kept.matches("ip: \"").count(), 20, "{kept}");
     assert!(kept.contains("ip: \"192.0.2.40\"") && !kept.contains("203.0.113.7"), "{kept}");
 }
 
-/// Each way to tell peers apart has a row of its own.
+/// Each prefix length has its own consecutive count.
 #[test]
-fn networks_have_their_own_row() {
-    let room = Room::new();
+fn each_prefix_length_has_own_history() {
+    let dir = TestDir::new();
     let fleet = |n: usize, port: usize| {
         let hosts: Vec<_> =
             (0..100).map(|host| format!("203.0.113.{}", (host + n) % 256)).collect();
@@ -103,53 +106,56 @@ fn networks_have_their_own_row() {
     };
     let args = ["--state-file", "state", "--prefix4", "32,24", "--stddev", "1"];
     let answers: Vec<_> = [(0, 2), (7, 2), (14, 2)]
-        .map(|(n, port)| room.judge(fleet(n, port), &args).answer())
+        .map(|(n, port)| dir.check_listing(fleet(n, port), &args).code_and_status())
         .into_iter()
         .collect();
-    // The address on top is another one each time; 203.0.113.0/24 stays.
+    // The top address differs each time; 203.0.113.0/24 stays.
     let network = "203.0.113.0/24 (100 addresses) has 200 connections, over";
     assert!(answers[0].starts_with(&format!("1 TOPIP WARNING - {network}")), "{answers:?}");
     assert!(answers[1].starts_with(&format!("2 TOPIP CRITICAL - {network}")), "{answers:?}");
     assert!(answers[2].ends_with(" in 3 samples"), "{answers:?}");
 }
 
-/// A limit of what files may have (setrlimit(2), `RLIMIT_FSIZE`) ends no check.
+/// The file size limit (setrlimit(2), `RLIMIT_FSIZE`) does not kill the check.
 #[test]
-fn a_file_that_may_not_grow_is_said() {
-    let room = Room::new();
-    room.write("listing", flood());
+fn file_size_limit_on_state_file_is_reported() {
+    let dir = TestDir::new();
+    dir.write("listing", flood());
     let line = format!("ulimit -f 0; exec {CHECK} --input listing --state-file state");
     let mut command = Command::new("sh");
-    let ran = run(command.args(["-c", &line]).env_clear().current_dir(room.path(".")));
-    assert_eq!(ran.answer(), WARNING);
-    assert!(ran.stdout.contains("Cannot write the state file state: File too large"), "{ran:?}");
+    let result = run(command.args(["-c", &line]).env_clear().current_dir(dir.path(".")));
+    assert_eq!(result.code_and_status(), WARNING);
+    assert!(
+        result.stdout.contains("Cannot write the state file state: File too large"),
+        "{result:?}"
+    );
 }
 
-/// What was on top by other lengths says nothing about these.
+/// A previous sample with other prefix lengths is ignored.
 #[test]
-fn other_networks_have_no_earlier_sample() {
-    let room = Room::new();
+fn different_prefix_lengths_have_no_previous_sample() {
+    let dir = TestDir::new();
     let flood = crowd(31, &[("203.0.113.7", 152)]);
     let answer = |prefixes: &str| {
         let args = ["--state-file", "state", "--stddev", "1", "--prefix4", prefixes];
-        room.judge(&flood, &args).code.unwrap()
+        dir.check_listing(&flood, &args).code.unwrap()
     };
     let codes = ["32", "32", "32,24", "32,24", "24", "32", "32"].map(answer);
-    // Of the addresses, there is a record until the 24 alone replaces it.
+    // The record of addresses lasts until a run with only /24 replaces it.
     assert_eq!(codes, [1, 2, 2, 2, 2, 1, 2]);
 }
 
 #[test]
-fn counts_do_not_matter_to_the_row() {
-    let room = Room::new();
+fn consecutive_ignores_connection_counts() {
+    let dir = TestDir::new();
     let quiet = listing(&[("203.0.113.7", 2), ("198.51.100.7", 1)]);
-    assert_eq!(room.judge(quiet, &["--state-file", "state"]).code, Some(0));
-    assert_eq!(check(&room, &[]).answer(), CRITICAL);
+    assert_eq!(dir.check_listing(quiet, &["--state-file", "state"]).code, Some(0));
+    assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
 }
 
 #[test]
-fn an_old_or_future_sample_is_none() {
-    let room = Room::new();
+fn old_or_future_sample_is_ignored() {
+    let dir = TestDir::new();
     for (age, args, expected, word) in [
         (60, &["-v"][..], CRITICAL, ""),
         (3500, &["-v"], CRITICAL, ""),
@@ -159,237 +165,247 @@ fn an_old_or_future_sample_is_none() {
         (-100, &["-v"], WARNING, "s in the future, and does not count."),
         (-100, &["--max-age", "0", "-v"], WARNING, "s in the future, and does not count."),
     ] {
-        room.write("state", state(age));
-        let ran = check(&room, args);
-        assert_eq!(ran.answer(), expected, "{age}");
-        assert!(ran.stdout.contains(word), "{}", ran.stdout);
+        dir.write("state", state_text(age));
+        let result = check(&dir, args);
+        assert_eq!(result.code_and_status(), expected, "{age}");
+        assert!(result.stdout.contains(word), "{}", result.stdout);
     }
 }
 
 #[test]
-fn a_damaged_state_is_kept_aside_and_counts_as_none() {
-    let whole = state(60);
+fn damaged_state_file_is_quarantined() {
+    let whole = state_text(60);
     for (damaged, problem) in [
         ("", "it is empty"),
         (&whole[..whole.len() / 2], "1:"),
         ("\0\0\0\0", "1:1"),
-        ("(version: 1, when: -5)", "1:"),
-        ("(version: 1, maxip: Some(\"web1|x\"))", "1:"),
+        ("(version: 1, timestamp: -5)", "1:"),
+        ("(version: 1, top_address: Some(\"web1|x\"))", "1:"),
         ("hello", "1:1"),
         ("()", "1:2"),
-        ("(when: 5, servers: [\"local\"])", "1:"),
+        ("(timestamp: 5, servers: [\"local\"])", "1:"),
         (&whole.replace("version: 1, ", ""), "1:"),
     ] {
-        let room = Room::new();
-        room.write("state", damaged);
-        let ran = check(&room, &[]);
-        assert_eq!(ran.answer(), WARNING);
-        let note = ran.stdout.lines().nth(1).unwrap();
+        let dir = TestDir::new();
+        dir.write("state", damaged);
+        let result = check(&dir, &[]);
+        assert_eq!(result.code_and_status(), WARNING);
+        let note = result.stdout.lines().nth(1).unwrap();
         assert!(note.starts_with(&format!("The state file was damaged ({problem}")), "{note}");
         assert!(note.ends_with("is kept as state.bad; this is a first sample."), "{note}");
-        assert_eq!(fs::read_to_string(room.path("state.bad")).unwrap(), damaged);
-        assert_eq!(check(&room, &[]).answer(), CRITICAL);
+        assert_eq!(fs::read_to_string(dir.path("state.bad")).unwrap(), damaged);
+        assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
     }
 }
 
 #[test]
-fn what_a_state_file_may_not_be() {
+fn unusable_state_file_is_unknown() {
     #[track_caller]
-    fn unknown(room: &Room, problem: &str) {
-        // The verdict stands: what was seen beats what could not be kept.
-        let ran = check(room, &[]);
-        assert_eq!(ran.answer(), WARNING);
-        let line = ran.stdout.lines().nth(1).unwrap();
+    fn assert_unknown(dir: &TestDir, problem: &str) {
+        // The verdict stays: a state file error does not hide it.
+        let result = check(dir, &[]);
+        assert_eq!(result.code_and_status(), WARNING);
+        let line = result.stdout.lines().nth(1).unwrap();
         assert_eq!(line, problem);
-        let quiet = room.judge(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
+        let quiet = dir.check_listing(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
         let problem = problem[..1].to_lowercase() + problem[1..].trim_end_matches('.');
         assert_eq!(
-            quiet.answer(),
+            quiet.code_and_status(),
             format!("3 TOPIP UNKNOWN - {problem}; 203.0.113.7 has 2 connections, limit 10")
         );
     }
 
-    let room = Room::new();
-    let newer = room.write("state", "(version: 2, samples: {\"192.0.2.1\": [1]})");
-    unknown(&room, "The state file state is of version 2, and this topip knows 1.");
-    assert!(fs::read_to_string(newer).unwrap().contains("version: 2"), "it was written over");
+    let dir = TestDir::new();
+    let newer = dir.write("state", "(version: 2, samples: {\"192.0.2.1\": [1]})");
+    assert_unknown(&dir, "The state file state is of version 2, and this topip knows 1.");
+    assert!(fs::read_to_string(newer).unwrap().contains("version: 2"), "it was overwritten");
 
-    let room = Room::new();
-    room.write("state", state(60).replace("input", "web1"));
-    unknown(&room, "The state file state is that of a check of web1.");
+    let dir = TestDir::new();
+    dir.write("state", state_text(60).replace("input", "web1"));
+    assert_unknown(&dir, "The state file state is that of a check of web1.");
 
-    let room = Room::new();
-    fs::create_dir(room.path("state")).unwrap();
-    unknown(&room, "Cannot trust state: it is not a regular file.");
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("state")).unwrap();
+    assert_unknown(&dir, "Cannot trust state: it is not a regular file.");
 
-    let room = Room::new();
-    let text = state(60);
-    room.write("elsewhere", &text);
-    symlink("elsewhere", room.path("state")).unwrap();
-    unknown(&room, "Cannot read the state file state: it is a symbolic link.");
-    assert_eq!(fs::read_to_string(room.path("elsewhere")).unwrap(), text);
+    let dir = TestDir::new();
+    let text = state_text(60);
+    dir.write("elsewhere", &text);
+    symlink("elsewhere", dir.path("state")).unwrap();
+    assert_unknown(&dir, "Cannot read the state file state: it is a symbolic link.");
+    assert_eq!(fs::read_to_string(dir.path("elsewhere")).unwrap(), text);
 
-    let room = Room::new();
-    symlink("elsewhere", room.path("state.lock")).unwrap();
-    unknown(&room, "Cannot lock the state file state: it is a symbolic link.");
-    assert!(!room.path("elsewhere").exists());
+    let dir = TestDir::new();
+    symlink("elsewhere", dir.path("state.lock")).unwrap();
+    assert_unknown(&dir, "Cannot lock the state file state: it is a symbolic link.");
+    assert!(!dir.path("elsewhere").exists());
 
-    let room = Room::new();
-    let state = room.write("state", state(60));
-    fs::set_permissions(&state, fs::Permissions::from_mode(0o666)).unwrap();
-    unknown(&room, "Cannot trust state: others may write to it.");
+    let dir = TestDir::new();
+    let state_text = dir.write("state", state_text(60));
+    fs::set_permissions(&state_text, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_unknown(&dir, "Cannot trust state: others may write to it.");
 }
 
 #[test]
-fn a_damaged_state_that_stays_is_unknown() {
-    let room = Room::new();
-    room.write("state", "hello");
-    fs::create_dir(room.path("state.bad")).unwrap();
-    let ran = room.judge(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
+fn damaged_state_file_that_cannot_be_renamed_is_unknown() {
+    let dir = TestDir::new();
+    dir.write("state", "hello");
+    fs::create_dir(dir.path("state.bad")).unwrap();
+    let result = dir.check_listing(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
     assert_eq!(
-        ran.answer(),
+        result.code_and_status(),
         "3 TOPIP UNKNOWN - the state file state is damaged (1:1-1:6: Expected struct State but found hello) \
          and cannot be put aside: Is a directory (os error 21); 203.0.113.7 has 2 connections, limit 10"
     );
 }
 
-/// To see nothing because of what could not be read is not to see nobody.
+/// A sample in which nothing was readable is not an empty sample.
 #[test]
-fn a_blind_sample_is_not_remembered() {
-    let room = Room::new();
-    assert_eq!(check(&room, &[]).answer(), WARNING);
+fn unreadable_sample_is_not_saved() {
+    let dir = TestDir::new();
+    assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
     let blind = flood().replace("ESTABLISHED", "ESTABL");
-    let ran = room.judge(blind, &["--state-file", "state"]);
-    assert!(ran.line().starts_with("TOPIP UNKNOWN - cannot read 183 rows"), "{}", ran.stdout);
-    assert_eq!(check(&room, &[]).answer(), CRITICAL);
+    let result = dir.check_listing(blind, &["--state-file", "state"]);
+    assert!(
+        result.status_line().starts_with("TOPIP UNKNOWN - cannot read 183 rows"),
+        "{}",
+        result.stdout
+    );
+    assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
 }
 
 #[test]
-fn a_folder_by_a_link_is_a_folder() {
-    let room = Room::new();
-    fs::create_dir(room.path("folder")).unwrap();
-    symlink("folder", room.path("link")).unwrap();
-    let ran = room.judge(flood(), &["--state-file", "link/state"]);
-    assert_eq!(ran.answer(), WARNING);
-    assert!(!ran.stdout.contains("annot"), "{}", ran.stdout);
+fn state_directory_may_be_a_symlink() {
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("folder")).unwrap();
+    symlink("folder", dir.path("link")).unwrap();
+    let result = dir.check_listing(flood(), &["--state-file", "link/state"]);
+    assert_eq!(result.code_and_status(), WARNING);
+    assert!(!result.stdout.contains("annot"), "{}", result.stdout);
 }
 
 #[test]
-fn the_umask_does_not_shut_out_the_next_run() {
-    let room = Room::new();
-    room.write("listing", flood());
+fn state_file_mode_ignores_umask() {
+    let dir = TestDir::new();
+    dir.write("listing", flood());
     let mut command = std::process::Command::new("sh");
     let script = "umask 777; exec \"$0\" --input listing --state-file state";
-    run(command.args(["-c", script, crate::support::CHECK]).current_dir(room.path(".")));
+    run(command.args(["-c", script, crate::support::CHECK]).current_dir(dir.path(".")));
     for name in ["state", "state.lock"] {
-        assert_eq!(fs::metadata(room.path(name)).unwrap().mode() & 0o777, 0o640, "{name}");
+        assert_eq!(fs::metadata(dir.path(name)).unwrap().mode() & 0o777, 0o640, "{name}");
     }
 }
 
 #[test]
-fn a_folder_that_is_not_there() {
-    let room = Room::new();
-    let ran = room.judge(flood(), &["--state-file", "missing/state"]);
-    assert_eq!(ran.answer(), WARNING);
+fn missing_state_directory_is_reported() {
+    let dir = TestDir::new();
+    let result = dir.check_listing(flood(), &["--state-file", "missing/state"]);
+    assert_eq!(result.code_and_status(), WARNING);
     assert_eq!(
-        ran.stdout.lines().nth(1).unwrap(),
+        result.stdout.lines().nth(1).unwrap(),
         "Cannot lock the state file missing/state: No such file or directory (os error 2)."
     );
 }
 
 #[test]
-fn a_full_disk_loses_nothing() {
-    let room = Room::new();
-    let disk = room.path("disk");
+fn full_disk_keeps_previous_state() {
+    let dir = TestDir::new();
+    let disk = dir.path("disk");
     fs::create_dir(&disk).unwrap();
     let disk = disk.to_str().unwrap();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=8k,mode=700", "topip-test", disk])
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
-        return skip("the right to mount a small disk");
+        return skip("permission to mount a small disk");
     }
-    check_on(&room, WARNING);
-    let before = fs::read_to_string(room.path("disk/state")).unwrap();
-    // Takes what room is left.
-    let _ = fs::write(room.path("disk/filler"), vec![0; 8192]);
-    let ran = room.judge(flood(), &["--state-file", "disk/state"]);
-    let after = fs::read_to_string(room.path("disk/state")).unwrap();
-    let files = fs::read_dir(room.path("disk")).unwrap().count();
+    check_with_disk_state(&dir, WARNING);
+    let before = fs::read_to_string(dir.path("disk/state")).unwrap();
+    // Fill the rest of the disk.
+    let _ = fs::write(dir.path("disk/filler"), vec![0; 8192]);
+    let result = dir.check_listing(flood(), &["--state-file", "disk/state"]);
+    let after = fs::read_to_string(dir.path("disk/state")).unwrap();
+    let files = fs::read_dir(dir.path("disk")).unwrap().count();
     let unmounted = std::process::Command::new("umount").arg(disk).status().unwrap();
     assert!(unmounted.success());
-    assert_eq!(ran.answer(), CRITICAL);
+    assert_eq!(result.code_and_status(), CRITICAL);
     assert!(
-        ran.stdout.contains(
+        result.stdout.contains(
             "\nCannot write the state file disk/state: No space left on device (os error 28).\n"
         ),
         "{}",
-        ran.stdout
+        result.stdout
     );
     assert_eq!(after, before);
     assert_eq!(files, 3, "state, its lock and the filler");
 }
 
 #[track_caller]
-fn check_on(room: &Room, expected: &str) {
-    assert_eq!(room.judge(flood(), &["--state-file", "disk/state"]).answer(), expected);
+fn check_with_disk_state(dir: &TestDir, expected: &str) {
+    assert_eq!(
+        dir.check_listing(flood(), &["--state-file", "disk/state"]).code_and_status(),
+        expected
+    );
 }
 
 #[test]
-fn a_run_that_holds_the_state_is_waited_for_and_then_left() {
-    let room = Room::new();
-    let lock = File::create(room.path("state.lock")).unwrap();
-    fs::set_permissions(room.path("state.lock"), fs::Permissions::from_mode(0o640)).unwrap();
+fn locked_state_file_times_out() {
+    let dir = TestDir::new();
+    let lock = File::create(dir.path("state.lock")).unwrap();
+    fs::set_permissions(dir.path("state.lock"), fs::Permissions::from_mode(0o640)).unwrap();
     lock.lock().unwrap();
-    let ran = check(&room, &["-t", "1"]);
-    assert_eq!(ran.answer(), WARNING);
-    assert_eq!(ran.stdout.lines().nth(1).unwrap(), "The state file state is held by another run.");
-    assert!(ran.took.as_millis() < 1500, "{:?}", ran.took);
+    let result = check(&dir, &["-t", "1"]);
+    assert_eq!(result.code_and_status(), WARNING);
+    assert_eq!(
+        result.stdout.lines().nth(1).unwrap(),
+        "The state file state is held by another run."
+    );
+    assert!(result.elapsed.as_millis() < 1500, "{:?}", result.elapsed);
     drop(lock);
-    assert_eq!(check(&room, &["-t", "1"]).answer(), WARNING);
+    assert_eq!(check(&dir, &["-t", "1"]).code_and_status(), WARNING);
 }
 
 #[test]
-fn runs_that_overlap_lose_nothing() {
-    let room = Room::new();
-    room.write("listing", flood());
+fn overlapping_runs_are_all_counted() {
+    let dir = TestDir::new();
+    dir.write("listing", flood());
     let args = ["--input", "listing", "--state-file", "state", "--consecutive", "1000000"];
     let runs: Vec<_> = (0..50)
-        .map(|_| room.command(&args).stdout(std::process::Stdio::null()).spawn().unwrap())
+        .map(|_| dir.command(&args).stdout(std::process::Stdio::null()).spawn().unwrap())
         .collect();
     for mut run in runs {
         assert_eq!(run.wait().unwrap().code(), Some(1));
     }
-    // Each of them has seen the one before: the row is as long as they are many.
-    assert!(fs::read_to_string(room.path("state")).unwrap().contains("row: 50"));
-    assert_eq!(leftovers(&room), ["state", "state.lock"]);
+    // Each run has loaded the sample before it, so the count is the number of runs.
+    assert!(fs::read_to_string(dir.path("state")).unwrap().contains("consecutive: 50"));
+    assert_eq!(directory_entries(&dir), ["state", "state.lock"]);
 }
 
 #[test]
-fn what_a_killed_run_left_behind_does_no_harm() {
-    let room = Room::new();
-    room.write("state.new", "half of a sta");
-    assert_eq!(check(&room, &[]).answer(), WARNING);
-    assert_eq!(leftovers(&room), ["state", "state.lock"]);
+fn leftovers_of_killed_run_are_removed() {
+    let dir = TestDir::new();
+    dir.write("state.new", "half of a sta");
+    assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
+    assert_eq!(directory_entries(&dir), ["state", "state.lock"]);
 }
 
 #[test]
-fn the_files_are_for_their_user_only() {
-    let room = Room::new();
-    room.write("listing", flood());
+fn state_files_are_private_to_user() {
+    let dir = TestDir::new();
+    dir.write("listing", flood());
     let mut command = std::process::Command::new("sh");
     let script = "umask 0; exec \"$0\" --input listing";
     command
         .args(["-c", script, crate::support::CHECK])
-        .current_dir(room.path("."))
-        .env("MP_STATE_PATH", room.path("var"));
+        .current_dir(dir.path("."))
+        .env("MP_STATE_PATH", dir.path("var"));
     assert_eq!(run(&mut command).code, Some(1));
-    let user = fs::metadata(room.path("listing")).unwrap().uid();
-    let folder = room.path("var").join(user.to_string());
+    let user = fs::metadata(dir.path("listing")).unwrap().uid();
+    let directory = dir.path("var").join(user.to_string());
     let mode = |path| fs::metadata(path).unwrap().mode() & 0o777;
-    assert_eq!(mode(folder.clone()), 0o700);
+    assert_eq!(mode(directory.clone()), 0o700);
     let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).unwrap() {
+    for entry in fs::read_dir(&directory).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(mode(entry.path()), 0o640);
         names.push(entry.file_name().into_string().unwrap());
@@ -400,21 +416,21 @@ fn the_files_are_for_their_user_only() {
 }
 
 #[test]
-fn each_selection_has_its_own_state() {
-    let room = Room::new();
-    room.write("listing", flood());
+fn each_selection_has_own_state_file() {
+    let dir = TestDir::new();
+    dir.write("listing", flood());
     let files = || {
-        fs::read_dir(room.path("var")).map_or(0, |user| {
+        fs::read_dir(dir.path("var")).map_or(0, |user| {
             user.flat_map(|user| fs::read_dir(user.unwrap().path()).unwrap()).count()
         })
     };
     let check = |args: &[&str]| {
-        let mut command = room.command(&[&["--input", "listing"], args].concat());
-        run(command.env("MP_STATE_PATH", room.path("var")))
+        let mut command = dir.command(&[&["--input", "listing"], args].concat());
+        run(command.env("MP_STATE_PATH", dir.path("var")))
     };
     check(&[]);
     assert_eq!(files(), 2);
-    // How it is told makes no other check.
+    // Output options do not select another state file.
     check(&["-v", "-t", "5", "--ipv6", "-n", "0"]);
     assert_eq!(files(), 2);
     check(&["-4"]);
@@ -425,11 +441,11 @@ fn each_selection_has_its_own_state() {
 }
 
 /// The name of a state file is part of its format: a check that does not find its file
-/// has lost its history.
+/// loses its history.
 #[test]
 fn state_file_names_are_stable() {
-    let room = Room::new();
-    room.write("listing", flood());
+    let dir = TestDir::new();
+    dir.write("listing", flood());
     let every_option = [
         "--port=443,8000-8100",
         "--state=ESTAB,SYN-RECV",
@@ -450,16 +466,16 @@ fn state_file_names_are_stable() {
         "--warning=200",
         "--critical=@10:500",
     ];
-    room.write("excludes", "198.51.100.0/24\n");
+    dir.write("excludes", "198.51.100.0/24\n");
     for (args, expected) in [
         (&[][..], "check_topip-input-eaecaccf1f60e473.ron"),
         (&every_option[..], "check_topip-input-e662d7dafebf510c.ron"),
     ] {
-        let folder = format!("state-{}", args.len());
-        let mut command = room.command(&[&["--input", "listing"], args].concat());
-        let ran = run(command.env("MP_STATE_PATH", room.path(&folder)));
-        assert_ne!(ran.code, Some(3), "{}", ran.stdout);
-        let user = fs::read_dir(room.path(&folder)).unwrap().next().unwrap().unwrap().path();
+        let directory = format!("state-{}", args.len());
+        let mut command = dir.command(&[&["--input", "listing"], args].concat());
+        let result = run(command.env("MP_STATE_PATH", dir.path(&directory)));
+        assert_ne!(result.code, Some(3), "{}", result.stdout);
+        let user = fs::read_dir(dir.path(&directory)).unwrap().next().unwrap().unwrap().path();
         let files = fs::read_dir(user).unwrap().map(|entry| entry.unwrap().file_name());
         let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
         files.sort();
@@ -468,29 +484,30 @@ fn state_file_names_are_stable() {
 }
 
 #[test]
-fn where_the_state_goes() {
-    let room = Room::new();
-    room.write("listing", flood());
-    let state = |variables: &[(&str, &str)]| {
-        let mut command = room.command(&["--input", "listing", "-vv"]);
+fn state_directory_follows_environment() {
+    let dir = TestDir::new();
+    dir.write("listing", flood());
+    let state_text = |variables: &[(&str, &str)]| {
+        let mut command = dir.command(&["--input", "listing", "-vv"]);
         command.env_clear();
-        for (name, folder) in variables {
-            command.env(name, room.path(folder));
+        for (name, directory) in variables {
+            command.env(name, dir.path(directory));
         }
-        let ran = run(&mut command);
-        let line = ran.stdout.lines().find(|line| line.contains("tate file: ")).map(str::to_owned);
-        line.unwrap_or_else(|| ran.stdout.lines().nth(1).unwrap().to_owned())
+        let result = run(&mut command);
+        let line =
+            result.stdout.lines().find(|line| line.contains("tate file: ")).map(str::to_owned);
+        line.unwrap_or_else(|| result.stdout.lines().nth(1).unwrap().to_owned())
     };
-    let below = |line: String, folder: &str| {
-        let start = format!("State file: {}/", room.path(folder).display());
+    let below = |line: String, directory: &str| {
+        let start = format!("State file: {}/", dir.path(directory).display());
         assert!(line.starts_with(&start), "{line} {start}");
     };
     let both = [("MP_STATE_PATH", "first"), ("NAGIOS_PLUGIN_STATE_DIRECTORY", "second")];
-    below(state(&both), "first");
-    below(state(&both[1..]), "second");
-    // A packaged topip has a folder for all; without it, the user's home.
+    below(state_text(&both), "first");
+    below(state_text(&both[1..]), "second");
+    // A packaged topip has a shared directory; otherwise the home directory is used.
     if fs::metadata("/var/lib/topip").is_err() {
-        below(state(&[("HOME", "home"), ("XDG_STATE_HOME", "xdg")]), "xdg/topip");
-        below(state(&[("HOME", "home")]), "home/.local/state/topip");
+        below(state_text(&[("HOME", "home"), ("XDG_STATE_HOME", "xdg")]), "xdg/topip");
+        below(state_text(&[("HOME", "home")]), "home/.local/state/topip");
     }
 }

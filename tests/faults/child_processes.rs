@@ -1,11 +1,11 @@
-//! What is started, and by whose words: no program but sendmail, and no shell.
+//! The programs start no child process except sendmail, and no shell.
 use std::{fs, process::Command};
 
-use crate::support::{CHECK, LOG, MUNIN, Room, crowd, skip};
+use crate::support::{CHECK, LOG, MUNIN, TestDir, crowd, skip};
 
-/// The programs that were executed, with their arguments, as strace(1) has them.
-fn executed(room: &Room, program: &str, args: &[&str]) -> Option<Vec<String>> {
-    let trace = room.path("trace");
+/// Returns the executed programs with their arguments, as traced by strace(1).
+fn executed_programs(dir: &TestDir, program: &str, args: &[&str]) -> Option<Vec<String>> {
+    let trace = dir.path("trace");
     let mut strace = Command::new("strace");
     strace
         .args(["-f", "-s", "200", "-e", "trace=execve,execveat,fork,vfork", "-o"])
@@ -14,9 +14,9 @@ fn executed(room: &Room, program: &str, args: &[&str]) -> Option<Vec<String>> {
         .args(args)
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
-        .env("MP_STATE_PATH", room.path("."))
+        .env("MP_STATE_PATH", dir.path("."))
         .env("input", "listing")
-        .current_dir(room.path("."))
+        .current_dir(dir.path("."))
         .stdin(std::process::Stdio::null());
     if strace.output().is_err() {
         skip("strace");
@@ -27,15 +27,15 @@ fn executed(room: &Room, program: &str, args: &[&str]) -> Option<Vec<String>> {
     Some(calls.map(|line| line.split_once(' ').unwrap().1.trim().to_owned()).collect())
 }
 
-fn room() -> Room {
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-    room.write("log", "2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.7 on $(id)\n");
-    room
+fn test_dir() -> TestDir {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    dir.write("log", "2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.7 on $(id)\n");
+    dir
 }
 
 #[test]
-fn nothing_is_started_where_no_mail_is_sent() {
+fn no_program_is_started_without_mail() {
     for (program, args) in [
         (CHECK, &["--input", "listing", "-l", "made"][..]),
         (CHECK, &["-vvv"]),
@@ -47,7 +47,7 @@ fn nothing_is_started_where_no_mail_is_sent() {
         (LOG, &["report", "--log", "log"]),
         (LOG, &["report", "--log", "log", "--output", "csv"]),
     ] {
-        let Some(calls) = executed(&room(), program, args) else { return };
+        let Some(calls) = executed_programs(&test_dir(), program, args) else { return };
         let own = format!("execve(\"{program}\"");
         assert!(matches!(&calls[..], [one] if one.starts_with(&own)), "{args:?}: {calls:#?}");
     }
@@ -55,28 +55,30 @@ fn nothing_is_started_where_no_mail_is_sent() {
 
 #[test]
 #[cfg(feature = "mail")]
-fn sendmail_is_started_with_addresses_and_no_words() {
+fn sendmail_receives_only_addresses() {
     use std::os::unix::fs::PermissionsExt;
-    let room = room();
-    let program = room.write("program", "");
+    let dir = test_dir();
+    let program = dir.write("program", "");
     fs::copy("/usr/bin/cat", &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let url = format!("sendmail:{}", program.display());
     let args = ["--input", "listing", "--consecutive", "1", "--smtp", &url, "-a"];
     let names = ["a@example.com,b@example.com,c+$HOME`id`@example.com"];
-    let Some(calls) = executed(&room, CHECK, &[&args[..], &names].concat()) else { return };
+    let Some(calls) = executed_programs(&dir, CHECK, &[&args[..], &names].concat()) else { return };
     let calls: Vec<_> = calls.iter().filter(|call| call.starts_with("exec")).collect();
-    // The program, what it becomes where it mails, and that.
+    // check_topip, topip-remote and sendmail.
     assert_eq!(calls.len(), 3, "{calls:#?}");
     let argv = format!(
         "[\"{}\", \"-i\", \"-f\", \"a@example.com\", \"--\", \"b@example.com\", \"c+$HOME`id`@example.com\"]",
         program.display()
     );
     assert!(calls[2].contains(&argv), "{calls:#?}");
-    // What begins with a hyphen is no address, and nobody is mailed.
+    // A word that begins with a hyphen is not an address, and no mail is sent.
     for names in ["-oQ/tmp@example.com,b@example.com", "a@example.com,-bd@example.com"] {
-        let room = self::room();
-        let Some(calls) = executed(&room, CHECK, &[&args[..], &[names]].concat()) else { return };
+        let dir = self::test_dir();
+        let Some(calls) = executed_programs(&dir, CHECK, &[&args[..], &[names]].concat()) else {
+            return;
+        };
         assert_eq!(calls.len(), 1, "{calls:#?}");
     }
 }

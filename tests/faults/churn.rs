@@ -1,4 +1,4 @@
-//! The kernel's tables while thousands of sockets come and go.
+//! Samples of the kernel's tables while thousands of sockets are opened and closed.
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -8,23 +8,23 @@ use std::{
     thread,
 };
 
-use super::{is_whole, status_line::is_clean};
+use super::{is_exhaustive, status_line::assert_clean};
 use crate::{
-    interop::kernel::{addresses, connect, in_namespace},
-    support::{CHECK, Ran, Room, run, skip},
+    interop::kernel::{address_lines, connect, in_namespace},
+    support::{CHECK, CommandResult, TestDir, run, skip},
 };
 
-/// How often each way of looking is tried.
-fn n_dumps() -> usize {
-    if is_whole() { 1000 } else { 24 }
+/// Returns the number of samples from each source.
+fn n_samples() -> usize {
+    if is_exhaustive() { 1000 } else { 24 }
 }
 
-/// Clients that stay, and how many connections each has.
-const STAYING: [(&str, usize); 4] =
+/// Clients that stay connected, with their numbers of connections.
+const LASTING_CLIENTS: [(&str, usize); 4] =
     [("203.0.113.7", 150), ("203.0.113.8", 60), ("203.0.113.9", 30), ("2001:db8:1::7", 40)];
 
-/// Opens and closes connections until told to stop; gives how many.
-fn storm(port: u16, stop: &AtomicBool) -> usize {
+/// Opens and closes connections until `stop` is set, and returns their number.
+fn churn(port: u16, stop: &AtomicBool) -> usize {
     let server = SocketAddr::from(([192, 0, 2, 10], port));
     let listener = TcpListener::bind(server).unwrap();
     let mut n = 0;
@@ -35,9 +35,9 @@ fn storm(port: u16, stop: &AtomicBool) -> usize {
             open.push((client, listener.accept().unwrap().0));
             n += 1;
         }
-        // By tens, so that a bucket loses sockets while it is walked through.
+        // Close in batches, so that a hash bucket loses sockets while the kernel walks it.
         for (client, mut server) in open.drain(..) {
-            // A reset leaves nothing behind, and so room for more.
+            // A reset leaves no socket in TIME_WAIT.
             let _ = server.write_all(b"x");
             drop(client);
         }
@@ -45,9 +45,9 @@ fn storm(port: u16, stop: &AtomicBool) -> usize {
     n
 }
 
-/// How many connections it tells of those who stay.
-fn counted(ran: &Ran) -> [usize; STAYING.len()] {
-    let told: BTreeMap<_, _> = addresses(&ran.stdout)
+/// Returns the reported numbers of connections of the lasting clients.
+fn lasting_counts(result: &CommandResult) -> [usize; LASTING_CLIENTS.len()] {
+    let counts: BTreeMap<_, _> = address_lines(&result.stdout)
         .into_iter()
         .map(|line| {
             let mut words = line.split(' ');
@@ -55,22 +55,22 @@ fn counted(ran: &Ran) -> [usize; STAYING.len()] {
             (address, words.next().unwrap().parse().unwrap())
         })
         .collect();
-    STAYING.map(|(address, _)| told.get(address).copied().unwrap_or(0))
+    LASTING_CLIENTS.map(|(address, _)| counts.get(address).copied().unwrap_or(0))
 }
 
-/// Each dump is whole and clean, and those who stay are counted as they are.
+/// Each dump is complete and valid, and the lasting clients are counted exactly.
 #[test]
-fn dumps_while_sockets_come_and_go() {
+fn dumps_during_churn_are_complete() {
     in_namespace(|| {
         let servers: [SocketAddr; 2] =
             ["192.0.2.10:443".parse().unwrap(), "[2001:db8::10]:443".parse().unwrap()];
         let listeners = servers.map(|server| TcpListener::bind(server).unwrap());
-        let mut staying = Vec::new();
-        for (address, n) in STAYING {
+        let mut lasting = Vec::new();
+        for (address, n) in LASTING_CLIENTS {
             let side = usize::from(address.contains(':'));
             for _ in 0..n {
                 let client = connect(address.parse().unwrap(), servers[side]);
-                staying.push((client, listeners[side].accept().unwrap()));
+                lasting.push((client, listeners[side].accept().unwrap()));
             }
         }
         let stop = AtomicBool::new(false);
@@ -79,44 +79,48 @@ fn dumps_while_sockets_come_and_go() {
             for port in [80, 81] {
                 let (stop, n_opened) = (&stop, &n_opened);
                 scope.spawn(move || {
-                    n_opened.fetch_add(storm(port, stop), Ordering::Relaxed);
+                    n_opened.fetch_add(churn(port, stop), Ordering::Relaxed);
                 });
             }
-            let looked = std::panic::catch_unwind(look);
+            let outcome = std::panic::catch_unwind(sample_repeatedly);
             stop.store(true, Ordering::Relaxed);
-            if let Err(panic) = looked {
+            if let Err(panic) = outcome {
                 std::panic::resume_unwind(panic);
             }
         });
         eprintln!("\n{} connections came and went", n_opened.into_inner());
-        drop(staying);
+        drop(lasting);
     });
 }
 
-fn look() {
-    let room = Room::new();
+fn sample_repeatedly() {
+    let dir = TestDir::new();
     let args = ["-vvv", "-x", "192.0.2.10", "-x", "2001:db8::10"];
-    for way in [
+    for source_args in [
         &["--source", "netlink"][..],
         &["--source", "netlink", "--port", "443"],
         &["--source", "netlink", "--inbound"],
         &["--source", "proc"],
     ] {
         let state = ["--state-file", "state"];
-        for _ in 0..n_dumps() {
-            let ran = room.check(&[&args[..], way, &state].concat());
-            is_clean(&ran);
-            assert!(matches!(ran.code, Some(0..=2)), "{way:?}: {ran:?}");
-            assert!(!ran.stdout.contains("annot read"), "{way:?}: {ran:?}");
-            assert!(!ran.stdout.contains("\nNot by "), "{way:?}: {ran:?}");
-            assert_eq!(counted(&ran), STAYING.map(|(_, n)| n), "{way:?}: {ran:?}");
+        for _ in 0..n_samples() {
+            let result = dir.check(&[&args[..], source_args, &state].concat());
+            assert_clean(&result);
+            assert!(matches!(result.code, Some(0..=2)), "{source_args:?}: {result:?}");
+            assert!(!result.stdout.contains("annot read"), "{source_args:?}: {result:?}");
+            assert!(!result.stdout.contains("\nNot by "), "{source_args:?}: {result:?}");
+            assert_eq!(
+                lasting_counts(&result),
+                LASTING_CLIENTS.map(|(_, n)| n),
+                "{source_args:?}: {result:?}"
+            );
         }
     }
 }
 
-/// A listing that somebody else made meanwhile is no worse.
+/// Listings that other tools make meanwhile are readable as well.
 #[test]
-fn listings_of_other_tools_while_sockets_come_and_go() {
+fn listings_during_churn_are_readable() {
     if Command::new("ss").arg("-V").output().is_err() {
         return skip("ss");
     }
@@ -124,23 +128,23 @@ fn listings_of_other_tools_while_sockets_come_and_go() {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let stop = &stop;
-            scope.spawn(move || storm(80, stop));
-            let looked = std::panic::catch_unwind(|| {
-                let room = Room::new();
+            scope.spawn(move || churn(80, stop));
+            let outcome = std::panic::catch_unwind(|| {
+                let dir = TestDir::new();
                 for tool in ["ss -tan", "ss -Htan", "netstat -natW"] {
-                    for _ in 0..n_dumps() / 8 {
+                    for _ in 0..n_samples() / 8 {
                         let pipe = format!("{tool} | \"$0\" --input - --state-file state");
-                        let ran = run(Command::new("sh")
+                        let result = run(Command::new("sh")
                             .args(["-c", &pipe, CHECK])
-                            .current_dir(room.path("."))
+                            .current_dir(dir.path("."))
                             .stdin(Stdio::null()));
-                        is_clean(&ran);
-                        assert!(matches!(ran.code, Some(0..=2)), "{tool}: {ran:?}");
+                        assert_clean(&result);
+                        assert!(matches!(result.code, Some(0..=2)), "{tool}: {result:?}");
                     }
                 }
             });
             stop.store(true, Ordering::Relaxed);
-            if let Err(panic) = looked {
+            if let Err(panic) = outcome {
                 std::panic::resume_unwind(panic);
             }
         });

@@ -1,6 +1,5 @@
-//! Clocks that jump: nothing that lies in the future is believed, nothing is in
-//! a row that is not, and no age is what it cannot be. The clock that is set is
-//! libfaketime's, in front of the one of the system.
+//! Clock jumps: samples from the future are ignored, consecutive counts stay correct, and
+//! no age is impossible. libfaketime sets the clock.
 use std::{
     fs,
     io::Write,
@@ -8,26 +7,26 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::support::{CHECK, Ran, Room, crowd, faketime, skip};
+use crate::support::{CHECK, CommandResult, TestDir, crowd, faketime, skip};
 
-use super::invariants::{Running, kept};
+use super::invariants::{RunningCommand, assert_invariants};
 
-/// Where the library is that shows another time; `None` where it is not.
-fn library() -> Option<String> {
-    let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
-    let library = libraries.find(|library| library.exists());
-    if library.is_none() {
+/// Returns the path of libfaketime, or `None` if it is not installed.
+fn faketime_library() -> Option<String> {
+    let directories = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut libraries = directories.map(|directory| directory.join("faketime/libfaketimeMT.so.1"));
+    let faketime_library = libraries.find(|faketime_library| faketime_library.exists());
+    if faketime_library.is_none() {
         skip("faketime");
     }
     faketime::clear();
-    library.map(|library| library.to_str().unwrap().to_owned())
+    faketime_library.map(|faketime_library| faketime_library.to_str().unwrap().to_owned())
 }
 
-fn command(room: &Room, library: &str, args: &[&str]) -> Command {
-    let mut command = room.command(&[&["--state-file", "state", "-v"], args].concat());
-    // The time that passes is another clock's, and nobody sets that.
-    command.env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+fn command(dir: &TestDir, faketime_library: &str, args: &[&str]) -> Command {
+    let mut command = dir.command(&[&["--state-file", "state", "-v"], args].concat());
+    // The monotonic clock is separate, and nothing sets it.
+    command.env("LD_PRELOAD", faketime_library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     command
 }
 
@@ -36,22 +35,22 @@ fn now() -> i64 {
 }
 
 #[track_caller]
-fn sane(ran: &Ran) {
-    for word in ran.stdout.split_whitespace() {
-        // No age is below zero, or 2^64 less a few seconds.
+fn assert_plausible_numbers(result: &CommandResult) {
+    for word in result.stdout.split_whitespace() {
+        // No age is negative or wraps around to 2^64.
         let is_sane = |number: f64| (0.0..1e11).contains(&number);
-        assert!(word.parse().map_or(true, is_sane), "{word}: {ran:?}");
+        assert!(word.parse().map_or(true, is_sane), "{word}: {result:?}");
     }
 }
 
-/// A sample is of the row where the one before it is at most an hour older, by
-/// the clock that there was at either; and of none where it is not.
+/// A sample is consecutive if the previous sample is at most an hour older, by the clock at
+/// both times.
 #[test]
-fn a_clock_that_jumps_back_and_forth_makes_no_row() {
+fn clock_jumps_reset_consecutive() {
     const YEAR: i64 = 365 * 86400;
-    let Some(library) = library() else { return };
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    let Some(faketime_library) = faketime_library() else { return };
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
     let jumps = [
         0,
         600,
@@ -81,59 +80,63 @@ fn a_clock_that_jumps_back_and_forth_makes_no_row() {
     ];
     let mut previous: Option<(i64, u32)> = None;
     for jump in jumps {
-        let ran = {
-            let mut command = command(&room, &library, &["--input", "listing"]);
+        let result = {
+            let mut command = command(&dir, &faketime_library, &["--input", "listing"]);
             command.env("FAKETIME", format!("{jump:+}s"));
-            Running::start(&mut command).end()
+            RunningCommand::start(&mut command).wait()
         };
-        kept(CHECK, &room, &ran, 10);
-        sane(&ran);
-        let row = match previous {
-            Some((before, row)) if (0..3500).contains(&(jump - before)) => row + 1,
+        assert_invariants(CHECK, &dir, &result, 10);
+        assert_plausible_numbers(&result);
+        let consecutive = match previous {
+            Some((before, consecutive)) if (0..3500).contains(&(jump - before)) => consecutive + 1,
             _ => 1,
         };
-        let in_row = format!(" in {row} samples");
-        let status = if row > 1 { "CRITICAL" } else { "WARNING" };
-        let line = ran.line();
-        assert!(line.starts_with(&format!("TOPIP {status} - ")), "{previous:?} {jump}: {ran:?}");
-        assert_eq!(line.ends_with(&in_row), row > 1, "{previous:?} {jump}: {line}");
-        let is_told = ran.stdout.contains(" in the future, and does not count.");
-        assert_eq!(is_told, previous.is_some_and(|(before, _)| before > jump), "{ran:?}");
-        previous = Some((jump, row));
+        let consecutive_text = format!(" in {consecutive} samples");
+        let status = if consecutive > 1 { "CRITICAL" } else { "WARNING" };
+        let line = result.status_line();
+        assert!(line.starts_with(&format!("TOPIP {status} - ")), "{previous:?} {jump}: {result:?}");
+        assert_eq!(
+            line.ends_with(&consecutive_text),
+            consecutive > 1,
+            "{previous:?} {jump}: {line}"
+        );
+        let is_reported = result.stdout.contains(" in the future, and does not count.");
+        assert_eq!(is_reported, previous.is_some_and(|(before, _)| before > jump), "{result:?}");
+        previous = Some((jump, consecutive));
     }
 }
 
-/// The clock is set while a run looks: the sample is of the time that it would
-/// have been, and the next one is not misled.
+/// If the clock is set during a run, the sample has the time that it would have had without
+/// that, and the next run is not misled.
 #[test]
-fn a_clock_that_is_set_while_a_run_looks() {
-    let Some(library) = library() else { return };
+fn clock_set_during_run_keeps_sample_time() {
+    let Some(faketime_library) = faketime_library() else { return };
     for (jump, is_future) in [("-10000s", true), ("+10000s", false)] {
-        let room = Room::new();
-        let clock = room.write("clock", "+0s");
+        let dir = TestDir::new();
+        let clock = dir.write("clock", "+0s");
         let listing = crowd(31, &[("203.0.113.7", 152)]);
-        let look = |then: &str| {
-            let mut command = command(&room, &library, &["--input", "-"]);
+        let check_with_clock = |then: &str| {
+            let mut command = command(&dir, &faketime_library, &["--input", "-"]);
             command.env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
-            let mut running = Running::start(command.stdin(Stdio::piped()));
+            let mut running = RunningCommand::start(command.stdin(Stdio::piped()));
             let mut stdin = running.child.stdin.take().unwrap();
             stdin.write_all(listing.as_bytes()).unwrap();
-            // All of that has been read, but it may go on.
-            super::invariants::until(|| rustix::io::ioctl_fionread(&stdin).unwrap() == 0);
+            // All of it has been read, but end of file has not been reached.
+            super::invariants::wait_until(|| rustix::io::ioctl_fionread(&stdin).unwrap() == 0);
             fs::write(&clock, then).unwrap();
             drop(stdin);
-            let ran = running.end();
-            kept(CHECK, &room, &ran, 10);
-            sane(&ran);
-            ran
+            let result = running.wait();
+            assert_invariants(CHECK, &dir, &result, 10);
+            assert_plausible_numbers(&result);
+            result
         };
-        assert_eq!(look(jump).code, Some(1));
-        let state = fs::read_to_string(room.path("state")).unwrap();
-        let (_, when) = state.split_once("when: ").unwrap();
+        assert_eq!(check_with_clock(jump).code, Some(1));
+        let state = fs::read_to_string(dir.path("state")).unwrap();
+        let (_, when) = state.split_once("timestamp: ").unwrap();
         let when: i64 = when.split(',').next().unwrap().parse().unwrap();
         assert!((now() - 30..=now()).contains(&when), "{state}");
-        let ran = look(jump);
-        assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert_eq!(ran.stdout.contains("in the future"), is_future, "{ran:?}");
+        let result = check_with_clock(jump);
+        assert_eq!(result.code, Some(1), "{result:?}");
+        assert_eq!(result.stdout.contains("in the future"), is_future, "{result:?}");
     }
 }

@@ -1,17 +1,17 @@
-//! Without standard input, output or error: what would be written there goes
-//! nowhere, and never into a file that was opened in its place.
+//! Closed standard input, output or error: output is lost, but never written into a file
+//! that was opened with the same descriptor.
 use std::fs;
 
-use crate::support::{CHECK, LOG, MUNIN, Room, crowd, run};
+use crate::support::{CHECK, LOG, MUNIN, TestDir, crowd, run};
 
-use super::invariants::left_nothing;
+use super::invariants::assert_no_leftovers;
 
-/// The three, in every combination.
+/// All combinations of closed descriptors.
 const CLOSED: [&str; 8] =
     ["", "<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"];
 
 #[test]
-fn whatever_is_closed_files_hold_what_is_theirs() {
+fn closed_descriptors_do_not_corrupt_files() {
     for closed in CLOSED {
         for (program, args, code) in [
             (CHECK, "--input listing --consecutive 1 --log log", 2),
@@ -22,17 +22,17 @@ fn whatever_is_closed_files_hold_what_is_theirs() {
             (MUNIN, "fetch", 0),
             (MUNIN, "nonsense", 1),
         ] {
-            let room = Room::new();
-            room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+            let dir = TestDir::new();
+            dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
             let script = format!("exec \"$0\" {args} {closed}");
-            let mut command = room.program("sh", &["-c", &script, program]);
-            command.env("input", "listing").env("MP_STATE_PATH", room.path("var"));
-            let ran = run(&mut command);
-            assert_eq!(ran.code, Some(code), "{args} {closed}: {ran:?}");
+            let mut command = dir.program("sh", &["-c", &script, program]);
+            command.env("input", "listing").env("MP_STATE_PATH", dir.path("var"));
+            let result = run(&mut command);
+            assert_eq!(result.code, Some(code), "{args} {closed}: {result:?}");
             let is_open = |text: &str, number: &str| text.is_empty() || !closed.contains(number);
-            assert!(is_open(&ran.stderr, "2>&-"), "{ran:?}");
-            left_nothing(&room);
-            for path in files(&room.path(".")) {
+            assert!(is_open(&result.stderr, "2>&-"), "{result:?}");
+            assert_no_leftovers(&dir);
+            for path in files(&dir.path(".")) {
                 let text = fs::read_to_string(&path).unwrap();
                 let name = path.file_name().unwrap().to_str().unwrap();
                 match name {
@@ -53,25 +53,25 @@ fn whatever_is_closed_files_hold_what_is_theirs() {
     }
 }
 
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+fn files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// There is nothing to judge, and that is no OK.
+/// Nothing was read, and that is not OK.
 #[test]
-fn a_listing_from_an_input_that_is_closed_is_none() {
-    let room = Room::new();
-    let ran = run(&mut room.program("sh", &["-c", "exec \"$0\" --input - <&-", CHECK]));
-    assert_eq!(ran.code, Some(3), "{ran:?}");
-    super::invariants::kept(CHECK, &room, &ran, 10);
+fn closed_stdin_is_unknown() {
+    let dir = TestDir::new();
+    let result = run(&mut dir.program("sh", &["-c", "exec \"$0\" --input - <&-", CHECK]));
+    assert_eq!(result.code, Some(3), "{result:?}");
+    super::invariants::assert_invariants(CHECK, &dir, &result, 10);
 }
 
-/// A disk that is full is where the answer should go: nobody has got it.
+/// Output to a full device reaches no reader.
 #[test]
-fn an_answer_that_goes_nowhere_is_no_success() {
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+fn undeliverable_output_is_a_failure() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
     for (program, args, code) in [
         (CHECK, "--input listing >/dev/full", 3),
         (CHECK, "--input listing --output json >/dev/full 2>&1", 3),
@@ -82,8 +82,8 @@ fn an_answer_that_goes_nowhere_is_no_success() {
         (LOG, "watch 1 --input listing >/dev/full", 1),
     ] {
         let script = format!("exec \"$0\" {args}");
-        let ran = run(room.program("sh", &["-c", &script, program]).env("input", "listing"));
-        assert_eq!(ran.code, Some(code), "{args}: {ran:?}");
-        left_nothing(&room);
+        let result = run(dir.program("sh", &["-c", &script, program]).env("input", "listing"));
+        assert_eq!(result.code, Some(code), "{args}: {result:?}");
+        assert_no_leftovers(&dir);
     }
 }

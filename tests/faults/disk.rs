@@ -1,5 +1,5 @@
-//! Disks that are full, shut, broken or gone, and what stands where a file
-//! should: the verdict is given, the old record stays, and it is said why.
+//! Disks that are full, read-only, broken or removed, and special files in place of regular
+//! ones: the verdict is given, the old state is kept, and the error is reported.
 use std::{
     fs::{self, File},
     os::unix::{fs::PermissionsExt, net::UnixListener},
@@ -8,61 +8,61 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-use crate::support::{CHECK, LOG, Ran, Room, crowd, run, skip};
+use crate::support::{CHECK, CommandResult, LOG, TestDir, crowd, run, skip};
 
-use super::invariants::{Running, kept, until};
+use super::invariants::{RunningCommand, assert_invariants, wait_until};
 
 const WARNING: &str =
     "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27)";
 const CRITICAL: &str = "2 TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27) in 2 samples";
 
-/// A room with a listing that alerts, and a folder for a disk.
-fn room() -> Room {
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-    fs::create_dir(room.path("disk")).unwrap();
-    room
+/// Creates a test directory with a listing that alerts and a mount point.
+fn test_dir() -> TestDir {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    fs::create_dir(dir.path("disk")).unwrap();
+    dir
 }
 
-fn check(room: &Room) -> Ran {
-    let ran = room.check(&["--input", "listing", "--state-file", "disk/state"]);
-    kept(CHECK, room, &ran, 10);
-    ran
+fn check(dir: &TestDir) -> CommandResult {
+    let result = dir.check(&["--input", "listing", "--state-file", "disk/state"]);
+    assert_invariants(CHECK, dir, &result, 10);
+    result
 }
 
-fn log(room: &Room) -> Ran {
+fn log(dir: &TestDir) -> CommandResult {
     let args = ["--input", "listing", "--consecutive", "1", "--log", "disk/log"];
-    let ran = room.log(&args);
-    kept(LOG, room, &ran, 10);
-    ran
+    let result = dir.run_log(&args);
+    assert_invariants(LOG, dir, &result, 10);
+    result
 }
 
 #[track_caller]
-fn told(ran: &Ran, answer: &str, problem: &str) {
-    assert_eq!(ran.answer(), answer, "{ran:?}");
-    assert_eq!(ran.stdout.lines().nth(1), Some(problem), "{ran:?}");
+fn assert_reported(result: &CommandResult, answer: &str, problem: &str) {
+    assert_eq!(result.code_and_status(), answer, "{result:?}");
+    assert_eq!(result.stdout.lines().nth(1), Some(problem), "{result:?}");
 }
 
 #[track_caller]
-fn complained(ran: &Ran, problem: &str) {
-    assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert_eq!(ran.stderr.lines().next(), Some(&*format!("topip_log: {problem}")), "{ran:?}");
+fn assert_log_error(result: &CommandResult, problem: &str) {
+    assert_eq!(result.code, Some(1), "{result:?}");
+    assert_eq!(result.stderr.lines().next(), Some(&*format!("topip_log: {problem}")), "{result:?}");
 }
 
-/// A file system that is mounted on the folder for it.
+/// A file system that is mounted on the mount point.
 struct Disk<'a> {
-    room: &'a Room,
-    at: &'a str,
+    dir: &'a TestDir,
+    mount_point: &'a str,
 }
 
 impl<'a> Disk<'a> {
-    /// Mounts it, where that is allowed.
-    fn mount(room: &'a Room, args: &[&str]) -> Option<Self> {
-        let mount = Command::new("mount").args(args).arg(room.path("disk")).output();
+    /// Mounts the file system, if permitted.
+    fn mount(dir: &'a TestDir, args: &[&str]) -> Option<Self> {
+        let mount = Command::new("mount").args(args).arg(dir.path("disk")).output();
         match mount {
-            Ok(output) if output.status.success() => Some(Self { room, at: "disk" }),
+            Ok(output) if output.status.success() => Some(Self { dir, mount_point: "disk" }),
             output => {
-                skip(&format!("the right to mount ({output:?})"));
+                skip(&format!("permission to mount ({output:?})"));
                 None
             }
         }
@@ -70,7 +70,7 @@ impl<'a> Disk<'a> {
 
     fn remount(&self, option: &str) {
         let options = format!("remount,{option}");
-        let path = self.room.path(self.at);
+        let path = self.dir.path(self.mount_point);
         let status = Command::new("mount").args(["-o", &options]).arg(path).status();
         assert!(status.unwrap().success(), "{option}");
     }
@@ -78,135 +78,150 @@ impl<'a> Disk<'a> {
 
 impl Drop for Disk<'_> {
     fn drop(&mut self) {
-        // Whoever has just been there may still be about to leave.
-        until(|| {
+        // A process that has just ended may still keep the mount busy.
+        wait_until(|| {
             let mut umount = Command::new("umount");
-            let output = umount.arg("-q").arg(self.room.path(self.at)).output();
+            let output = umount.arg("-q").arg(self.dir.path(self.mount_point)).output();
             output.unwrap().status.success()
         });
     }
 }
 
-/// Whether there is still what there was: the next sample is the second one.
+/// Asserts that the old state and log are kept: the next sample is the second one.
 #[track_caller]
-fn is_as_before(room: &Room) {
-    assert_eq!(check(room).answer(), CRITICAL);
-    let text = fs::read_to_string(room.path("disk/log")).unwrap();
+fn assert_unchanged(dir: &TestDir) {
+    assert_eq!(check(dir).code_and_status(), CRITICAL);
+    let text = fs::read_to_string(dir.path("disk/log")).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert_eq!(log(room).code, Some(0));
+    assert_eq!(log(dir).code, Some(0));
 }
 
 #[test]
-fn a_disk_that_may_not_be_written() {
-    let room = room();
-    let Some(disk) = Disk::mount(&room, &["-t", "tmpfs", "none"]) else { return };
-    assert_eq!(check(&room).answer(), WARNING);
-    assert_eq!(log(&room).code, Some(0));
+fn read_only_disk_is_reported() {
+    let dir = test_dir();
+    let Some(disk) = Disk::mount(&dir, &["-t", "tmpfs", "none"]) else { return };
+    assert_eq!(check(&dir).code_and_status(), WARNING);
+    assert_eq!(log(&dir).code, Some(0));
     disk.remount("ro");
-    told(
-        &check(&room),
+    assert_reported(
+        &check(&dir),
         WARNING,
         "Cannot lock the state file disk/state: Read-only file system (os error 30).",
     );
-    complained(&log(&room), "cannot open the log disk/log: Read-only file system (os error 30)");
+    assert_log_error(
+        &log(&dir),
+        "cannot open the log disk/log: Read-only file system (os error 30)",
+    );
     disk.remount("rw");
-    is_as_before(&room);
+    assert_unchanged(&dir);
 }
 
 #[test]
-fn a_disk_that_has_no_room_for_another_file() {
-    let room = room();
-    // The folder itself, the state file, its lock, the log, and one more.
-    let Some(disk) = Disk::mount(&room, &["-t", "tmpfs", "-o", "nr_inodes=5", "none"]) else {
+fn disk_without_inodes_is_reported() {
+    let dir = test_dir();
+    // Inodes for the directory, the state file, its lock, the log, and one more.
+    let Some(disk) = Disk::mount(&dir, &["-t", "tmpfs", "-o", "nr_inodes=5", "none"]) else {
         return;
     };
-    assert_eq!(check(&room).answer(), WARNING);
-    assert_eq!(log(&room).code, Some(0));
-    File::create(room.path("disk/filler")).unwrap();
-    told(
-        &check(&room),
+    assert_eq!(check(&dir).code_and_status(), WARNING);
+    assert_eq!(log(&dir).code, Some(0));
+    File::create(dir.path("disk/filler")).unwrap();
+    assert_reported(
+        &check(&dir),
         CRITICAL,
         "Cannot write the state file disk/state: No space left on device (os error 28).",
     );
-    fs::remove_file(room.path("disk/filler")).unwrap();
-    is_as_before(&room);
+    fs::remove_file(dir.path("disk/filler")).unwrap();
+    assert_unchanged(&dir);
     for name in ["state", "state.lock", "log"] {
-        fs::remove_file(room.path("disk").join(name)).unwrap();
+        fs::remove_file(dir.path("disk").join(name)).unwrap();
     }
     for name in ["a", "b", "c", "d"] {
-        File::create(room.path("disk").join(name)).unwrap();
+        File::create(dir.path("disk").join(name)).unwrap();
     }
-    told(
-        &check(&room),
+    assert_reported(
+        &check(&dir),
         WARNING,
         "Cannot lock the state file disk/state: No space left on device (os error 28).",
     );
-    complained(&log(&room), "cannot open the log disk/log: No space left on device (os error 28)");
+    assert_log_error(
+        &log(&dir),
+        "cannot open the log disk/log: No space left on device (os error 28)",
+    );
     drop(disk);
 }
 
-/// By btrfs, whose quotas need nothing of the kernel that is not in any.
+/// btrfs has quotas without additional kernel modules.
 #[test]
-fn a_disk_on_which_one_may_have_so_much() {
-    let room = room();
-    let image = room.write("image", "");
+fn disk_quota_is_reported() {
+    let dir = test_dir();
+    let image = dir.write("image", "");
     File::options().write(true).open(&image).unwrap().set_len(120 << 20).unwrap();
     let image = image.to_str().unwrap();
-    let do_run = |program: &str, args: &[&str]| {
-        let output = Command::new(program).args(args).current_dir(room.path(".")).output();
+    let run_ok = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).current_dir(dir.path(".")).output();
         assert!(
             output.as_ref().is_ok_and(|it| it.status.success()),
             "{program} {args:?}: {output:?}"
         );
     };
-    do_run("mkfs.btrfs", &["-q", image]);
-    let Some(mut whole) = Disk::mount(&room, &["-o", "loop", image]) else { return };
-    do_run("btrfs", &["quota", "enable", "disk"]);
-    do_run("btrfs", &["subvolume", "create", "disk/part"]);
-    do_run("mkdir", &["whole"]);
-    do_run("mount", &["--move", "disk", "whole"]);
-    // Mounted once more, where only what is to be limited is seen.
-    whole.at = "whole";
-    let part = room.path("whole/part");
-    let disk = Disk::mount(&room, &["--bind", part.to_str().unwrap()]).unwrap();
-    assert_eq!(check(&room).answer(), WARNING);
-    assert_eq!(log(&room).code, Some(0));
-    do_run("sync", &["-f", "disk"]);
-    // Less than is there.
+    run_ok("mkfs.btrfs", &["-q", image]);
+    let Some(mut whole_disk) = Disk::mount(&dir, &["-o", "loop", image]) else { return };
+    run_ok("btrfs", &["quota", "enable", "disk"]);
+    run_ok("btrfs", &["subvolume", "create", "disk/part"]);
+    run_ok("mkdir", &["whole"]);
+    run_ok("mount", &["--move", "disk", "whole"]);
+    // Mount only the subvolume with the quota on `disk`.
+    whole_disk.mount_point = "whole";
+    let subvolume = dir.path("whole/part");
+    let disk = Disk::mount(&dir, &["--bind", subvolume.to_str().unwrap()]).unwrap();
+    assert_eq!(check(&dir).code_and_status(), WARNING);
+    assert_eq!(log(&dir).code, Some(0));
+    run_ok("sync", &["-f", "disk"]);
+    // The limit is below the current usage.
     let id = "0/256";
-    do_run("btrfs", &["qgroup", "limit", "4k", id, "whole"]);
-    told(
-        &check(&room),
+    run_ok("btrfs", &["qgroup", "limit", "4k", id, "whole"]);
+    assert_reported(
+        &check(&dir),
         CRITICAL,
         "Cannot write the state file disk/state: Disk quota exceeded (os error 122).",
     );
-    do_run("btrfs", &["qgroup", "limit", "none", id, "whole"]);
-    is_as_before(&room);
+    run_ok("btrfs", &["qgroup", "limit", "none", id, "whole"]);
+    assert_unchanged(&dir);
     drop(disk);
-    drop(whole);
+    drop(whole_disk);
 }
 
 #[test]
-fn a_log_that_may_not_grow_is_said() {
-    let room = room();
+fn file_size_limit_on_log_is_reported() {
+    let dir = test_dir();
     let line = "ulimit -f 0; exec \"$0\" --input listing --consecutive 1 --log log";
-    let ran = run(&mut room.program("sh", &["-c", line, LOG]));
-    kept(LOG, &room, &ran, 10);
+    let result = run(&mut dir.program("sh", &["-c", line, LOG]));
+    assert_invariants(LOG, &dir, &result, 10);
     let problem = "topip_log: cannot write the log log: File too large (os error 27)\n";
-    assert!(ran.stderr.contains(problem), "{ran:?}");
-    // Printed all the same.
-    assert!(ran.stdout.ends_with(" - 152 connections from 203.0.113.7 on input\n"), "{ran:?}");
-    assert_eq!(fs::read_to_string(room.path("log")).unwrap(), "");
+    assert!(result.stderr.contains(problem), "{result:?}");
+    // The alert is printed anyway.
+    assert!(
+        result.stdout.ends_with(" - 152 connections from 203.0.113.7 on input\n"),
+        "{result:?}"
+    );
+    assert_eq!(fs::read_to_string(dir.path("log")).unwrap(), "");
 }
 
-/// Runs a program whose calls on one file fail with EIO; or on the folder, for what is
-/// called by a name in it, the one of that number.
-fn broken(room: &Room, file: &str, call: &str, program: &str, args: &[&str]) -> Option<Ran> {
-    let folder = fs::canonicalize(room.path("disk")).unwrap();
-    let file = if file.is_empty() { folder } else { folder.join(file) };
+/// Runs a program with EIO injected into one system call on a file, or on the disk's
+/// directory for calls that use a name in it (only the call with this number).
+fn run_with_io_error(
+    dir: &TestDir,
+    file: &str,
+    call: &str,
+    program: &str,
+    args: &[&str],
+) -> Option<CommandResult> {
+    let directory = fs::canonicalize(dir.path("disk")).unwrap();
+    let file = if file.is_empty() { directory } else { directory.join(file) };
     let (call, when) = call.split_once('#').unwrap_or((call, "1+"));
     let inject = format!("inject={call}:error=EIO:when={when}");
-    let mut strace = room.program("strace", &["-f", "-qqq", "-o", "/dev/null", "-P"]);
+    let mut strace = dir.program("strace", &["-f", "-qqq", "-o", "/dev/null", "-P"]);
     strace.arg(file).args(["-e", &inject, program]).args(args).env("PATH", "/usr/bin:/bin");
     if Command::new("strace").arg("-V").output().is_err() {
         skip("strace");
@@ -216,12 +231,12 @@ fn broken(room: &Room, file: &str, call: &str, program: &str, args: &[&str]) -> 
 }
 
 #[test]
-fn a_disk_that_is_broken() {
-    let room = room();
-    let state = fs::canonicalize(room.path("disk")).unwrap().join("state");
+fn disk_io_errors_are_reported() {
+    let dir = test_dir();
+    let state = fs::canonicalize(dir.path("disk")).unwrap().join("state");
     let state = state.to_str().unwrap();
-    assert_eq!(check(&room).answer(), WARNING);
-    assert_eq!(log(&room).code, Some(0));
+    assert_eq!(check(&dir).code_and_status(), WARNING);
+    assert_eq!(log(&dir).code, Some(0));
     let args = ["--input", "listing", "--state-file", state];
     for (file, call, answer, action) in [
         ("", "?open,openat#3", CRITICAL, "write"),
@@ -235,15 +250,15 @@ fn a_disk_that_is_broken() {
         ("state.lock", "flock", WARNING, "lock"),
     ] {
         let before = fs::read_to_string(state).unwrap();
-        let Some(ran) = broken(&room, file, call, CHECK, &args) else { return };
-        kept(CHECK, &room, &ran, 10);
+        let Some(result) = run_with_io_error(&dir, file, call, CHECK, &args) else { return };
+        assert_invariants(CHECK, &dir, &result, 10);
         let problem =
             format!("Cannot {action} the state file {state}: Input/output error (os error 5).");
-        assert_eq!(ran.stdout.lines().nth(1), Some(&*problem), "{file} {call}: {ran:?}");
-        assert_eq!(ran.answer(), answer, "{file} {call}");
+        assert_eq!(result.stdout.lines().nth(1), Some(&*problem), "{file} {call}: {result:?}");
+        assert_eq!(result.code_and_status(), answer, "{file} {call}");
         assert_eq!(fs::read_to_string(state).unwrap(), before, "{file} {call}");
     }
-    let path = fs::canonicalize(room.path("disk")).unwrap().join("log");
+    let path = fs::canonicalize(dir.path("disk")).unwrap().join("log");
     let path = path.to_str().unwrap();
     let args = ["--input", "listing", "--consecutive", "1", "--log", path];
     for (file, call, action) in [
@@ -252,54 +267,54 @@ fn a_disk_that_is_broken() {
         ("log", "pread64", "read"),
         ("log", "write", "write"),
     ] {
-        let Some(ran) = broken(&room, file, call, LOG, &args) else { return };
-        kept(LOG, &room, &ran, 10);
-        complained(
-            &ran,
+        let Some(result) = run_with_io_error(&dir, file, call, LOG, &args) else { return };
+        assert_invariants(LOG, &dir, &result, 10);
+        assert_log_error(
+            &result,
             &format!("cannot {action} the log {path}: Input/output error (os error 5)"),
         );
     }
-    is_as_before(&room);
+    assert_unchanged(&dir);
 }
 
-/// The folder is there when a run begins, and is not when it comes to it.
+/// The directory exists at the start of the run and is removed before it is used.
 #[test]
-fn a_folder_that_goes_while_a_run_looks() {
-    let room = room();
+fn directory_removed_during_run_is_reported() {
+    let dir = test_dir();
     let args = ["--input", "-", "--state-file", "disk/state"];
-    let mut running = Running::start(room.command(&args).stdin(Stdio::piped()));
+    let mut running = RunningCommand::start(dir.command(&args).stdin(Stdio::piped()));
     let mut stdin = running.child.stdin.take().unwrap();
-    fs::remove_dir(room.path("disk")).unwrap();
-    std::io::Write::write_all(&mut stdin, &fs::read(room.path("listing")).unwrap()).unwrap();
+    fs::remove_dir(dir.path("disk")).unwrap();
+    std::io::Write::write_all(&mut stdin, &fs::read(dir.path("listing")).unwrap()).unwrap();
     drop(stdin);
-    let ran = running.end();
-    kept(CHECK, &room, &ran, 10);
+    let result = running.wait();
+    assert_invariants(CHECK, &dir, &result, 10);
     let gone = "Cannot lock the state file disk/state: No such file or directory (os error 2).";
-    told(&ran, WARNING, gone);
+    assert_reported(&result, WARNING, gone);
 
-    fs::create_dir(room.path("disk")).unwrap();
-    let lock = File::create(room.path("disk/state.lock")).unwrap();
+    fs::create_dir(dir.path("disk")).unwrap();
+    let lock = File::create(dir.path("disk/state.lock")).unwrap();
     lock.set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
     lock.lock().unwrap();
     let args = ["--input", "listing", "--state-file", "disk/state"];
-    let running = Running::start(&mut room.command(&args));
-    until(|| running.has_open(&room.path("disk/state.lock")));
-    fs::remove_dir_all(room.path("disk")).unwrap();
+    let running = RunningCommand::start(&mut dir.command(&args));
+    wait_until(|| running.has_open(&dir.path("disk/state.lock")));
+    fs::remove_dir_all(dir.path("disk")).unwrap();
     drop(lock);
-    let ran = running.end();
-    kept(CHECK, &room, &ran, 10);
-    told(&ran, WARNING, gone);
+    let result = running.wait();
+    assert_invariants(CHECK, &dir, &result, 10);
+    assert_reported(&result, WARNING, gone);
 }
 
-/// What is no file is left as it is, and nobody waits for its other end.
+/// Special files are left unchanged, and opening them does not block.
 #[test]
-fn what_stands_where_a_file_should() {
-    for (name, what) in
+fn special_files_in_place_of_files_are_rejected() {
+    for (name, kind) in
         [("pipe", "pipe"), ("null", "device"), ("socket", "socket"), ("folder", "folder")]
     {
-        let room = room();
+        let dir = test_dir();
         let make = |path: &str| {
-            let path = room.path(path);
+            let path = dir.path(path);
             let mode = Mode::from_raw_mode(0o600);
             match name {
                 "pipe" => mknodat(CWD, path, FileType::Fifo, mode, 0).unwrap(),
@@ -312,22 +327,26 @@ fn what_stands_where_a_file_should() {
         };
         make("disk/state");
         make("disk/log");
-        let ran = check(&room);
+        let result = check(&dir);
         let problem = match name {
             "socket" => {
                 "Cannot read the state file disk/state: No such device or address (os error 6)."
             }
             _ => "Cannot trust disk/state: it is not a regular file.",
         };
-        told(&ran, WARNING, problem);
-        let what = if what == "folder" { "a folder" } else { "no regular file" };
-        complained(&log(&room), &format!("cannot write the log disk/log: it is {what}"));
-        // So with what the lock should be.
-        let room = super::disk::room();
+        assert_reported(&result, WARNING, problem);
+        let kind = if kind == "folder" { "a folder" } else { "no regular file" };
+        assert_log_error(&log(&dir), &format!("cannot write the log disk/log: it is {kind}"));
+        // The same in place of the lock.
+        let dir = super::disk::test_dir();
         let make = |path: &str| {
-            mknodat(CWD, room.path(path), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            mknodat(CWD, dir.path(path), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
         };
         make("disk/state.lock").unwrap();
-        told(&check(&room), WARNING, "Cannot trust disk/state.lock: it is not a regular file.");
+        assert_reported(
+            &check(&dir),
+            WARNING,
+            "Cannot trust disk/state.lock: it is not a regular file.",
+        );
     }
 }

@@ -1,11 +1,10 @@
-//! Servers that offer only what was broken long ago, and what is not checked
-//! where that is asked for.
+//! Servers that offer only broken algorithms, and checks that are disabled by options.
 use std::process::{Command, Stdio};
 
-use crate::support::sshd::{World, is_possible};
+use crate::support::sshd::{SshFixture, is_possible};
 use crate::support::{
-    Room, crowd,
-    daemon::{free_port, wait_for},
+    TestDir, crowd,
+    daemon::{free_port, wait_for_server},
     run,
 };
 
@@ -16,12 +15,12 @@ fn broken_algorithms_are_refused() {
     }
     const NO_CIPHER: &[&str] = &["there is no cipher that both sides know"];
     const NO_MAC: &[&str] = &["there is no MAC that both sides know"];
-    // The server may find that out first, and says nothing.
+    // The server may notice it first, and closes the connection without a reason.
     const NO_KEY_EXCHANGE: &[&str] = &[
         "there is no key exchange or host key that both sides know",
         "it closed the connection, maybe for want of a key exchange that both sides know",
     ];
-    for (options, told) in [
+    for (options, message) in [
         ("Ciphers 3des-cbc", NO_CIPHER),
         ("Ciphers aes128-cbc,aes256-cbc", NO_CIPHER),
         ("Ciphers aes128-ctr\nMACs hmac-md5,hmac-md5-96", NO_MAC),
@@ -29,65 +28,70 @@ fn broken_algorithms_are_refused() {
         ("KexAlgorithms diffie-hellman-group1-sha1", NO_KEY_EXCHANGE),
         ("KexAlgorithms diffie-hellman-group14-sha1", NO_KEY_EXCHANGE),
     ] {
-        let world = World::new("/bin/sh", options);
-        let ran = world.check_by_key(&[]);
-        let answer = ran.answer();
-        let why = answer.strip_prefix("3 TOPIP UNKNOWN - cannot talk SSH with 127.0.0.1: ");
-        assert!(why.is_some_and(|why| told.contains(&why)), "{options}: {answer}");
+        let fixture = SshFixture::new("/bin/sh", options);
+        let result = fixture.check_by_key(&[]);
+        let answer = result.code_and_status();
+        let reason = answer.strip_prefix("3 TOPIP UNKNOWN - cannot talk SSH with 127.0.0.1: ");
+        assert!(reason.is_some_and(|reason| message.contains(&reason)), "{options}: {answer}");
     }
-    // The least that is taken.
-    let world = World::new("/bin/sh", "Ciphers aes128-ctr\nMACs hmac-sha2-256");
-    let ran = world.check_by_key(&[]);
-    assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
+    // The weakest algorithms that are accepted.
+    let fixture = SshFixture::new("/bin/sh", "Ciphers aes128-ctr\nMACs hmac-sha2-256");
+    let result = fixture.check_by_key(&[]);
+    assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
 }
 
 #[test]
-fn a_key_that_is_not_checked_is_said() {
+fn ignored_host_key_is_reported() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/sh", "");
-    let told = format!(
+    let fixture = SshFixture::new("/bin/sh", "");
+    let message = format!(
         "\nWho answered as [127.0.0.1]:{} was not checked (--host-key ignore).\n",
-        world.server.port
+        fixture.server.port
     );
-    for (policy, is_told) in [("strict", false), ("ignore", true)] {
-        let ran = world.check_by_key(&["--host-key", policy]);
-        assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
-        assert_eq!(ran.stdout.contains(&told), is_told, "{}", ran.stdout);
+    for (policy, is_reported) in [("strict", false), ("ignore", true)] {
+        let result = fixture.check_by_key(&["--host-key", policy]);
+        assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
+        assert_eq!(result.stdout.contains(&message), is_reported, "{}", result.stdout);
     }
 }
 
-/// TLS of another age, which a configuration of the system may still allow.
+/// Obsolete TLS is refused even if the system's OpenSSL configuration allows it.
 #[test]
-fn tls_of_another_age_is_refused() {
-    let room = Room::new();
-    let lax = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n\
+fn obsolete_tls_is_refused() {
+    let dir = TestDir::new();
+    let lax_config = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n\
                MinProtocol = TLSv1\nCipherString = DEFAULT@SECLEVEL=0\n";
-    let lax = room.write("openssl.cnf", lax);
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    let lax_config = dir.write("openssl.cnf", lax_config);
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
     let openssl = |args: &[&str]| {
         let mut command = Command::new("openssl");
-        command.args(args).current_dir(room.path(".")).env("OPENSSL_CONF", &lax);
+        command.args(args).current_dir(dir.path(".")).env("OPENSSL_CONF", &lax_config);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
     let args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"];
-    let made = openssl(&args).args(["-keyout", "key.pem", "-out", "cert.pem"]).status();
-    assert!(made.is_ok_and(|made| made.success()));
+    let certificate = openssl(&args).args(["-keyout", "key.pem", "-out", "cert.pem"]).status();
+    assert!(certificate.is_ok_and(|certificate| certificate.success()));
     for (version, is_taken) in [("-tls1_1", false), ("-tls1_2", true)] {
-        let place = format!("127.0.0.1:{}", free_port());
-        let args = ["s_server", "-accept", &place, "-key", "key.pem", "-cert", "cert.pem", version];
+        let address = format!("127.0.0.1:{}", free_port());
+        let args =
+            ["s_server", "-accept", &address, "-key", "key.pem", "-cert", "cert.pem", version];
         let mut server = openssl(&args).spawn().unwrap();
-        wait_for(place.parse().unwrap());
-        let url = format!("smtps://{place}?tls=unverified");
+        wait_for_server(address.parse().unwrap());
+        let url = format!("smtps://{address}?tls=unverified");
         let args = ["--input", "listing", "--consecutive", "1", "-t", "3", "--smtp", &url];
-        let mut command = room.command(&args);
-        command.args(["-a", "topip@example.com,ops@example.com"]).env("OPENSSL_CONF", &lax);
-        let ran = run(&mut command);
+        let mut command = dir.command(&args);
+        command.args(["-a", "topip@example.com,ops@example.com"]).env("OPENSSL_CONF", &lax_config);
+        let result = run(&mut command);
         server.kill().unwrap();
         server.wait().unwrap();
-        let told = ran.stdout.lines().nth(1).unwrap();
-        assert_eq!(told.contains("cannot encrypt the connection"), !is_taken, "{version}: {told}");
+        let message = result.stdout.lines().nth(1).unwrap();
+        assert_eq!(
+            message.contains("cannot encrypt the connection"),
+            !is_taken,
+            "{version}: {message}"
+        );
     }
 }

@@ -1,5 +1,4 @@
-//! An environment, arguments and an executable that are not what anybody would
-//! expect.
+//! Unusual environments, arguments and executables.
 use std::{
     ffi::OsStr,
     fs,
@@ -7,26 +6,26 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{CHECK, LOG, MUNIN, Ran, Room, copy_of, crowd, run};
+use crate::support::{CHECK, CommandResult, LOG, MUNIN, TestDir, copy_program, crowd, run};
 
-use super::invariants::{Running, kept};
+use super::invariants::{RunningCommand, assert_invariants};
 
 const OK: &str = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10";
 
-fn room() -> Room {
-    let room = Room::new();
-    room.write("listing", crowd(0, &[("203.0.113.7", 2)]));
-    room
+fn test_dir() -> TestDir {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(0, &[("203.0.113.7", 2)]));
+    dir
 }
 
 /// A variable may have 128 KiB.
-const LONG: usize = 127 * 1024;
+const LONG_VALUE_BYTES: usize = 127 * 1024;
 
 #[test]
-fn zones_and_languages_of_every_kind() {
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-    let long = "x".repeat(LONG);
+fn odd_time_zones_and_locales_keep_output() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    let long = "x".repeat(LONG_VALUE_BYTES);
     for zone in [
         "",
         ":",
@@ -43,20 +42,23 @@ fn zones_and_languages_of_every_kind() {
         &long,
     ] {
         for locale in ["", "C", "tr_TR.UTF-8", "de_DE@euro", "/etc/passwd", "\u{1b}[2J", &long] {
-            let mut command = room.command(&["--input", "listing", "-vv", "--state-file", "state"]);
+            let mut command = dir.command(&["--input", "listing", "-vv", "--state-file", "state"]);
             for name in ["LC_ALL", "LANG", "LANGUAGE", "LC_NUMERIC", "LC_TIME"] {
                 command.env(name, locale);
             }
-            let ran = run(command.env("TZ", zone));
-            kept(CHECK, &room, &ran, 10);
-            assert!(ran.line().contains("203.0.113.7 has 152 connections, over 131.36"), "{ran:?}");
+            let result = run(command.env("TZ", zone));
+            assert_invariants(CHECK, &dir, &result, 10);
+            assert!(
+                result.status_line().contains("203.0.113.7 has 152 connections, over 131.36"),
+                "{result:?}"
+            );
         }
         let args = ["--input", "listing", "--consecutive", "1", "--log", "log"];
-        let ran = run(room.program(LOG, &args).env("TZ", zone));
-        kept(LOG, &room, &ran, 10);
-        assert_eq!(ran.code, Some(0), "{zone} {ran:?}");
+        let result = run(dir.program(LOG, &args).env("TZ", zone));
+        assert_invariants(LOG, &dir, &result, 10);
+        assert_eq!(result.code, Some(0), "{zone} {result:?}");
     }
-    let log = fs::read_to_string(room.path("log")).unwrap();
+    let log = fs::read_to_string(dir.path("log")).unwrap();
     for line in log.lines() {
         assert!(line.ends_with(" - 152 connections from 203.0.113.7 on input"), "{line}");
         let (time, _) = line.split_once(" - ").unwrap();
@@ -67,66 +69,66 @@ fn zones_and_languages_of_every_kind() {
 }
 
 #[test]
-fn an_environment_of_a_mebibyte() {
-    let room = room();
+fn large_environment_is_accepted() {
+    let dir = test_dir();
     for program in [CHECK, MUNIN, LOG] {
         let mut command = match program {
-            MUNIN => room.program(MUNIN, &["fetch"]),
-            _ => room.program(program, &["--input", "listing"]),
+            MUNIN => dir.program(MUNIN, &["fetch"]),
+            _ => dir.program(program, &["--input", "listing"]),
         };
         for n in 0..8 {
-            command.env(format!("MUCH{n}"), "y".repeat(LONG));
+            command.env(format!("MUCH{n}"), "y".repeat(LONG_VALUE_BYTES));
         }
         command.env(OsStr::from_bytes(b"\xff\xfe=\xff"), OsStr::from_bytes(b"\xff\x1b[31m"));
         if program == LOG {
             command.args(["--log", "log"]);
         }
-        let ran = run(command.env("input", "listing"));
-        kept(program, &room, &ran, 10);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let result = run(command.env("input", "listing"));
+        assert_invariants(program, &dir, &result, 10);
+        assert_eq!(result.code, Some(0), "{result:?}");
     }
 }
 
-/// Where there is no folder for the state file, that is said.
+/// A missing directory for the state file is reported.
 #[test]
-fn homes_of_every_kind() {
+fn odd_home_directories_are_handled() {
     for home in [None, Some(""), Some("."), Some("home"), Some("/nonexistent"), Some("/dev/null")] {
-        let room = room();
-        let mut command = room.command(&["--input", "listing", "-v"]);
+        let dir = test_dir();
+        let mut command = dir.command(&["--input", "listing", "-v"]);
         command.env_remove("MP_STATE_PATH").env_remove("HOME");
         if let Some(home) = home {
             command.env("HOME", home);
         }
-        let ran = run(&mut command);
-        kept(CHECK, &room, &ran, 10);
-        assert!(ran.stdout.contains("203.0.113.7 has 2 connections"), "{home:?} {ran:?}");
-        assert!(matches!(ran.code, Some(0 | 3)), "{ran:?}");
-        // One that is not given by its whole path is nobody's.
-        assert!(!room.path("home").exists() && !room.path(".local").exists(), "{home:?} {ran:?}");
+        let result = run(&mut command);
+        assert_invariants(CHECK, &dir, &result, 10);
+        assert!(result.stdout.contains("203.0.113.7 has 2 connections"), "{home:?} {result:?}");
+        assert!(matches!(result.code, Some(0 | 3)), "{result:?}");
+        // A relative home directory is not used.
+        assert!(!dir.path("home").exists() && !dir.path(".local").exists(), "{home:?} {result:?}");
     }
 }
 
 #[test]
-fn a_folder_that_is_gone() {
-    let room = room();
-    let listing = room.path("listing");
+fn deleted_working_directory_is_handled() {
+    let dir = test_dir();
+    let listing = dir.path("listing");
     for args in [
         format!("--input {} --state-file state", listing.display()),
         format!("--input {}", listing.display()),
         "--input listing".to_owned(),
     ] {
         let script = format!("mkdir gone && cd gone && rmdir ../gone && exec \"$0\" {args}");
-        let ran = run(room.program("sh", &["-c", &script, CHECK]).env("PATH", "/usr/bin:/bin"));
-        kept(CHECK, &room, &ran, 10);
-        let has_answered = ran.stdout.contains("203.0.113.7 has 2 connections");
-        assert!(has_answered || ran.stdout.contains("cannot open listing"), "{ran:?}");
-        assert!(matches!(ran.code, Some(0 | 3)), "{ran:?}");
+        let result = run(dir.program("sh", &["-c", &script, CHECK]).env("PATH", "/usr/bin:/bin"));
+        assert_invariants(CHECK, &dir, &result, 10);
+        let has_answered = result.stdout.contains("203.0.113.7 has 2 connections");
+        assert!(has_answered || result.stdout.contains("cannot open listing"), "{result:?}");
+        assert!(matches!(result.code, Some(0 | 3)), "{result:?}");
     }
 }
 
 #[test]
-fn arguments_that_are_no_text() {
-    let room = room();
+fn non_utf8_arguments_are_handled() {
+    let dir = test_dir();
     let odd = OsStr::from_bytes(b"\xff\xfe\x1b[2J|\n\x00"[..8].into());
     for name in [
         "--input",
@@ -148,22 +150,22 @@ fn arguments_that_are_no_text() {
             if program == LOG && name != "--log" {
                 args.extend::<[&OsStr; 2]>(["--log".as_ref(), "log".as_ref()]);
             }
-            // Where it is a server, it is no name of one.
-            let ran = run(room.program(program, &args).env("TZ", "UTC"));
-            kept(program, &room, &ran, 10);
+            // As a server, it is not a valid name.
+            let result = run(dir.program(program, &args).env("TZ", "UTC"));
+            assert_invariants(program, &dir, &result, 10);
         }
     }
-    let ran = run(room.program(MUNIN, &[odd]).env("input", "listing"));
-    kept(MUNIN, &room, &ran, 10);
-    assert_eq!(ran.code, Some(1));
-    let ran = run(room.program(MUNIN, &["fetch"]).env("input", odd));
-    kept(MUNIN, &room, &ran, 10);
+    let result = run(dir.program(MUNIN, &[odd]).env("input", "listing"));
+    assert_invariants(MUNIN, &dir, &result, 10);
+    assert_eq!(result.code, Some(1));
+    let result = run(dir.program(MUNIN, &["fetch"]).env("input", odd));
+    assert_invariants(MUNIN, &dir, &result, 10);
 }
 
-/// Linux makes one empty word of it (since 5.18), and says so in its log.
+/// Linux replaces it by one empty argument (since 5.18), and logs that.
 #[test]
-fn a_program_that_is_called_by_no_name() {
-    let room = room();
+fn empty_argv_is_handled() {
+    let dir = test_dir();
     let number = if cfg!(target_arch = "aarch64") { 221 } else { 59 };
     let script = format!(
         "my ($program, $none) = ($ARGV[0], pack('Q', 0)); \
@@ -172,65 +174,65 @@ fn a_program_that_is_called_by_no_name() {
          syscall({number}, $program, $none, $env); die $!"
     );
     for program in [CHECK, MUNIN, LOG] {
-        let ran = run(&mut room.program("perl", &["-e", &script, program]));
-        // With no word after it either, it looks at this machine.
+        let result = run(&mut dir.program("perl", &["-e", &script, program]));
+        // Without arguments, topip_log samples this host.
         if program != LOG {
-            kept(program, &room, &ran, 10);
+            assert_invariants(program, &dir, &result, 10);
         }
         match program {
-            CHECK => assert!(ran.stdout.starts_with("TOPIP "), "{ran:?}"),
-            MUNIN => assert!(ran.stdout.starts_with("connections_max.value 2\n"), "{ran:?}"),
-            // Into the log of the system, which may be there or not.
-            _ => assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}"),
+            CHECK => assert!(result.stdout.starts_with("TOPIP "), "{result:?}"),
+            MUNIN => assert!(result.stdout.starts_with("connections_max.value 2\n"), "{result:?}"),
+            // It writes to the system log, which may not exist.
+            _ => assert!(matches!(result.code, Some(0 | 1)), "{result:?}"),
         }
     }
 }
 
 #[test]
-fn names_of_every_kind() {
-    let room = room();
-    let long = "n".repeat(LONG);
+fn odd_program_names_are_handled() {
+    let dir = test_dir();
+    let long = "n".repeat(LONG_VALUE_BYTES);
     for name in ["/", "//", "a/", "../..", "check_\n\u{1b}[2J", "\n", " ", "-", "--help", &long] {
-        let mut command = room.command(&["--input", "listing"]);
-        let ran = run(command.arg0(name));
-        kept(CHECK, &room, &ran, 10);
-        assert_eq!(ran.answer(), OK, "{name:?}");
+        let mut command = dir.command(&["--input", "listing"]);
+        let result = run(command.arg0(name));
+        assert_invariants(CHECK, &dir, &result, 10);
+        assert_eq!(result.code_and_status(), OK, "{name:?}");
         if name.starts_with("check_") {
             continue;
         }
-        let ran = run(room.program(MUNIN, &["suggest"]).arg0(name));
-        assert_eq!((ran.code, &*ran.stdout), (Some(1), ""), "{name:?}");
+        let result = run(dir.program(MUNIN, &["suggest"]).arg0(name));
+        assert_eq!((result.code, &*result.stdout), (Some(1), ""), "{name:?}");
         let is_plain = |letter: char| letter == '\n' || !letter.is_control();
-        assert!(ran.stderr.chars().all(is_plain), "{name:?}: {ran:?}");
+        assert!(result.stderr.chars().all(is_plain), "{name:?}: {result:?}");
     }
     let name = OsStr::from_bytes(b"check_\xff\xfe");
-    assert_eq!(run(room.command(&["--input", "listing"]).arg0(name)).answer(), OK);
+    assert_eq!(run(dir.command(&["--input", "listing"]).arg0(name)).code_and_status(), OK);
 }
 
-/// Renamed, linked in both ways, copied; and gone before it answers.
+/// The executable is renamed, linked, copied, and removed while it runs.
 #[test]
-fn an_executable_that_is_elsewhere() {
-    let room = room();
-    copy_of(CHECK, &room.path("check_copy"));
-    fs::rename(room.path("check_copy"), room.path("check_renamed")).unwrap();
-    fs::hard_link(room.path("check_renamed"), room.path("check_hard")).unwrap();
-    symlink("check_renamed", room.path("check_soft")).unwrap();
-    symlink("check_soft", room.path("anything")).unwrap();
+fn moved_executable_still_runs() {
+    let dir = test_dir();
+    copy_program(CHECK, &dir.path("check_copy"));
+    fs::rename(dir.path("check_copy"), dir.path("check_renamed")).unwrap();
+    fs::hard_link(dir.path("check_renamed"), dir.path("check_hard")).unwrap();
+    symlink("check_renamed", dir.path("check_soft")).unwrap();
+    symlink("check_soft", dir.path("anything")).unwrap();
     for name in ["check_renamed", "check_hard", "check_soft", "anything"] {
-        let path = room.path(name);
-        let ran = run(&mut room.program(path.to_str().unwrap(), &["--input", "listing"]));
-        kept(CHECK, &room, &ran, 10);
-        assert_eq!(ran.answer(), OK, "{name}");
+        let path = dir.path(name);
+        let result = run(&mut dir.program(path.to_str().unwrap(), &["--input", "listing"]));
+        assert_invariants(CHECK, &dir, &result, 10);
+        assert_eq!(result.code_and_status(), OK, "{name}");
     }
-    let path = room.path("check_renamed");
-    let mut command: Command = room.program(path.to_str().unwrap(), &["--input", "-"]);
-    let mut running = Running::start(command.stdin(Stdio::piped()));
+    let path = dir.path("check_renamed");
+    let mut command: Command = dir.program(path.to_str().unwrap(), &["--input", "-"]);
+    let mut running = RunningCommand::start(command.stdin(Stdio::piped()));
     for name in ["check_renamed", "check_hard", "check_soft", "anything"] {
-        fs::remove_file(room.path(name)).unwrap();
+        fs::remove_file(dir.path(name)).unwrap();
     }
-    let listing = fs::read(room.path("listing")).unwrap();
+    let listing = fs::read(dir.path("listing")).unwrap();
     std::io::Write::write_all(&mut running.child.stdin.take().unwrap(), &listing).unwrap();
-    let ran: Ran = running.end();
-    kept(CHECK, &room, &ran, 10);
-    assert_eq!(ran.answer(), OK);
+    let result: CommandResult = running.wait();
+    assert_invariants(CHECK, &dir, &result, 10);
+    assert_eq!(result.code_and_status(), OK);
 }

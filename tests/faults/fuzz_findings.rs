@@ -1,6 +1,5 @@
-//! What the fuzzer has found, and all captures, through the promises that it
-//! holds the parsers to. The promises are those of `fuzz/src`, as far as the
-//! library's public interface reaches.
+//! Fuzz findings and all fixtures satisfy the invariants of `fuzz/src`, as far as the
+//! public interface of the library reaches.
 use std::{fs, path::PathBuf};
 
 use crate::support;
@@ -34,39 +33,39 @@ const CHECKS: [(&str, Check); 7] = [
     ("values", values::check),
 ];
 
-/// What was found with a target, by name.
-fn found(target: &str) -> Vec<PathBuf> {
-    let folder = support::file("fixtures/hostile").join(target);
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut found: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    found.sort();
-    found
+/// Returns the findings of a fuzz target, by name.
+fn findings(target: &str) -> Vec<PathBuf> {
+    let directory = support::test_file("fixtures/hostile").join(target);
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut findings: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    findings.sort();
+    findings
 }
 
 #[test]
-fn what_was_found_stays_mended() {
+fn fuzz_findings_stay_fixed() {
     let mut n_found = 0;
     for (target, check) in CHECKS {
-        for path in found(target) {
+        for path in findings(target) {
             eprintln!("{}", path.display());
             check(&fs::read(path).unwrap());
             n_found += 1;
         }
     }
-    let folders = fs::read_dir(support::file("fixtures/hostile")).unwrap();
-    let names: Vec<_> = folders.map(|it| it.unwrap().file_name()).collect();
+    let directories = fs::read_dir(support::test_file("fixtures/hostile")).unwrap();
+    let names: Vec<_> = directories.map(|it| it.unwrap().file_name()).collect();
     let is_replayed = |name| CHECKS.iter().any(|(target, _)| *target == name);
     assert!(names.iter().all(|name| is_replayed(name.to_str().unwrap())), "{names:?}");
     assert!(n_found >= names.len());
 }
 
 #[test]
-fn every_capture_keeps_the_promises() {
+fn fixtures_satisfy_fuzz_invariants() {
     for path in crate::cli::fixtures::listings() {
         eprintln!("{}", path.display());
         let bytes = fs::read(path).unwrap();
         listing::check(&bytes);
-        // Cut anywhere, mixed up and of the wrong kind, they keep them too.
+        // Truncated listings, and listings for the wrong parser, satisfy them as well.
         listing::check(&bytes[..bytes.len() / 3]);
         listing::check(&bytes[bytes.len() / 2..]);
         for (_, check) in CHECKS {

@@ -1,5 +1,5 @@
-//! What holds whatever happens: a run ends in time, with an exit code of its own
-//! and one clean line, and leaves nothing behind.
+//! Invariants of every run: it ends in time, with a valid exit code and one valid status
+//! line, and leaves no files or processes.
 use std::{
     fs,
     io::Read,
@@ -11,91 +11,89 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{CHECK, LOG, Ran, Room};
+use crate::support::{CHECK, CommandResult, LOG, TestDir};
 
-/// How much later than its `--timeout` a run may end.
-const BEYOND: Duration = Duration::from_millis(500);
-/// What a machine that has other things to do may add.
-const BUSY: Duration = Duration::from_secs(1);
+/// Maximum overrun of `--timeout`.
+const MAX_OVERRUN: Duration = Duration::from_millis(500);
+/// Additional time on a busy machine.
+const BUSY_MARGIN: Duration = Duration::from_secs(1);
 
-/// Holds a run of `program` to what is promised: in a folder, within so many
-/// seconds.
+/// Asserts the invariants of a run of `program`, with a timeout in seconds.
 #[track_caller]
-pub fn kept(program: &str, room: &Room, ran: &Ran, timeout: u64) {
-    let within = Duration::from_secs(timeout) + BEYOND + BUSY;
-    assert!(ran.took < within, "it took {:?}: {ran:?}", ran.took);
-    answered(program, ran);
-    left_nothing(room);
+pub fn assert_invariants(program: &str, dir: &TestDir, result: &CommandResult, timeout: u64) {
+    let within = Duration::from_secs(timeout) + MAX_OVERRUN + BUSY_MARGIN;
+    assert!(result.elapsed < within, "took {:?}: {result:?}", result.elapsed);
+    assert_valid_output(program, result);
+    assert_no_leftovers(dir);
 }
 
-/// Whether it has answered as it should: with an exit code that is one, and a
-/// line that says the same.
+/// Asserts that the exit code is valid and matches the output.
 #[track_caller]
-pub fn answered(program: &str, ran: &Ran) {
-    let text = format!("{}{}", ran.stdout, ran.stderr);
+pub fn assert_valid_output(program: &str, result: &CommandResult) {
+    let text = format!("{}{}", result.stdout, result.stderr);
     let is_plain = |letter: char| letter == '\n' || !letter.is_control();
-    assert!(text.chars().all(is_plain), "{ran:?}");
-    let code = ran.code.unwrap_or_else(|| panic!("it was killed: {ran:?}"));
+    assert!(text.chars().all(is_plain), "{result:?}");
+    let code = result.code.unwrap_or_else(|| panic!("killed by a signal: {result:?}"));
     match program {
         CHECK => {
             let status = ["OK", "WARNING", "CRITICAL", "UNKNOWN"].get(code as usize);
-            let status = status.unwrap_or_else(|| panic!("{ran:?}"));
-            assert!(ran.stdout.starts_with(&format!("TOPIP {status} - ")), "{ran:?}");
-            assert_eq!(ran.stdout.matches("TOPIP ").count(), 1, "{ran:?}");
-            assert!(ran.stdout.matches('|').count() <= 1, "{ran:?}");
-            assert_eq!(ran.stderr, "");
+            let status = status.unwrap_or_else(|| panic!("{result:?}"));
+            assert!(result.stdout.starts_with(&format!("TOPIP {status} - ")), "{result:?}");
+            assert_eq!(result.stdout.matches("TOPIP ").count(), 1, "{result:?}");
+            assert!(result.stdout.matches('|').count() <= 1, "{result:?}");
+            assert_eq!(result.stderr, "");
         }
         LOG => {
-            assert!((0..=2).contains(&code), "{ran:?}");
-            // Silence is what says that all is well.
-            assert_eq!(code == 0, ran.stderr.is_empty(), "{ran:?}");
-            assert!(code == 0 || ran.stderr.starts_with("topip_log: "), "{ran:?}");
+            assert!((0..=2).contains(&code), "{result:?}");
+            // No output on standard error means success.
+            assert_eq!(code == 0, result.stderr.is_empty(), "{result:?}");
+            assert!(code == 0 || result.stderr.starts_with("topip_log: "), "{result:?}");
         }
         _ => {
-            assert!((0..=1).contains(&code), "{ran:?}");
+            assert!((0..=1).contains(&code), "{result:?}");
             let is_value =
                 |line: &str| line.split_once(".value ").is_some_and(|(_, it)| !it.contains(' '));
             let is_value =
                 |line: &str| is_value(line) || line.starts_with("connections_max.extinfo ");
-            assert!(ran.stdout.lines().all(is_value), "{ran:?}");
-            assert!(code == 0 || !ran.stderr.is_empty(), "{ran:?}");
+            assert!(result.stdout.lines().all(is_value), "{result:?}");
+            assert!(code == 0 || !result.stderr.is_empty(), "{result:?}");
         }
     }
 }
 
-/// Whether nothing is left in a room that is not to be there: no half of a file,
-/// and no process.
+/// Asserts that no temporary file and no process is left in a directory.
 #[track_caller]
-pub fn left_nothing(room: &Room) {
-    let folder = fs::canonicalize(room.path(".")).unwrap();
-    let halves: Vec<_> = files(&folder)
+pub fn assert_no_leftovers(dir: &TestDir) {
+    let directory = fs::canonicalize(dir.path(".")).unwrap();
+    let temporary_files: Vec<_> = files(&directory)
         .into_iter()
         .filter(|path| path.extension() == Some("new".as_ref()))
         .collect();
-    assert!(halves.is_empty(), "{halves:?}");
-    // One that has been killed takes a moment to be gone.
+    assert!(temporary_files.is_empty(), "{temporary_files:?}");
+    // A killed process exists for a moment longer.
     let started = Instant::now();
     loop {
-        let left = processes(&folder);
-        if left.is_empty() {
+        let remaining = processes(&directory);
+        if remaining.is_empty() {
             return;
         }
-        assert!(started.elapsed() < Duration::from_secs(5), "{left:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{remaining:?}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The files in a folder and below.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+/// Returns all files below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The processes that are in a folder.
-fn processes(folder: &Path) -> Vec<String> {
+/// Returns the processes whose working directory this is.
+fn processes(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-    let is_in = |process: &PathBuf| fs::read_link(process.join("cwd")).is_ok_and(|it| it == folder);
+    let is_in =
+        |process: &PathBuf| fs::read_link(process.join("cwd")).is_ok_and(|it| it == directory);
     entries
         .filter(is_in)
         .map(|process| fs::read_to_string(process.join("status")).unwrap_or_default())
@@ -103,61 +101,62 @@ fn processes(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A run that has begun.
-pub struct Running {
+/// A running command.
+pub struct RunningCommand {
     pub child: Child,
     started: Instant,
 }
 
-impl Running {
-    /// Starts it, and keeps both ends of what it prints.
+impl RunningCommand {
+    /// Starts the command with pipes for its output.
     pub fn start(command: &mut Command) -> Self {
-        Self::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Self::from_child(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// One that has just been started.
-    pub fn of(child: Child) -> Self {
+    /// Wraps a child process that was just started.
+    pub fn from_child(child: Child) -> Self {
         Self { child, started: Instant::now() }
     }
 
-    /// Whether it has this file open.
+    /// Returns whether the process has this file open.
     pub fn has_open(&self, path: &Path) -> bool {
         let path = fs::canonicalize(path);
-        // A process that is about to be has no descriptors yet.
+        // A process that is just being created has no descriptors yet.
         let Ok(open) = fs::read_dir(format!("/proc/{}/fd", self.child.id())) else { return false };
         let links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         path.is_ok_and(|path| links.into_iter().any(|link| link == path))
     }
 
-    /// Whether it has ended, and nobody has asked what came of it.
-    pub fn is_over(&self) -> bool {
+    /// Returns whether the process has ended and was not reaped.
+    pub fn has_exited(&self) -> bool {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         status.is_ok_and(|status| status.contains("\nState:\tZ"))
     }
 
-    /// Ends it at once.
+    /// Kills the process.
     pub fn kill(&self) {
         kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
     }
 
-    /// Sends it a signal, and starts the clock anew.
-    pub fn tell(&mut self, signal: Signal) {
+    /// Sends a signal and restarts the time measurement.
+    pub fn send_signal(&mut self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         self.started = Instant::now();
     }
 
-    /// Waits for its end.
-    pub fn end(mut self) -> Ran {
-        // What is said is little: neither waits for the other to be read.
+    /// Waits for the end and returns the result.
+    pub fn wait(mut self) -> CommandResult {
+        // The output is short enough for the pipes, so that reading them in sequence cannot
+        // deadlock.
         let stdout = text(self.child.stdout.take());
         let stderr = text(self.child.stderr.take());
         let code = self.child.wait().unwrap().code();
-        Ran { stdout, stderr, code, took: self.started.elapsed() }
+        CommandResult { stdout, stderr, code, elapsed: self.started.elapsed() }
     }
 }
 
-impl Drop for Running {
-    /// A test that fails leaves nothing behind either.
+impl Drop for RunningCommand {
+    /// Kills the process if a test fails.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -167,17 +166,17 @@ impl Drop for Running {
 fn text(from: Option<impl Read>) -> String {
     let mut text = String::new();
     if let Some(mut from) = from {
-        from.read_to_string(&mut text).expect("an answer is UTF-8");
+        from.read_to_string(&mut text).expect("output is UTF-8");
     }
     text
 }
 
-/// Waits until something is so, which it will be soon.
+/// Polls until the condition is true.
 #[track_caller]
-pub fn until(mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < Duration::from_secs(20), "it does not come");
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(20), "condition did not become true");
         thread::sleep(Duration::from_millis(1));
     }
 }

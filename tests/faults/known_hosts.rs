@@ -1,27 +1,28 @@
-//! Where somebody has been at a known_hosts before, in a folder of everybody's.
+//! Entries that another user planted in place of known_hosts, in a world-writable
+//! directory.
 use std::{fs, path::Path};
 
 use crate::support::{
     run,
-    sshd::{World, is_possible},
-    stranger::{NOBODY, everybodys},
+    sshd::{SshFixture, is_possible},
+    stranger::{NOBODY, create_sticky_directory},
 };
 
-use super::untrusted_files::{PLANTS, plant};
+use super::untrusted_files::{PLANTED_ENTRIES, plant_entry};
 
-/// What is accepted is written down in one's own file, and in no other.
+/// An accepted key is written only into the user's own file.
 #[test]
-fn a_new_key_is_written_into_no_file_of_another() {
+fn accept_new_does_not_write_untrusted_files() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/sh", "");
-    let room = &world.room;
-    let tmp = everybodys(room, "tmp");
-    room.write("precious", "precious\n");
+    let fixture = SshFixture::new("/bin/sh", "");
+    let dir = &fixture.dir;
+    let tmp = create_sticky_directory(dir, "tmp");
+    dir.write("precious", "precious\n");
     let accept = |file: &str| {
-        let server = format!("{}@{}", world.account.name, world.server.address());
-        run(room.command(&["-H", &server, "-i", "id", "--host-key", "accept-new"]).args([
+        let server = format!("{}@{}", fixture.account.name, fixture.server.address());
+        run(dir.command(&["-H", &server, "-i", "id", "--host-key", "accept-new"]).args([
             "--known-hosts",
             file,
             "--no-default-excludes",
@@ -29,26 +30,30 @@ fn a_new_key_is_written_into_no_file_of_another() {
             "3",
         ]))
     };
-    for (what, how) in PLANTS {
-        if what == "a link to a file of the system" {
+    for (description, command) in PLANTED_ENTRIES {
+        if description == "a link to a file of the system" {
             continue;
         }
-        plant(room, NOBODY, "known", how);
-        let ran = accept("tmp/known");
-        assert_eq!(ran.code, Some(3), "{what}: {}", ran.stdout);
-        assert_eq!(fs::read_to_string(room.path("precious")).unwrap(), "precious\n", "{what}");
-        assert!(!room.path("made").exists(), "{what}");
+        plant_entry(dir, NOBODY, "known", command);
+        let result = accept("tmp/known");
+        assert_eq!(result.code, Some(3), "{description}: {}", result.stdout);
+        assert_eq!(
+            fs::read_to_string(dir.path("precious")).unwrap(),
+            "precious\n",
+            "{description}"
+        );
+        assert!(!dir.path("made").exists(), "{description}");
         let planted = tmp.join("known");
         let text = if planted.is_file() { fs::read(&planted).unwrap() } else { Vec::new() };
-        assert!(!String::from_utf8_lossy(&text).contains("ssh-ed25519"), "{what}");
+        assert!(!String::from_utf8_lossy(&text).contains("ssh-ed25519"), "{description}");
         remove(&planted);
     }
-    // A link of one's own is followed: people keep such files elsewhere.
-    std::os::unix::fs::symlink("elsewhere/known", room.path("link")).unwrap();
-    let ran = accept("link");
-    assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
-    let known = fs::read_to_string(room.path("elsewhere/known")).unwrap();
-    assert_eq!(known.lines().count(), 1, "{known}");
+    // A symlink of the user is followed: some keep such files elsewhere.
+    std::os::unix::fs::symlink("elsewhere/known", dir.path("link")).unwrap();
+    let result = accept("link");
+    assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
+    let known_hosts = fs::read_to_string(dir.path("elsewhere/known")).unwrap();
+    assert_eq!(known_hosts.lines().count(), 1, "{known_hosts}");
 }
 
 fn remove(path: &Path) {

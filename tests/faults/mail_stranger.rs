@@ -1,4 +1,4 @@
-//! A mail server that is somebody else, or wants what it should not get.
+//! Hostile mail servers, and machines between client and mail server.
 use std::{
     fs,
     io::{Read, Write},
@@ -9,87 +9,87 @@ use std::{
     time::Duration,
 };
 
-use super::status_line::{is_clean, is_in_time};
+use super::status_line::{assert_clean, assert_in_time};
 use crate::support::{
-    Ran, Room, crowd,
-    daemon::{do_run, server, stall},
+    CommandResult, TestDir, crowd,
+    daemon::{run_ok, start_server, wait_for_close},
     faketime,
     postfix::{PASSWORD, Postfix},
     run, skip,
 };
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The check of a room in which an alert is due, to be mailed by way of `url`,
-/// with a password if that names a user.
-fn check(room: &Room, url: &str) -> Ran {
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-    let secret = room.write("secret", PASSWORD);
+/// Runs a check with an alert that is mailed through `url`, with a password if the URL has
+/// a user.
+fn check(dir: &TestDir, url: &str) -> CommandResult {
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    let secret = dir.write("secret", PASSWORD);
     fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let order = ["-a", "topip@example.com,ops@example.com", "--smtp", url];
+    let mail_args = ["-a", "topip@example.com,ops@example.com", "--smtp", url];
     let first = ["--input", "listing", "--consecutive", "1", "--state-file", "state", "-t", "2"];
-    let mut args = [&first[..], &order].concat();
+    let mut args = [&first[..], &mail_args].concat();
     if url.contains('@') {
         args.extend(["--smtp-password-file", "secret"]);
     }
-    let mut command = room.command(&args);
-    let ran = run(command.env("SSL_CERT_FILE", room.path("cert.pem")));
-    is_clean(&ran);
-    is_in_time(&ran, PATIENCE);
-    assert_eq!(ran.code, Some(2), "{ran:?}");
-    ran
+    let mut command = dir.command(&args);
+    let result = run(command.env("SSL_CERT_FILE", dir.path("cert.pem")));
+    assert_clean(&result);
+    assert_in_time(&result, TIMEOUT);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    result
 }
 
-/// The verdict stands, the mail is tried again, and that is told as `why`.
+/// Asserts that the verdict stays, that the mail is still due, and that `reason` is
+/// reported.
 #[track_caller]
-fn not_sent(room: &Room, url: &str, why: &str) {
-    let ran = check(room, url);
-    let told = ran.stdout.lines().nth(1).unwrap();
-    assert!(told.starts_with(&format!("Mail not sent: {why}")), "{told}");
-    let state = fs::read_to_string(room.path("state")).unwrap();
-    assert!(state.contains("row: 1") && state.contains("mailed: []"), "{state}");
-    fs::remove_file(room.path("state")).unwrap();
+fn assert_not_sent(dir: &TestDir, url: &str, reason: &str) {
+    let result = check(dir, url);
+    let line = result.stdout.lines().nth(1).unwrap();
+    assert!(line.starts_with(&format!("Mail not sent: {reason}")), "{line}");
+    let state = fs::read_to_string(dir.path("state")).unwrap();
+    assert!(state.contains("consecutive: 1") && state.contains("sent_mails: []"), "{state}");
+    fs::remove_file(dir.path("state")).unwrap();
 }
 
-/// Answers to each line with the next of `answers`, and writes down what it
-/// hears.
-fn scripted(answers: &[&[u8]]) -> (u16, Arc<Mutex<Vec<u8>>>) {
+/// Starts a server that answers each line with the next reply and records what it receives.
+fn scripted_server(answers: &[&[u8]]) -> (u16, Arc<Mutex<Vec<u8>>>) {
     let answers: Vec<_> = answers.iter().map(|answer| answer.to_vec()).collect();
-    let heard = Arc::new(Mutex::new(Vec::new()));
+    let received = Arc::new(Mutex::new(Vec::new()));
     let port = {
-        let heard = Arc::clone(&heard);
-        server(move |mut stream: TcpStream| {
+        let received = Arc::clone(&received);
+        start_server(move |mut stream: TcpStream| {
             let mut buffer = [0; 4096];
             for (n, answer) in answers.iter().enumerate() {
                 if n > 0 {
                     match stream.read(&mut buffer) {
-                        Ok(length @ 1..) => heard.lock().unwrap().extend(&buffer[..length]),
+                        Ok(length @ 1..) => received.lock().unwrap().extend(&buffer[..length]),
                         _ => return,
                     }
                 }
                 let _ = stream.write_all(answer);
             }
-            stall(stream);
+            wait_for_close(stream);
         })
     };
-    (port, heard)
+    (port, received)
 }
 
-/// Checks that nothing that is to be kept from others was said in clear.
+/// Asserts that nothing secret was sent in clear.
 #[track_caller]
-fn kept_quiet(heard: &Mutex<Vec<u8>>) {
-    let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
-    // In base64: the user and the password, as AUTH PLAIN has them.
+fn assert_nothing_secret_received(received: &Mutex<Vec<u8>>) {
+    let received = String::from_utf8_lossy(&received.lock().unwrap()).into_owned();
+    // In base64: the user and the password, as AUTH PLAIN encodes them.
     for secret in ["AUTH", PASSWORD, "AG1vbml0b3I", "MAIL FROM", "203.0.113.7"] {
-        assert!(!heard.contains(secret), "{secret}: {heard}");
+        assert!(!received.contains(secret), "{secret}: {received}");
     }
-    assert!(heard.starts_with("EHLO "), "{heard}");
+    assert!(received.starts_with("EHLO "), "{received}");
 }
 
-/// Somebody in between takes the offer of encryption out, or says no to it.
+/// An attacker in between removes the STARTTLS offer or refuses it.
 #[test]
-fn one_that_would_like_the_password_in_clear() {
-    for (answers, why) in [
+fn password_is_not_sent_in_clear() {
+    for (answers, reason) in [
         (&[&b"220 x\r\n"[..], b"250-x\r\n250 AUTH PLAIN LOGIN\r\n"][..], "offers no STARTTLS"),
         (
             &[b"220 x\r\n", b"250-x\r\n250-XXXXXXXX\r\n250 AUTH PLAIN LOGIN\r\n"],
@@ -112,23 +112,31 @@ fn one_that_would_like_the_password_in_clear() {
             "talks no SMTP, told STARTTLS: it said more in clear",
         ),
     ] {
-        let (port, heard) = scripted(answers);
-        let place = format!("localhost:{port}");
-        // A user alone asks for encryption.
-        not_sent(&Room::new(), &format!("smtp://monitor@{place}"), &format!("{place} {why}"));
-        kept_quiet(&heard);
-        // It does so without one, where that is asked for.
-        let (port, heard) = scripted(answers);
-        let place = format!("localhost:{port}");
-        not_sent(&Room::new(), &format!("smtp://{place}?tls=required"), &format!("{place} {why}"));
-        kept_quiet(&heard);
+        let (port, received) = scripted_server(answers);
+        let address = format!("localhost:{port}");
+        // A user in the URL requires encryption.
+        assert_not_sent(
+            &TestDir::new(),
+            &format!("smtp://monitor@{address}"),
+            &format!("{address} {reason}"),
+        );
+        assert_nothing_secret_received(&received);
+        // Without a user, `tls=required` does.
+        let (port, received) = scripted_server(answers);
+        let address = format!("localhost:{port}");
+        assert_not_sent(
+            &TestDir::new(),
+            &format!("smtp://{address}?tls=required"),
+            &format!("{address} {reason}"),
+        );
+        assert_nothing_secret_received(&received);
     }
 }
 
-/// An answer that comes before the mail does not say that the mail was taken.
+/// A reply that comes before the mail does not confirm the mail.
 #[test]
-fn one_that_answers_before_it_is_asked() {
-    for (answers, why) in [
+fn premature_replies_are_not_accepted() {
+    for (answers, reason) in [
         (
             &[&b"220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n250 queued\r\n221 x\r\n"[..]][..],
             "talks no SMTP, told EHLO: it had answered before",
@@ -137,18 +145,22 @@ fn one_that_answers_before_it_is_asked() {
             &[b"220 x\r\n", b"250 x\r\n", b"250 x\r\n", b"250 x\r\n", b"354 x\r\n250 queued\r\n"],
             "talks no SMTP, given the mail: it had answered before",
         ),
-        // It may do that to say that it shuts down.
+        // A server may send 421 at any time to announce that it shuts down.
         (&[b"220 x\r\n421 4.3.2 bye\r\n"], "refused it, told EHLO: 421 4.3.2 bye"),
     ] {
-        let (port, _heard) = scripted(answers);
-        let place = format!("localhost:{port}");
-        not_sent(&Room::new(), &format!("smtp://{place}"), &format!("{place} {why}"));
+        let (port, _heard) = scripted_server(answers);
+        let address = format!("localhost:{port}");
+        assert_not_sent(
+            &TestDir::new(),
+            &format!("smtp://{address}"),
+            &format!("{address} {reason}"),
+        );
     }
 }
 
 #[test]
-fn one_whose_answers_are_no_text() {
-    for (answers, why) in [
+fn binary_replies_are_reported() {
+    for (answers, reason) in [
         (
             &[&b"220 \0\0\0\r\n"[..], b"250 \0x\r\n", b"550 no \0|x=1\x1b[2J\xff\r\n"][..],
             "refused it, told MAIL FROM topip@example.com: 550 no ??x=1?[2J?",
@@ -161,32 +173,36 @@ fn one_whose_answers_are_no_text() {
         (&[b"\r\n"], "talks no SMTP, on being connected: "),
         (&[b"220 x\r\n", b"250-\r\n250-\r\n250 \r\n"], "talks no SMTP, told EHLO: "),
     ] {
-        let (port, _heard) = scripted(answers);
-        let place = format!("localhost:{port}");
-        not_sent(&Room::new(), &format!("smtp://{place}"), &format!("{place} {why}"));
+        let (port, _heard) = scripted_server(answers);
+        let address = format!("localhost:{port}");
+        assert_not_sent(
+            &TestDir::new(),
+            &format!("smtp://{address}"),
+            &format!("{address} {reason}"),
+        );
     }
 }
 
-/// A certificate that all trust, and whose time is over or has not come.
+/// A trusted certificate that has expired or is not valid yet.
 #[test]
-fn one_whose_certificate_has_expired() {
+fn expired_certificate_is_rejected() {
     if Command::new("faketime").arg("--version").output().is_err() {
         return skip("faketime");
     }
-    for (when, why) in
+    for (when, reason) in
         [("-30d", "certificate has expired"), ("+30d", "certificate is not yet valid")]
     {
         let Some(postfix) = Postfix::start() else { return };
-        let room = &postfix.room;
-        // It is read by whoever serves the first connection to these ports.
-        let path = |name: &str| room.path(name).to_str().unwrap().to_owned();
+        let dir = &postfix.dir;
+        // Each smtpd process reads the certificate at its first connection.
+        let path = |name: &str| dir.path(name).to_str().unwrap().to_owned();
         let (key, certificate) = (path("key.pem"), path("cert.pem"));
         let mut args = vec!["-f", when, "openssl", "req", "-x509", "-newkey", "ec"];
         args.extend(["-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
         args.extend(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
         args.extend(["-keyout", &key, "-out", &certificate]);
         faketime::clear();
-        do_run("faketime", &args);
+        run_ok("faketime", &args);
         let Postfix { offering, submission, wrapped, .. } = postfix;
         for (url, port) in [
             (format!("smtp://localhost:{offering}?tls=required"), offering),
@@ -196,9 +212,9 @@ fn one_whose_certificate_has_expired() {
             (format!("smtps://monitor@localhost:{wrapped}"), wrapped),
         ] {
             let cannot = format!("cannot encrypt the connection to localhost:{port}");
-            not_sent(room, &url, &format!("{cannot}: certificate verify failed ({why})"));
+            assert_not_sent(dir, &url, &format!("{cannot}: certificate verify failed ({reason})"));
         }
-        let log = fs::read_to_string(room.path("maillog")).unwrap();
+        let log = fs::read_to_string(dir.path("maillog")).unwrap();
         assert!(!log.contains("sasl_username"), "{log}");
     }
 }

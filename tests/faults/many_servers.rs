@@ -7,122 +7,124 @@ use std::{
 };
 
 use super::{
-    resource_usage::{Watch, peak},
-    status_line::{LATE, is_clean, is_in_time, is_unknown},
+    resource_usage::{WatchProcess, run_with_peak_memory},
+    status_line::{MAX_DELAY, assert_clean, assert_in_time, assert_unknown},
 };
 use crate::{
     interop::kernel::in_namespace,
     support::{
-        CHECK, LOG, Ran, listing, run,
-        sshd::{World, is_possible},
+        CHECK, CommandResult, LOG, listing, run,
+        sshd::{SshFixture, is_possible},
     },
 };
 
-const SERVERS: usize = 50;
-/// What to do about too few descriptors.
-const ALLOW: &str = "\nAllow it more open files (ulimit -n";
+const N_SERVERS: usize = 50;
+/// Hint about too few descriptors.
+const DESCRIPTOR_HINT: &str = "\nAllow it more open files (ulimit -n";
 
-fn addresses(world: &World) -> String {
-    let port = world.server.port;
-    let all: Vec<_> = (1..=SERVERS).map(|host| format!("127.0.0.{host}:{port}")).collect();
+fn addresses(fixture: &SshFixture) -> String {
+    let port = fixture.server.port;
+    let all: Vec<_> = (1..=N_SERVERS).map(|host| format!("127.0.0.{host}:{port}")).collect();
     all.join(",")
 }
 
-/// The check of servers, with so many descriptors.
-fn check(world: &World, servers: &str, descriptors: u32, seconds: u64) -> Ran {
+/// Runs the check of servers with a limited number of descriptors.
+fn check(fixture: &SshFixture, servers: &str, descriptors: u32, seconds: u64) -> CommandResult {
     let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
     let seconds = seconds.to_string();
     let mut command = Command::new("sh");
     command
-        .args(["-c", &script, CHECK, "-H", servers, "-u", &world.account.name])
+        .args(["-c", &script, CHECK, "-H", servers, "-u", &fixture.account.name])
         .args(["-i", "id", "--known-hosts", "known_hosts", "--no-default-excludes", "-v"])
         .args(["--state-file", "state", "-t", &seconds])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
-        .current_dir(world.room.path("."))
+        .current_dir(fixture.dir.path("."))
         .stdin(Stdio::null());
     run(&mut command)
 }
 
-/// A world in which every server runs `command` whatever is asked.
-fn world(command: &str) -> World {
+/// Creates a server that runs `command` for every request.
+fn fixture(command: &str) -> SshFixture {
     let options = "ListenAddress 0.0.0.0\nLogLevel DEBUG1\nMaxStartups 1000";
-    let world = World::new("/bin/sh", &format!("{options}\nForceCommand {command}"));
-    world.room.write("known_hosts", world.server.known("127.0.0.*"));
-    world
+    let fixture = SshFixture::new("/bin/sh", &format!("{options}\nForceCommand {command}"));
+    fixture.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.*"));
+    fixture
 }
 
 #[test]
-fn fifty_servers_cost_the_time_of_the_slowest() {
+fn fifty_servers_take_the_time_of_the_slowest() {
     if is_possible() {
-        in_namespace(all_at_once);
+        in_namespace(check_fifty_servers);
     }
 }
 
-fn all_at_once() {
-    let world = world("sleep 1; cat listing");
-    fs::write(world.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
-    world.account.own();
-    let ran = check(&world, &addresses(&world), 1024, 60);
-    is_clean(&ran);
-    assert!(ran.stdout.contains("\n203.0.113.7 100 connections on port 443"), "{ran:?}");
-    assert!(matches!(ran.code, Some(0..=2)), "{ran:?}");
-    // One after the other they would sleep for fifty seconds alone. The rest is
-    // what sshd takes on two cores, with other tests beside it.
-    assert!(ran.took < Duration::from_secs(25), "{:?}", ran.took);
-    let log = world.room.path(&format!("log_{}", world.server.port));
+fn check_fifty_servers() {
+    let fixture = fixture("sleep 1; cat listing");
+    fs::write(fixture.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
+    fixture.account.chown_home();
+    let result = check(&fixture, &addresses(&fixture), 1024, 60);
+    assert_clean(&result);
+    assert!(result.stdout.contains("\n203.0.113.7 100 connections on port 443"), "{result:?}");
+    assert!(matches!(result.code, Some(0..=2)), "{result:?}");
+    // One after the other, the servers would sleep for fifty seconds. The rest is the time
+    // of sshd on two cores, with other tests running.
+    assert!(result.elapsed < Duration::from_secs(25), "{:?}", result.elapsed);
+    let log = fixture.dir.path(&format!("log_{}", fixture.server.port));
     let n_of = |words: &str| fs::read_to_string(&log).unwrap().matches(words).count();
     for words in ["SSH2_MSG_NEWKEYS received", "Accepted publickey", "Starting session: "] {
-        assert_eq!(n_of(words), SERVERS, "{words}");
+        assert_eq!(n_of(words), N_SERVERS, "{words}");
     }
-    eprintln!("\nfifty servers took {:?}", ran.took);
+    eprintln!("\nfifty servers took {:?}", result.elapsed);
 
-    // With too few descriptors for all of them, what could not be seen is said.
-    let ran = check(&world, &addresses(&world), 64, 20);
-    is_clean(&ran);
-    is_in_time(&ran, Duration::from_secs(20));
-    let n_seen = ran.stdout.matches(": 2 connections").count();
-    eprintln!("\nwith 64 descriptors {n_seen} were seen: {}", ran.line());
+    // With too few descriptors for all servers, the failed ones are reported.
+    let result = check(&fixture, &addresses(&fixture), 64, 20);
+    assert_clean(&result);
+    assert_in_time(&result, Duration::from_secs(20));
+    let n_seen = result.stdout.matches(": 2 connections").count();
+    eprintln!("\nwith 64 descriptors {n_seen} were seen: {}", result.status_line());
     match n_seen {
-        SERVERS => assert!(matches!(ran.code, Some(0..=2)), "{ran:?}"),
-        _ => assert!(has_few_descriptors(&ran), "{ran:?}"),
+        N_SERVERS => assert!(matches!(result.code, Some(0..=2)), "{result:?}"),
+        _ => assert!(has_few_descriptors(&result), "{result:?}"),
     }
-    let ran = check(&world, &addresses(&world), 8, 20);
-    is_unknown(&ran, "127.0.0.");
-    is_in_time(&ran, Duration::from_secs(20));
-    assert!(has_few_descriptors(&ran), "{ran:?}");
+    let result = check(&fixture, &addresses(&fixture), 8, 20);
+    assert_unknown(&result, "127.0.0.");
+    assert_in_time(&result, Duration::from_secs(20));
+    assert!(has_few_descriptors(&result), "{result:?}");
 }
 
-/// Whatever it is that cannot be opened, it is said what is lacking.
+/// Whatever cannot be opened, the reason is reported.
 #[test]
-fn one_server_with_too_few_descriptors() {
+fn too_few_descriptors_for_one_server_are_reported() {
     if !is_possible() {
         return;
     }
-    let world = world("cat listing");
-    fs::write(world.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
-    world.account.own();
-    let server = format!("127.0.0.1:{}", world.server.port);
-    let mut lacks = Vec::new();
-    // Standard input, output and error are three.
+    let fixture = fixture("cat listing");
+    fs::write(fixture.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
+    fixture.account.chown_home();
+    let server = format!("127.0.0.1:{}", fixture.server.port);
+    let mut problems_by_limit = Vec::new();
+    // Standard input, output and error take three.
     for descriptors in 3..12 {
-        let ran = check(&world, &server, descriptors, 20);
-        is_in_time(&ran, Duration::from_secs(20));
-        match ran.code {
-            Some(0..=2) => is_clean(&ran),
-            // Without one more, no executable starts.
-            _ if ran.stdout.is_empty() => assert!(descriptors < 4, "{ran:?}"),
+        let result = check(&fixture, &server, descriptors, 20);
+        assert_in_time(&result, Duration::from_secs(20));
+        match result.code {
+            Some(0..=2) => assert_clean(&result),
+            // With only these, the executable does not start.
+            _ if result.stdout.is_empty() => assert!(descriptors < 4, "{result:?}"),
             _ => {
-                is_unknown(&ran, "127.0.0.1");
-                assert!(ran.stdout.contains(ALLOW), "{ran:?}");
-                let (lack, _) = ran.line().split_once(": Too many open files").unwrap();
-                lacks.push(lack.replace(&world.server.port.to_string(), "PORT"));
+                assert_unknown(&result, "127.0.0.1");
+                assert!(result.stdout.contains(DESCRIPTOR_HINT), "{result:?}");
+                let (problem_text, _) =
+                    result.status_line().split_once(": Too many open files").unwrap();
+                problems_by_limit
+                    .push(problem_text.replace(&fixture.server.port.to_string(), "PORT"));
             }
         }
     }
-    lacks.dedup();
+    problems_by_limit.dedup();
     assert_eq!(
-        lacks,
+        problems_by_limit,
         [
             "TOPIP UNKNOWN - cannot connect to 127.0.0.1, 127.0.0.1:PORT",
             "TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot read known_hosts",
@@ -130,86 +132,86 @@ fn one_server_with_too_few_descriptors() {
     );
 }
 
-/// Whether it says what is lacking, and what to do about it. A server is named
+/// Returns whether the descriptor limit and the hint are reported. A server is named
 /// wherever its descriptors ran out: at the connection, or at a file for it.
-fn has_few_descriptors(ran: &Ran) -> bool {
+fn has_few_descriptors(result: &CommandResult) -> bool {
     let problem = |line: &str| {
         line.starts_with("Cannot ") && line.ends_with(": Too many open files (os error 24).")
     };
-    let mut problems = ran.stdout.lines().filter(|line| problem(line)).peekable();
+    let mut problems = result.stdout.lines().filter(|line| problem(line)).peekable();
     problems.peek().is_some()
         && problems.all(|line| line.contains(" 127.0.0."))
-        && ran.stdout.contains(ALLOW)
+        && result.stdout.contains(DESCRIPTOR_HINT)
 }
 
-/// One that stalls takes from the others nothing but the rest of the time.
+/// A stalled server uses up the remaining time, but does not affect the other servers.
 #[test]
-fn one_of_fifty_that_stalls() {
+fn one_stalled_server_of_fifty_is_reported() {
     if is_possible() {
-        in_namespace(all_but_one);
+        in_namespace(check_with_one_stalled);
     }
 }
 
-fn all_but_one() {
-    let world = world("case $SSH_CONNECTION in *127.0.0.50*) exec sleep 60;; esac; cat listing");
-    fs::write(world.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
-    world.account.own();
-    let ran = check(&world, &addresses(&world), 1024, 12);
-    is_clean(&ran);
-    assert!(ran.took < Duration::from_secs(12) + LATE, "{:?}", ran.took);
-    assert!(ran.stdout.contains("127.0.0.50]"), "{ran:?}");
-    assert!(ran.stdout.contains(" gave no answer in "), "{ran:?}");
-    assert!(ran.stdout.contains("\n203.0.113.7 98 connections on port 443"), "{ran:?}");
+fn check_with_one_stalled() {
+    let fixture =
+        fixture("case $SSH_CONNECTION in *127.0.0.50*) exec sleep 60;; esac; cat listing");
+    fs::write(fixture.account.home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
+    fixture.account.chown_home();
+    let result = check(&fixture, &addresses(&fixture), 1024, 12);
+    assert_clean(&result);
+    assert!(result.elapsed < Duration::from_secs(12) + MAX_DELAY, "{:?}", result.elapsed);
+    assert!(result.stdout.contains("127.0.0.50]"), "{result:?}");
+    assert!(result.stdout.contains(" gave no answer in "), "{result:?}");
+    assert!(result.stdout.contains("\n203.0.113.7 98 connections on port 443"), "{result:?}");
 }
 
-/// An agent that never answers keeps a look from its end. One that looks again
-/// and again must not leave more and more of them behind.
+/// An agent that never replies blocks its thread. A watch must not accumulate such threads.
 #[test]
-fn one_that_is_watched_and_hangs() {
+fn watch_of_hanging_agent_does_not_leak() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/sh", "");
-    let agent = world.room.path("agent");
-    // The system lets them in, and nobody talks to them.
+    let fixture = SshFixture::new("/bin/sh", "");
+    let agent = fixture.dir.path("agent");
+    // The kernel accepts the connections, but nothing replies.
     let _silent = UnixListener::bind(&agent).unwrap();
-    let server = format!("{}@{}", world.account.name, world.server.address());
+    let server = format!("{}@{}", fixture.account.name, fixture.server.address());
     let mut command = Command::new(LOG);
     command
         .args(["watch", "1", "-t", "1", "-H", &server, "--known-hosts", "known_hosts"])
         .env_clear()
         .env("SSH_AUTH_SOCK", &agent)
-        .current_dir(world.room.path("."));
-    let watch = Watch::start(command, world.room.path("watched"));
-    let (_, n_descriptors, n_threads) = watch.after(3);
-    let (_, n_descriptors_after, n_threads_after) = watch.after(8);
+        .current_dir(fixture.dir.path("."));
+    let watch = WatchProcess::start(command, fixture.dir.path("watched"));
+    let (_, n_descriptors, n_threads) = watch.usage_after(3);
+    let (_, n_descriptors_after, n_threads_after) = watch.usage_after(8);
     assert_eq!((n_descriptors_after, n_threads_after), (n_descriptors, n_threads));
-    let told = fs::read_to_string(&watch.lines).unwrap();
-    let told: Vec<_> = told.lines().map(|line| line.split_once(' ').unwrap().1).collect();
-    assert!(told[0].contains(" gave no answer in "), "{told:?}");
-    assert!(told[7].ends_with(" has given no answer since an earlier look"), "{told:?}");
+    let lines = fs::read_to_string(&watch.lines).unwrap();
+    let lines: Vec<_> = lines.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert!(lines[0].contains(" gave no answer in "), "{lines:?}");
+    assert!(lines[7].ends_with(" has given no answer since an earlier look"), "{lines:?}");
 }
 
-/// Hundreds of thousands of rows pass through the memory of some.
+/// Hundreds of thousands of rows are parsed as a stream.
 #[test]
-fn a_long_listing_takes_the_memory_of_its_addresses() {
+fn long_listing_uses_bounded_memory() {
     if !is_possible() {
         return;
     }
     const ROWS: usize = 400_000;
-    let world = World::new("/bin/sh", "ForceCommand cat listing");
+    let fixture = SshFixture::new("/bin/sh", "ForceCommand cat listing");
     let mut text = listing(&[]);
     for n in 0..ROWS {
         let address = format!("203.0.{}.{}", n % 4, n % 250 + 1);
         text += &format!("tcp 0 0 192.0.2.10:443 {address}:{} ESTABLISHED\n", 1024 + n % 60_000);
     }
-    fs::write(world.account.home.join("listing"), &text).unwrap();
-    world.account.own();
-    let mut command = world.command(&["-i", "id", "-t", "60"]);
-    let (ran, peak) = peak(&mut command);
-    is_clean(&ran);
-    assert!(matches!(ran.code, Some(0..=2)), "{ran:?}");
-    assert!(ran.stdout.contains(&format!(" connections={ROWS};")), "{ran:?}");
-    eprintln!("\n{} KiB of listing took {peak} KiB and {:?}", text.len() / 1024, ran.took);
+    fs::write(fixture.account.home.join("listing"), &text).unwrap();
+    fixture.account.chown_home();
+    let mut command = fixture.command(&["-i", "id", "-t", "60"]);
+    let (result, peak) = run_with_peak_memory(&mut command);
+    assert_clean(&result);
+    assert!(matches!(result.code, Some(0..=2)), "{result:?}");
+    assert!(result.stdout.contains(&format!(" connections={ROWS};")), "{result:?}");
+    eprintln!("\n{} KiB of listing took {peak} KiB and {:?}", text.len() / 1024, result.elapsed);
     assert!(text.len() / 1024 > 20_000 && peak < 20_000, "{peak} KiB");
 }

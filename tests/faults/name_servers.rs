@@ -1,5 +1,4 @@
-//! Name servers that never answer, lie or flood, in namespaces of the test's
-//! own.
+//! Name servers that never reply, send wrong replies or flood, in their own namespaces.
 use std::{
     fs,
     net::{TcpListener, UdpSocket},
@@ -8,59 +7,64 @@ use std::{
     time::Duration,
 };
 
-use super::status_line::{is_clean, is_in_time};
+use super::status_line::{assert_clean, assert_in_time};
 use crate::{
     interop::kernel::in_namespace,
-    support::{CHECK, Ran, Room, crowd, run, skip},
+    support::{CHECK, CommandResult, TestDir, crowd, run, skip},
 };
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What becomes of a question: the answers to it.
-type Answer = fn(&[u8]) -> Vec<Vec<u8>>;
+/// Returns the replies to a request.
+type Respond = fn(&[u8]) -> Vec<Vec<u8>>;
 
-/// The header of an answer to `question` with these flags and so many records.
+/// Returns the header of a reply to `question` with these flags and `n` records.
 fn header(question: &[u8], flags: [u8; 2], n: u16) -> Vec<u8> {
     [&question[..2], &flags, &question[4..6], &n.to_be_bytes(), &[0; 4]].concat()
 }
 
-/// The name that is asked for, its type and class.
-fn asked(question: &[u8]) -> &[u8] {
+/// Returns the name in the request, with type and class.
+fn question_section(question: &[u8]) -> &[u8] {
     let end = question[12..].iter().position(|&byte| byte == 0).unwrap() + 12;
     &question[12..end + 5]
 }
 
-const SERVERS: [(&str, Answer); 7] = [
+const SERVERS: [(&str, Respond); 7] = [
     ("never answers", |_| vec![]),
     ("answers garbage", |_| vec![vec![0xff; 512], vec![0; 12], vec![1], vec![]]),
     ("answers somebody else", |question| {
-        let mut answer = [&header(question, [0x81, 0x80], 0)[..], asked(question)].concat();
+        let mut answer =
+            [&header(question, [0x81, 0x80], 0)[..], question_section(question)].concat();
         answer[0] ^= 0x55;
         vec![answer]
     }),
     ("says that it is broken", |question| {
-        vec![[&header(question, [0x81, 0x82], 0)[..], asked(question)].concat()]
+        vec![[&header(question, [0x81, 0x82], 0)[..], question_section(question)].concat()]
     }),
     ("says that there is more by TCP", |question| {
-        vec![[&header(question, [0x83, 0x80], 0)[..], asked(question)].concat()]
+        vec![[&header(question, [0x83, 0x80], 0)[..], question_section(question)].concat()]
     }),
     ("points to itself", |question| {
-        // A name that is a pointer to that very pointer, sixty times.
-        let at = u16::try_from(12 + asked(question).len()).unwrap() | 0xc000;
+        // A name that is a compression pointer to itself, sixty times.
+        let at = u16::try_from(12 + question_section(question).len()).unwrap() | 0xc000;
         let record = [&at.to_be_bytes()[..], &[0, 5, 0, 1, 0, 0, 0, 9, 0, 2], &at.to_be_bytes()];
         let records = record.concat().repeat(60);
-        vec![[&header(question, [0x81, 0x80], 60)[..], asked(question), &records].concat()]
+        vec![
+            [&header(question, [0x81, 0x80], 60)[..], question_section(question), &records]
+                .concat(),
+        ]
     }),
     ("floods", |question| {
-        let mut wrong = [&header(question, [0x81, 0x80], 900)[..], asked(question)].concat();
+        let mut wrong =
+            [&header(question, [0x81, 0x80], 900)[..], question_section(question)].concat();
         wrong[1] ^= 1;
         wrong.resize(4000, 0xc0);
         vec![wrong; 2000]
     }),
 ];
 
-/// A name server on port 53 of this namespace. It ends with the process.
-fn serve(answer: Answer) {
+/// Starts a name server on port 53 of this namespace. It runs until the process ends.
+fn serve(answer: Respond) {
     let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
     thread::spawn(move || {
         let mut question = [0; 512];
@@ -70,14 +74,14 @@ fn serve(answer: Answer) {
             }
         }
     });
-    // Who is told to come by TCP is let in, and left alone.
+    // Clients that switch to TCP are accepted, but get no reply.
     let listener = TcpListener::bind("127.0.0.1:53").unwrap();
     thread::spawn(move || listener.incoming().map_while(Result::ok).collect::<Vec<_>>());
 }
 
-/// The check where that is the name server.
-fn check(room: &Room, args: &[&str]) -> Ran {
-    let resolver = room.write("resolv.conf", "nameserver 127.0.0.1\n");
+/// Runs the check with this name server.
+fn check(dir: &TestDir, args: &[&str]) -> CommandResult {
+    let resolver = dir.write("resolv.conf", "nameserver 127.0.0.1\n");
     let script = "mount --bind \"$1\" /etc/resolv.conf || exit 99; shift; exec \"$@\"";
     let mut command = Command::new("unshare");
     command
@@ -87,68 +91,69 @@ fn check(room: &Room, args: &[&str]) -> Ran {
         .args(args)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .current_dir(room.path("."));
-    let ran = run(&mut command);
-    is_clean(&ran);
-    is_in_time(&ran, PATIENCE);
-    ran
+        .current_dir(dir.path("."));
+    let result = run(&mut command);
+    assert_clean(&result);
+    assert_in_time(&result, TIMEOUT);
+    result
 }
 
-fn a_server() {
-    let room = Room::new();
-    let ran = check(&room, &["-H", "web1.example.com", "-u", "x", "-p", "y", "--state-file", "s"]);
-    assert_eq!(ran.code, Some(3), "{ran:?}");
-    assert!(ran.line().contains("web1.example.com"), "{ran:?}");
+fn check_server_name() {
+    let dir = TestDir::new();
+    let result =
+        check(&dir, &["-H", "web1.example.com", "-u", "x", "-p", "y", "--state-file", "s"]);
+    assert_eq!(result.code, Some(3), "{result:?}");
+    assert!(result.status_line().contains("web1.example.com"), "{result:?}");
 }
 
-fn a_list_of_excludes() {
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-    room.write("excludes", "office.example.com\n192.0.2.0/24\nhome.example.com\n");
+fn check_excluded_hosts() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    dir.write("excludes", "office.example.com\n192.0.2.0/24\nhome.example.com\n");
     let excludes = ["--exclude-file", "excludes", "--input", "listing", "--state-file", "s"];
-    let ran = check(&room, &excludes);
-    // Who is over the limit may be one who should not count.
-    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let result = check(&dir, &excludes);
+    // The address over the limit may be one that should be excluded.
+    assert_eq!(result.code, Some(3), "{result:?}");
     for name in ["office.example.com", "home.example.com"] {
-        assert!(ran.stdout.contains(&format!("annot find the address of {name}")), "{ran:?}");
+        assert!(result.stdout.contains(&format!("annot find the address of {name}")), "{result:?}");
     }
-    room.write("listing", crowd(31, &[]));
-    assert_eq!(check(&room, &excludes).code, Some(3));
+    dir.write("listing", crowd(31, &[]));
+    assert_eq!(check(&dir, &excludes).code, Some(3));
 }
 
-fn a_mail_server() {
-    let room = Room::new();
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+fn check_mail_server_name() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
     let judging = ["--input", "listing", "--consecutive", "1", "--state-file", "s"];
     let mailing = ["-a", "topip@example.com,ops@example.com", "--smtp", "smtp://mail.example.com"];
-    let ran = check(&room, &[&judging[..], &mailing].concat());
-    assert_eq!(ran.code, Some(2), "{ran:?}");
-    let told = ran.stdout.lines().nth(1).unwrap();
-    assert!(told.starts_with("Mail not sent: "), "{told}");
-    assert!(told.contains("mail.example.com"), "{told}");
-    assert!(fs::read_to_string(room.path("s")).unwrap().contains("mailed: []"));
+    let result = check(&dir, &[&judging[..], &mailing].concat());
+    assert_eq!(result.code, Some(2), "{result:?}");
+    let line = result.stdout.lines().nth(1).unwrap();
+    assert!(line.starts_with("Mail not sent: "), "{line}");
+    assert!(line.contains("mail.example.com"), "{line}");
+    assert!(fs::read_to_string(dir.path("s")).unwrap().contains("sent_mails: []"));
 }
 
-/// Whatever it does, the answer comes in time and says what could not be found.
+/// Whatever the name server does, the check ends in time and reports the name.
 #[test]
-fn name_servers_that_are_none() {
+fn broken_name_servers_do_not_delay_output() {
     if !rustix::process::geteuid().is_root() {
-        return skip("root, for namespaces with name servers of their own");
+        return skip("root, for namespaces with their own name servers");
     }
     thread::scope(|scope| {
-        for (what, answer) in SERVERS {
+        for (behavior, answer) in SERVERS {
             scope.spawn(move || {
                 in_namespace(move || {
                     serve(answer);
-                    let uses: &[fn()] = if cfg!(all(feature = "ssh", feature = "mail")) {
-                        &[a_server, a_list_of_excludes, a_mail_server]
+                    let checks: &[fn()] = if cfg!(all(feature = "ssh", feature = "mail")) {
+                        &[check_server_name, check_excluded_hosts, check_mail_server_name]
                     } else {
-                        &[a_list_of_excludes]
+                        &[check_excluded_hosts]
                     };
                     thread::scope(|scope| {
-                        let runs: Vec<_> = uses.iter().map(|it| scope.spawn(it)).collect();
+                        let runs: Vec<_> = checks.iter().map(|it| scope.spawn(it)).collect();
                         for run in runs {
-                            assert!(run.join().is_ok(), "a name server that {what}");
+                            assert!(run.join().is_ok(), "a name server that {behavior}");
                         }
                     });
                 });

@@ -1,8 +1,8 @@
-//! Whatever strangers write, wherever they can: every form of answer keeps its
-//! shape, and shows nothing that a terminal would do.
+//! Untrusted text does not change the structure of any output, and terminal control
+//! characters are not printed.
 //!
-//! Each door is tried with each poison and in each form, and with a harmless
-//! word: the answers have to be alike but for the text.
+//! Each entry point is tested with each hostile text in each output format. The output must
+//! have the structure of the output for a harmless word.
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
@@ -14,10 +14,10 @@ use std::{
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::{CHECK, LOG, MUNIN, Ran, Room, crowd};
+use crate::support::{CHECK, CommandResult, LOG, MUNIN, TestDir, crowd};
 
-/// What strangers write. None has a NUL, which no argument or name can have.
-pub const POISONS: [&[u8]; 30] = [
+/// Hostile texts. None has a NUL, which arguments and file names cannot contain.
+pub const HOSTILE_TEXTS: [&[u8]; 30] = [
     b"a|max=0;1;1;0",
     b"a\nTOPIP OK - all is well | max=0",
     b"a\r\nBcc: all@example.com\r\n\r\nbody",
@@ -46,71 +46,78 @@ pub const POISONS: [&[u8]; 30] = [
     b"`id` $(id) ${PATH} <b>&amp;'\"; rm -x %s%n %(x)s",
     b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\
       yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
-    // These are no text at all.
+    // Invalid UTF-8.
     b"\x9b31mraw C1\x9d0;x\x9c",
     b"\xc0\xaf\xe0\x80\xaf\xff\xfe\xf4\x90\x80\x80",
     b"\xed\xa0\x80\xed\xb0\x80half",
 ];
 
-/// The same, so many in one text, where each of them would take too long.
-pub fn together(n: usize) -> Vec<Vec<u8>> {
-    POISONS.chunks(n).map(|some| some.concat()).collect()
+/// Returns the hostile texts in groups of `n`, to reduce the number of runs.
+pub fn combined(n: usize) -> Vec<Vec<u8>> {
+    HOSTILE_TEXTS.chunks(n).map(|some| some.concat()).collect()
 }
 
-/// Where a stranger's text gets in: what it is put into, and the options for that.
-type Door = (&'static str, fn(&Room, &[u8]) -> Vec<(&'static str, OsString)>);
+/// A place where untrusted text enters: its name, and a function that returns the options
+/// for a text.
+type EntryPoint = (&'static str, fn(&TestDir, &[u8]) -> Vec<(&'static str, OsString)>);
 
-const DOORS: [Door; 14] = [
-    ("a row of a listing", |room, text| {
+const ENTRY_POINTS: [EntryPoint; 14] = [
+    ("a row of a listing", |dir, text| {
         let row = [b"tcp 0 0 192.0.2.10:443 ", text, b":1 ESTABLISHED\n"].concat();
-        vec![input(room, &[flood().as_bytes(), &on_a_line(&row)].concat())]
+        vec![write_listing(dir, &[flood().as_bytes(), &without_line_breaks(&row)].concat())]
     }),
-    ("a state of a listing", |room, text| {
+    ("a state of a listing", |dir, text| {
         let row = [b"tcp 0 0 192.0.2.10:443 203.0.113.9:1 ", text, b"\n"].concat();
-        vec![input(room, &[flood().as_bytes(), &on_a_line(&row)].concat())]
+        vec![write_listing(dir, &[flood().as_bytes(), &without_line_breaks(&row)].concat())]
     }),
-    ("what is no listing", |room, text| vec![input(room, &[text, b"\n"].concat())]),
-    ("the name of a listing", |room, text| vec![("input", file(room, text, flood().as_bytes()))]),
+    ("what is no listing", |dir, text| vec![write_listing(dir, &[text, b"\n"].concat())]),
+    ("the name of a listing", |dir, text| vec![("input", file(dir, text, flood().as_bytes()))]),
     ("the name of what is not there", |_, text| vec![("input", name(text))]),
-    ("a label", |room, text| {
+    ("a label", |dir, text| {
         let label = [b"203.0.113.7=x", text].concat();
-        vec![input(room, flood().as_bytes()), ("label", OsStr::from_bytes(&label).to_owned())]
+        vec![
+            write_listing(dir, flood().as_bytes()),
+            ("label", OsStr::from_bytes(&label).to_owned()),
+        ]
     }),
-    ("a file of labels", |room, text| {
-        let label = on_a_line(&[b"203.0.113.7=x", text, b"\n"].concat());
-        vec![input(room, flood().as_bytes()), ("label_file", file(room, b"labels", &label))]
+    ("a file of labels", |dir, text| {
+        let label = without_line_breaks(&[b"203.0.113.7=x", text, b"\n"].concat());
+        vec![write_listing(dir, flood().as_bytes()), ("label_file", file(dir, b"labels", &label))]
     }),
-    ("what is no network", |room, text| {
-        let list = on_a_line(&[b"192.0.2.0/x", text, b"\n"].concat());
-        vec![input(room, flood().as_bytes()), ("exclude_file", file(room, b"list", &list))]
+    ("what is no network", |dir, text| {
+        let list = without_line_breaks(&[b"192.0.2.0/x", text, b"\n"].concat());
+        vec![write_listing(dir, flood().as_bytes()), ("exclude_file", file(dir, b"list", &list))]
     }),
-    ("the name of a list", |room, text| {
-        vec![input(room, flood().as_bytes()), ("exclude_file", name(text))]
+    ("the name of a list", |dir, text| {
+        vec![write_listing(dir, flood().as_bytes()), ("exclude_file", name(text))]
     }),
-    ("the value of an option", |room, text| {
-        vec![input(room, flood().as_bytes()), ("port", OsStr::from_bytes(text).to_owned())]
+    ("the value of an option", |dir, text| {
+        vec![write_listing(dir, flood().as_bytes()), ("port", OsStr::from_bytes(text).to_owned())]
     }),
     ("a server", |_, text| {
         vec![("hostname", OsStr::from_bytes(&[text, b"@"].concat()).to_owned())]
     }),
-    ("the name of a state file", |room, text| {
+    ("the name of a state file", |dir, text| {
         let path = [b"none/", name(text).as_bytes()].concat();
-        vec![input(room, flood().as_bytes()), ("state_file", OsStr::from_bytes(&path).to_owned())]
-    }),
-    ("a damaged state file", |room, text| {
-        vec![input(room, flood().as_bytes()), ("state_file", file(room, b"state", text))]
-    }),
-    ("the servers of a state file", |room, text| {
-        let text = String::from_utf8_lossy(text).into_owned();
-        let state = format!("(version: 1, when: 1, servers: [{text:?}])");
         vec![
-            input(room, flood().as_bytes()),
-            ("state_file", file(room, b"state", state.as_bytes())),
+            write_listing(dir, flood().as_bytes()),
+            ("state_file", OsStr::from_bytes(&path).to_owned()),
+        ]
+    }),
+    ("a damaged state file", |dir, text| {
+        vec![write_listing(dir, flood().as_bytes()), ("state_file", file(dir, b"state", text))]
+    }),
+    ("the servers of a state file", |dir, text| {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let state = format!("(version: 1, timestamp: 1, servers: [{text:?}])");
+        vec![
+            write_listing(dir, flood().as_bytes()),
+            ("state_file", file(dir, b"state", state.as_bytes())),
         ]
     }),
 ];
 
-/// Variables of the environment that have a say.
+/// Environment variables that affect the programs.
 const VARIABLES: [&str; 8] =
     ["TZ", "LC_ALL", "LANG", "HOME", "MP_STATE_PATH", "XDG_STATE_HOME", "TERM", "SSH_AUTH_SOCK"];
 
@@ -118,33 +125,33 @@ fn flood() -> String {
     crowd(31, &[("203.0.113.7", 152)])
 }
 
-fn input(room: &Room, text: &[u8]) -> (&'static str, OsString) {
-    ("input", file(room, b"listing", text))
+fn write_listing(dir: &TestDir, text: &[u8]) -> (&'static str, OsString) {
+    ("input", file(dir, b"listing", text))
 }
 
-/// Such as a file can have: no slash, and not too long.
+/// Returns a valid file name: without slashes, and not too long.
 fn name(text: &[u8]) -> OsString {
     let text: Vec<u8> = text.iter().copied().filter(|&it| it != b'/').take(200).collect();
     OsStr::from_bytes(&text).to_owned()
 }
 
-/// Writes a file, whatever it is called; gives its name.
-fn file(room: &Room, text: &[u8], content: &[u8]) -> OsString {
+/// Writes a file with this name and returns the name.
+fn file(dir: &TestDir, text: &[u8], content: &[u8]) -> OsString {
     let name = name(text);
-    fs::write(room.path(".").join(&name), content).unwrap();
+    fs::write(dir.path(".").join(&name), content).unwrap();
     name
 }
 
-/// What ends a line would make another row of it, which is for the writer of a
-/// listing to do.
-fn on_a_line(text: &[u8]) -> Vec<u8> {
+/// Replaces line breaks inside of a line: whoever writes a listing may add rows, which is
+/// not tested here.
+fn without_line_breaks(text: &[u8]) -> Vec<u8> {
     let (line, end) = text.split_at(text.len() - 1);
     let line = line.iter().map(|&it| if b"\n\r".contains(&it) { b' ' } else { it });
     line.chain(end.iter().copied()).collect()
 }
 
-/// A letter that a terminal only shows, by itself and where it stands.
-fn is_tame(letter: char) -> bool {
+/// Returns whether a terminal only displays the character, independently of its neighbors.
+fn is_printable(letter: char) -> bool {
     let is_filler = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'].contains(&letter);
     letter == '\n'
         || letter == ' '
@@ -153,22 +160,22 @@ fn is_tame(letter: char) -> bool {
 }
 
 #[track_caller]
-pub fn assert_tame(text: &str, context: &str) {
-    let wild: BTreeSet<_> = text.chars().filter(|&it| !is_tame(it)).collect();
+pub fn assert_printable(text: &str, context: &str) {
+    let wild: BTreeSet<_> = text.chars().filter(|&it| !is_printable(it)).collect();
     assert!(wild.is_empty(), "{wild:?} in {context}: {text:?}");
     assert!(text.is_empty() || text.ends_with('\n'), "{context}: {text:?}");
 }
 
-/// An answer for Nagios: one line of status, perfdata on that alone, and nothing
-/// anywhere that Nagios or a shell would take for its own.
+/// Asserts that output for Nagios has one status line with perfdata, no other perfdata, and
+/// no character that Nagios or a shell would interpret.
 #[track_caller]
-pub fn assert_nagios(ran: &Ran, context: &str) {
-    let context = format!("{context}: {:?}", ran.stdout);
-    assert_tame(&ran.stdout, &context);
-    assert_eq!(ran.stderr, "", "{context}");
+pub fn assert_nagios(result: &CommandResult, context: &str) {
+    let context = format!("{context}: {:?}", result.stdout);
+    assert_printable(&result.stdout, &context);
+    assert_eq!(result.stderr, "", "{context}");
     let words = ["OK", "WARNING", "CRITICAL", "UNKNOWN"];
-    let code = usize::try_from(ran.code.unwrap()).unwrap();
-    let mut lines = ran.stdout.lines();
+    let code = usize::try_from(result.code.unwrap()).unwrap();
+    let mut lines = result.stdout.lines();
     let first = lines.next().unwrap();
     assert!(first.starts_with(&format!("TOPIP {} - ", words[code])), "{context}");
     let (text, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
@@ -178,40 +185,43 @@ pub fn assert_nagios(ran: &Ran, context: &str) {
     for line in std::iter::once(text).chain(lines) {
         assert!(!line.contains(['|', '<', '>', '$', '&', '"', '\'', '`']), "{line:?} in {context}");
     }
-    for line in ran.stdout.lines().skip(1) {
+    for line in result.stdout.lines().skip(1) {
         assert!(!line.starts_with("TOPIP ") && !line.is_empty(), "{line:?} in {context}");
     }
 }
 
-/// Every name of a field, and how they are nested.
-fn skeleton(value: &Value) -> String {
+/// Returns the field names of a JSON value and their nesting.
+fn json_structure(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name}:{}", skeleton(value)));
+            let fields =
+                fields.iter().map(|(name, value)| format!("{name}:{}", json_structure(value)));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
         }
-        Value::Array(values) => values.iter().map(skeleton).collect(),
+        Value::Array(values) => values.iter().map(json_structure).collect(),
         Value::String(_) => "s".to_owned(),
         _ => "v".to_owned(),
     }
 }
 
-/// Whether an answer has the form of that to a harmless word.
+/// Asserts that the output has the structure of that for a harmless word.
 #[track_caller]
-fn assert_alike(ran: &Ran, harmless: &Ran, context: &str) {
-    let shape = |ran: &Ran| (ran.code, ran.stdout.lines().count(), ran.stderr.lines().count());
-    assert_eq!(shape(ran), shape(harmless), "{context}: {ran:#?} {harmless:#?}");
+fn assert_same_shape(result: &CommandResult, harmless: &CommandResult, context: &str) {
+    let shape = |result: &CommandResult| {
+        (result.code, result.stdout.lines().count(), result.stderr.lines().count())
+    };
+    assert_eq!(shape(result), shape(harmless), "{context}: {result:#?} {harmless:#?}");
 }
 
-fn run(command: &mut Command) -> Ran {
+fn run(command: &mut Command) -> CommandResult {
     crate::support::run(command)
 }
 
-/// The check, with the options of a door.
-fn check(room: &Room, options: &[(&str, OsString)], more: &[&str]) -> Command {
-    let mut command = room.program(CHECK, more);
+/// Returns the check command with the options of an entry point.
+fn check(dir: &TestDir, options: &[(&str, OsString)], more: &[&str]) -> Command {
+    let mut command = dir.program(CHECK, more);
     for (option, value) in options {
-        // In one word, or it might be taken for an option.
+        // Use one word, so that the value is not taken for an option.
         let mut word = OsString::from(format!("--{}=", option.replace('_', "-")));
         word.push(value);
         command.arg(word);
@@ -220,95 +230,106 @@ fn check(room: &Room, options: &[(&str, OsString)], more: &[&str]) -> Command {
 }
 
 #[test]
-fn every_door_every_poison_every_form_of_the_check() {
-    for (door, options) in DOORS {
+fn hostile_text_does_not_change_check_output() {
+    for (entry_point, options) in ENTRY_POINTS {
         let run_in = |text: &[u8], more: &[&str]| {
-            let room = Room::new();
-            let options = options(&room, text);
-            run(&mut check(&room, &options, more))
+            let dir = TestDir::new();
+            let options = options(&dir, text);
+            run(&mut check(&dir, &options, more))
         };
-        let each: Vec<Vec<u8>> = POISONS.iter().map(|poison| poison.to_vec()).collect();
-        for (more, poisons) in [(&["-vvv"][..], each), (&["--output", "json", "-vvv"], together(3))]
+        let each: Vec<Vec<u8>> =
+            HOSTILE_TEXTS.iter().map(|hostile_text| hostile_text.to_vec()).collect();
+        for (more, hostile_texts) in
+            [(&["-vvv"][..], each), (&["--output", "json", "-vvv"], combined(3))]
         {
             let harmless = run_in(b"harmless", more);
-            for poison in &poisons {
-                let ran = run_in(poison, more);
-                let context = format!("{door} {:?} {more:?}", String::from_utf8_lossy(poison));
-                let is_refused = ran.stdout.contains(NO_TEXT);
-                let harmless = if is_refused { &refused(more) } else { &harmless };
+            for hostile_text in &hostile_texts {
+                let result = run_in(hostile_text, more);
+                let context =
+                    format!("{entry_point} {:?} {more:?}", String::from_utf8_lossy(hostile_text));
+                let is_refused = result.stdout.contains(INVALID_UTF8);
+                let harmless = if is_refused { &rejected_option(more) } else { &harmless };
                 if more.contains(&"json") {
-                    let object: Value = serde_json::from_str(&ran.stdout).unwrap();
+                    let object: Value = serde_json::from_str(&result.stdout).unwrap();
                     let expected: Value = serde_json::from_str(&harmless.stdout).unwrap();
-                    assert_tame(&ran.stdout, &context);
-                    assert_eq!(skeleton(&object), skeleton(&expected), "{context}: {object:#}");
-                    assert_eq!(ran.stdout.lines().count(), 1, "{context}");
-                    assert_eq!((ran.code, &*ran.stderr), (harmless.code, ""), "{context}");
+                    assert_printable(&result.stdout, &context);
+                    assert_eq!(
+                        json_structure(&object),
+                        json_structure(&expected),
+                        "{context}: {object:#}"
+                    );
+                    assert_eq!(result.stdout.lines().count(), 1, "{context}");
+                    assert_eq!((result.code, &*result.stderr), (harmless.code, ""), "{context}");
                 } else {
-                    assert_nagios(&ran, &context);
-                    assert_alike(&ran, harmless, &context);
+                    assert_nagios(&result, &context);
+                    assert_same_shape(&result, harmless, &context);
                 }
             }
         }
     }
 }
 
-/// What is said of an argument that is no text at all.
-const NO_TEXT: &str = "invalid UTF-8 was detected";
+/// Error message for an argument that is not UTF-8.
+const INVALID_UTF8: &str = "invalid UTF-8 was detected";
 
-/// The answer to a mistake.
-fn refused(more: &[&str]) -> Ran {
-    run(Room::new().command(more).arg("--no-such-option"))
+/// Returns the output for a usage error.
+fn rejected_option(more: &[&str]) -> CommandResult {
+    run(TestDir::new().command(more).arg("--no-such-option"))
 }
 
 #[test]
-fn every_door_every_poison_as_munin_is_answered() {
+fn hostile_text_does_not_change_munin_output() {
     let line = Regex::new(
         r"^(connections_(max|avg|stddev|limit)\.value ([\d.]+|U)|connections_max\.extinfo [^#\\]*)$",
     );
     let line = line.unwrap();
-    for (door, options) in DOORS {
+    for (entry_point, options) in ENTRY_POINTS {
         let ask = |text: &[u8], verb: &str, capabilities: &[&str]| {
-            let room = Room::new();
-            let options = options(&room, text);
-            let mut command = room.program(MUNIN, &[verb]);
+            let dir = TestDir::new();
+            let options = options(&dir, text);
+            let mut command = dir.program(MUNIN, &[verb]);
             command.envs(options);
             run(command.envs(capabilities.iter().map(|name| (format!("MUNIN_CAP_{name}"), "1"))))
         };
         let harmless = ask(b"harmless", "fetch", &[]);
         let config = ask(b"harmless", "config", &["DIRTYCONFIG", "MULTIGRAPH"]);
-        for poison in &together(3) {
-            let context = format!("{door} {:?}", String::from_utf8_lossy(poison));
-            let ran = ask(poison, "fetch", &[]);
-            if !ran.stdout.contains(NO_TEXT) {
-                assert_alike(&ran, &harmless, &context);
+        for hostile_text in &combined(3) {
+            let context = format!("{entry_point} {:?}", String::from_utf8_lossy(hostile_text));
+            let result = ask(hostile_text, "fetch", &[]);
+            if !result.stdout.contains(INVALID_UTF8) {
+                assert_same_shape(&result, &harmless, &context);
             }
-            for text in [&ran.stdout, &ran.stderr] {
-                assert_tame(text, &context);
+            for text in [&result.stdout, &result.stderr] {
+                assert_printable(text, &context);
             }
-            assert!(ran.stdout.lines().all(|it| line.is_match(it)), "{context}: {}", ran.stdout);
-            let ran = ask(poison, "config", &["DIRTYCONFIG", "MULTIGRAPH"]);
-            assert_tame(&(ran.stdout.clone() + &ran.stderr), &context);
-            let rest = |ran: &Ran| -> Vec<String> {
-                let lines = ran.stdout.lines().filter(|it| !it.contains(".extinfo "));
+            assert!(
+                result.stdout.lines().all(|it| line.is_match(it)),
+                "{context}: {}",
+                result.stdout
+            );
+            let result = ask(hostile_text, "config", &["DIRTYCONFIG", "MULTIGRAPH"]);
+            assert_printable(&(result.stdout.clone() + &result.stderr), &context);
+            let rest = |result: &CommandResult| -> Vec<String> {
+                let lines = result.stdout.lines().filter(|it| !it.contains(".extinfo "));
                 lines.map(ToOwned::to_owned).collect()
             };
-            if !ran.stdout.contains(NO_TEXT) {
-                assert_eq!(rest(&ran), rest(&config), "{context}");
+            if !result.stdout.contains(INVALID_UTF8) {
+                assert_eq!(rest(&result), rest(&config), "{context}");
             }
         }
     }
 }
 
-/// What the program is called, and the variables that it heeds.
+/// Program names and environment variables.
 #[test]
-fn names_and_variables_have_no_say() {
+fn hostile_names_and_variables_do_not_change_output() {
     let run_as = |program: &str, name: &OsStr, variable: Option<(&str, &[u8])>| {
-        let room = Room::new();
-        let link = room.path(".").join(name);
+        let dir = TestDir::new();
+        let link = dir.path(".").join(name);
         std::os::unix::fs::symlink(program, &link).unwrap();
         let options = if program == CHECK { &["--input", "listing", "-vvv"][..] } else { &[] };
-        room.write("listing", flood());
-        let mut command = room.program(link.to_str().unwrap_or(program), options);
+        dir.write("listing", flood());
+        let mut command = dir.program(link.to_str().unwrap_or(program), options);
         if link.to_str().is_none() {
             use std::os::unix::process::CommandExt;
             command.arg0(&link);
@@ -316,44 +337,48 @@ fn names_and_variables_have_no_say() {
         command.env_remove("MP_STATE_PATH").env("input", "listing");
         run(command.envs(variable.map(|(name, text)| (name, OsStr::from_bytes(text)))))
     };
-    for poison in POISONS {
-        let text = String::from_utf8_lossy(poison);
+    for hostile_text in HOSTILE_TEXTS {
+        let text = String::from_utf8_lossy(hostile_text);
         for (prefix, suffix) in [("topip_", ""), ("ssh_", "_topip"), ("munin_", "")] {
-            let name = name(&[prefix.as_bytes(), poison, suffix.as_bytes()].concat());
-            let ran = run_as(MUNIN, &name, None);
-            assert_tame(&(ran.stdout.clone() + &ran.stderr), &format!("{name:?}"));
+            let name = name(&[prefix.as_bytes(), hostile_text, suffix.as_bytes()].concat());
+            let result = run_as(MUNIN, &name, None);
+            assert_printable(&(result.stdout.clone() + &result.stderr), &format!("{name:?}"));
             let is_value = |line: &str| line.starts_with("connections_max.value ");
-            let values = ran.stdout.lines().filter(|line| is_value(line)).count();
-            assert!(values <= 1, "{name:?}: {}", ran.stdout);
+            let values = result.stdout.lines().filter(|line| is_value(line)).count();
+            assert!(values <= 1, "{name:?}: {}", result.stdout);
         }
-        let ran = run_as(CHECK, &name(&[b"check_", poison].concat()), None);
-        assert_nagios(&ran, &format!("check_{text:?}"));
+        let result = run_as(CHECK, &name(&[b"check_", hostile_text].concat()), None);
+        assert_nagios(&result, &format!("check_{text:?}"));
     }
-    for poison in together(3) {
+    for hostile_text in combined(3) {
         for variable in VARIABLES {
-            let ran = run_as(CHECK, OsStr::new("check_topip"), Some((variable, &poison)));
-            assert_nagios(&ran, &format!("{variable}={:?}", String::from_utf8_lossy(&poison)));
+            let result = run_as(CHECK, OsStr::new("check_topip"), Some((variable, &hostile_text)));
+            assert_nagios(
+                &result,
+                &format!("{variable}={:?}", String::from_utf8_lossy(&hostile_text)),
+            );
         }
     }
 }
 
-/// A line of the log is one line, about the address that it is about.
+/// A log line is one line, about the right address.
 #[test]
-fn every_door_every_poison_as_it_is_logged() {
+fn hostile_text_does_not_change_log_lines() {
     let classic = r"^\w{3} \w{3} [ \d]\d [\d:]{8} \d{4} - 152 connections from 203\.0\.113\.7( on [\w.:%\[\],-]+)?$";
-    for (door, options) in DOORS {
+    for (entry_point, options) in ENTRY_POINTS {
         for (format, form) in [("classic", classic), ("json", "")] {
             let form = Regex::new(form).unwrap();
-            for poison in &together(3) {
-                let room = Room::new();
-                let options: Vec<_> = options(&room, poison);
-                let mut command = check(&room, &options, &["--consecutive", "1"]);
+            for hostile_text in &combined(3) {
+                let dir = TestDir::new();
+                let options: Vec<_> = options(&dir, hostile_text);
+                let mut command = check(&dir, &options, &["--consecutive", "1"]);
                 command.args(["-l", "log", "--log-format", format]);
-                let ran = run(&mut command);
-                let context = format!("{door} {:?} {format}", String::from_utf8_lossy(poison));
-                assert_nagios(&ran, &context);
-                let Ok(log) = fs::read_to_string(room.path("log")) else { continue };
-                assert_tame(&log, &context);
+                let result = run(&mut command);
+                let context =
+                    format!("{entry_point} {:?} {format}", String::from_utf8_lossy(hostile_text));
+                assert_nagios(&result, &context);
+                let Ok(log) = fs::read_to_string(dir.path("log")) else { continue };
+                assert_printable(&log, &context);
                 assert!(log.lines().count() <= 1, "{context}: {log}");
                 for line in log.lines() {
                     assert!(form.is_match(line), "{context}: {line}");
@@ -367,16 +392,16 @@ fn every_door_every_poison_as_it_is_logged() {
     }
 }
 
-/// The name of a log that cannot be written, and of commands that are none.
+/// Names of logs that cannot be written, and of unknown commands.
 #[test]
-fn words_of_the_log_have_no_say() {
-    for poison in POISONS {
-        let text = OsStr::from_bytes(poison);
+fn hostile_log_arguments_do_not_change_output() {
+    for hostile_text in HOSTILE_TEXTS {
+        let text = OsStr::from_bytes(hostile_text);
         for words in [&["--log"][..], &["report", "--log"], &["watch", "--port"], &["report"], &[]]
         {
-            let room = Room::new();
-            room.write("listing", flood());
-            let mut command = room.program(LOG, words);
+            let dir = TestDir::new();
+            dir.write("listing", flood());
+            let mut command = dir.program(LOG, words);
             let mut word =
                 OsString::from(if words.last() == Some(&"--log") { "none/" } else { "" });
             word.push(text);
@@ -384,56 +409,56 @@ fn words_of_the_log_have_no_say() {
             if words == ["--log"] {
                 command.args(["--input", "listing", "--consecutive", "1"]);
             }
-            let ran = run(&mut command);
-            let context = format!("{words:?} {:?}", String::from_utf8_lossy(poison));
-            assert_tame(&(ran.stdout.clone() + &ran.stderr), &context);
-            assert!(matches!(ran.code, Some(1 | 2)), "{context}: {ran:?}");
+            let result = run(&mut command);
+            let context = format!("{words:?} {:?}", String::from_utf8_lossy(hostile_text));
+            assert_printable(&(result.stdout.clone() + &result.stderr), &context);
+            assert!(matches!(result.code, Some(1 | 2)), "{context}: {result:?}");
         }
     }
 }
 
-/// Lines of a log that somebody else wrote are no rows, and no cells.
+/// Hostile lines of a log do not become rows or cells of a report.
 #[test]
-fn every_poison_in_a_log_that_is_reported() {
+fn hostile_log_lines_do_not_change_report() {
     let good = "2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.7 on web1\n";
     let reports = |text: &[u8]| {
-        let room = Room::new();
-        room.write("log", text);
+        let dir = TestDir::new();
+        dir.write("log", text);
         ["text", "json", "csv"].map(|form| {
-            let ran = room.log(&["report", "--log", "log", "--output", form]);
-            (form, ran)
+            let result = dir.run_log(&["report", "--log", "log", "--output", form]);
+            (form, result)
         })
     };
-    for poison in POISONS {
-        let shown = String::from_utf8_lossy(poison);
+    for hostile_text in HOSTILE_TEXTS {
+        let shown = String::from_utf8_lossy(hostile_text);
         let json = serde_json::to_string(&shown).unwrap();
         let lines = [
-            on_a_line(&[poison, b"\n"].concat()),
-            on_a_line(&[b"2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.9 on ", poison, b"\n"].concat()),
-            on_a_line(&[b"2007-11-28T23:40:34-05:00 - 152 connections from ", poison, b"\n"].concat()),
+            without_line_breaks(&[hostile_text, b"\n"].concat()),
+            without_line_breaks(&[b"2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.9 on ", hostile_text, b"\n"].concat()),
+            without_line_breaks(&[b"2007-11-28T23:40:34-05:00 - 152 connections from ", hostile_text, b"\n"].concat()),
             format!("{{\"time\":\"2007-11-28T23:40:34-05:00\",\"address\":\"203.0.113.9\",\"connections\":9,\"servers\":[{json}]}}\n").into_bytes(),
             format!("{{\"time\":\"2007-11-28T23:40:34-05:00\",\"address\":{json},\"connections\":9}}\n").into_bytes(),
         ];
         for line in lines {
             let context = format!("{:?}", String::from_utf8_lossy(&line));
-            for (form, ran) in reports(&[good.as_bytes(), &line].concat()) {
-                assert_tame(&(ran.stdout.clone() + &ran.stderr), &context);
+            for (form, result) in reports(&[good.as_bytes(), &line].concat()) {
+                assert_printable(&(result.stdout.clone() + &result.stderr), &context);
                 match form {
                     "text" => {
                         let rows =
-                            ran.stdout.lines().filter(|it| it.contains(" 203.0.113.")).count();
+                            result.stdout.lines().filter(|it| it.contains(" 203.0.113.")).count();
                         assert!(
-                            (1..=2).contains(&rows) && ran.stdout.lines().count() == rows + 2,
+                            (1..=2).contains(&rows) && result.stdout.lines().count() == rows + 2,
                             "{context}: {}",
-                            ran.stdout
+                            result.stdout
                         );
                     }
                     "json" => {
-                        let object: Value = serde_json::from_str(&ran.stdout).unwrap();
+                        let object: Value = serde_json::from_str(&result.stdout).unwrap();
                         assert_eq!(object["offenders"][0]["address"], "203.0.113.7", "{context}");
                     }
                     _ => {
-                        for row in ran.stdout.lines() {
+                        for row in result.stdout.lines() {
                             let cells: Vec<_> = row.split(',').collect();
                             assert_eq!(cells.len(), 6, "{context}: {row}");
                             let is_formula = |cell: &&str| {
@@ -448,10 +473,10 @@ fn every_poison_in_a_log_that_is_reported() {
     }
 }
 
-/// The head of a mail has its own lines, and its text only what can be shown.
+/// The header of a mail has only its own fields, and the body only printable text.
 #[test]
 #[cfg(feature = "mail")]
-fn every_door_every_poison_as_it_is_mailed() {
+fn hostile_text_does_not_change_mail() {
     use std::os::unix::fs::PermissionsExt;
     let heads = [
         "From:",
@@ -464,30 +489,30 @@ fn every_door_every_poison_as_it_is_mailed() {
         "Content-Type:",
         "Content-Transfer-Encoding:",
     ];
-    for (door, options) in DOORS {
-        for poison in &together(3) {
-            let room = Room::new();
+    for (entry_point, options) in ENTRY_POINTS {
+        for hostile_text in &combined(3) {
+            let dir = TestDir::new();
             let program =
-                room.write("program", "#!/bin/sh\nprintf '%s\\n' \"$@\" >argv\ncat >mail\n");
+                dir.write("program", "#!/bin/sh\nprintf '%s\\n' \"$@\" >argv\ncat >mail\n");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-            let options = options(&room, poison);
-            let mut command = check(&room, &options, &["--consecutive", "1"]);
+            let options = options(&dir, hostile_text);
+            let mut command = check(&dir, &options, &["--consecutive", "1"]);
             command.args(["-a", "topip@example.com,ops@example.com", "--smtp"]);
             command.arg(format!("sendmail:{}", program.display())).env("PATH", "/usr/bin:/bin");
-            let ran = run(&mut command);
-            let context = format!("{door} {:?}", String::from_utf8_lossy(poison));
-            assert_nagios(&ran, &context);
-            let Ok(mail) = fs::read_to_string(room.path("mail")) else { continue };
-            assert_tame(&mail, &context);
+            let result = run(&mut command);
+            let context = format!("{entry_point} {:?}", String::from_utf8_lossy(hostile_text));
+            assert_nagios(&result, &context);
+            let Ok(mail) = fs::read_to_string(dir.path("mail")) else { continue };
+            assert_printable(&mail, &context);
             assert!(mail.is_ascii(), "{context}: {mail}");
             let (head, body) = mail.split_once("\n\n").unwrap();
-            let mut seen = BTreeSet::new();
+            let mut header_names = BTreeSet::new();
             for line in head.lines().filter(|line| !line.starts_with(' ')) {
                 let name = heads.iter().find(|name| line.starts_with(**name));
-                assert!(name.is_some_and(|name| seen.insert(name)), "{context}: {line}");
+                assert!(name.is_some_and(|name| header_names.insert(name)), "{context}: {line}");
             }
             assert!(body.lines().all(|line| line != "."), "{context}: {body}");
-            let argv = fs::read_to_string(room.path("argv")).unwrap();
+            let argv = fs::read_to_string(dir.path("argv")).unwrap();
             assert_eq!(argv, "-i\n-f\ntopip@example.com\n--\nops@example.com\n", "{context}");
         }
     }

@@ -1,5 +1,5 @@
-//! Sockets of any kind, as the dice have it: the kernel's two accounts of them,
-//! sock_diag and `/proc`, come to one answer, all evidence included.
+//! Random sockets: the two kernel interfaces, sock_diag and `/proc`, give the same output,
+//! including all details.
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher, Hasher, RandomState},
@@ -13,18 +13,18 @@ use serde_json::Value;
 
 use crate::{
     interop::kernel::{connect, in_namespace},
-    support::{Room, listens_at},
+    support::{TestDir, wait_for_listener},
 };
 
-/// Options that the kernel sees to itself, by sock_diag.
-const IS_SELECTION: [&str; 3] = ["--port", "--state", "--exclude-state"];
-/// How many sets there are, each in a namespace of its own.
-const ROUNDS: u64 = 6;
+/// Options that the kernel applies itself with sock_diag.
+const KERNEL_FILTER_OPTIONS: [&str; 3] = ["--port", "--state", "--exclude-state"];
+/// Number of socket sets, each in its own namespace.
+const N_ROUNDS: u64 = 6;
 
-/// Numbers that follow from a seed, which a failure names (xorshift64*).
-struct Dice(u64);
+/// A generator with a seed that failures report (xorshift64*).
+struct Xorshift(u64);
 
-impl Dice {
+impl Xorshift {
     fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -37,15 +37,15 @@ impl Dice {
     }
 }
 
-/// Sockets that stay as long as this does.
+/// Sockets that stay open as long as the value.
 #[derive(Default)]
-struct Set {
+struct SocketSet {
     listeners: Vec<(TcpListener, SocketAddr)>,
     streams: Vec<TcpStream>,
     half_open: Option<Child>,
 }
 
-impl Drop for Set {
+impl Drop for SocketSet {
     fn drop(&mut self) {
         if let Some(child) = &mut self.half_open {
             child.kill().unwrap();
@@ -54,50 +54,49 @@ impl Drop for Set {
     }
 }
 
-impl Set {
-    fn throw(dice: &mut Dice) -> Self {
+impl SocketSet {
+    fn random(random: &mut Xorshift) -> Self {
         let mut set = Self::default();
-        for nth in 0..=dice.below(5) {
-            let port = 1000 * (nth + 1) + dice.below(1000);
-            set.listen(dice, u16::try_from(port).unwrap());
+        for nth in 0..=random.below(5) {
+            let port = 1000 * (nth + 1) + random.below(1000);
+            set.listen(random, u16::try_from(port).unwrap());
         }
-        for _ in 0..50 + dice.below(400) {
-            set.connection(dice);
+        for _ in 0..50 + random.below(400) {
+            set.connection(random);
         }
-        if dice.below(3) > 0 {
-            set.half_open(dice);
+        if random.below(3) > 0 {
+            set.half_open(random);
         }
         set
     }
 
-    /// One for IPv4, IPv6, or both, to which clients of one family come.
-    fn listen(&mut self, dice: &mut Dice, port: u16) {
+    /// Listens on IPv4, IPv6 or both, for clients of one family.
+    fn listen(&mut self, random: &mut Xorshift, port: u16) {
         let v4 = SocketAddr::new([192, 0, 2, 10].into(), port);
         let v6 = SocketAddr::new("2001:db8::10".parse().unwrap(), port);
         let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        let (bound, called) =
-            [(v4, v4), (v6, v6), (both, v4), (both, v6)][usize::try_from(dice.below(4)).unwrap()];
-        self.listeners.push((TcpListener::bind(bound).unwrap(), called));
+        let (bound, client_target) =
+            [(v4, v4), (v6, v6), (both, v4), (both, v6)][usize::try_from(random.below(4)).unwrap()];
+        self.listeners.push((TcpListener::bind(bound).unwrap(), client_target));
     }
 
-    /// A connection from some address of the documentation, and what becomes of
-    /// it.
-    fn connection(&mut self, dice: &mut Dice) {
-        let nth = usize::try_from(dice.below(self.listeners.len() as u64)).unwrap();
-        let (listener, called) = &self.listeners[nth];
-        let from = match (called.is_ipv4(), dice.below(2)) {
-            // The busy one.
+    /// Opens a connection from a documentation address, and leaves it in a random state.
+    fn connection(&mut self, random: &mut Xorshift) {
+        let nth = usize::try_from(random.below(self.listeners.len() as u64)).unwrap();
+        let (listener, client_target) = &self.listeners[nth];
+        let from = match (client_target.is_ipv4(), random.below(2)) {
+            // The busiest client.
             (true, 0) => IpAddr::from([203, 0, 113, 7]),
-            (true, _) => IpAddr::from([198, 51, 100, dice.octet()]),
+            (true, _) => IpAddr::from([198, 51, 100, random.octet()]),
             (false, _) => {
-                let (network, host) = (u16::from(dice.octet()) % 8, u16::from(dice.octet()));
+                let (network, host) = (u16::from(random.octet()) % 8, u16::from(random.octet()));
                 Ipv6Addr::new(0x2001, 0xdb8, 1, network, 0, 0, 0, host).into()
             }
         };
-        let client = connect(from, *called);
+        let client = connect(from, *client_target);
         let (server, _) = listener.accept().unwrap();
-        match dice.below(8) {
-            // Who closes first waits.
+        match random.below(8) {
+            // The side that closes first is in TIME_WAIT.
             0 => {
                 drop(server);
                 drop(client);
@@ -114,7 +113,7 @@ impl Set {
                 server.shutdown(Shutdown::Write).unwrap();
                 self.streams.extend([client, server]);
             }
-            // One end is nobody's any more.
+            // An orphaned endpoint.
             4 => {
                 drop(client);
                 self.streams.push(server);
@@ -123,55 +122,58 @@ impl Set {
         }
     }
 
-    /// Connections to a listener that takes one only once data comes.
-    fn half_open(&mut self, dice: &mut Dice) {
+    /// Opens connections to a listener that accepts a connection only when data arrives.
+    fn half_open(&mut self, random: &mut Xorshift) {
         let to: SocketAddr = "192.0.2.10:25".parse().unwrap();
         let socat = Command::new("socat")
             .args(["TCP4-LISTEN:25,bind=192.0.2.10,fork,defer-accept=120,backlog=100", "/dev/null"])
             .spawn();
         self.half_open = Some(socat.expect("socat is installed"));
-        listens_at(25);
-        for _ in 0..=dice.below(60) {
-            self.streams.push(connect([203, 0, 113, dice.octet()].into(), to));
+        wait_for_listener(25);
+        for _ in 0..=random.below(60) {
+            self.streams.push(connect([203, 0, 113, random.octet()].into(), to));
         }
     }
 }
 
-/// The whole answer but for when it was given.
-fn answer(room: &Room, source: &str, more: &[&str]) -> Value {
+/// Returns the whole JSON output without its time.
+fn answer(dir: &TestDir, source: &str, more: &[&str]) -> Value {
     let options = ["--source", source, "--output", "json", "-vvv", "--no-default-excludes"];
-    let mut command = room.command(&[&options[..], more].concat());
-    // Each is a first sample.
-    let state = room.path("state.ron");
+    let mut command = dir.command(&[&options[..], more].concat());
+    // Make it a first sample.
+    let state = dir.path("state.ron");
     let _ = std::fs::remove_file(&state);
     command.arg("--state-file").arg(state);
-    let ran = crate::support::run(&mut command);
-    let mut answer: Value = serde_json::from_str(&ran.stdout).expect(&ran.stdout);
+    let result = crate::support::run(&mut command);
+    let mut answer: Value = serde_json::from_str(&result.stdout).expect(&result.stdout);
     let fields = answer.as_object_mut().unwrap();
-    fields.remove("when").unwrap();
-    if IS_SELECTION.iter().any(|option| more.contains(option)) {
-        // What the kernel does not even tell of is not counted as left out.
-        fields.remove("left_out").unwrap();
+    fields.remove("timestamp").unwrap();
+    if KERNEL_FILTER_OPTIONS.iter().any(|option| more.contains(option)) {
+        // Sockets that the kernel has filtered out are not counted as skipped.
+        fields.remove("skipped").unwrap();
         fields.remove("message").unwrap();
     }
     answer
 }
 
-/// The answer by both ways, once nothing moves any more: timers end some states
-/// and send others on.
+/// Asserts that both sources give the same output, once the sockets are stable: timers
+/// change and end some states.
 #[track_caller]
-fn same_both_ways(room: &Room, more: &[&str], seed: u64) -> Value {
+fn assert_sources_agree(dir: &TestDir, more: &[&str], seed: u64) -> Value {
     let started = Instant::now();
     loop {
-        let netlink = answer(room, "netlink", more);
-        let proc = answer(room, "proc", more);
-        if answer(room, "netlink", more) == netlink {
+        let netlink = answer(dir, "netlink", more);
+        let proc = answer(dir, "proc", more);
+        if answer(dir, "netlink", more) == netlink {
             for (field, value) in netlink.as_object().unwrap() {
                 assert_eq!(&proc[field], value, "{field} by {more:?}, seed {seed}");
             }
             return netlink;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "it never rests, seed {seed}");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "the sockets do not become stable, seed {seed}"
+        );
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -183,20 +185,20 @@ fn states(answer: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn netlink_and_proc_give_one_answer_about_any_sockets() {
+fn netlink_and_proc_agree_on_random_sockets() {
     let seeds = RandomState::new().build_hasher().finish();
-    let seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-    for nth in 0..ROUNDS {
+    let states_seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    for nth in 0..N_ROUNDS {
         let seed = seeds.wrapping_add(nth) | 1;
-        let seen = seen.clone();
+        let states_seen = states_seen.clone();
         in_namespace(move || {
-            let dice = &mut Dice(seed);
-            let set = Set::throw(dice);
-            let room = Room::new();
-            let all = same_both_ways(&room, &[], seed);
+            let random = &mut Xorshift(seed);
+            let set = SocketSet::random(random);
+            let dir = TestDir::new();
+            let all = assert_sources_agree(&dir, &[], seed);
             assert!(all["views"][0]["connections"].as_u64() >= Some(50), "{all}");
             assert_eq!(all["problems"].as_array().map(Vec::len), Some(0), "{all}");
-            seen.lock().unwrap().extend(states(&all));
+            states_seen.lock().unwrap().extend(states(&all));
             let port = set.listeners[0].1.port().to_string();
             for more in [
                 &["--prefix4", "32,24", "--prefix6", "128,64", "--prefix-members", "3"][..],
@@ -205,12 +207,15 @@ fn netlink_and_proc_give_one_answer_about_any_sockets() {
                 &["-6", "--exclude-state", "TIME_WAIT"],
                 &["--state", "SYN_RECV,CLOSE_WAIT,FIN_WAIT2", "-x", "203.0.113.0/25"],
             ] {
-                same_both_ways(&room, more, seed);
+                assert_sources_agree(&dir, more, seed);
             }
         });
     }
-    let seen = seen.lock().unwrap();
-    // Nothing was seen where no namespace could be made, which was said.
+    let states_seen = states_seen.lock().unwrap();
+    // The set is empty if namespaces could not be created; then the test was skipped.
     let all = ["CLOSE_WAIT", "ESTABLISHED", "FIN_WAIT2", "SYN_RECV", "TIME_WAIT"];
-    assert!(seen.is_empty() || all.iter().all(|it| seen.contains(*it)), "{seen:?}, seed {seeds}");
+    assert!(
+        states_seen.is_empty() || all.iter().all(|it| states_seen.contains(*it)),
+        "{states_seen:?}, seed {seeds}"
+    );
 }

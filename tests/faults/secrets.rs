@@ -1,5 +1,5 @@
-//! Who looks into the process from beside it finds no secret: not in its command
-//! line and environment, not in its memory, and not in what is left of it.
+//! Other processes find no secret in the command line, the environment, the memory or a
+//! core dump of the programs.
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
@@ -12,24 +12,24 @@ use std::{
 };
 
 use crate::support::{
-    CHECK, MUNIN, Room, skip,
-    stranger::{NOBODY, as_user, is_possible, open_room},
+    CHECK, MUNIN, TestDir, skip,
+    stranger::{NOBODY, as_user, is_possible, shared_test_dir},
 };
 
 const PASSWORD: &str = "c0rrect-h0rse-battery";
 
-/// A program that is ended when the test is.
-struct Running(Child);
+/// A program that has connected to the test, and is killed when dropped.
+struct ConnectedProcess(Child);
 
-impl Drop for Running {
+impl Drop for ConnectedProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Running {
-    /// Starts the program, and waits until it has connected to `listener`.
+impl ConnectedProcess {
+    /// Starts the program and waits until it has connected to `listener`.
     fn start(command: &mut Command, listener: &TcpListener) -> (Self, TcpStream) {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = Self(child.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
@@ -47,9 +47,8 @@ impl Running {
         String::from_utf8_lossy(&fs::read(self.file(name)).unwrap()).replace('\0', " ")
     }
 
-    /// The parts of its memory that have one of `secrets`, by the names that the
-    /// kernel has for them.
-    fn memory_with(&self, secrets: &[&str]) -> Vec<String> {
+    /// Returns the memory mappings that contain one of `secrets`.
+    fn find_in_memory(&self, secrets: &[&str]) -> Vec<String> {
         self.signal("STOP");
         let memory = File::open(self.file("mem")).unwrap();
         let mut found = Vec::new();
@@ -60,17 +59,17 @@ impl Running {
             let (from, to) = range.split_once('-').unwrap();
             let [from, to] = [from, to].map(|it| u64::from_str_radix(it, 16).unwrap());
             let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-            // Such as [vvar] nobody can read.
+            // Some mappings are not readable, such as [vvar].
             if !rights.starts_with('r') || memory.read_exact_at(&mut bytes, from).is_err() {
                 continue;
             }
             n_read += bytes.len();
-            for secret in secrets {
-                let places = memchr::memmem::find_iter(&bytes, secret.as_bytes());
-                found.extend(places.map(|_| format!("{secret} in {line}")));
+            for write_password in secrets {
+                let places = memchr::memmem::find_iter(&bytes, write_password.as_bytes());
+                found.extend(places.map(|_| format!("{write_password} in {line}")));
             }
         }
-        assert!(n_read > 1024 * 1024, "its memory was not read");
+        assert!(n_read > 1024 * 1024, "the memory was not read");
         found
     }
 
@@ -80,7 +79,7 @@ impl Running {
     }
 }
 
-/// Tries for as long as a slow machine may take.
+/// Polls until there is a value, with time for a slow machine.
 #[track_caller]
 fn wait_until<T>(mut so: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
@@ -88,7 +87,7 @@ fn wait_until<T>(mut so: impl FnMut() -> Option<T>) -> T {
         if let Some(it) = so() {
             return it;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "it did not come to that");
+        assert!(started.elapsed() < Duration::from_secs(30), "timed out");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -112,10 +111,10 @@ fn every_spelling_of_a_password_is_wiped() {
         &["-v", "--password", PASSWORD, "-v"],
     ] {
         let (listener, address) = listener();
-        let room = Room::new();
-        let mut command = room.command(&["-H", &format!("x@{address}"), "-t", "30"]);
+        let dir = TestDir::new();
+        let mut command = dir.command(&["-H", &format!("x@{address}"), "-t", "30"]);
         command.args(words).env("TOPIP_PASSWORD", PASSWORD);
-        let (running, _peer) = Running::start(&mut command, &listener);
+        let (running, _peer) = ConnectedProcess::start(&mut command, &listener);
         for file in ["cmdline", "environ"] {
             let text = running.text(file);
             assert!(!text.contains(PASSWORD), "{words:?} in {file}: {text}");
@@ -125,72 +124,75 @@ fn every_spelling_of_a_password_is_wiped() {
 }
 
 #[test]
-fn the_password_of_munins_settings_is_wiped() {
+fn munin_password_variable_is_wiped() {
     let (listener, address) = listener();
-    let room = Room::new();
-    let mut command = room.program(MUNIN, &["fetch"]);
+    let dir = TestDir::new();
+    let mut command = dir.program(MUNIN, &["fetch"]);
     command.env("hostname", format!("x@{address}")).env("password", PASSWORD).env("timeout", "30");
-    let (running, _peer) = Running::start(&mut command, &listener);
+    let (running, _peer) = ConnectedProcess::start(&mut command, &listener);
     let text = running.text("environ");
     assert!(text.contains("password=xxxxxxxxxxxxxxxxxxxxx ") && !text.contains(PASSWORD), "{text}");
 }
 
-/// Another process of the same user reads neither its memory nor its environment.
+/// Another process of the same user can read neither the memory nor the environment.
 #[test]
-fn processes_of_the_same_user_cannot_look_in() {
+fn memory_is_unreadable_for_same_user() {
     if !is_possible() {
         return;
     }
     let (listener, address) = listener();
-    let room = open_room();
-    let mut command = as_user(NOBODY, room.path("check_topip"));
+    let dir = shared_test_dir();
+    let mut command = as_user(NOBODY, dir.path("check_topip"));
     command.args(["-H", &format!("x@{address}"), "-t", "30"]).env("TOPIP_PASSWORD", PASSWORD);
-    let (running, _peer) = Running::start(&mut command, &listener);
+    let (running, _peer) = ConnectedProcess::start(&mut command, &listener);
     for file in ["mem", "environ", "maps"] {
         let mut cat = as_user(NOBODY, "cat");
         let read = cat.arg(running.file(file)).output().unwrap();
-        let complaint = String::from_utf8_lossy(&read.stderr).into_owned();
-        assert!(complaint.contains("Permission denied"), "{file}: {complaint}");
+        let stderr = String::from_utf8_lossy(&read.stderr).into_owned();
+        assert!(stderr.contains("Permission denied"), "{file}: {stderr}");
     }
     assert!(!running.text("environ").contains(PASSWORD));
 }
 
-/// However it ends, it leaves no picture of its memory behind.
+/// A crash does not leave a core dump.
 #[test]
-fn there_is_no_core_dump_with_a_secret() {
+fn no_core_dump_while_holding_a_password() {
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let cores = |room: &Room| {
-        let names = fs::read_dir(room.path(".")).unwrap();
+    let cores = |dir: &TestDir| {
+        let names = fs::read_dir(dir.path(".")).unwrap();
         names
             .filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().contains("core"))
             .count()
     };
     for signal in ["ABRT", "SEGV"] {
-        let room = Room::new();
+        let dir = TestDir::new();
         let script = "ulimit -c unlimited; exec \"$0\" \"$@\"";
-        // Where nothing secret is held, there is one: so it is possible here.
+        // A program without secrets does leave one, which shows that core dumps are
+        // enabled.
         let is_possible = !pattern.contains(['/', '|']) && {
-            let mut command = room.program("sh", &["-c", script, "sleep", "60"]);
-            let running = Running(command.env("PATH", "/bin:/usr/bin").spawn().unwrap());
+            let mut command = dir.program("sh", &["-c", script, "sleep", "60"]);
+            let running = ConnectedProcess(command.env("PATH", "/bin:/usr/bin").spawn().unwrap());
             wait_until(|| running.text("cmdline").starts_with("sleep").then_some(()));
-            end(running, signal);
-            cores(&room) == 1
+            kill_with(running, signal);
+            cores(&dir) == 1
         };
         let (listener, address) = listener();
-        let room = Room::new();
+        let dir = TestDir::new();
         let args = ["-c", script, CHECK, "-H", &format!("x@{address}"), "-t", "30"];
-        let mut command = room.program("sh", &args);
-        let (running, _peer) = Running::start(command.env("TOPIP_PASSWORD", PASSWORD), &listener);
-        end(running, signal);
-        assert_eq!(cores(&room), 0, "{signal}");
+        let mut command = dir.program("sh", &args);
+        let (running, _peer) =
+            ConnectedProcess::start(command.env("TOPIP_PASSWORD", PASSWORD), &listener);
+        kill_with(running, signal);
+        assert_eq!(cores(&dir), 0, "{signal}");
         if !is_possible {
-            return skip("core dumps in the current folder");
+            return skip("core dumps in the current directory");
         }
     }
 }
 
-fn end(mut running: Running, signal: &str) {
-    // The first SIGSEGV that is no fault of its own only takes Rust's handler away.
+fn kill_with(mut running: ConnectedProcess, signal: &str) {
+    // The first SIGSEGV that is not a real fault only removes the signal handler of the
+    // Rust runtime.
     let status = wait_until(|| {
         running.signal(signal);
         running.0.try_wait().unwrap()
@@ -198,8 +200,8 @@ fn end(mut running: Running, signal: &str) {
     assert!(status.signal().is_some(), "{status}");
 }
 
-/// A mail server that takes the login, and then waits.
-fn mail_server(mut peer: TcpStream, offer: &str, answers: &[&str]) -> TcpStream {
+/// Acts as a mail server that accepts the login and then waits.
+fn run_mail_dialogue(mut peer: TcpStream, offer: &str, answers: &[&str]) -> TcpStream {
     peer.write_all(b"220 here\r\n").unwrap();
     let mut reader = BufReader::new(peer.try_clone().unwrap());
     let offer = format!("250-here\r\n250 AUTH {offer}\r\n");
@@ -208,14 +210,14 @@ fn mail_server(mut peer: TcpStream, offer: &str, answers: &[&str]) -> TcpStream 
         reader.read_line(&mut line).unwrap();
         peer.write_all(answer.as_bytes()).unwrap();
     }
-    // The next command comes when it has understood the last answer.
+    // The next command shows that the client has processed the last reply.
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("MAIL FROM"), "{line}");
     peer
 }
 
 #[test]
-fn a_password_for_mail_is_wiped_from_memory() {
+fn mail_password_is_wiped_from_memory() {
     if !is_possible() {
         return;
     }
@@ -236,50 +238,52 @@ fn a_password_for_mail_is_wiped_from_memory() {
         ("LOGIN", &["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n", "235 come in\r\n"]),
     ] {
         let (listener, address) = listener();
-        let room = Room::new();
-        room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-        secret(&room.path("password"));
+        let dir = TestDir::new();
+        dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+        write_password(&dir.path("password"));
         let url = format!("smtp://monitor@{address}?tls=none");
-        let mut command = room.command(&["--input", "listing", "--consecutive", "1", "-t", "60"]);
+        let mut command = dir.command(&["--input", "listing", "--consecutive", "1", "-t", "60"]);
         command.args(["-a", "a@example.com,b@example.com", "--smtp", &url]);
         command.args(["--smtp-password-file", "password"]);
-        let (running, peer) = Running::start(&mut command, &listener);
-        let _peer = mail_server(peer, offer, answers);
-        is_held_once(&running.memory_with(&secrets));
+        let (running, peer) = ConnectedProcess::start(&mut command, &listener);
+        let _peer = run_mail_dialogue(peer, offer, answers);
+        assert_held_once(&running.find_in_memory(&secrets));
     }
 }
 
-/// The password is kept for as long as it may be needed, in one place, and no
-/// library has kept another, in whatever form.
+/// Asserts that the password is in memory once, as long as it is needed, and that no
+/// library has kept another copy or encoding.
 #[track_caller]
-fn is_held_once(found: &[String]) {
+fn assert_held_once(found: &[String]) {
     assert!(matches!(found, [one] if one.starts_with(PASSWORD)), "{found:#?}");
 }
 
-fn secret(path: &Path) {
+fn write_password(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::write(path, format!("{PASSWORD}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
-fn a_password_for_a_server_is_wiped_from_memory() {
-    use crate::support::sshd::{World, is_possible};
+fn server_password_is_wiped_from_memory() {
+    use crate::support::sshd::{SshFixture, is_possible};
     if !is_possible() {
         return;
     }
-    let world =
-        World::new("/bin/sh", "PasswordAuthentication yes\nForceCommand touch $HOME/in; sleep 60");
-    world.account.set_password(PASSWORD);
-    secret(&world.room.path("password"));
-    let there = world.account.home.join("in");
+    let fixture = SshFixture::new(
+        "/bin/sh",
+        "PasswordAuthentication yes\nForceCommand touch $HOME/in; sleep 60",
+    );
+    fixture.account.set_password(PASSWORD);
+    write_password(&fixture.dir.path("password"));
+    let login_marker = fixture.account.home.join("in");
     for (args, variable) in [(&["--password-file", "password"][..], ""), (&[], PASSWORD)] {
-        let _ = fs::remove_file(&there);
-        let mut command = world.command(&[args, &["-t", "60"]].concat());
+        let _ = fs::remove_file(&login_marker);
+        let mut command = fixture.command(&[args, &["-t", "60"]].concat());
         command.env("TOPIP_PASSWORD", variable).stdout(Stdio::null());
-        let running = Running(command.spawn().unwrap());
-        // It has logged in, and waits for a listing.
-        wait_until(|| there.exists().then_some(()));
-        is_held_once(&running.memory_with(&[PASSWORD]));
+        let running = ConnectedProcess(command.spawn().unwrap());
+        // The login is complete, and the check waits for the listing.
+        wait_until(|| login_marker.exists().then_some(()));
+        assert_held_once(&running.find_in_memory(&[PASSWORD]));
     }
 }

@@ -1,4 +1,4 @@
-//! What servers say while they are spoken to: banners, complaints, refusals.
+//! Messages of servers: banners, errors and refusals.
 use std::{
     ffi::OsStr,
     fs,
@@ -9,17 +9,17 @@ use std::{
     thread,
 };
 
-use crate::support::{CHECK, Room, crowd, run, skip};
+use crate::support::{CHECK, TestDir, crowd, run, skip};
 
-use super::output_integrity::{POISONS, assert_nagios, assert_tame, together};
+use super::output_integrity::{HOSTILE_TEXTS, assert_nagios, assert_printable, combined};
 
-/// Each refusal of a mail server, of the recipients and of the greeting.
+/// Refusals at each step of a mail session.
 #[test]
-fn a_mail_servers_words_have_no_say() {
-    for poison in POISONS {
+fn mail_server_replies_do_not_change_output() {
+    for hostile_text in HOSTILE_TEXTS {
         let on_a_line = |it: &u8| !b"\r\n".contains(it);
-        let words: Vec<u8> = poison.iter().copied().filter(on_a_line).collect();
-        for refuses_at in ["", "EHLO", "MAIL", "RCPT", "DATA"] {
+        let words: Vec<u8> = hostile_text.iter().copied().filter(on_a_line).collect();
+        for refused_command in ["", "EHLO", "MAIL", "RCPT", "DATA"] {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let port = listener.local_addr().unwrap().port();
             let words = words.clone();
@@ -28,8 +28,8 @@ fn a_mail_servers_words_have_no_say() {
                 let mut reader = BufReader::new(peer.try_clone().unwrap());
                 let mut command = String::new();
                 loop {
-                    let is_refused = command.starts_with(refuses_at)
-                        && (refuses_at.is_empty() == command.is_empty());
+                    let is_refused = command.starts_with(refused_command)
+                        && (refused_command.is_empty() == command.is_empty());
                     let code: &[u8] = if is_refused {
                         b"550 "
                     } else if command.starts_with("DATA") {
@@ -48,10 +48,10 @@ fn a_mail_servers_words_have_no_say() {
                     }
                 }
             });
-            let room = Room::new();
-            room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+            let dir = TestDir::new();
+            dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
             let url = format!("smtp://127.0.0.1:{port}");
-            let ran = room.check(&[
+            let result = dir.check(&[
                 "--input",
                 "listing",
                 "--consecutive",
@@ -62,64 +62,64 @@ fn a_mail_servers_words_have_no_say() {
                 "--smtp",
                 &url,
             ]);
-            let context = format!("{refuses_at} {:?}", String::from_utf8_lossy(poison));
-            assert_nagios(&ran, &context);
-            assert_eq!(ran.code, Some(2), "{context}");
+            let context = format!("{refused_command} {:?}", String::from_utf8_lossy(hostile_text));
+            assert_nagios(&result, &context);
+            assert_eq!(result.code, Some(2), "{context}");
             assert!(
-                ran.stdout.lines().nth(1).unwrap().starts_with("Mail not sent: "),
+                result.stdout.lines().nth(1).unwrap().starts_with("Mail not sent: "),
                 "{context}: {}",
-                ran.stdout
+                result.stdout
             );
             server.join().unwrap();
         }
     }
 }
 
-/// What a program that should be sendmail complains of.
+/// Standard error of a sendmail program.
 #[test]
-fn what_sendmail_complains_of_has_no_say() {
-    for poison in POISONS {
-        let room = Room::new();
-        room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-        room.write("words", poison);
-        let program = room.write("program", "#!/bin/sh\ncat >/dev/null\ncat words >&2\nexit 75\n");
+fn sendmail_errors_do_not_change_output() {
+    for hostile_text in HOSTILE_TEXTS {
+        let dir = TestDir::new();
+        dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+        dir.write("words", hostile_text);
+        let program = dir.write("program", "#!/bin/sh\ncat >/dev/null\ncat words >&2\nexit 75\n");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let url = format!("sendmail:{}", program.display());
         let mut command =
-            room.command(&["--input", "listing", "--consecutive", "1", "-vvv", "--smtp", &url]);
+            dir.command(&["--input", "listing", "--consecutive", "1", "-vvv", "--smtp", &url]);
         command.args(["-a", "topip@example.com,ops@example.com"]).env("PATH", "/usr/bin:/bin");
-        let ran = run(&mut command);
-        let context = format!("{:?}", String::from_utf8_lossy(poison));
-        assert_nagios(&ran, &context);
-        assert!(ran.stdout.contains("\nMail not sent: "), "{context}: {}", ran.stdout);
+        let result = run(&mut command);
+        let context = format!("{:?}", String::from_utf8_lossy(hostile_text));
+        assert_nagios(&result, &context);
+        assert!(result.stdout.contains("\nMail not sent: "), "{context}: {}", result.stdout);
     }
 }
 
-/// What this host calls itself is in mails and their heads.
+/// The local host name appears in mails and their headers.
 #[test]
-fn the_name_of_this_host_has_no_say() {
+fn local_host_name_does_not_change_output() {
     let script = "import socket, sys, os\n\
         socket.sethostname(os.fsencode(sys.argv[1])[:64])\n\
         os.execv(sys.argv[2], sys.argv[2:])";
-    for poison in POISONS {
-        let room = Room::new();
-        room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
-        let program = room.write("program", "#!/bin/sh\ncat >mail\n");
+    for hostile_text in HOSTILE_TEXTS {
+        let dir = TestDir::new();
+        dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+        let program = dir.write("program", "#!/bin/sh\ncat >mail\n");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let url = format!("sendmail:{}", program.display());
-        let mut command = room.program("unshare", &["--uts", "python3", "-c", script]);
-        command.arg(OsStr::from_bytes(poison)).arg(CHECK);
+        let mut command = dir.program("unshare", &["--uts", "python3", "-c", script]);
+        command.arg(OsStr::from_bytes(hostile_text)).arg(CHECK);
         command.args(["--input", "-", "--consecutive", "1", "-vvv", "--smtp", &url]);
         command.args(["-a", "topip@example.com,ops@example.com"]).env("PATH", "/usr/bin:/bin");
-        command.stdin(fs::File::open(room.path("listing")).unwrap());
-        let ran = run(&mut command);
-        if ran.stdout.is_empty() {
-            return skip(&format!("a namespace of names ({})", ran.stderr.trim()));
+        command.stdin(fs::File::open(dir.path("listing")).unwrap());
+        let result = run(&mut command);
+        if result.stdout.is_empty() {
+            return skip(&format!("a UTS namespace ({})", result.stderr.trim()));
         }
-        let context = format!("{:?}", String::from_utf8_lossy(poison));
-        assert_nagios(&ran, &context);
-        let mail = fs::read_to_string(room.path("mail")).unwrap();
-        assert_tame(&mail, &context);
+        let context = format!("{:?}", String::from_utf8_lossy(hostile_text));
+        assert_nagios(&result, &context);
+        let mail = fs::read_to_string(dir.path("mail")).unwrap();
+        assert_printable(&mail, &context);
         let (head, _) = mail.split_once("\n\n").unwrap();
         let names = head
             .lines()
@@ -145,20 +145,20 @@ fn the_name_of_this_host_has_no_say() {
     }
 }
 
-/// What a server says before and after a login, on both streams, and by its name
-/// for a user.
+/// Server output before and after the login, on both streams, and in refusals of a user
+/// name.
 #[test]
-fn a_servers_words_have_no_say() {
-    use crate::support::sshd::{World, is_possible};
+fn ssh_server_output_does_not_change_output() {
+    use crate::support::sshd::{SshFixture, is_possible};
     if !is_possible() {
         return;
     }
-    for poison in together(6) {
-        let context = format!("{:?}", String::from_utf8_lossy(&poison));
-        let world = World::new("/bin/sh", "ForceCommand . ~/.said");
-        let words = world.account.home.join("words");
-        fs::write(&words, &poison).unwrap();
-        for said in [
+    for hostile_text in combined(6) {
+        let context = format!("{:?}", String::from_utf8_lossy(&hostile_text));
+        let fixture = SshFixture::new("/bin/sh", "ForceCommand . ~/.said");
+        let words = fixture.account.home.join("words");
+        fs::write(&words, &hostile_text).unwrap();
+        for script_text in [
             "cat words >&2; exit 3",
             "cat words; exit 3",
             "cat words; cat words >&2",
@@ -166,50 +166,58 @@ fn a_servers_words_have_no_say() {
             "echo; echo topip-begin Linux x86_64; echo topip-try `cat words`; ss -tan; echo topip-end 0 x",
             "cat words; eval \"$SSH_ORIGINAL_COMMAND\"",
         ] {
-            fs::write(world.account.home.join(".said"), said).unwrap();
-            world.account.own();
+            fs::write(fixture.account.home.join(".said"), script_text).unwrap();
+            fixture.account.chown_home();
             for more in [&["-vvv"][..], &["--output", "json", "-vvv"]] {
-                let ran = world.check_by_key(more);
-                let context = format!("{said} {context} {more:?}");
+                let result = fixture.check_by_key(more);
+                let context = format!("{script_text} {context} {more:?}");
                 if more.contains(&"json") {
-                    assert_tame(&ran.stdout, &context);
-                    serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap();
+                    assert_printable(&result.stdout, &context);
+                    serde_json::from_str::<serde_json::Value>(&result.stdout).unwrap();
                 } else {
-                    assert_nagios(&ran, &context);
+                    assert_nagios(&result, &context);
                 }
             }
         }
-        // As who comes, which the server complains of.
+        // As a user name that the server rejects.
         let mut command = Command::new(CHECK);
-        let who = [OsStr::from_bytes(&poison).as_bytes(), b"@", world.server.address().as_bytes()]
-            .concat();
-        command.arg("-u").arg(OsStr::from_bytes(&poison)).arg("-H").arg(OsStr::from_bytes(&who));
+        let target = [
+            OsStr::from_bytes(&hostile_text).as_bytes(),
+            b"@",
+            fixture.server.address().as_bytes(),
+        ]
+        .concat();
+        command
+            .arg("-u")
+            .arg(OsStr::from_bytes(&hostile_text))
+            .arg("-H")
+            .arg(OsStr::from_bytes(&target));
         command
             .args(["-vvv", "-i", "id", "--host-key", "ignore"])
-            .current_dir(world.room.path("."));
-        let ran = run(&mut command);
-        assert_nagios(&ran, &context);
-        assert_eq!(ran.code, Some(3), "{context}");
+            .current_dir(fixture.dir.path("."));
+        let result = run(&mut command);
+        assert_nagios(&result, &context);
+        assert_eq!(result.code, Some(3), "{context}");
     }
 }
 
-/// A server that is none: what it says instead of SSH's first line.
+/// A server that does not send an SSH banner.
 #[test]
-fn what_is_no_ssh_server_has_no_say() {
-    for poison in POISONS {
+fn non_ssh_server_is_unknown() {
+    for hostile_text in HOSTILE_TEXTS {
         for before in [&b"SSH-2.0-"[..], b""] {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let address = listener.local_addr().unwrap().to_string();
-            let words = [before, poison, b"\r\n"].concat();
+            let words = [before, hostile_text, b"\r\n"].concat();
             let server = thread::spawn(move || {
-                // It may be gone already.
+                // The client may have closed the connection already.
                 let _ = listener.accept().unwrap().0.write_all(&words);
             });
-            let ran = Room::new().check(&["-H", &address, "-u", "x", "-t", "5", "-vvv"]);
+            let result = TestDir::new().check(&["-H", &address, "-u", "x", "-t", "5", "-vvv"]);
             server.join().unwrap();
-            let context = format!("{:?}", String::from_utf8_lossy(poison));
-            assert_nagios(&ran, &context);
-            assert_eq!(ran.code, Some(3), "{context}: {}", ran.stdout);
+            let context = format!("{:?}", String::from_utf8_lossy(hostile_text));
+            assert_nagios(&result, &context);
+            assert_eq!(result.code, Some(3), "{context}: {}", result.stdout);
         }
     }
 }

@@ -1,37 +1,38 @@
-//! The service of the package: how much is shut, and that it works all the same.
+//! The packaged systemd service: its sandbox is strict, and topip_log works in it.
 use std::process::Command;
 
-use crate::support::{HOME, LOG, Room, run, skip};
+use crate::support::{LOG, PACKAGE_DIR, TestDir, run, skip};
 
-/// What systemd makes of it: 10 is all open. Versions count a little differently.
+/// The exposure level of systemd-analyze; 10 is fully exposed. Versions differ slightly.
 #[test]
-fn the_service_is_exposed_to_little() {
-    let unit = format!("{HOME}/packaging/systemd/topip-log.service");
+fn service_exposure_is_low() {
+    let unit = format!("{PACKAGE_DIR}/packaging/systemd/topip-log.service");
     let mut analyze = Command::new("systemd-analyze");
     analyze.args(["security", "--offline=true", "--threshold=15", "--no-pager", &unit]);
     if analyze.output().is_err() {
         return skip("systemd-analyze");
     }
-    let ran = run(&mut analyze);
-    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    let result = run(&mut analyze);
+    assert_eq!(result.code, Some(0), "{}", result.stdout);
 }
 
-/// Without rights, without what /proc has beside processes, and with those of
-/// others hidden, it sees this host's sockets by both ways.
+/// Without capabilities, with only process directories in /proc and those of other users
+/// hidden, both sources work.
 #[test]
-fn it_works_with_what_the_service_leaves_of_proc_and_rights() {
+fn service_sandbox_allows_both_sources() {
     let script = "mount -t proc -o subset=pid,hidepid=invisible proc /proc || exit 77\n\
         umask 077\n\
         exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs \"$0\" \"$@\"";
     for source in ["netlink", "proc"] {
-        let room = Room::new();
+        let dir = TestDir::new();
         let args =
             ["-m", "-p", "-f", "sh", "-c", script, LOG, "-vv", "--source", source, "--log", "log"];
-        let ran = run(room.program("unshare", &args).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
-        if ran.stdout.is_empty() && matches!(ran.code, Some(1 | 77)) {
-            return skip(&format!("the right to mount /proc ({})", ran.stderr.trim()));
+        let result =
+            run(dir.program("unshare", &args).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
+        if result.stdout.is_empty() && matches!(result.code, Some(1 | 77)) {
+            return skip(&format!("permission to mount /proc ({})", result.stderr.trim()));
         }
-        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{source}: {}", ran.stdout);
-        assert!(ran.stdout.contains("\nLooked at: "), "{source}: {}", ran.stdout);
+        assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{source}: {}", result.stdout);
+        assert!(result.stdout.contains("\nLooked at: "), "{source}: {}", result.stdout);
     }
 }

@@ -10,75 +10,76 @@ use std::{
 };
 
 use super::{
-    is_whole,
-    status_line::{is_clean, is_in_time, is_unknown},
+    is_exhaustive,
+    status_line::{assert_clean, assert_in_time, assert_unknown},
 };
 use crate::support::{
-    CHECK, Ran, crowd,
-    proxy::{Cut, Heard, Proxy, Then, Way},
+    CHECK, CommandResult, crowd,
+    proxy::{Cut, Direction, Failure, Proxy, Traffic},
     run,
-    sshd::{World, is_possible},
+    sshd::{SshFixture, is_possible},
 };
 
-/// How many are tried at the same time.
-const AT_ONCE: usize = 8;
-/// The limit of those that stall, and of the others, which do not need it.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PLENTY: Duration = Duration::from_secs(30);
+/// Number of concurrent runs.
+const N_WORKERS: usize = 8;
+/// Timeout of sessions that stall, and of the others, which do not reach it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An sshd whose listing is always the same.
-struct Stage {
-    world: World,
-    to: SocketAddr,
+/// An sshd that always prints the same listing.
+struct SshCutFixture {
+    fixture: SshFixture,
+    server_address: SocketAddr,
 }
 
-impl Stage {
-    /// `listing` is what the server prints whatever it is asked to run.
+impl SshCutFixture {
+    /// Creates a server that prints `listing` for every request.
     fn new(listing: &str) -> Self {
-        let world = World::new("/bin/sh", "MaxStartups 1000\nForceCommand cat listing");
-        fs::write(world.account.home.join("listing"), listing).unwrap();
-        world.account.own();
-        // Of any port, as the proxy has one of its own each time.
-        let known = world.server.known("127.0.0.1");
+        let fixture = SshFixture::new("/bin/sh", "MaxStartups 1000\nForceCommand cat listing");
+        fs::write(fixture.account.home.join("listing"), listing).unwrap();
+        fixture.account.chown_home();
+        // For any port, because each proxy has its own.
+        let known = fixture.server.known_hosts_lines("127.0.0.1");
         let key = known.split_once(' ').unwrap().1;
-        world.room.write("known_hosts", format!("127.0.0.1 {key}"));
-        let to = world.server.address().parse().unwrap();
-        Self { world, to }
+        fixture.dir.write("known_hosts", format!("127.0.0.1 {key}"));
+        let server_address = fixture.server.address().parse().unwrap();
+        Self { fixture, server_address }
     }
 
-    /// The check by way of a proxy, with a state file of that name.
-    fn check(&self, cut: Option<Cut>, state: &str) -> (Ran, Heard) {
-        let proxy = Proxy::start(self.to, cut);
-        let limit = cut.map_or(PLENTY, |cut| limit(cut.then)).as_secs().to_string();
+    /// Runs the check through a proxy, with this state file.
+    fn check(&self, cut: Option<Cut>, state: &str) -> (CommandResult, Traffic) {
+        let proxy = Proxy::start(self.server_address, cut);
+        let timeout =
+            cut.map_or(LONG_TIMEOUT, |cut| timeout_for(cut.failure)).as_secs().to_string();
         let mut command = Command::new(CHECK);
         command
-            .args(["-H", &format!("{}@127.0.0.1:{}", self.world.account.name, proxy.port)])
+            .args(["-H", &format!("{}@127.0.0.1:{}", self.fixture.account.name, proxy.port)])
             .args(["-i", "id", "--known-hosts", "known_hosts", "--state-file", state])
-            .args(["-t", &limit])
+            .args(["-t", &timeout])
             .env_clear()
-            .current_dir(self.world.room.path("."))
+            .current_dir(self.fixture.dir.path("."))
             .stdin(Stdio::null());
-        let ran = run(&mut command);
-        (ran, proxy.heard())
+        let result = run(&mut command);
+        (result, proxy.wait())
     }
 
-    /// What the room has in it.
+    /// Returns the names of the files in the test directory.
     fn files(&self) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.world.room.path(".")).unwrap();
+        let entries = fs::read_dir(self.fixture.dir.path(".")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// Waits until sshd serves nobody any more.
-    fn is_left_alone(&self) {
+    /// Waits until sshd has no open connection.
+    fn wait_until_idle(&self) {
         let started = Instant::now();
-        let port = self.world.server.port.to_string();
+        let port = self.fixture.server.port.to_string();
         loop {
             let output = Command::new("ss")
                 .args(["-Htn", "sport", "=", &port, "or", "dport", "=", &port])
                 .output()
                 .unwrap();
             let sockets = String::from_utf8(output.stdout).unwrap();
-            // Who closes first waits for a while, without a process.
+            // The side that closes first is in TIME_WAIT for a while, without a process.
             if !sockets.lines().any(|line| line.starts_with("ESTAB")) {
                 return;
             }
@@ -88,140 +89,166 @@ impl Stage {
     }
 }
 
-fn limit(then: Then) -> Duration {
-    if then == Then::Stall { PATIENCE } else { PLENTY }
+fn timeout_for(failure: Failure) -> Duration {
+    if failure == Failure::Stall { STALL_TIMEOUT } else { LONG_TIMEOUT }
 }
 
-/// The bytes of a side up to the end of its offer of algorithms: what comes
-/// behind it is a secret.
-fn in_clear(said: &[u8]) -> usize {
-    let banner = said.windows(2).position(|it| it == b"\r\n").unwrap() + 2;
-    let length: [u8; 4] = said[banner..banner + 4].try_into().unwrap();
+/// Returns the number of bytes up to the end of the offer of algorithms. The bytes behind
+/// it are encrypted.
+fn clear_text_length(traffic_bytes: &[u8]) -> usize {
+    let banner = traffic_bytes.windows(2).position(|it| it == b"\r\n").unwrap() + 2;
+    let length: [u8; 4] = traffic_bytes[banner..banner + 4].try_into().unwrap();
     banner + 4 + usize::try_from(u32::from_be_bytes(length)).unwrap()
 }
 
-/// Where a conversation is broken.
+/// Selection of the positions at which a session is cut.
 #[derive(Clone, Copy)]
-struct Places {
-    then: Then,
-    /// Of the three tests that close, which one it is: together they try every
-    /// byte that is in clear.
-    turn: usize,
-    /// And every so many of the others.
+struct CutPoints {
+    failure: Failure,
+    /// Offset of this test: the three tests that close sessions together cover every
+    /// unencrypted byte.
+    offset: usize,
+    /// Distance between the positions in the encrypted part.
     step: usize,
 }
 
-impl Places {
-    /// The last bytes are all tried too: there, the listing is complete.
-    const LAST: usize = 60;
+impl CutPoints {
+    /// The last bytes are all tested: there, the listing is complete.
+    const N_LAST_BYTES: usize = 60;
 
-    fn of(self, way: Way, said: &[u8]) -> impl Iterator<Item = (Way, usize)> {
-        let (clear, all) = (in_clear(said), said.len());
-        let is_chosen = move |&k: &usize| match self.then {
-            Then::Stall if is_whole() => k % self.step == 0,
-            Then::Stall => k % (10 * self.step) == 0,
-            _ if is_whole() || k + Self::LAST >= all => true,
-            _ if k < clear => k % 3 == self.turn,
+    fn of(
+        self,
+        direction: Direction,
+        traffic_bytes: &[u8],
+    ) -> impl Iterator<Item = (Direction, usize)> {
+        let (clear, all) = (clear_text_length(traffic_bytes), traffic_bytes.len());
+        let is_chosen = move |&k: &usize| match self.failure {
+            Failure::Stall if is_exhaustive() => k % self.step == 0,
+            Failure::Stall => k % (10 * self.step) == 0,
+            _ if is_exhaustive() || k + Self::N_LAST_BYTES >= all => true,
+            _ if k < clear => k % 3 == self.offset,
             _ => k % self.step == 0,
         };
-        (0..=all).filter(is_chosen).map(move |k| (way, k))
+        (0..=all).filter(is_chosen).map(move |k| (direction, k))
     }
 }
 
-/// Whatever is cut off, the answer is UNKNOWN, unless all was there.
-fn break_everywhere(listing: &str, places: Places) {
-    let then = places.then;
-    let stage = Stage::new(listing);
-    let (whole, heard) = stage.check(None, "whole");
-    assert_eq!(whole.answer(), "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 14", "{whole:?}");
-    let all: Vec<_> =
-        places.of(Way::Down, &heard.down).chain(places.of(Way::Up, &heard.up)).collect();
+/// Whatever is cut off, the status is UNKNOWN unless the listing was complete.
+fn cut_everywhere(listing: &str, cut_points: CutPoints) {
+    let failure = cut_points.failure;
+    let cut_fixture = SshCutFixture::new(listing);
+    let (uncut, traffic) = cut_fixture.check(None, "whole");
+    assert_eq!(
+        uncut.code_and_status(),
+        "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 14",
+        "{uncut:?}"
+    );
+    let all: Vec<_> = cut_points
+        .of(Direction::Down, &traffic.down)
+        .chain(cut_points.of(Direction::Up, &traffic.up))
+        .collect();
     let next = AtomicUsize::new(0);
     let n_answered = AtomicUsize::new(0);
-    let states: Vec<_> = (0..AT_ONCE).map(|worker| format!("state{worker}")).collect();
-    let before = stage.files();
+    let states: Vec<_> = (0..N_WORKERS).map(|worker| format!("state{worker}")).collect();
+    let before = cut_fixture.files();
     thread::scope(|scope| {
         for state in &states {
             scope.spawn(|| {
-                // A sample of before, which no run without a verdict may touch.
-                stage.check(None, state);
-                let file = stage.world.room.path(state);
-                while let Some(&(way, after)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // A previous sample, which a run without a verdict must not change.
+                cut_fixture.check(None, state);
+                let file = cut_fixture.fixture.dir.path(state);
+                while let Some(&(direction, after_bytes)) =
+                    all.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     let sample = fs::read(&file).unwrap();
-                    let (ran, _) = stage.check(Some(Cut { way, after, then }), state);
-                    let told = format!("{way:?} {after} {then:?}: {ran:?}");
-                    if ran.code == Some(0) {
-                        is_clean(&ran);
-                        assert_eq!(ran.stdout, whole.stdout, "{told}");
+                    let (result, _) =
+                        cut_fixture.check(Some(Cut { direction, after_bytes, failure }), state);
+                    let context = format!("{direction:?} {after_bytes} {failure:?}: {result:?}");
+                    if result.code == Some(0) {
+                        assert_clean(&result);
+                        assert_eq!(result.stdout, uncut.stdout, "{context}");
                         n_answered.fetch_add(1, Ordering::Relaxed);
                     } else {
-                        told_of(&told, || is_unknown(&ran, "127.0.0.1"));
-                        assert_eq!(fs::read(&file).unwrap(), sample, "{told}");
-                        // They do know one that both have.
-                        assert!(!ran.stdout.contains(": there is no "), "{told}");
+                        with_context(&context, || assert_unknown(&result, "127.0.0.1"));
+                        assert_eq!(fs::read(&file).unwrap(), sample, "{context}");
+                        // The algorithms do match.
+                        assert!(!result.stdout.contains(": there is no "), "{context}");
                     }
-                    is_in_time(&ran, limit(then));
+                    assert_in_time(&result, timeout_for(failure));
                 }
             });
         }
     });
     let n_answered = n_answered.into_inner();
     eprintln!(
-        "\n{then:?} after {} of {} + {} bytes, {n_answered} times all was there",
+        "\n{failure:?} after {} of {} + {} bytes, {n_answered} times all was there",
         all.len(),
-        heard.down.len(),
-        heard.up.len()
+        traffic.down.len(),
+        traffic.up.len()
     );
-    // The end of a session is a fraction of it.
+    // Only the end of a session is late enough.
     assert!(n_answered * 5 < all.len(), "{n_answered} of {}", all.len());
-    let mut left: BTreeSet<_> = stage.files().difference(&before).cloned().collect();
+    let mut leftovers: BTreeSet<_> = cut_fixture.files().difference(&before).cloned().collect();
     for state in &states {
-        assert!(left.remove(state), "{state}");
-        left.remove(&format!("{state}.lock"));
+        assert!(leftovers.remove(state), "{state}");
+        leftovers.remove(&format!("{state}.lock"));
     }
-    assert!(left.is_empty(), "{left:?}");
-    stage.is_left_alone();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+    cut_fixture.wait_until_idle();
 }
 
-fn told_of(told: &str, check: impl FnOnce()) {
+fn with_context(context: &str, check: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err() {
-        panic!("{told}");
+        panic!("{context}");
     }
 }
 
 const QUIET: [(&str, usize); 1] = [("203.0.113.7", 9)];
 
-/// What the script prints that is run on a server.
-fn marked() -> String {
+/// Returns the output of the script that runs on a server.
+fn marked_listing() -> String {
     let listing = crowd(6, &QUIET);
     format!("\ntopip-begin Linux x86_64\ntopip-try netstat -nat\n{listing}\ntopip-end 0 netstat\n")
 }
 
 #[test]
-fn a_session_that_is_closed_after_any_byte() {
+fn session_closed_after_any_byte_is_unknown() {
     if is_possible() {
-        break_everywhere(&marked(), Places { then: Then::Close, turn: 0, step: 23 });
+        cut_everywhere(
+            &marked_listing(),
+            CutPoints { failure: Failure::Close, offset: 0, step: 23 },
+        );
     }
 }
 
 #[test]
-fn a_session_that_is_reset_after_any_byte() {
+fn session_reset_after_any_byte_is_unknown() {
     if is_possible() {
-        break_everywhere(&marked(), Places { then: Then::Reset, turn: 1, step: 29 });
+        cut_everywhere(
+            &marked_listing(),
+            CutPoints { failure: Failure::Reset, offset: 1, step: 29 },
+        );
     }
 }
 
 #[test]
-fn a_session_that_stalls_after_any_byte() {
+fn session_stalled_after_any_byte_is_unknown() {
     if is_possible() {
-        break_everywhere(&marked(), Places { then: Then::Stall, turn: 0, step: 37 });
+        cut_everywhere(
+            &marked_listing(),
+            CutPoints { failure: Failure::Stall, offset: 0, step: 37 },
+        );
     }
 }
 
-/// A forced command has no marks: the end of the channel is all that there is.
+/// A forced command prints no markers: only the end of the channel shows that the listing
+/// is complete.
 #[test]
-fn a_session_without_marks_that_is_closed_after_any_byte() {
+fn session_without_markers_closed_after_any_byte_is_unknown() {
     if is_possible() {
-        break_everywhere(&crowd(6, &QUIET), Places { then: Then::Close, turn: 2, step: 31 });
+        cut_everywhere(
+            &crowd(6, &QUIET),
+            CutPoints { failure: Failure::Close, offset: 2, step: 31 },
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Who answers at the port of SSH, and is no SSH server, or a hostile one.
+//! Servers on the SSH port that do not speak SSH, or are hostile.
 use std::{
     fs,
     io::{Read, Write},
@@ -8,70 +8,70 @@ use std::{
     time::Duration,
 };
 
-use super::status_line::{is_clean, is_in_time, is_unknown};
+use super::status_line::{assert_clean, assert_in_time, assert_unknown};
 use crate::support::{
-    CHECK, Ran, Room, crowd,
-    daemon::{server, stall},
+    CHECK, CommandResult, TestDir, crowd,
+    daemon::{start_server, wait_for_close},
     run,
-    sshd::{World, is_possible},
+    sshd::{SshFixture, is_possible},
 };
 
-/// How long such a run may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How much memory a run may ask for, threads and libraries included, in KiB.
-const MEMORY: u32 = 400_000;
+/// Timeout of a run.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum address space of a run, including threads and libraries, in KiB.
+const MAX_MEMORY_KIB: u32 = 400_000;
 
 const BANNER: &[u8] = b"SSH-2.0-x\r\n";
 
-/// The check of the server at that port, by a key that nobody reads.
-fn check(room: &Room, port: u16) -> Ran {
-    let script = format!("ulimit -v {MEMORY}; exec \"$0\" \"$@\"");
+/// Runs the check of a server on this port, with a password that it never receives.
+fn check(dir: &TestDir, port: u16) -> CommandResult {
+    let script = format!("ulimit -v {MAX_MEMORY_KIB}; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
     command
         .args(["-c", &script, CHECK, "-H", &format!("x@127.0.0.1:{port}"), "-p", "word"])
         .args(["--host-key", "ignore", "--state-file", "state", "-t", "2"])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
-        .current_dir(room.path("."))
+        .current_dir(dir.path("."))
         .stdin(Stdio::null());
     run(&mut command)
 }
 
-/// The answer is a clean UNKNOWN, in time, and says `why`.
+/// Asserts that the output is a valid UNKNOWN, in time, and contains `reason`.
 #[track_caller]
-fn unknown(why: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) {
-    let room = Room::new();
-    let ran = check(&room, server(serve));
-    is_unknown(&ran, "127.0.0.1");
-    is_in_time(&ran, PATIENCE);
-    assert!(ran.line().contains(why), "{why}: {ran:?}");
-    let left: Vec<_> = fs::read_dir(room.path(".")).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+fn assert_server_unknown(reason: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) {
+    let dir = TestDir::new();
+    let result = check(&dir, start_server(serve));
+    assert_unknown(&result, "127.0.0.1");
+    assert_in_time(&result, TIMEOUT);
+    assert!(result.status_line().contains(reason), "{reason}: {result:?}");
+    let leftovers: Vec<_> = fs::read_dir(dir.path(".")).unwrap().collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
 }
 
-/// Says that, and nothing more.
-fn saying(bytes: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync + 'static {
+/// Sends the bytes and keeps the connection open.
+fn send_and_hold(bytes: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     move |mut stream| {
         let _ = stream.write_all(&bytes);
-        stall(stream);
+        wait_for_close(stream);
     }
 }
 
-/// Says that, and closes.
-fn leaving(bytes: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync + 'static {
+/// Sends the bytes and closes the connection.
+fn send_and_close(bytes: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     move |mut stream| {
         let _ = stream.write_all(&bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        stall(stream);
+        wait_for_close(stream);
     }
 }
 
-/// Says the first once, and the second for ever.
-fn flooding(first: Vec<u8>, block: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync + 'static {
+/// Sends the first bytes once, and the block forever.
+fn send_forever(first: Vec<u8>, block: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     let block = block.repeat(64 * 1024 / block.len() + 1);
     move |mut stream| {
         let _ = stream.write_all(&first);
-        // What the other end says must not keep it from listening.
+        // Read what the client sends, so that it does not block.
         let mut other = stream.try_clone().unwrap();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -81,7 +81,7 @@ fn flooding(first: Vec<u8>, block: Vec<u8>) -> impl Fn(TcpStream) + Send + Sync 
     }
 }
 
-/// A packet in clear (RFC 4253, section 6).
+/// Returns an unencrypted packet (RFC 4253, section 6).
 fn packet(payload: &[u8]) -> Vec<u8> {
     let padding = 8 - (payload.len() + 5) % 8 + 4;
     let length = u32::try_from(payload.len() + padding + 1).unwrap();
@@ -96,8 +96,8 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
-/// SSH_MSG_KEXINIT with these ten lists.
-fn offer(lists: [&str; 10]) -> Vec<u8> {
+/// Returns SSH_MSG_KEXINIT with these ten lists.
+fn kexinit(lists: [&str; 10]) -> Vec<u8> {
     let mut payload = vec![20];
     payload.extend([7; 16]);
     lists.iter().for_each(|list| payload.extend(string(list.as_bytes())));
@@ -105,7 +105,7 @@ fn offer(lists: [&str; 10]) -> Vec<u8> {
     packet(&payload)
 }
 
-const USUAL: [&str; 10] = [
+const USUAL_ALGORITHMS: [&str; 10] = [
     "curve25519-sha256",
     "ssh-ed25519",
     "aes256-ctr",
@@ -118,13 +118,13 @@ const USUAL: [&str; 10] = [
     "",
 ];
 
-/// SSH_MSG_DISCONNECT.
-fn goodbye(words: &[u8]) -> Vec<u8> {
+/// Returns SSH_MSG_DISCONNECT.
+fn disconnect(words: &[u8]) -> Vec<u8> {
     packet(&[&[1, 0, 0, 0, 2][..], &string(words), &string(b"")].concat())
 }
 
-/// SSH_MSG_IGNORE and SSH_MSG_DEBUG.
-fn chatter() -> Vec<u8> {
+/// Returns SSH_MSG_IGNORE and SSH_MSG_DEBUG.
+fn ignore_and_debug() -> Vec<u8> {
     let debug = [&[4, 1][..], &string(b"\x1b[31mx|y"), &string(b"")].concat();
     [packet(&[&[2][..], &string(&[b'x'; 1000])].concat()), packet(&debug)].concat()
 }
@@ -133,10 +133,10 @@ fn after_banner(bytes: &[u8]) -> Vec<u8> {
     [BANNER, bytes].concat()
 }
 
-const TALKS: &str = "cannot talk SSH with 127.0.0.1: ";
+const PROTOCOL_ERROR: &str = "cannot talk SSH with 127.0.0.1: ";
 
 #[test]
-fn one_that_is_none() {
+fn non_ssh_server_is_unknown() {
     thread::scope(|scope| {
         for bytes in [
             &b""[..],
@@ -149,16 +149,16 @@ fn one_that_is_none() {
             b"SSH-2.0-\x1b]0;evil\x07|x=1\r\n",
             b"not yet\r\nSSH-2.0-x\r\n",
         ] {
-            scope.spawn(|| unknown("", leaving(bytes.to_vec())));
-            scope.spawn(|| unknown("", saying(bytes.to_vec())));
+            scope.spawn(|| assert_server_unknown("", send_and_close(bytes.to_vec())));
+            scope.spawn(|| assert_server_unknown("", send_and_hold(bytes.to_vec())));
         }
     });
 }
 
-/// A limit for each reading would begin anew with every byte.
+/// A timeout for each read would start again with every byte.
 #[test]
-fn one_whose_banner_drips() {
-    unknown("gave no answer in 2 s (while agreeing on keys)", |mut stream| {
+fn dripping_banner_times_out() {
+    assert_server_unknown("gave no answer in 2 s (while agreeing on keys)", |mut stream| {
         for byte in b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7 and so on and so on\r\n".iter().cycle()
         {
             if stream.write_all(&[*byte]).is_err() {
@@ -169,9 +169,9 @@ fn one_whose_banner_drips() {
     });
 }
 
-/// Gigabytes must not end up in memory, nor take longer than they may.
+/// Gigabytes neither use memory nor exceed the timeout.
 #[test]
-fn one_that_floods() {
+fn flooding_server_is_unknown_in_time() {
     let garbage: Vec<u8> =
         (0..65_521_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     thread::scope(|scope| {
@@ -184,20 +184,20 @@ fn one_that_floods() {
             (BANNER.to_vec(), vec![0xff]),
             (BANNER.to_vec(), garbage),
             (BANNER.to_vec(), BANNER.to_vec()),
-            (BANNER.to_vec(), chatter()),
-            (BANNER.to_vec(), offer(USUAL)),
-            (after_banner(&offer(USUAL)), chatter()),
+            (BANNER.to_vec(), ignore_and_debug()),
+            (BANNER.to_vec(), kexinit(USUAL_ALGORITHMS)),
+            (after_banner(&kexinit(USUAL_ALGORITHMS)), ignore_and_debug()),
         ] {
-            scope.spawn(|| unknown("", flooding(first, block)));
+            scope.spawn(|| assert_server_unknown("", send_forever(first, block)));
         }
     });
 }
 
 #[test]
-fn one_whose_packets_lie() {
+fn malformed_packets_are_unknown() {
     let many = vec!["x@example.com"; 2400].join(",");
-    let mut cut = offer(USUAL);
-    // The first list says that it is longer than its packet.
+    let mut cut = kexinit(USUAL_ALGORITHMS);
+    // The first list claims to be longer than its packet.
     cut[22..26].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
     let mut all = cut.clone();
     all[22..26].copy_from_slice(&[0xff; 4]);
@@ -215,92 +215,101 @@ fn one_whose_packets_lie() {
         packet(&[20]),
         packet(&[31; 200]),
         packet(&[255; 200]),
-        offer([""; 10]),
-        offer(["x"; 10]),
-        offer([&many, &many[..10], "", "", "", "", "", "", "", ""]),
+        kexinit([""; 10]),
+        kexinit(["x"; 10]),
+        kexinit([&many, &many[..10], "", "", "", "", "", "", "", ""]),
         cut,
         all,
-        [offer(USUAL), packet(&[31; 200])].concat(),
-        [offer(USUAL), packet(&[&[31][..], &string(&[0xff; 4000])].concat())].concat(),
-        [offer(USUAL), packet(&[&[31][..], &string(b""), &string(b""), &string(b"")].concat())]
-            .concat(),
-        [offer(USUAL), packet(&[21])].concat(),
-        [offer(USUAL), packet(&[52])].concat(),
-        [offer(USUAL), goodbye(b"")].concat(),
+        [kexinit(USUAL_ALGORITHMS), packet(&[31; 200])].concat(),
+        [kexinit(USUAL_ALGORITHMS), packet(&[&[31][..], &string(&[0xff; 4000])].concat())].concat(),
+        [
+            kexinit(USUAL_ALGORITHMS),
+            packet(&[&[31][..], &string(b""), &string(b""), &string(b"")].concat()),
+        ]
+        .concat(),
+        [kexinit(USUAL_ALGORITHMS), packet(&[21])].concat(),
+        [kexinit(USUAL_ALGORITHMS), packet(&[52])].concat(),
+        [kexinit(USUAL_ALGORITHMS), disconnect(b"")].concat(),
     ];
-    // Each takes its two seconds; all at once would take more than two cores have.
+    // Each takes two seconds; all at once would overload two cores.
     for some in all.chunks(8) {
         thread::scope(|scope| {
             for bytes in some {
                 let bytes = after_banner(bytes);
                 let then_closed = bytes.clone();
-                scope.spawn(|| unknown("", saying(bytes)));
-                scope.spawn(|| unknown("", leaving(then_closed)));
+                scope.spawn(|| assert_server_unknown("", send_and_hold(bytes)));
+                scope.spawn(|| assert_server_unknown("", send_and_close(then_closed)));
             }
         });
     }
 }
 
-/// What is told of it is not what is told of one that goes away.
+/// The error differs from that of a closed connection.
 #[test]
-fn one_that_knows_other_algorithms() {
-    let knowing = |lists| after_banner(&offer(lists));
+fn missing_common_algorithm_is_reported() {
+    let server_with = |lists| after_banner(&kexinit(lists));
     let none = "there is no key exchange or host key that both sides know";
-    unknown(none, saying(knowing(["x"; 10])));
-    unknown("it closed the connection, maybe for want of a", leaving(BANNER.to_vec()));
-    for (lists, what) in [(2..4, "cipher"), (4..6, "MAC")] {
-        let mut lacking = USUAL;
+    assert_server_unknown(none, send_and_hold(server_with(["x"; 10])));
+    assert_server_unknown(
+        "it closed the connection, maybe for want of a",
+        send_and_close(BANNER.to_vec()),
+    );
+    for (lists, algorithm_kind) in [(2..4, "cipher"), (4..6, "MAC")] {
+        let mut lacking = USUAL_ALGORITHMS;
         lacking[lists].fill("x");
-        let told = format!("there is no {what} that both sides know");
-        unknown(&told, saying(knowing(lacking)));
-        unknown(&told, leaving(knowing(lacking)));
+        let message = format!("there is no {algorithm_kind} that both sides know");
+        assert_server_unknown(&message, send_and_hold(server_with(lacking)));
+        assert_server_unknown(&message, send_and_close(server_with(lacking)));
     }
 }
 
-/// The words of a stranger are not on the screen before anybody has logged in.
+/// Text of an unauthenticated server is not shown.
 #[test]
-fn one_whose_goodbye_has_escapes() {
+fn disconnect_message_is_not_shown() {
     for words in
         [&b"\x1b]0;evil\x07 a|b=1;2 $(id) `id` <b>\n\nTOPIP OK - fine"[..], &[0xff; 300], b"\0"]
     {
-        unknown(TALKS, leaving(after_banner(&goodbye(words))));
-        unknown(TALKS, leaving(after_banner(&[offer(USUAL), goodbye(words)].concat())));
+        assert_server_unknown(PROTOCOL_ERROR, send_and_close(after_banner(&disconnect(words))));
+        assert_server_unknown(
+            PROTOCOL_ERROR,
+            send_and_close(after_banner(&[kexinit(USUAL_ALGORITHMS), disconnect(words)].concat())),
+        );
     }
 }
 
-/// What a key or a login does on the far side, at the worst.
+/// Failures of the remote command after a login.
 #[test]
-fn a_real_one_that_misbehaves() {
+fn failing_remote_commands_are_unknown() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/sh", "");
-    let room = &world.room;
-    fs::write(world.account.home.join("listing"), crowd(6, &[("203.0.113.7", 9)])).unwrap();
-    world.account.own();
+    let fixture = SshFixture::new("/bin/sh", "");
+    let dir = &fixture.dir;
+    fs::write(fixture.account.home.join("listing"), crowd(6, &[("203.0.113.7", 9)])).unwrap();
+    fixture.account.chown_home();
     let check = |command: &str| {
-        let script = format!("ulimit -v {MEMORY}; exec \"$0\" \"$@\"");
-        let server = format!("{}@{}", world.account.name, world.server.address());
+        let script = format!("ulimit -v {MAX_MEMORY_KIB}; exec \"$0\" \"$@\"");
+        let server = format!("{}@{}", fixture.account.name, fixture.server.address());
         let mut limited = Command::new("sh");
         limited
             .args(["-c", &script, CHECK, "-H", &server, "-i", "id", "--known-hosts", "known_hosts"])
             .args(["--state-file", "state", "-t", "3", "--command", command])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .current_dir(room.path("."));
-        let ran = run(&mut limited);
-        is_clean(&ran);
-        is_in_time(&ran, Duration::from_secs(3));
-        ran
+            .current_dir(dir.path("."));
+        let result = run(&mut limited);
+        assert_clean(&result);
+        assert_in_time(&result, Duration::from_secs(3));
+        result
     };
-    let is_unknown_for = |command: &str, why: &str| {
-        let ran = check(command);
-        is_unknown(&ran, "127.0.0.1");
-        assert!(ran.line().contains(why), "{command}: {ran:?}");
-        assert!(!room.path("state").exists(), "{command}: {ran:?}");
+    let is_unknown_for = |command: &str, reason: &str| {
+        let result = check(command);
+        assert_unknown(&result, "127.0.0.1");
+        assert!(result.status_line().contains(reason), "{command}: {result:?}");
+        assert!(!dir.path("state").exists(), "{command}: {result:?}");
     };
-    // A listing is worth nothing where its command says that it failed.
-    for (how, why) in [
+    // A listing is not used if its command failed.
+    for (ending, reason) in [
         ("exit 255", "it ended with 255"),
         ("exit 127", "it ended with 127"),
         ("exit 1", "it ended with 1"),
@@ -309,9 +318,9 @@ fn a_real_one_that_misbehaves() {
         ("exec sleep 20", "gave no answer in 3 s"),
         ("exec >&-; exec sleep 20", "gave no answer in 3 s"),
     ] {
-        is_unknown_for(&format!("cat listing; {how}"), why);
+        is_unknown_for(&format!("cat listing; {ending}"), reason);
     }
-    // Three megabytes of complaints, and then a last one of a line and more.
+    // Three megabytes on standard error, and then a last line.
     is_unknown_for(
         "yes noise | head -c 3000000 >&2; printf 'no |x=1 \\033[2J\\n' >&2; exit 1",
         "it ended with 1 (no ?x=1 ?[2J)",
@@ -321,15 +330,15 @@ fn a_real_one_that_misbehaves() {
     is_unknown_for("cat listing; yes >&2", "");
     is_unknown_for("while cat listing; do :; done", "");
     is_unknown_for("printf 'tcp 0 0 192.0.2.10:443 '; exec cat /dev/zero", "");
-    let ran = check("printf 'tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTAB|\\033[2JLISHED\\n'");
+    let result = check("printf 'tcp 0 0 192.0.2.10:443 203.0.113.7:1 ESTAB|\\033[2JLISHED\\n'");
     assert!(
-        ran.answer().starts_with(
+        result.code_and_status().starts_with(
             "3 TOPIP UNKNOWN - cannot read 1 row, line 1: unknown TCP state: ESTAB??[2JLISHED; "
         ),
-        "{ran:?}"
+        "{result:?}"
     );
     assert_eq!(
-        check("cat listing").answer(),
+        check("cat listing").code_and_status(),
         "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 14"
     );
 }

@@ -1,17 +1,19 @@
-//! In folders where everybody may write, somebody has been there before.
+//! Entries that another user planted in a world-writable directory.
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
 };
 
 use crate::support::{
-    Ran, Room, crowd, listing, run,
-    stranger::{NOBODY, SOMEBODY, as_user, everybodys, is_possible, open_room, script},
+    CommandResult, TestDir, crowd, listing, run,
+    stranger::{
+        NOBODY, OTHER_USER, as_user, create_sticky_directory, is_possible, run_script_as,
+        shared_test_dir,
+    },
 };
 
-/// What somebody may put where a file is expected, and whether it is his own to
-/// put there on a kernel that guards hard links.
-pub const PLANTS: [(&str, &str); 8] = [
+/// Descriptions of the planted entries, and the commands that create them.
+pub const PLANTED_ENTRIES: [(&str, &str); 8] = [
     ("a link to a file", "ln -s ../precious $P"),
     ("a link to a file that is not there", "ln -s ../made $P"),
     ("a link to a file of the system", "ln -s /etc/hosts $P"),
@@ -22,30 +24,31 @@ pub const PLANTS: [(&str, &str); 8] = [
     ("a file that nobody reads", "echo mine >$P; chmod 0 $P"),
 ];
 
-/// A folder like /tmp, and beside it what is not to be touched.
-fn place() -> Room {
-    let room = open_room();
-    everybodys(&room, "tmp");
-    room.write("precious", "precious\n");
-    fs::set_permissions(room.path("precious"), fs::Permissions::from_mode(0o604)).unwrap();
-    fs::create_dir(room.path("elsewhere")).unwrap();
-    room.write("quiet", listing(&[("203.0.113.7", 1)]));
-    room.write("flood", crowd(31, &[("203.0.113.7", 152)]));
-    room
+/// Creates a test directory with a directory like /tmp, and files next to it that must not
+/// change.
+fn create_fixture() -> TestDir {
+    let dir = shared_test_dir();
+    create_sticky_directory(&dir, "tmp");
+    dir.write("precious", "precious\n");
+    fs::set_permissions(dir.path("precious"), fs::Permissions::from_mode(0o604)).unwrap();
+    fs::create_dir(dir.path("elsewhere")).unwrap();
+    dir.write("quiet", listing(&[("203.0.113.7", 1)]));
+    dir.write("flood", crowd(31, &[("203.0.113.7", 152)]));
+    dir
 }
 
-/// Puts a plant at `path` in tmp, as a user that is not the one who runs topip.
-pub fn plant(room: &Room, user: u32, path: &str, plant: &str) {
-    if plant == "HARD" {
-        // The kernel lets nobody link what is not his, where it guards that.
-        return fs::hard_link(room.path("precious"), room.path("tmp").join(path)).unwrap();
+/// Creates an entry at `path` in tmp, as a user other than the one who runs topip.
+pub fn plant_entry(dir: &TestDir, user: u32, path: &str, plant_entry: &str) {
+    if plant_entry == "HARD" {
+        // With protected_hardlinks, only the owner can create the hard link.
+        return fs::hard_link(dir.path("precious"), dir.path("tmp").join(path)).unwrap();
     }
-    script(user, &room.path("tmp"), &plant.replace("$P", path));
+    run_script_as(user, &dir.path("tmp"), &plant_entry.replace("$P", path));
 }
 
-/// All that is outside of tmp, with all that can be said of it.
-fn outside(room: &Room) -> Vec<String> {
-    let files = ["precious", "elsewhere", "/etc/hosts"].map(|name| room.path(name));
+/// Returns all files outside of tmp with their metadata and content.
+fn snapshot_outside(dir: &TestDir) -> Vec<String> {
+    let files = ["precious", "elsewhere", "/etc/hosts"].map(|name| dir.path(name));
     let mut all: Vec<_> = files
         .iter()
         .map(|path| {
@@ -54,59 +57,59 @@ fn outside(room: &Room) -> Vec<String> {
             format!("{path:?} {:o} {} {} {text:?}", it.mode(), it.uid(), it.gid())
         })
         .collect();
-    for folder in [".", "elsewhere"] {
-        let names = fs::read_dir(room.path(folder)).unwrap();
+    for directory in [".", "elsewhere"] {
+        let names = fs::read_dir(dir.path(directory)).unwrap();
         all.extend(names.map(|name| format!("{:?}", name.unwrap().path())));
     }
     all.sort();
     all
 }
 
-fn clean(room: &Room) {
-    fs::remove_dir_all(room.path("tmp")).unwrap();
-    everybodys(room, "tmp");
+fn reset_tmp(dir: &TestDir) {
+    fs::remove_dir_all(dir.path("tmp")).unwrap();
+    create_sticky_directory(dir, "tmp");
 }
 
-/// Root, and a user that is not the one who plants.
-fn victims() -> [(u32, u32); 2] {
-    [(0, NOBODY), (NOBODY, SOMEBODY)]
+/// Pairs of the user who runs topip and the user who plants entries.
+fn user_pairs() -> [(u32, u32); 2] {
+    [(0, NOBODY), (NOBODY, OTHER_USER)]
 }
 
-fn check(room: &Room, user: u32, args: &[&str]) -> Ran {
-    run(as_user(user, room.path("check_topip"))
+fn check(dir: &TestDir, user: u32, args: &[&str]) -> CommandResult {
+    run(as_user(user, dir.path("check_topip"))
         .args(args)
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
-        .current_dir(room.path(".")))
+        .current_dir(dir.path(".")))
 }
 
 #[test]
-fn what_is_put_at_a_state_file_is_neither_read_nor_changed() {
+fn planted_state_file_is_neither_read_nor_changed() {
     if !is_possible() {
         return;
     }
-    let room = place();
-    for (user, stranger) in victims() {
+    let dir = create_fixture();
+    for (user, other_user) in user_pairs() {
         for name in ["state", "state.lock", "state.new", "state.bad"] {
-            for (what, how) in PLANTS {
-                clean(&room);
-                plant(&room, stranger, name, how);
+            for (description, command) in PLANTED_ENTRIES {
+                reset_tmp(&dir);
+                plant_entry(&dir, other_user, name, command);
                 if name == "state.bad" {
-                    // It is where a damaged file goes.
-                    script(user, &room.path("tmp"), "umask 077; echo damaged >state");
+                    // A damaged state file is renamed to it.
+                    run_script_as(user, &dir.path("tmp"), "umask 077; echo damaged >state");
                 }
-                let before = outside(&room);
-                let ran = check(&room, user, &["--input", "quiet", "--state-file", "tmp/state"]);
-                let context = format!("{what} at {name}, user {user}: {}", ran.stdout);
-                assert_eq!(outside(&room), before, "{context}");
+                let before = snapshot_outside(&dir);
+                let result = check(&dir, user, &["--input", "quiet", "--state-file", "tmp/state"]);
+                let context = format!("{description} at {name}, user {user}: {}", result.stdout);
+                assert_eq!(snapshot_outside(&dir), before, "{context}");
                 if name == "state" || name == "state.lock" {
-                    assert_eq!(ran.code, Some(3), "{context}");
-                } else if ran.code != Some(3) {
-                    let state = fs::symlink_metadata(room.path("tmp/state")).unwrap();
+                    assert_eq!(result.code, Some(3), "{context}");
+                } else if result.code != Some(3) {
+                    let state = fs::symlink_metadata(dir.path("tmp/state")).unwrap();
                     assert!(state.is_file() && state.uid() == user, "{context}");
                 }
                 assert!(
-                    !ran.stdout.contains("precious\n") && !ran.stdout.contains("localhost\n"),
+                    !result.stdout.contains("precious\n") && !result.stdout.contains("localhost\n"),
                     "{context}"
                 );
             }
@@ -114,58 +117,58 @@ fn what_is_put_at_a_state_file_is_neither_read_nor_changed() {
     }
 }
 
-/// On the way to a file, as well.
+/// Planted entries in the path of a file.
 #[test]
-fn what_is_put_on_the_way_is_not_gone_through() {
+fn planted_directory_is_not_followed() {
     if !is_possible() {
         return;
     }
-    let room = place();
-    for (user, stranger) in victims() {
-        for how in
+    let dir = create_fixture();
+    for (user, other_user) in user_pairs() {
+        for command in
             ["ln -s ../elsewhere way", "ln -s . way", "mkdir -m 777 way", "ln -s /nowhere way"]
         {
-            clean(&room);
-            script(stranger, &room.path("tmp"), how);
-            let before = outside(&room);
-            let way = room.path("tmp/way");
-            let way = way.to_str().unwrap();
-            let told = "belongs to another user, and everybody may write to its folder";
-            let state = check(&room, user, &["--input", "quiet", "--state-file", "tmp/way/state"]);
-            assert_eq!(state.code, Some(3), "{how}: {}", state.stdout);
-            assert!(state.stdout.contains(told), "{how}: {}", state.stdout);
-            let mut below = as_user(user, room.path("check_topip"));
-            below.args(["--input", "../quiet"]).current_dir(room.path("elsewhere"));
-            for folder in [way.to_owned(), format!("{way}/further")] {
-                let ran = run(below.env("MP_STATE_PATH", folder));
-                assert_eq!(ran.code, Some(3), "{how}: {}", ran.stdout);
-                assert!(ran.stdout.contains(told), "{how}: {}", ran.stdout);
+            reset_tmp(&dir);
+            run_script_as(other_user, &dir.path("tmp"), command);
+            let before = snapshot_outside(&dir);
+            let path_entry = dir.path("tmp/way");
+            let path_entry = path_entry.to_str().unwrap();
+            let expected = "belongs to another user, and everybody may write to its folder";
+            let state = check(&dir, user, &["--input", "quiet", "--state-file", "tmp/way/state"]);
+            assert_eq!(state.code, Some(3), "{command}: {}", state.stdout);
+            assert!(state.stdout.contains(expected), "{command}: {}", state.stdout);
+            let mut below = as_user(user, dir.path("check_topip"));
+            below.args(["--input", "../quiet"]).current_dir(dir.path("elsewhere"));
+            for directory in [path_entry.to_owned(), format!("{path_entry}/further")] {
+                let result = run(below.env("MP_STATE_PATH", directory));
+                assert_eq!(result.code, Some(3), "{command}: {}", result.stdout);
+                assert!(result.stdout.contains(expected), "{command}: {}", result.stdout);
             }
             let log = ["--input", "flood", "--state-file", "/dev/null/x", "-l", "tmp/way/log"];
-            let ran = check(&room, user, &log);
-            assert!(ran.stdout.contains(told), "{how}: {}", ran.stdout);
-            assert_eq!(outside(&room), before, "{how}");
+            let result = check(&dir, user, &log);
+            assert!(result.stdout.contains(expected), "{command}: {}", result.stdout);
+            assert_eq!(snapshot_outside(&dir), before, "{command}");
         }
-        // One's own way is gone.
-        clean(&room);
-        script(user, &room.path("tmp"), "mkdir there; ln -s there way");
-        let ran = check(&room, user, &["--input", "quiet", "--state-file", "tmp/way/state"]);
-        assert_eq!(ran.code, Some(0), "{}", ran.stdout);
-        assert!(room.path("tmp/there/state").exists());
+        // The user's own symlink is followed.
+        reset_tmp(&dir);
+        run_script_as(user, &dir.path("tmp"), "mkdir there; ln -s there way");
+        let result = check(&dir, user, &["--input", "quiet", "--state-file", "tmp/way/state"]);
+        assert_eq!(result.code, Some(0), "{}", result.stdout);
+        assert!(dir.path("tmp/there/state").exists());
     }
 }
 
 #[test]
-fn what_is_put_at_a_log_is_not_written_to() {
+fn planted_log_is_not_written() {
     if !is_possible() {
         return;
     }
-    let room = place();
-    for (user, stranger) in victims() {
-        for (what, how) in PLANTS {
-            clean(&room);
-            plant(&room, stranger, "log", how);
-            let before = outside(&room);
+    let dir = create_fixture();
+    for (user, other_user) in user_pairs() {
+        for (description, command) in PLANTED_ENTRIES {
+            reset_tmp(&dir);
+            plant_entry(&dir, other_user, "log", command);
+            let before = snapshot_outside(&dir);
             for args in [
                 &["--input", "flood", "--state-file", "tmp/state", "-l", "tmp/log"][..],
                 &[
@@ -179,73 +182,76 @@ fn what_is_put_at_a_log_is_not_written_to() {
                     "tmp/log",
                 ],
             ] {
-                let ran = check(&room, user, args);
-                let context = format!("{what}, user {user}: {}", ran.stdout);
-                assert_eq!(outside(&room), before, "{context}");
-                assert!(ran.stdout.contains(" the log tmp/log"), "{context}");
+                let result = check(&dir, user, args);
+                let context = format!("{description}, user {user}: {}", result.stdout);
+                assert_eq!(snapshot_outside(&dir), before, "{context}");
+                assert!(result.stdout.contains(" the log tmp/log"), "{context}");
             }
-            // A pipe would keep whoever reads it.
-            let log = room.path("tmp/log");
+            // Reading a FIFO would block.
+            let log = dir.path("tmp/log");
             let is_file = fs::metadata(&log).is_ok_and(|it| it.is_file());
-            let mine = if is_file { fs::read(log).unwrap() } else { Vec::new() };
-            assert!(!String::from_utf8_lossy(&mine).contains("203.0.113.7"), "{what}, user {user}");
+            let content = if is_file { fs::read(log).unwrap() } else { Vec::new() };
+            assert!(
+                !String::from_utf8_lossy(&content).contains("203.0.113.7"),
+                "{description}, user {user}"
+            );
         }
     }
 }
 
-/// A log of one's own, in such a folder, is none to be afraid of.
+/// The user's own files in such a directory are used.
 #[test]
-fn what_is_ones_own_is_used() {
+fn own_files_are_used() {
     if !is_possible() {
         return;
     }
-    let room = place();
-    for (user, _) in victims() {
-        clean(&room);
+    let dir = create_fixture();
+    for (user, _) in user_pairs() {
+        reset_tmp(&dir);
         let args = ["--input", "flood", "--state-file", "tmp/state", "-l", "tmp/log"];
-        assert_eq!(check(&room, user, &args).code, Some(1));
-        assert_eq!(check(&room, user, &args).code, Some(2));
-        let log = fs::read_to_string(room.path("tmp/log")).unwrap();
+        assert_eq!(check(&dir, user, &args).code, Some(1));
+        assert_eq!(check(&dir, user, &args).code, Some(2));
+        let log = fs::read_to_string(dir.path("tmp/log")).unwrap();
         assert_eq!(log.matches("203.0.113.7").count(), 1, "{log}");
         for name in ["state", "state.lock", "log"] {
-            let it = fs::metadata(room.path("tmp").join(name)).unwrap();
+            let it = fs::metadata(dir.path("tmp").join(name)).unwrap();
             assert_eq!((it.uid(), it.mode() & 0o7777), (user, 0o640), "{name}");
         }
     }
 }
 
-/// Of a folder that a user owns, root takes nothing that leads out of it.
+/// In a directory that another user owns, root does not follow entries that lead out of it.
 #[test]
-fn a_users_folder_does_not_lead_root_out_of_it() {
+fn user_directory_does_not_redirect_root() {
     if !is_possible() {
         return;
     }
-    let room = place();
-    let folder = room.path("his");
-    fs::create_dir(&folder).unwrap();
-    std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
-    let before = outside(&room);
+    let dir = create_fixture();
+    let directory = dir.path("his");
+    fs::create_dir(&directory).unwrap();
+    std::os::unix::fs::chown(&directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    let before = snapshot_outside(&dir);
     for (name, args) in [
         ("state", ["--state-file", "his/state"]),
         ("state.lock", ["--state-file", "his/state"]),
         ("log", ["--log", "his/log"]),
     ] {
         for hard in [false, true] {
-            let path = folder.join(name);
+            let path = directory.join(name);
             if hard {
-                fs::hard_link(room.path("precious"), &path).unwrap();
+                fs::hard_link(dir.path("precious"), &path).unwrap();
             } else {
-                script(NOBODY, &folder, &format!("ln -s ../precious {name}"));
+                run_script_as(NOBODY, &directory, &format!("ln -s ../precious {name}"));
             }
-            let ran = check(&room, 0, &[&["--input", "flood"], &args[..]].concat());
+            let result = check(&dir, 0, &[&["--input", "flood"], &args[..]].concat());
             assert!(
-                ran.stdout.contains(&format!("his/{}", name.trim_end_matches(".lock"))),
+                result.stdout.contains(&format!("his/{}", name.trim_end_matches(".lock"))),
                 "{}",
-                ran.stdout
+                result.stdout
             );
-            assert_eq!(outside(&room), before, "{name}: {}", ran.stdout);
+            assert_eq!(snapshot_outside(&dir), before, "{name}: {}", result.stdout);
             fs::remove_file(path).unwrap();
-            let _ = fs::remove_file(folder.join("state.lock"));
+            let _ = fs::remove_file(directory.join("state.lock"));
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Flows of a real gateway: what it tracks is what its containers have, by every
-//! way of asking it.
+//! Flows of a real gateway match the sockets of its containers, from every source.
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,26 +16,26 @@ use rustix::{
 };
 
 use super::{
-    kernel::{addresses, in_namespace},
+    kernel::{address_lines, in_namespace},
     sandbox::without_sockets,
 };
 use crate::support::{
-    CHECK, Ran, Room, copy_of, run, skip,
-    topology::{Place, Topology, v4_clients, v6_clients},
+    CHECK, CommandResult, TestDir, copy_program, run, skip,
+    topology::{TestNetns, Topology, v4_clients, v6_clients},
 };
 
-const ALL: [&str; 3] = ["--source", "conntrack", "-vvv"];
+const CONNTRACK_ARGS: [&str; 3] = ["--source", "conntrack", "-vvv"];
 const NETLINK_NETFILTER: u64 = 12;
 
-/// The check on the gateway.
-fn on_gateway(net: &Topology, room: &Room, args: &[&str]) -> Ran {
-    run(net.command(CHECK).args(args).env("MP_STATE_PATH", room.path(".")))
+/// Runs the check on the gateway.
+fn check_on_gateway(net: &Topology, dir: &TestDir, args: &[&str]) -> CommandResult {
+    run(net.command(CHECK).args(args).env("MP_STATE_PATH", dir.path(".")))
 }
 
-/// What `ss` says at a place: who has how many connections to that port there.
-fn seen_inside(net: &Topology, place: Place, port: u16) -> BTreeMap<IpAddr, u64> {
+/// Returns the connections to a port by peer, as `ss` lists them in a namespace.
+fn ss_counts(net: &Topology, netns: TestNetns, port: u16) -> BTreeMap<IpAddr, u64> {
     let script = format!("ss -Htn state connected sport = :{port}");
-    let output = net.within(place, || Command::new("sh").args(["-c", &script]).output().unwrap());
+    let output = net.in_netns(netns, || Command::new("sh").args(["-c", &script]).output().unwrap());
     let mut counts = BTreeMap::new();
     for row in String::from_utf8(output.stdout).unwrap().lines() {
         let peer = row.split_whitespace().nth(4).unwrap();
@@ -47,13 +46,13 @@ fn seen_inside(net: &Topology, place: Place, port: u16) -> BTreeMap<IpAddr, u64>
     counts
 }
 
-fn counts(ran: &Ran) -> BTreeMap<IpAddr, u64> {
+fn counts(result: &CommandResult) -> BTreeMap<IpAddr, u64> {
     let count = |line: String| {
         let mut words = line.split(' ');
         let address = words.next().unwrap().parse().unwrap();
         (address, words.next().unwrap().parse().unwrap())
     };
-    addresses(&ran.stdout).into_iter().map(count).collect()
+    address_lines(&result.stdout).into_iter().map(count).collect()
 }
 
 fn sum(parts: &[BTreeMap<IpAddr, u64>]) -> BTreeMap<IpAddr, u64> {
@@ -65,74 +64,89 @@ fn sum(parts: &[BTreeMap<IpAddr, u64>]) -> BTreeMap<IpAddr, u64> {
 }
 
 #[test]
-fn what_a_gateway_tracks_is_what_its_containers_have() {
+fn gateway_flows_match_container_sockets() {
     let limit = Rlimit { current: Some(16384), maximum: Some(16384) };
     if setrlimit(Resource::Nofile, limit).is_err() {
-        return skip("the right to open 16384 files");
+        return skip("permission to open 16384 files");
     }
     let Some(net) = Topology::new() else { return };
-    let room = Room::new();
-    let blue = net.listen(Place::Blue, "[::]:8080");
-    let green = net.listen(Place::Green, "[::]:8443");
-    let own = net.listen(Place::Host, "[::]:22");
-    let other = net.listen(Place::Clients, "192.0.2.2:9000");
+    let dir = TestDir::new();
+    let blue = net.listen(TestNetns::Blue, "[::]:8080");
+    let green = net.listen(TestNetns::Green, "[::]:8443");
+    let host_listener = net.listen(TestNetns::Host, "[::]:22");
+    let other = net.listen(TestNetns::Clients, "192.0.2.2:9000");
     let some: fn(u8) -> usize = |host| usize::from(host % 5) + 1;
     let _kept = [
-        net.crowd(v4_clients(200, some), "192.0.2.1:80", &blue),
-        net.crowd(v6_clients(150, some), "[2001:db8::1]:443", &green),
-        net.crowd(v6_clients(20, |_| 2), "[2001:db8::1]:80", &blue),
-        net.crowd(v4_clients(30, |_| 1), "192.0.2.1:443", &green),
-        net.crowd(v4_clients(7, |_| 3), "192.0.2.1:22", &own),
+        net.connect_clients(v4_clients(200, some), "192.0.2.1:80", &blue),
+        net.connect_clients(v6_clients(150, some), "[2001:db8::1]:443", &green),
+        net.connect_clients(v6_clients(20, |_| 2), "[2001:db8::1]:80", &blue),
+        net.connect_clients(v4_clients(30, |_| 1), "192.0.2.1:443", &green),
+        net.connect_clients(v4_clients(7, |_| 3), "192.0.2.1:22", &host_listener),
     ];
     let inside = sum(&[
-        seen_inside(&net, Place::Blue, 8080),
-        seen_inside(&net, Place::Green, 8443),
-        seen_inside(&net, Place::Host, 22),
+        ss_counts(&net, TestNetns::Blue, 8080),
+        ss_counts(&net, TestNetns::Green, 8443),
+        ss_counts(&net, TestNetns::Host, 22),
     ]);
     assert!(inside.len() == 350 && inside.values().sum::<u64>() > 1000, "{inside:?}");
-    let ran = on_gateway(&net, &room, &ALL);
-    assert_eq!(counts(&ran), inside);
-    assert!(ran.line().contains(" connections through this gateway, limit "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("\nLooked at: netlink (ctnetlink)\n"), "{}", ran.stdout);
-    // The ports are those that the clients have asked for.
+    let result = check_on_gateway(&net, &dir, &CONNTRACK_ARGS);
+    assert_eq!(counts(&result), inside);
+    assert!(
+        result.status_line().contains(" connections through this gateway, limit "),
+        "{}",
+        result.stdout
+    );
+    assert!(result.stdout.contains("\nLooked at: netlink (ctnetlink)\n"), "{}", result.stdout);
+    // The ports are the original destination ports.
     let busy = "\n203.0.113.4 9 connections on ports 80 (5), 22 (3), 443 (1); ESTABLISHED (9)\n";
-    assert!(ran.stdout.contains(busy), "{}", ran.stdout);
-    // The host's own table has but the few.
-    let of_sockets = on_gateway(&net, &room, &["-vvv"]);
-    assert_eq!(counts(&of_sockets), seen_inside(&net, Place::Host, 22));
+    assert!(result.stdout.contains(busy), "{}", result.stdout);
+    // The host's own socket table has only a few connections.
+    let of_sockets = check_on_gateway(&net, &dir, &["-vvv"]);
+    assert_eq!(counts(&of_sockets), ss_counts(&net, TestNetns::Host, 22));
 
-    // The other way: what a container opens has the gateway's address outside.
+    // In the other direction, connections of a container have the gateway's address
+    // outside.
     let lan: IpAddr = "10.0.1.2".parse().unwrap();
     let gateway: IpAddr = "192.0.2.1".parse().unwrap();
     let _out: Vec<_> = (0..20)
-        .map(|_| net.connect((Place::Blue, lan), "192.0.2.2:9000", &other))
-        .chain((0..30).map(|_| net.connect((Place::Host, gateway), "192.0.2.2:9000", &other)))
+        .map(|_| net.connect((TestNetns::Blue, lan), "192.0.2.2:9000", &other))
+        .chain((0..30).map(|_| net.connect((TestNetns::Host, gateway), "192.0.2.2:9000", &other)))
         .collect();
-    let ran = on_gateway(&net, &room, &ALL);
+    let result = check_on_gateway(&net, &dir, &CONNTRACK_ARGS);
     let mut expected = inside.clone();
     expected.insert(lan, 20);
-    assert_eq!(counts(&ran), expected);
-    assert!(ran.line().contains(" 10.0.1.2 has 20 connections through this"), "{}", ran.line());
-    assert!(ran.stdout.contains("\nExcluded, opened by this host: 30\n"), "{}", ran.stdout);
-    let inbound = on_gateway(&net, &room, &[&ALL[..], &["--inbound"]].concat());
+    assert_eq!(counts(&result), expected);
+    assert!(
+        result.status_line().contains(" 10.0.1.2 has 20 connections through this"),
+        "{}",
+        result.status_line()
+    );
+    assert!(result.stdout.contains("\nExcluded, opened by this host: 30\n"), "{}", result.stdout);
+    let inbound = check_on_gateway(&net, &dir, &[&CONNTRACK_ARGS[..], &["--inbound"]].concat());
     assert_eq!(counts(&inbound), inside);
-    assert!(inbound.line().contains(" connections to this gateway, "), "{}", inbound.line());
+    assert!(
+        inbound.status_line().contains(" connections to this gateway, "),
+        "{}",
+        inbound.status_line()
+    );
     assert!(inbound.stdout.contains("\nExcluded, to other hosts: 20\n"), "{}", inbound.stdout);
 
-    every_way_gives_the_same(&net, &room, &addresses(&ran.stdout));
-    what_is_selected_is_the_same(&net, &room);
-    only_who_may_sees_them(&net, &room, &ran.stdout);
+    assert_all_sources_agree(&net, &dir, &address_lines(&result.stdout));
+    assert_filters_agree(&net, &dir);
+    assert_needs_net_admin(&net, &dir, &result.stdout);
 }
 
-/// By /proc, where ctnetlink is not to be had; and by listings, which do not tell
-/// that the gateway's address is its own.
-fn every_way_gives_the_same(net: &Topology, room: &Room, seen: &[String]) {
-    let by_proc = without_sockets(Some(NETLINK_NETFILTER), 93, || on_gateway(net, room, &ALL));
-    assert_eq!(addresses(&by_proc.stdout), seen);
-    let told = "\nNot by netlink (ctnetlink): cannot open netlink: \
+/// By /proc, where ctnetlink is not available; and by listings, which do not reveal the
+/// gateway's addresses.
+fn assert_all_sources_agree(net: &Topology, dir: &TestDir, expected_lines: &[String]) {
+    let by_proc = without_sockets(Some(NETLINK_NETFILTER), 93, || {
+        check_on_gateway(net, dir, &CONNTRACK_ARGS)
+    });
+    assert_eq!(address_lines(&by_proc.stdout), expected_lines);
+    let expected = "\nNot by netlink (ctnetlink): cannot open netlink: \
                 Protocol not supported (os error 93)\n\
                 Looked at: /proc/thread-self/net/nf_conntrack, read as conntrack\n";
-    assert!(by_proc.stdout.contains(told), "{}", by_proc.stdout);
+    assert!(by_proc.stdout.contains(expected), "{}", by_proc.stdout);
     for tool in [
         "conntrack -L",
         "conntrack -L -p tcp -o extended,id,ktimestamp 2>&1",
@@ -140,14 +154,18 @@ fn every_way_gives_the_same(net: &Topology, room: &Room, seen: &[String]) {
         "cat /proc/net/nf_conntrack",
     ] {
         let listing = net.shell(&format!("({tool}) 2>/dev/null"));
-        let ran = room.judge(listing, &["-vvv", "-x", "192.0.2.1"]);
-        assert_eq!(addresses(&ran.stdout), seen, "{tool}");
-        assert!(ran.line().contains(" connections through this gateway, "), "{}", ran.line());
+        let result = dir.check_listing(listing, &["-vvv", "-x", "192.0.2.1"]);
+        assert_eq!(address_lines(&result.stdout), expected_lines, "{tool}");
+        assert!(
+            result.status_line().contains(" connections through this gateway, "),
+            "{}",
+            result.status_line()
+        );
     }
 }
 
-/// By the kernel, by the reader, and by the filters of `conntrack`.
-fn what_is_selected_is_the_same(net: &Topology, room: &Room) {
+/// By the kernel, by the parser, and by the filters of `conntrack`.
+fn assert_filters_agree(net: &Topology, dir: &TestDir) {
     for (selection, tool) in [
         (&["--port", "443"][..], "conntrack -L -p tcp --orig-port-dst 443"),
         (
@@ -157,29 +175,33 @@ fn what_is_selected_is_the_same(net: &Topology, room: &Room) {
         (&["-4", "--state", "established"], "conntrack -L -f ipv4 -p tcp --state ESTABLISHED"),
         (&["-6", "--port", "80"], "conntrack -L -f ipv6 -p tcp --orig-port-dst 80"),
     ] {
-        let seen = on_gateway(net, room, &[&ALL[..], selection].concat());
+        let expected_lines = check_on_gateway(net, dir, &[&CONNTRACK_ARGS[..], selection].concat());
         let listing = net.shell(&format!("{tool} 2>/dev/null"));
-        let ran = room.judge(listing, &["-vvv", "-x", "192.0.2.1"]);
-        assert!(!addresses(&seen.stdout).is_empty(), "{}", seen.stdout);
-        assert_eq!(addresses(&ran.stdout), addresses(&seen.stdout), "{selection:?}");
+        let result = dir.check_listing(listing, &["-vvv", "-x", "192.0.2.1"]);
+        assert!(!address_lines(&expected_lines.stdout).is_empty(), "{}", expected_lines.stdout);
+        assert_eq!(
+            address_lines(&result.stdout),
+            address_lines(&expected_lines.stdout),
+            "{selection:?}"
+        );
     }
 }
 
-/// CAP_NET_ADMIN is what it takes, and all that it takes.
-fn only_who_may_sees_them(net: &Topology, room: &Room, whole: &str) {
-    let program = room.path("check_topip");
-    copy_of(CHECK, &program);
-    fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o777)).unwrap();
+/// CAP_NET_ADMIN is required and sufficient.
+fn assert_needs_net_admin(net: &Topology, dir: &TestDir, expected_output: &str) {
+    let program = dir.path("check_topip");
+    copy_program(CHECK, &program);
+    fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let as_nobody = |more: &[&str]| {
         let mut command = net.command("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).args(more);
-        run(command.arg(&program).args(ALL).env("MP_STATE_PATH", room.path("nobody")))
+        run(command.arg(&program).args(CONNTRACK_ARGS).env("MP_STATE_PATH", dir.path("nobody")))
     };
-    let ran = as_nobody(&["--inh-caps", "+net_admin", "--ambient-caps", "+net_admin"]);
-    assert_eq!(addresses(&ran.stdout), addresses(whole));
-    let ran = as_nobody(&[]);
+    let result = as_nobody(&["--inh-caps", "+net_admin", "--ambient-caps", "+net_admin"]);
+    assert_eq!(address_lines(&result.stdout), address_lines(expected_output));
+    let result = as_nobody(&[]);
     assert_eq!(
-        ran.stdout,
+        result.stdout,
         "TOPIP UNKNOWN - cannot look at the tracked connections of this machine: cannot open \
          /proc/thread-self/net/nf_conntrack: Permission denied (os error 13)\n\
          Not by netlink (ctnetlink): the kernel refused a dump by ctnetlink: Operation not \
@@ -187,11 +209,11 @@ fn only_who_may_sees_them(net: &Topology, room: &Room, whole: &str) {
          Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; see \
          check_topip(1), Flows of a gateway.\n"
     );
-    assert_eq!(ran.code, Some(3));
+    assert_eq!(result.code, Some(3));
 }
 
-/// Calls, and does not wait for an answer.
-fn call(from: &str, to: &str) -> OwnedFd {
+/// Starts connecting without waiting for the result.
+fn connect_nonblocking(from: &str, to: &str) -> OwnedFd {
     let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -201,11 +223,11 @@ fn call(from: &str, to: &str) -> OwnedFd {
     socket
 }
 
-/// Zones, half-open flows, and those that nobody answers.
+/// Flows in zones, half-open flows, and flows without a reply.
 #[test]
-fn flows_out_of_the_ordinary_count_for_what_they_are() {
+fn zoned_and_half_open_flows_are_counted() {
     let Some(net) = Topology::new() else { return };
-    let room = Room::new();
+    let dir = TestDir::new();
     net.shell(
         "nft -f - <<END
 table inet zones {
@@ -228,70 +250,71 @@ insert --state SYN_SENT -w 7
 ip neigh add 10.0.1.99 lladdr 02:00:00:00:00:99 dev to-blue nud permanent
 ip -6 neigh add fd00:1::99 lladdr 02:00:00:00:00:99 dev to-blue nud permanent",
     );
-    let own = net.listen(Place::Host, "[::]:22");
-    let from = |address: &str| (Place::Clients, address.parse::<IpAddr>().unwrap());
+    let host_listener = net.listen(TestNetns::Host, "[::]:22");
+    let from = |address: &str| (TestNetns::Clients, address.parse::<IpAddr>().unwrap());
     let _kept = [
-        net.connect(from("203.0.113.9"), "192.0.2.1:22", &own),
-        net.connect(from("203.0.113.9"), "192.0.2.1:22", &own),
+        net.connect(from("203.0.113.9"), "192.0.2.1:22", &host_listener),
+        net.connect(from("203.0.113.9"), "192.0.2.1:22", &host_listener),
     ];
-    // Nobody is there to answer: the client waits.
+    // No host replies: the client waits.
     let _waiting = [("203.0.113.7", "10.0.1.99:81"), ("2001:db8:1:7::1", "[fd00:1::99]:81")]
-        .map(|(from, to)| net.within(Place::Clients, || call(from, to)));
+        .map(|(from, to)| net.in_netns(TestNetns::Clients, || connect_nonblocking(from, to)));
     let started = Instant::now();
     while net.shell("conntrack -L -p tcp --orig-port-dst 81 2>/dev/null | wc -l").trim() != "2" {
-        assert!(started.elapsed() < Duration::from_secs(20), "the calls do not come by");
+        assert!(started.elapsed() < Duration::from_secs(20), "the flows do not appear");
         thread::sleep(Duration::from_millis(50));
     }
-    let ran = on_gateway(&net, &room, &ALL);
+    let result = check_on_gateway(&net, &dir, &CONNTRACK_ARGS);
     let expected = [
         "203.0.113.8 3 connections on port 80 (3); ESTABLISHED (2), SYN_RECV (1)",
         "203.0.113.9 2 connections on port 22 (2); ESTABLISHED (2)",
         "203.0.113.7 1 connection on port 81 (1); SYN_RECV (1)",
         "2001:db8:1:7::1 1 connection on port 81 (1); SYN_RECV (1)",
     ];
-    assert_eq!(addresses(&ran.stdout), expected);
-    let half_open = on_gateway(&net, &room, &[&ALL[..], &["--state", "SYN_RECV"]].concat());
+    assert_eq!(address_lines(&result.stdout), expected);
+    let half_open =
+        check_on_gateway(&net, &dir, &[&CONNTRACK_ARGS[..], &["--state", "SYN_RECV"]].concat());
     assert_eq!(counts(&half_open).values().sum::<u64>(), 3, "{}", half_open.stdout);
 }
 
 #[test]
-fn where_nothing_is_tracked_the_answer_is_unknown() {
+fn empty_flow_table_is_unknown() {
     in_namespace(|| {
-        let ran = Room::new().check(&["--source", "conntrack"]);
+        let result = TestDir::new().check(&["--source", "conntrack"]);
         assert_eq!(
-            ran.stdout,
+            result.stdout,
             "TOPIP UNKNOWN - cannot look at the tracked connections of this machine: the kernel \
              tracks no connection here\n\
              Not by netlink (ctnetlink): the kernel tracks no connection here\n\
              No rule of this host uses connection tracking, or nothing has come by: nft list \
              ruleset. Connections to its own sockets are seen without --source conntrack.\n"
         );
-        assert_eq!(ran.code, Some(3));
+        assert_eq!(result.code, Some(3));
     });
 }
 
-/// As where neither module is loaded: the kernel has no such protocol of netlink,
-/// and no such file.
+/// Simulates a kernel without the modules: the netlink protocol and the file in /proc do
+/// not exist.
 #[test]
-fn without_connection_tracking_the_answer_is_unknown() {
-    let room = Room::new();
-    let folder = room.path(".");
+fn missing_connection_tracking_is_unknown() {
+    let dir = TestDir::new();
+    let directory = dir.path(".");
     let script = "mount -t tmpfs none /proc && exec \"$0\" --source conntrack";
-    let ran = without_sockets(Some(NETLINK_NETFILTER), 93, || {
+    let result = without_sockets(Some(NETLINK_NETFILTER), 93, || {
         run(Command::new("unshare")
             .args(["-m", "sh", "-c", script, CHECK])
-            .env("MP_STATE_PATH", &folder))
+            .env("MP_STATE_PATH", &directory))
     });
-    if ran.stdout.is_empty() {
-        return skip(&format!("the right to mount over /proc ({})", ran.stderr.trim()));
+    if result.stdout.is_empty() {
+        return skip(&format!("permission to mount over /proc ({})", result.stderr.trim()));
     }
     assert_eq!(
-        ran.stdout,
+        result.stdout,
         "TOPIP UNKNOWN - cannot look at the tracked connections of this machine: cannot open \
          /proc/thread-self/net/nf_conntrack: No such file or directory (os error 2)\n\
          Not by netlink (ctnetlink): cannot open netlink: Protocol not supported (os error 93)\n\
          Is connection tracking there? modprobe nf_conntrack_netlink; it is loaded with the first \
          rule that uses it.\n"
     );
-    assert_eq!(ran.code, Some(3));
+    assert_eq!(result.code, Some(3));
 }

@@ -1,4 +1,4 @@
-//! fail2ban, as it is packaged, on what topip logs.
+//! fail2ban with the packaged files, on the alert log of topip.
 use std::{
     fs,
     io::Write,
@@ -9,44 +9,44 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{CHECK, HOME, LOG, Ran, Room, run, skip};
+use crate::support::{CHECK, CommandResult, LOG, PACKAGE_DIR, TestDir, run, skip};
 
 use super::kernel::{connect, in_namespace};
 
 fn packaged(name: &str) -> PathBuf {
-    Path::new(HOME).join("packaging/fail2ban").join(name)
+    Path::new(PACKAGE_DIR).join("packaging/fail2ban").join(name)
 }
 
 fn has_fail2ban() -> bool {
     Command::new("fail2ban-regex").arg("--version").output().is_ok()
 }
 
-/// The addresses that a filter finds in a log.
-fn found(filter: &str, log: &str) -> Vec<String> {
-    let room = Room::new();
-    let log = room.write("log", log);
-    let ran =
+/// Returns the addresses that a filter finds in a log.
+fn filtered_addresses(filter: &str, log: &str) -> Vec<String> {
+    let dir = TestDir::new();
+    let log = dir.write("log", log);
+    let result =
         run(Command::new("fail2ban-regex").args(["-o", "ip"]).arg(&log).arg(packaged(filter)));
-    assert_eq!(ran.stderr, "");
-    ran.stdout.lines().map(ToOwned::to_owned).collect()
+    assert_eq!(result.stderr, "");
+    result.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-const EVIDENCE: &str = "\"ports\":[{\"port\":443,\"connections\":150},{\"port\":80,\"connections\":2}],\
+const DETAILS: &str = "\"ports\":[{\"port\":443,\"connections\":150},{\"port\":80,\"connections\":2}],\
     \"states\":[{\"state\":\"ESTABLISHED\",\"connections\":140},{\"state\":null,\"connections\":12}],\
     \"limit\":131.36,\"samples\":2,\"servers\":[\"localhost\"]}";
 
-/// Which address is in the line, in each format, with and without a server.
+/// Returns a line about an address in each format, with and without a server.
 fn lines(address: &str) -> [String; 6] {
     let message = format!("152 connections from {address}");
     let json = format!("{{\"time\":\"2007-11-28T23:40:34-05:00\",\"address\":\"{address}\",");
-    // As somebody may well call it.
+    // A label with special characters.
     let named = "\"label\":\"the \\\"of\\\\fice\\\"\",\"addresses\":7,\"connections\":152,\"first_on_top\":9,";
     [
         format!("Wed Nov 28 23:40:34 2007 - {message}"),
         format!("Sun Nov  4 23:40:34 2007 - {message} on web1,[2001:db8::1]:2222"),
         format!("2007-11-28T23:40:34-05:00 - {message}"),
         format!("2007-11-28T23:40:34Z - {message} on web1"),
-        format!("{json}\"addresses\":1,\"connections\":152,{EVIDENCE}"),
+        format!("{json}\"addresses\":1,\"connections\":152,{DETAILS}"),
         format!(
             "{json}{named}\"ports\":[],\"states\":[],\"limit\":10.0,\"samples\":1,\"servers\":[\"a\",\"b\"]}}"
         ),
@@ -54,18 +54,18 @@ fn lines(address: &str) -> [String; 6] {
 }
 
 #[test]
-fn every_alert_is_found_and_nothing_else() {
+fn filter_matches_every_alert() {
     if !has_fail2ban() {
         return skip("fail2ban");
     }
     let addresses = ["203.0.113.7", "203.0.113.0/24", "2001:db8::7", "2001:db8:1::/48"];
     let log: Vec<_> = addresses.iter().flat_map(|address| lines(address)).collect();
     let expected: Vec<_> = addresses.iter().flat_map(|address| [*address; 6]).collect();
-    assert_eq!(found("filter.d/topip.conf", &(log.join("\n") + "\n")), expected);
+    assert_eq!(filtered_addresses("filter.d/topip.conf", &(log.join("\n") + "\n")), expected);
 }
 
 #[test]
-fn damaged_and_hostile_lines_are_not_found() {
+fn filter_ignores_damaged_and_hostile_lines() {
     if !has_fail2ban() {
         return skip("fail2ban");
     }
@@ -91,11 +91,11 @@ fn damaged_and_hostile_lines_are_not_found() {
         "[203.0.113.9]: 152 connections from 203.0.113.9".to_owned(),
     ];
     log.extend(named);
-    assert_eq!(found("filter.d/topip.conf", &(log.join("\n") + "\n")), [""; 0]);
+    assert_eq!(filtered_addresses("filter.d/topip.conf", &(log.join("\n") + "\n")), [""; 0]);
 }
 
 #[test]
-fn syslog_lines_are_found_where_topip_wrote_them() {
+fn syslog_filter_matches_only_topip_lines() {
     if !has_fail2ban() {
         return skip("fail2ban");
     }
@@ -106,25 +106,28 @@ fn syslog_lines_are_found_where_topip_wrote_them() {
                Nov 28 23:40:34 www nottopip[4711]: 152 connections from 203.0.113.9\n\
                Nov 28 23:40:34 www kernel: topip: 152 connections from 203.0.113.9\n";
     let all = format!("{bad}{good}");
-    assert_eq!(found("filter.d/topip-syslog.conf", &all), ["203.0.113.7", "2001:db8::/64"]);
+    assert_eq!(
+        filtered_addresses("filter.d/topip-syslog.conf", &all),
+        ["203.0.113.7", "2001:db8::/64"]
+    );
 }
 
-/// A server with a configuration, a socket and a memory of its own, and an
-/// action that writes to a file.
-struct Server {
-    room: Room,
+/// A fail2ban server with its own configuration, socket and database, and an action that
+/// writes to a file.
+struct Fail2banServer {
+    dir: TestDir,
     child: Child,
 }
 
-impl Server {
+impl Fail2banServer {
     fn start(log: &Path) -> Self {
-        let room = Room::new();
-        let at = |name: &str| room.path(name).display().to_string();
-        for folder in ["etc/filter.d", "etc/action.d", "etc/jail.d"] {
-            fs::create_dir_all(room.path(folder)).unwrap();
+        let dir = TestDir::new();
+        let at = |name: &str| dir.path(name).display().to_string();
+        for directory in ["etc/filter.d", "etc/action.d", "etc/jail.d"] {
+            fs::create_dir_all(dir.path(directory)).unwrap();
         }
-        fs::copy(packaged("filter.d/topip.conf"), room.path("etc/filter.d/topip.conf")).unwrap();
-        fs::copy(packaged("jail.d/topip.conf"), room.path("etc/jail.d/topip.conf")).unwrap();
+        fs::copy(packaged("filter.d/topip.conf"), dir.path("etc/filter.d/topip.conf")).unwrap();
+        fs::copy(packaged("jail.d/topip.conf"), dir.path("etc/jail.d/topip.conf")).unwrap();
         let main = format!(
             "[Definition]\nloglevel = INFO\nlogtarget = {}\nsyslogsocket = auto\nsocket = {}\n\
              pidfile = {}\ndbfile = :memory:\ndbpurgeage = 1h\ndbmaxmatches = 10\n\
@@ -133,72 +136,72 @@ impl Server {
             at("socket"),
             at("pid")
         );
-        room.write("etc/fail2ban.conf", main);
-        room.write("etc/jail.conf", "[DEFAULT]\nusedns = no\nignoreself = false\n");
+        dir.write("etc/fail2ban.conf", main);
+        dir.write("etc/jail.conf", "[DEFAULT]\nusedns = no\nignoreself = false\n");
         let action = format!("[Definition]\nactionban = echo 'ban <ip>' >>{}\n", at("bans"));
-        room.write("etc/action.d/file.conf", action);
-        // What an administrator adds.
+        dir.write("etc/action.d/file.conf", action);
+        // Settings that an administrator adds.
         let local = format!(
             "[topip]\nenabled = true\nlogpath = {}\nbackend = polling\naction = file\n\
              ignoreip = 203.0.113.8\n",
             log.display()
         );
-        room.write("etc/jail.d/topip.local", local);
-        let mut command = Self::with(&room, "fail2ban-server");
+        dir.write("etc/jail.d/topip.local", local);
+        let mut command = Self::command(&dir, "fail2ban-server");
         let child = command.args(["-f", "start"]).stdout(Stdio::null()).spawn().unwrap();
-        let server = Self { room, child };
+        let server = Self { dir, child };
         server.wait("to answer", || {
-            run(Self::with(&server.room, "fail2ban-client").args(["status", "topip"])).code
+            run(Self::command(&server.dir, "fail2ban-client").args(["status", "topip"])).code
                 == Some(0)
         });
         server
     }
 
-    fn with(room: &Room, program: &str) -> Command {
+    fn command(dir: &TestDir, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .arg("-c")
-            .arg(room.path("etc"))
+            .arg(dir.path("etc"))
             .arg("-s")
-            .arg(room.path("socket"))
+            .arg(dir.path("socket"))
             .arg("-p")
-            .arg(room.path("pid"));
+            .arg(dir.path("pid"));
         command
     }
 
     fn bans(&self) -> Vec<String> {
-        let bans = fs::read_to_string(self.room.path("bans")).unwrap_or_default();
+        let bans = fs::read_to_string(self.dir.path("bans")).unwrap_or_default();
         bans.lines().map(ToOwned::to_owned).collect()
     }
 
-    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
+    fn wait(&self, condition: &str, is_met: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(30);
-        while !is_so() {
-            let log = || fs::read_to_string(self.room.path("server.log")).unwrap_or_default();
-            assert!(Instant::now() < until, "waiting for fail2ban {what}:\n{}", log());
+        while !is_met() {
+            let log = || fs::read_to_string(self.dir.path("server.log")).unwrap_or_default();
+            assert!(Instant::now() < until, "waiting for fail2ban {condition}:\n{}", log());
             thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-impl Drop for Server {
+impl Drop for Fail2banServer {
     fn drop(&mut self) {
-        let _ = Self::with(&self.room, "fail2ban-client").arg("stop").output();
+        let _ = Self::command(&self.dir, "fail2ban-client").arg("stop").output();
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 }
 
 #[test]
-fn the_packaged_jail_is_off_and_its_configuration_is_right() {
+fn packaged_jail_is_disabled_and_valid() {
     if !has_fail2ban() {
         return skip("fail2ban");
     }
     let jail = fs::read_to_string(packaged("jail.d/topip.conf")).unwrap();
     assert!(jail.contains("\n[topip]\nenabled = false\n"), "{jail}");
-    // Beside what the distribution ships, switched on, with its own action.
-    let room = Room::new();
-    let etc = room.path("etc");
+    // With the configuration of the distribution, enabled, and with the packaged action.
+    let dir = TestDir::new();
+    let etc = dir.path("etc");
     assert!(Command::new("cp").args(["-a", "/etc/fail2ban"]).arg(&etc).status().unwrap().success());
     for name in [
         "filter.d/topip.conf",
@@ -208,33 +211,32 @@ fn the_packaged_jail_is_off_and_its_configuration_is_right() {
     ] {
         fs::copy(packaged(name), etc.join(name)).unwrap();
     }
-    room.write("log", "");
-    let log = room.path("log").display().to_string();
+    dir.write("log", "");
+    let log = dir.path("log").display().to_string();
     let local = format!("[sshd]\nenabled = false\n[topip]\nenabled = true\nlogpath = {log}\n");
-    room.write("etc/jail.d/topip.local", local);
-    let ran = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-t"));
+    dir.write("etc/jail.d/topip.local", local);
+    let result = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-t"));
     assert_eq!(
-        (ran.code, &*ran.stdout),
+        (result.code, &*result.stdout),
         (Some(0), "OK: configuration test is successful\n"),
         "{}",
-        ran.stderr
+        result.stderr
     );
-    let ran = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-d"));
-    assert!(ran.stdout.contains("would ban <ip>"), "{}", ran.stdout);
-    assert!(!ran.stdout.contains("tables"), "{}", ran.stdout);
+    let result = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-d"));
+    assert!(result.stdout.contains("would ban <ip>"), "{}", result.stdout);
+    assert!(!result.stdout.contains("tables"), "{}", result.stdout);
 }
 
-/// Connections from three addresses, of which one has far too many; then
-/// another, which is one of those that are let be.
+/// One of several addresses has too many connections; a later one is on the ignore list.
 #[test]
-fn who_is_alerted_about_is_banned() {
+fn alerted_addresses_are_banned() {
     if !has_fail2ban() {
         return skip("fail2ban");
     }
     in_namespace(|| {
-        let room = Room::new();
-        let log = room.write("topip.log", "");
-        let server = Server::start(&log);
+        let dir = TestDir::new();
+        let log = dir.write("topip.log", "");
+        let server = Fail2banServer::start(&log);
         let to: SocketAddr = "192.0.2.10:443".parse().unwrap();
         let listener = TcpListener::bind(to).unwrap();
         let mut streams = Vec::new();
@@ -245,22 +247,22 @@ fn who_is_alerted_about_is_banned() {
         };
         flood("203.0.113.9", 30);
         flood("203.0.113.1", 3);
-        // The server's own end has as many, and is on top of nothing here.
+        // The server's own endpoints are excluded.
         let args = ["-x", "192.0.2.10", "--stddev", "1", "--log", "topip.log"];
-        let alert = |program: &str, extra: &[&str]| -> Ran {
-            run(room.program(program, &args).args(extra))
+        let alert = |program: &str, extra: &[&str]| -> CommandResult {
+            run(dir.program(program, &args).args(extra))
         };
         assert_eq!(alert(LOG, &[]).stdout, "");
         assert!(server.bans().is_empty());
-        let ran = alert(LOG, &[]);
-        assert!(ran.stdout.ends_with(" - 30 connections from 203.0.113.9\n"), "{ran:?}");
+        let result = alert(LOG, &[]);
+        assert!(result.stdout.ends_with(" - 30 connections from 203.0.113.9\n"), "{result:?}");
         server.wait("to ban", || server.bans() == ["ban 203.0.113.9"]);
-        // From the check, in another format.
+        // From check_topip, in another format.
         flood("203.0.113.7", 60);
-        let ran = alert(CHECK, &["--consecutive", "1", "--log-format", "json"]);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
+        let result = alert(CHECK, &["--consecutive", "1", "--log-format", "json"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
         server.wait("to ban", || server.bans() == ["ban 203.0.113.9", "ban 203.0.113.7"]);
-        // Who is to be ignored is, and so is what nobody wrote whole.
+        // Ignored addresses and truncated lines do not cause a ban.
         flood("203.0.113.8", 120);
         alert(LOG, &["--consecutive", "1", "--log-format", "rfc3339"]);
         let mut file = fs::OpenOptions::new().append(true).open(&log).unwrap();
@@ -274,6 +276,6 @@ fn who_is_alerted_about_is_banned() {
 }
 
 fn now() -> String {
-    let ran = run(Command::new("date").arg("+%Y-%m-%dT%H:%M:%S%:z"));
-    ran.stdout.trim().to_owned()
+    let result = run(Command::new("date").arg("+%Y-%m-%dT%H:%M:%S%:z"));
+    result.stdout.trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Under real Icinga 2, alone and distributed, with the files of the package.
+//! Real Icinga 2, single and distributed, with the packaged files.
 use std::{
     fs,
     os::unix::{fs::MetadataExt, process::CommandExt},
@@ -9,11 +9,11 @@ use serde_json::Value;
 use crate::support::{
     crowd,
     icinga::{ICINGA, Instance, packaged},
-    monitoring::{bare, is_possible, packaging, until},
+    monitoring::{daemon_command, is_possible, packaging_path, wait_until},
     run,
 };
 
-/// A listing that shows what is listened on.
+/// Returns a listing with a listening socket.
 fn flood() -> String {
     let flood = crowd(30, &[("203.0.113.7", 152)]);
     format!("{flood}tcp 0 0 0.0.0.0:443 0.0.0.0:* LISTEN\n")
@@ -23,25 +23,25 @@ fn host(name: &str, more: &str) -> String {
     format!("object Host \"{name}\" {{\n check_command = \"passive\"\n {more}\n}}\n")
 }
 
-/// The command line of a result.
+/// Returns the command line of a check result.
 fn command(result: &Value) -> Vec<&str> {
     result["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
 }
 
 #[test]
-fn the_zones_are_valid() {
+fn packaged_zones_are_valid() {
     if is_possible(&[ICINGA]) {
         let master = Instance::new("master.example.org");
-        let zones = packaged(&master.room, "zones.conf");
+        let zones = packaged(&master.dir, "zones.conf");
         master.validate(&format!("include \"{}\"\n", zones.display()));
     }
 }
 
 #[test]
-fn the_command_for_containers_is_valid() {
+fn containers_command_is_valid() {
     if is_possible(&[ICINGA]) {
         let master = Instance::new("master.example.org");
-        let command = packaging("containers").join("icinga2.conf");
+        let command = packaging_path("containers").join("icinga2.conf");
         let command = fs::read_to_string(command).unwrap();
         let host = "object Host \"node\" { check_command = \"topip-containers\" }\n";
         master.validate(&(command + host));
@@ -49,7 +49,7 @@ fn the_command_for_containers_is_valid() {
 }
 
 #[test]
-fn a_master_and_its_agent_run_the_check() {
+fn master_and_agent_run_the_check() {
     if !is_possible(&[ICINGA, "/usr/bin/curl"]) {
         return;
     }
@@ -62,14 +62,14 @@ fn a_master_and_its_agent_run_the_check() {
              object Zone \"agent\" {{\n endpoints = [ \"agent\" ]\n parent = \"master\"\n}}\n"
         )
     };
-    let listing = agent.room.write("listing", flood());
+    let listing = agent.dir.write("listing", flood());
     let input = format!("vars.topip_input = \"{}\"", listing.display());
-    let services = packaged(&master.room, "services.conf");
+    let services = packaged(&master.dir, "services.conf");
     let address = format!("host = \"127.0.0.1\"\n port = {}", agent.port);
     let nobody_there = "vars.topip_groups[\"shop\"] = [ \"127.0.0.2:1\", \"127.0.0.3:1\" ]\n \
                         vars.topip_password = \"secret\"\n vars.topip_verbose = 3";
     let objects = [
-        // Checked when told, and at no other time.
+        // Checks run only on request.
         "object CheckerComponent \"checker\" { }\n\
          object IcingaApplication \"app\" { enable_service_checks = false }\n",
         &zones(&address),
@@ -77,7 +77,7 @@ fn a_master_and_its_agent_run_the_check() {
         &host("agent", &format!("vars.agent_endpoint = \"agent\"\n {input}\n zone = \"master\"")),
         &host("shop", nobody_there),
         &host("far", "address = \"127.0.0.4\"\n vars.topip_by_ssh = true\n vars.topip_username = \"monitor\""),
-        // A command endpoint wants its service in a zone.
+        // A command endpoint requires its service to be in a zone.
         &format!("include \"{}\"\n", services.display()),
     ]
     .concat();
@@ -86,7 +86,7 @@ fn a_master_and_its_agent_run_the_check() {
 
     for (service, source) in [("master!topip", "master"), ("agent!topip", "agent")] {
         if source == "agent" {
-            until("the agent", || {
+            wait_until("the agent", || {
                 let status = master.get("objects/endpoints/agent")?;
                 status["results"][0]["attrs"]["connected"].as_bool().filter(|it| *it)
             });
@@ -97,18 +97,18 @@ fn a_master_and_its_agent_run_the_check() {
         assert_eq!(second["state"], 2.0, "{second}");
         assert_eq!(second["check_source"], source, "{second}");
         let known = master.service(service).unwrap();
-        // Two attempts, two samples.
+        // Two attempts are two samples.
         assert_eq!(known["state_type"], 1.0, "{known}");
 
-        let mut ours = bare(agent.instance.room.path("check_topip"));
-        ours.args(["--inbound", "--rule", "lognormal", "--state-file"]);
-        ours.arg(agent.instance.room.path("ours")).arg("--input").arg(&listing);
-        // What is nagios's, nobody else takes for his own.
-        let nagios = fs::metadata(agent.instance.room.path(".")).unwrap();
-        ours.uid(nagios.uid()).gid(nagios.gid());
-        let _ = run(&mut ours);
-        let ours = run(&mut ours).stdout;
-        let (line, long) = ours.split_once('\n').unwrap();
+        let mut direct_check = daemon_command(agent.instance.dir.path("check_topip"));
+        direct_check.args(["--inbound", "--rule", "lognormal", "--state-file"]);
+        direct_check.arg(agent.instance.dir.path("ours")).arg("--input").arg(&listing);
+        // Run as nagios: files of nagios are not trusted by another user.
+        let nagios = fs::metadata(agent.instance.dir.path(".")).unwrap();
+        direct_check.uid(nagios.uid()).gid(nagios.gid());
+        let _ = run(&mut direct_check);
+        let direct_check = run(&mut direct_check).stdout;
+        let (line, long) = direct_check.split_once('\n').unwrap();
         let (text, perfdata) = line.split_once(" | ").unwrap();
         let text = text.split(" in ").next().unwrap();
         let output = second["output"].as_str().unwrap();
@@ -118,7 +118,7 @@ fn a_master_and_its_agent_run_the_check() {
         assert_eq!(metrics, perfdata.split(' ').collect::<Vec<_>>());
     }
 
-    // Each option comes as what it is, and the password not at all.
+    // Options are passed correctly, and the password is not on the command line.
     let result = master.check("shop!topip shop");
     assert_eq!(result["state"], 3.0, "{result}");
     let line = command(&result).join(" ");

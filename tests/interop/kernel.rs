@@ -1,5 +1,5 @@
-//! Real connections, in a network namespace of the test's own: netlink, /proc,
-//! `ss` and `netstat` give one tally, which is the one that was made.
+//! Real connections in a network namespace: netlink, /proc, `ss` and `netstat` give the
+//! same tally, which is the expected one.
 use std::{
     collections::BTreeMap,
     fs,
@@ -17,14 +17,14 @@ use rustix::{
     process::{Resource, Rlimit, setrlimit},
 };
 
-use crate::support::{CHECK, Room, copy_of, listens_at, run, skip};
+use crate::support::{CHECK, TestDir, copy_program, run, skip, wait_for_listener};
 
-/// Runs `test` on a thread that is in a new network namespace, with loopback
-/// up, and all documentation addresses its own.
+/// Runs `test` on a thread in a new network namespace, with loopback up and with the
+/// documentation networks as local addresses.
 pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
-            return skip(&format!("the right to make a network namespace ({error})"));
+            return skip(&format!("permission to create a network namespace ({error})"));
         }
         for args in [
             "link set lo up",
@@ -37,7 +37,7 @@ pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
             let status = Command::new("ip").args(args.split(' ')).status();
             assert!(status.expect("iproute2 is installed").success(), "ip {args}");
         }
-        // Lets a client take any address of that network as its own.
+        // Allows clients to bind to any address of that network.
         fs::write("/proc/thread-self/net/../../../sys/net/ipv6/ip_nonlocal_bind", "1")
             .or_else(|_| fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1"))
             .unwrap();
@@ -48,17 +48,17 @@ pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Connections and what is known of them.
+/// Connections and their expected tally.
 #[derive(Default)]
-struct World {
-    /// The peers as this host sees them, both ends being on it.
+struct KernelFixture {
+    /// Number of connections by peer. Both endpoints are on this host.
     peers: BTreeMap<IpAddr, u64>,
     streams: Vec<TcpStream>,
     listeners: Vec<TcpListener>,
     children: Vec<Child>,
 }
 
-impl Drop for World {
+impl Drop for KernelFixture {
     fn drop(&mut self) {
         for child in &mut self.children {
             child.kill().unwrap();
@@ -76,7 +76,7 @@ pub fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
     loop {
         match rustix::net::connect(&socket, &to) {
             Ok(()) => return TcpStream::from(socket),
-            // Soon after a namespace is made, its routes of IPv6 may be gone for a
+            // Shortly after a namespace is created, its IPv6 routes may be missing for a
             // moment.
             Err(Errno::NETUNREACH) if started.elapsed() < Duration::from_secs(10) => {
                 thread::sleep(Duration::from_millis(10));
@@ -86,8 +86,8 @@ pub fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
     }
 }
 
-impl World {
-    /// A connection and both its ends: the client's and the server's.
+impl KernelFixture {
+    /// Opens a connection and returns the client's and the server's endpoints.
     fn connection(
         &mut self,
         from: IpAddr,
@@ -101,8 +101,8 @@ impl World {
         (client, server)
     }
 
-    /// Hundreds of addresses of each kind, with one to seven connections each;
-    /// every so many of them in a state of its own.
+    /// Opens connections from hundreds of addresses of each kind, with one to seven
+    /// connections each, some of them in other states.
     fn populate(&mut self) {
         let v4: SocketAddr = "192.0.2.10:443".parse().unwrap();
         let v6: SocketAddr = "[2001:db8::10]:8080".parse().unwrap();
@@ -113,25 +113,26 @@ impl World {
             (TcpListener::bind(v6).unwrap(), v6, |host| {
                 Ipv6Addr::new(0x2001, 0xdb8, 1, host.into(), 0x1234, 0x5678, 0x9abc, 1).into()
             }),
-            // A socket for both families shows these clients as ::ffff:198.51.100.1.
+            // A dual-stack socket shows these clients as ::ffff:198.51.100.1.
             (TcpListener::bind("[::]:80").unwrap(), both, |host| {
                 Ipv4Addr::new(198, 51, 100, host).into()
             }),
         ];
         for (listener, to, address) in &kinds {
             for host in 1..=250 {
-                // The one that is closed comes last: another one of its address may be
-                // given its port, and would take the place of the one that waits.
+                // Close connections last: a new connection of the same address could reuse
+                // the port and replace the socket in TIME_WAIT.
                 for n in (0..=host % 7).rev() {
                     let (client, server) = self.connection(address(host), listener, *to);
                     match (host % 10, n) {
-                        // The server closes first, and waits; the client is gone.
+                        // The server closes first and is in TIME_WAIT; the client's socket
+                        // is gone.
                         (3, 0) => {
                             drop(server);
                             drop(client);
                             *self.peers.get_mut(&to.ip()).unwrap() -= 1;
                         }
-                        // The client has closed, the server does not mind.
+                        // The client has closed, the server has not.
                         (5, 0) => {
                             client.shutdown(std::net::Shutdown::Write).unwrap();
                             self.streams.extend([client, server]);
@@ -145,8 +146,8 @@ impl World {
         self.half_open();
     }
 
-    /// A listener that takes a connection only once data comes keeps it in
-    /// SYN_RECV; its client believes that it is connected.
+    /// A listener that accepts a connection only when data arrives keeps it in SYN_RECV,
+    /// while the client is connected.
     fn half_open(&mut self) {
         let server: SocketAddr = "192.0.2.10:25".parse().unwrap();
         let socat = Command::new("socat")
@@ -154,7 +155,7 @@ impl World {
             .spawn()
             .expect("socat is installed");
         self.children.push(socat);
-        listens_at(25);
+        wait_for_listener(25);
         for host in 240..=249 {
             let from = IpAddr::from([203, 0, 113, host]);
             self.streams.push(connect(from, server));
@@ -164,13 +165,14 @@ impl World {
     }
 }
 
-/// The lines that tell of an address, and the number that each begins with.
-pub fn addresses(answer: &str) -> Vec<String> {
+/// Returns the output lines about addresses, which begin with the address and its number of
+/// connections.
+pub fn address_lines(answer: &str) -> Vec<String> {
     let lines = answer.lines().skip(1).filter(|line| line.contains(" on port"));
     lines.map(str::to_owned).collect()
 }
 
-fn listing_of(tool: &str) -> Vec<u8> {
+fn listing_from(tool: &str) -> Vec<u8> {
     let mut words = tool.split(' ');
     let output =
         Command::new(words.next().unwrap()).args(words).env("LC_ALL", "C").output().unwrap();
@@ -179,38 +181,38 @@ fn listing_of(tool: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_way_of_looking_gives_the_same_tally() {
-    // Thousands of connections, two ends each.
+fn all_sources_give_the_same_tally() {
+    // Thousands of connections with two endpoints each.
     let limit = Rlimit { current: Some(16384), maximum: Some(16384) };
     if setrlimit(Resource::Nofile, limit).is_err() {
-        return skip("the right to open 16384 files");
+        return skip("permission to open 16384 files");
     }
     in_namespace(|| {
-        let mut world = World::default();
-        world.populate();
-        let n_connections: u64 = world.peers.values().sum();
-        assert!(n_connections > 5000 && world.peers.len() > 700);
+        let mut fixture = KernelFixture::default();
+        fixture.populate();
+        let n_connections: u64 = fixture.peers.values().sum();
+        assert!(n_connections > 5000 && fixture.peers.len() > 700);
 
-        let room = Room::new();
+        let dir = TestDir::new();
         let options = ["--no-default-excludes", "-vvv", "--state-file", "state"];
-        let by = |source| room.check(&[&options[..], &["--source", source]].concat()).stdout;
-        let from = |tool: &str| room.judge(listing_of(tool), &options).stdout;
+        let by = |source| dir.check(&[&options[..], &["--source", source]].concat()).stdout;
+        let from = |tool: &str| dir.check_listing(listing_from(tool), &options).stdout;
         let netlink = by("netlink");
-        let seen = addresses(&netlink);
+        let expected_lines = address_lines(&netlink);
 
-        let counts = seen.iter().map(|line| {
+        let counts = expected_lines.iter().map(|line| {
             let mut words = line.split(' ');
             let address: IpAddr = words.next().unwrap().parse().unwrap();
             (address, words.next().unwrap().parse::<u64>().unwrap())
         });
-        assert_eq!(counts.collect::<BTreeMap<_, _>>(), world.peers);
+        assert_eq!(counts.collect::<BTreeMap<_, _>>(), fixture.peers);
         for state in ["ESTABLISHED", "TIME_WAIT", "SYN_RECV", "CLOSE_WAIT", "FIN_WAIT2"] {
             assert!(netlink.contains(&format!("{state} (")), "no {state}");
         }
         assert!(netlink.contains("\nLooked at: netlink (sock_diag)\n"));
 
         let proc = by("proc");
-        assert_eq!(addresses(&proc), seen);
+        assert_eq!(address_lines(&proc), expected_lines);
         assert!(
             proc.contains("\nLooked at: /proc/self/net/tcp and tcp6, read as /proc/net/tcp\n"),
             "{proc}"
@@ -223,33 +225,33 @@ fn every_way_of_looking_gives_the_same_tally() {
             "netstat -natpW",
             "busybox netstat -nt",
         ] {
-            assert_eq!(addresses(&from(tool)), seen, "{tool}");
+            assert_eq!(address_lines(&from(tool)), expected_lines, "{tool}");
         }
-        // ss leaves these two out unless it is asked for all.
+        // ss omits these two states unless all are requested.
         let without = |line: &&String| !line.contains("TIME_WAIT") && !line.contains("SYN_RECV");
-        let fewer = addresses(&from("ss -tn"));
-        let whole: Vec<_> = seen.iter().filter(without).cloned().collect();
+        let fewer = address_lines(&from("ss -tn"));
+        let whole: Vec<_> = expected_lines.iter().filter(without).cloned().collect();
         assert!(whole.iter().all(|line| fewer.contains(line)));
         let half_open = |line: &&String| line.contains("TIME_WAIT") || line.contains("SYN_RECV");
         assert!(!fewer.iter().any(|line| half_open(&line)));
 
-        // net-tools without -W cuts the long addresses, and that shows: what was
-        // seen is a warning all the same, and no more than that is known.
-        let narrow = listing_of("netstat -nt");
-        let cut = room.judge(&narrow, &["--state-file", "cut"]).stdout;
+        // net-tools without -W truncates long addresses: the output is a warning or
+        // UNKNOWN, but not OK.
+        let narrow = listing_from("netstat -nt");
+        let cut = dir.check_listing(&narrow, &["--state-file", "cut"]).stdout;
         assert!(cut.contains(" addresses may be cut off, first in line "), "{cut}");
         let high = ["--floor", "100000", "--state-file", "high"];
-        assert!(room.judge(&narrow, &high).line().starts_with("TOPIP UNKNOWN - "));
-        let v4 = room.judge(&narrow, &[&high[..], &["-4"]].concat());
-        assert!(v4.line().starts_with("TOPIP OK - 192.0.2.10 has "), "{}", v4.line());
+        assert!(dir.check_listing(&narrow, &high).status_line().starts_with("TOPIP UNKNOWN - "));
+        let v4 = dir.check_listing(&narrow, &[&high[..], &["-4"]].concat());
+        assert!(v4.status_line().starts_with("TOPIP OK - 192.0.2.10 has "), "{}", v4.status_line());
 
-        what_is_selected_is_the_same_everywhere(&room);
-        an_ordinary_user_sees_the_same(&room, &seen);
+        assert_filters_agree(&dir);
+        assert_unprivileged_user_sees_the_same(&dir, &expected_lines);
     });
 }
 
 /// By the kernel, by the parser, and by the filters of `ss`.
-fn what_is_selected_is_the_same_everywhere(room: &Room) {
+fn assert_filters_agree(dir: &TestDir) {
     let options = ["--no-default-excludes", "-vvv", "--state-file", "selected"];
     for (selection, ss) in [
         (&["--port", "443"][..], "ss -tan sport = 443"),
@@ -269,87 +271,94 @@ fn what_is_selected_is_the_same_everywhere(room: &Room) {
     ] {
         let by = |source| {
             let args = [&options[..], selection, &["--source", source]].concat();
-            addresses(&room.check(&args).stdout)
+            address_lines(&dir.check(&args).stdout)
         };
-        let seen = by("netlink");
-        assert!(!seen.is_empty(), "{selection:?}");
-        assert_eq!(by("proc"), seen, "{selection:?}");
-        // ss leaves the state out where it is asked for one.
+        let expected_lines = by("netlink");
+        assert!(!expected_lines.is_empty(), "{selection:?}");
+        assert_eq!(by("proc"), expected_lines, "{selection:?}");
+        // ss omits the state column if one state is selected.
         let without_states = |line: String| line.split("; ").next().unwrap().to_owned();
-        let ss: Vec<_> = addresses(&room.judge(listing_of(ss), &options).stdout)
+        let ss: Vec<_> = address_lines(&dir.check_listing(listing_from(ss), &options).stdout)
             .into_iter()
             .map(without_states)
             .collect();
-        let seen: Vec<_> = seen.into_iter().map(without_states).collect();
-        assert_eq!(ss, seen, "{selection:?}");
+        let expected_lines: Vec<_> = expected_lines.into_iter().map(without_states).collect();
+        assert_eq!(ss, expected_lines, "{selection:?}");
     }
-    // Networks: one after the other, ss counts what is in each.
+    // Compare each network with the count of ss.
     let networks = ["--prefix4", "24", "--prefix6", "64"];
     let by = |source| {
         let args = [&options[..], &networks, &["--source", source]].concat();
-        addresses(&room.check(&args).stdout)
+        address_lines(&dir.check(&args).stdout)
     };
-    let seen = by("netlink");
-    assert_eq!(by("proc"), seen);
-    let n_networks = seen.iter().filter(|line| line.contains("/24 (250 addresses) ")).count();
-    assert_eq!(n_networks, 2, "{seen:?}");
-    assert!(seen.len() > 200, "{seen:?}");
-    // Each takes ss a moment.
-    for line in seen.iter().take(8) {
+    let expected_lines = by("netlink");
+    assert_eq!(by("proc"), expected_lines);
+    let n_networks =
+        expected_lines.iter().filter(|line| line.contains("/24 (250 addresses) ")).count();
+    assert_eq!(n_networks, 2, "{expected_lines:?}");
+    assert!(expected_lines.len() > 200, "{expected_lines:?}");
+    // Each call of ss takes a moment.
+    for line in expected_lines.iter().take(8) {
         let network = line.split(' ').next().unwrap();
-        let rows = listing_of(&format!("ss -Htan dst {network}"));
+        let rows = listing_from(&format!("ss -Htan dst {network}"));
         let n = rows.iter().filter(|&&byte| byte == b'\n').count();
         assert!(line.contains(&format!(") {n} connections ")), "{n} in {line}");
     }
-    // Clients are on this host too: what they have opened does not count.
+    // The clients are on this host, too: connections that they opened do not count.
     let inbound = |source| {
         let args = [&options[..], &["--inbound", "-x", "::1", "--source", source]].concat();
-        room.check(&args).stdout
+        dir.check(&args).stdout
     };
     let at_ports = |source| {
         let args = ["--inbound", "--port", "25,8000-8100", "--source", source];
-        room.check(&[&options[..], &args].concat()).stdout
+        dir.check(&[&options[..], &args].concat()).stdout
     };
-    let some = addresses(&at_ports("netlink"));
+    let some = address_lines(&at_ports("netlink"));
     assert!(some.iter().any(|line| line.starts_with("2001:db8:1:")), "{some:?}");
-    assert_eq!(addresses(&at_ports("proc")), some);
-    let seen = inbound("netlink");
-    assert_eq!(addresses(&inbound("proc")), addresses(&seen));
-    assert!(!addresses(&seen).iter().any(|line| line.starts_with("192.0.2.10 ")), "{seen}");
-    assert!(addresses(&seen).iter().any(|line| line.starts_with("203.0.113.244 8 ")), "{seen}");
+    assert_eq!(address_lines(&at_ports("proc")), some);
+    let expected_lines = inbound("netlink");
+    assert_eq!(address_lines(&inbound("proc")), address_lines(&expected_lines));
+    assert!(
+        !address_lines(&expected_lines).iter().any(|line| line.starts_with("192.0.2.10 ")),
+        "{expected_lines}"
+    );
+    assert!(
+        address_lines(&expected_lines).iter().any(|line| line.starts_with("203.0.113.244 8 ")),
+        "{expected_lines}"
+    );
 }
 
-fn an_ordinary_user_sees_the_same(room: &Room, seen: &[String]) {
+fn assert_unprivileged_user_sees_the_same(dir: &TestDir, expected_lines: &[String]) {
     const NOBODY: u32 = 65534;
-    // Where the tests are built, nobody else may be let in.
-    let program = room.path("check_topip");
-    copy_of(CHECK, &program);
-    fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o777)).unwrap();
+    // Other users may not have access to the build directory.
+    let program = dir.path("check_topip");
+    copy_program(CHECK, &program);
+    fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = Command::new(program);
     command
         .args(["--source", "netlink", "--no-default-excludes", "-vvv"])
         .env_clear()
-        .env("MP_STATE_PATH", room.path("nobody"))
+        .env("MP_STATE_PATH", dir.path("nobody"))
         .uid(NOBODY)
         .gid(NOBODY);
-    assert_eq!(addresses(&run(&mut command).stdout), seen);
+    assert_eq!(address_lines(&run(&mut command).stdout), expected_lines);
 }
 
 #[test]
-fn an_idle_host_is_idle() {
+fn idle_host_is_ok() {
     in_namespace(|| {
-        let room = Room::new();
+        let dir = TestDir::new();
         for source in ["auto", "netlink", "proc"] {
-            let ran = room.check(&["--source", source]);
-            assert_eq!(ran.answer(), "0 TOPIP OK - no connections worth looking at", "{source}");
+            let result = dir.check(&["--source", source]);
+            assert_eq!(result.code_and_status(), "0 TOPIP OK - no connections counted", "{source}");
         }
     });
 }
 
-/// Sockets come and go by the thousand while the table is read: nothing of that
-/// is a reason to fail, or to forget those that stay.
+/// Thousands of sockets are opened and closed while the table is read: the dump still
+/// succeeds and has the lasting connections.
 #[test]
-fn a_dump_in_a_storm_is_still_a_dump() {
+fn dump_during_connection_churn_is_complete() {
     in_namespace(|| {
         let server: SocketAddr = "192.0.2.10:443".parse().unwrap();
         let listener = TcpListener::bind(server).unwrap();
@@ -364,21 +373,21 @@ fn a_dump_in_a_storm_is_still_a_dump() {
                     let client =
                         connect([198, 51, 100, 7].into(), "192.0.2.10:80".parse().unwrap());
                     let (mut server, _) = storm.accept().unwrap();
-                    // A reset leaves nothing behind, and so room for more.
+                    // A reset leaves no socket in TIME_WAIT.
                     let _ = server.write_all(b"x");
                     drop(client);
                 }
             });
-            let room = Room::new();
+            let dir = TestDir::new();
             while Instant::now() < until {
-                let ran = room.check(&["-vvv", "-x", "192.0.2.10"]);
-                let line = addresses(&ran.stdout)
+                let result = dir.check(&["-vvv", "-x", "192.0.2.10"]);
+                let line = address_lines(&result.stdout)
                     .into_iter()
                     .find(|line| line.starts_with("203.0.113.7 "));
                 assert!(
                     line.is_some_and(|line| line.contains(" 100 connections ")),
                     "{}",
-                    ran.stdout
+                    result.stdout
                 );
             }
         });
@@ -387,20 +396,20 @@ fn a_dump_in_a_storm_is_still_a_dump() {
 }
 
 #[test]
-fn a_check_starts_no_program_and_leaves_none() {
+fn local_check_starts_no_program() {
     in_namespace(|| {
-        let room = Room::new();
+        let dir = TestDir::new();
         let mut strace = Command::new("strace");
         strace
             .args(["-f", "-e", "trace=execve,fork,vfork,connect", "-o"])
-            .arg(room.path("trace"))
+            .arg(dir.path("trace"))
             .arg(CHECK)
-            .env("MP_STATE_PATH", room.path("."))
+            .env("MP_STATE_PATH", dir.path("."))
             .stdout(Stdio::null());
         if strace.status().is_err() {
             return skip("strace");
         }
-        let trace = fs::read_to_string(room.path("trace")).unwrap();
+        let trace = fs::read_to_string(dir.path("trace")).unwrap();
         assert_eq!(trace.matches("execve(").count(), 1, "{trace}");
         assert_eq!(trace.matches("connect(").count(), 1, "{trace}");
         assert!(trace.contains("sa_family=AF_NETLINK"), "{trace}");

@@ -1,40 +1,40 @@
-//! Alerts by way of a real mail server.
+//! Alerts by mail through a real mail server.
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, thread};
 
 use snapbox::{Assert, Data};
 
 use crate::support::{
-    Ran, Room, crowd, file,
+    CommandResult, TestDir, crowd,
     postfix::{PASSWORD, Postfix},
-    run,
+    run, test_file,
 };
 
 const FLOOD: (&str, usize) = ("203.0.113.7", 152);
 
-/// The check of a room in which `listing` is critical at once.
-fn check(room: &Room, listing: &str, args: &[&str]) -> Ran {
-    room.write("listing", listing);
+/// Runs a check in which `listing` is critical at once.
+fn check(dir: &TestDir, listing: &str, args: &[&str]) -> CommandResult {
+    dir.write("listing", listing);
     let first = ["--input", "listing", "--state-file", "state", "--consecutive", "1"];
-    let mut command = room.command(&[&first[..], args].concat());
-    command.env("MAIL_CONFIG", room.path("conf")).env("SSL_CERT_FILE", room.path("cert.pem"));
+    let mut command = dir.command(&[&first[..], args].concat());
+    command.env("MAIL_CONFIG", dir.path("conf")).env("SSL_CERT_FILE", dir.path("cert.pem"));
     run(&mut command)
 }
 
-fn flood(room: &Room, args: &[&str]) -> Ran {
-    check(room, &crowd(31, &[FLOOD]), args)
+fn flood(dir: &TestDir, args: &[&str]) -> CommandResult {
+    check(dir, &crowd(31, &[FLOOD]), args)
 }
 
-fn quiet(room: &Room, args: &[&str]) -> Ran {
-    check(room, &crowd(31, &[]), args)
+fn quiet(dir: &TestDir, args: &[&str]) -> CommandResult {
+    check(dir, &crowd(31, &[]), args)
 }
 
-/// The lines about mail, with `-vv`.
-fn about_mail(ran: &Ran) -> Vec<&str> {
-    ran.stdout.lines().filter(|line| line.to_lowercase().contains("mail")).collect()
+/// Returns the output lines about mail, with `-vv`.
+fn mail_lines(result: &CommandResult) -> Vec<&str> {
+    result.stdout.lines().filter(|line| line.to_lowercase().contains("mail")).collect()
 }
 
-/// A mail without what is another in each.
-fn tidy(mail: &str) -> String {
+/// Returns a mail without the parts that differ in each run.
+fn normalize(mail: &str) -> String {
     let mut lines = Vec::new();
     let mut in_received = false;
     for line in mail.lines() {
@@ -59,41 +59,42 @@ fn tidy(mail: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-fn golden(name: &str, seen: &str) {
-    let golden = file("golden").join(name);
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+fn assert_golden(name: &str, mail: &str) {
+    let assert_golden = test_file("golden").join(name);
+    Assert::new().action_env("SNAPSHOTS").eq(mail, Data::read_from(&assert_golden, None));
 }
 
 #[test]
-fn an_alert_its_reminder_and_its_end() {
+fn alert_reminder_and_recovery_are_mailed() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
+    let dir = &postfix.dir;
     let url = format!("smtp://localhost:{}", postfix.clear);
     let to = ["-a", "topip@example.com,ops@example.com", "--smtp", &url];
     let with = |args: &[&'static str]| [&to[..], args].concat();
-    // The trigger is no alert yet, nor is a fixed threshold.
-    quiet(room, &with(&["--consecutive", "2"]));
-    flood(room, &with(&["--consecutive", "2", "-c", "100"]));
-    let ran = flood(room, &with(&["--consecutive", "2"]));
-    assert_eq!(ran.code, Some(2), "{ran:?}");
+    // A first sample over the limit is not an alert, and neither is a fixed threshold.
+    quiet(dir, &with(&["--consecutive", "2"]));
+    flood(dir, &with(&["--consecutive", "2", "-c", "100"]));
+    let result = flood(dir, &with(&["--consecutive", "2"]));
+    assert_eq!(result.code, Some(2), "{result:?}");
     assert_eq!(postfix.mails(1).len(), 1);
-    // The same address again only after the reminder time; another at once.
-    flood(room, &with(&[]));
-    check(room, &crowd(31, &[("2001:db8::8", 152)]), &with(&[]));
+    // The same address is mailed again only after the reminder time, another address at
+    // once.
+    flood(dir, &with(&[]));
+    check(dir, &crowd(31, &[("2001:db8::8", 152)]), &with(&[]));
     postfix.mails(2);
-    flood(room, &with(&["--remind", "0"]));
+    flood(dir, &with(&["--remind", "0"]));
     postfix.mails(3);
-    // Who does not ask for mail gets none, and changes nothing about it.
-    flood(room, &[]);
-    quiet(room, &[]);
-    // It is over once.
-    quiet(room, &with(&["--recovery"]));
-    quiet(room, &with(&["--recovery"]));
+    // A run without mail options sends no mail and does not change the mail history.
+    flood(dir, &[]);
+    quiet(dir, &[]);
+    // The recovery is mailed once.
+    quiet(dir, &with(&["--recovery"]));
+    quiet(dir, &with(&["--recovery"]));
     postfix.mails(4);
-    flood(room, &with(&["--recovery"]));
+    flood(dir, &with(&["--recovery"]));
     let mails = postfix.mails(5);
-    golden("mail-alert.txt", &tidy(&mails[0]));
-    golden("mail-recovery.txt", &tidy(&mails[3]));
+    assert_golden("mail-alert.txt", &normalize(&mails[0]));
+    assert_golden("mail-recovery.txt", &normalize(&mails[3]));
     assert!(mails[1].contains("2001:db8::8 has 152 connections"), "{}", mails[1]);
     let ids: Vec<_> = mails
         .iter()
@@ -105,15 +106,15 @@ fn an_alert_its_reminder_and_its_end() {
 }
 
 #[test]
-fn refusals_are_told_and_tried_again() {
+fn rejected_mail_is_reported_and_retried() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
+    let dir = &postfix.dir;
     let url = format!("smtp://localhost:{}", postfix.clear);
     let mail_to = |to: &str| {
         let to = format!("topip@example.com,{to}");
-        flood(room, &["-a", &to, "--smtp", &url])
+        flood(dir, &["-a", &to, "--smtp", &url])
     };
-    let place = format!("localhost:{}", postfix.clear);
+    let server = format!("localhost:{}", postfix.clear);
     for (to, reply) in [
         (
             "nobody@example.com",
@@ -125,94 +126,94 @@ fn refusals_are_told_and_tried_again() {
         ),
         ("x@elsewhere.example", "550 5.1.1"),
     ] {
-        let ran = mail_to(to);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        let line = format!("Mail not sent: {place} refused it, told RCPT TO {to}: {reply}");
-        let told = about_mail(&ran);
+        let result = mail_to(to);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        let line = format!("Mail not sent: {server} refused it, told RCPT TO {to}: {reply}");
+        let mail_line = mail_lines(&result);
         match to {
-            // Who is in no domain of its own gets it relayed.
-            "x@elsewhere.example" => assert!(told.is_empty(), "{told:?}"),
-            _ => assert_eq!(told[0], format!("{line}.")),
+            // Mail to other domains is relayed by the server.
+            "x@elsewhere.example" => assert!(mail_line.is_empty(), "{mail_line:?}"),
+            _ => assert_eq!(mail_line[0], format!("{line}.")),
         }
-        fs::remove_file(room.path("state")).unwrap();
+        fs::remove_file(dir.path("state")).unwrap();
     }
-    // One that is refused does not keep the mail from the others.
-    let ran = mail_to("nobody@example.com,ops@example.com");
-    assert_eq!(ran.code, Some(2));
+    // A rejected recipient does not prevent delivery to the others.
+    let result = mail_to("nobody@example.com,ops@example.com");
+    assert_eq!(result.code, Some(2));
     assert_eq!(
-        about_mail(&ran)[0],
+        mail_lines(&result)[0],
         "Mail to nobody@example.com was refused: 550 5.1.1 ?nobody@example.com?: Recipient address \
          rejected: no such user."
     );
     assert_eq!(postfix.mails(1).len(), 1);
-    // It went out, and is not tried again.
-    assert_eq!(about_mail(&mail_to("nobody@example.com,ops@example.com")), [""; 0]);
-    // Only who got it is named.
+    // The mail was sent, and is not repeated.
+    assert_eq!(mail_lines(&mail_to("nobody@example.com,ops@example.com")), [""; 0]);
+    // Only the accepted recipients are named.
     let to = "topip@example.com,nobody@example.com,ops@example.com";
-    let ran = flood(room, &["-a", to, "--smtp", &url, "--remind", "0", "-vv"]);
-    let sent = format!("Mail: ALERT on listing sent to ops@example.com by {place}, in clear");
-    assert!(about_mail(&ran).contains(&sent.as_str()), "{ran:?}");
+    let result = flood(dir, &["-a", to, "--smtp", &url, "--remind", "0", "-vv"]);
+    let sent = format!("Mail: ALERT on listing sent to ops@example.com by {server}, in clear");
+    assert!(mail_lines(&result).contains(&sent.as_str()), "{result:?}");
 }
 
 #[test]
-fn what_was_not_sent_goes_out_with_the_next_sample() {
+fn unsent_mail_is_retried_with_next_sample() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
+    let dir = &postfix.dir;
     let to = ["-a", "topip@example.com,ops@example.com", "-vv"];
-    let ran = flood(room, &[&to[..], &["--smtp", "smtp://localhost:1"]].concat());
-    assert_eq!(ran.code, Some(2));
+    let result = flood(dir, &[&to[..], &["--smtp", "smtp://localhost:1"]].concat());
+    assert_eq!(result.code, Some(2));
     assert_eq!(
-        about_mail(&ran)[0],
+        mail_lines(&result)[0],
         "Mail not sent: cannot connect to localhost:1: Connection refused (os error 111)."
     );
     let url = format!("smtp://localhost:{}", postfix.clear);
-    let ran = flood(room, &[&to[..], &["--smtp", &url]].concat());
+    let result = flood(dir, &[&to[..], &["--smtp", &url]].concat());
     assert_eq!(
-        about_mail(&ran),
+        mail_lines(&result),
         [format!(
             "Mail: ALERT on listing sent to ops@example.com by localhost:{}, in clear",
             postfix.clear
         )]
     );
     postfix.mails(1);
-    // A closing mail that cannot go out is a trouble of a host that is well.
-    let ran = quiet(room, &[&to[..], &["--recovery", "--smtp", "smtp://localhost:1"]].concat());
-    assert_eq!(ran.code, Some(3));
-    assert!(ran.line().starts_with(
+    // A recovery mail that cannot be sent makes the status UNKNOWN.
+    let result = quiet(dir, &[&to[..], &["--recovery", "--smtp", "smtp://localhost:1"]].concat());
+    assert_eq!(result.code, Some(3));
+    assert!(result.status_line().starts_with(
         "TOPIP UNKNOWN - mail not sent: cannot connect to localhost:1: Connection refused"
     ));
-    let ran = quiet(room, &[&to[..], &["--recovery", "--smtp", &url]].concat());
-    assert_eq!(ran.code, Some(0));
+    let result = quiet(dir, &[&to[..], &["--recovery", "--smtp", &url]].concat());
+    assert_eq!(result.code, Some(0));
     postfix.mails(2);
 }
 
 #[test]
-fn encrypted_and_logged_in() {
+fn tls_and_login_follow_the_url() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
-    let secret = room.write("secret", PASSWORD);
+    let dir = &postfix.dir;
+    let secret = dir.write("secret", PASSWORD);
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-    let wrong = room.write("wrong", "wrong");
+    let wrong = dir.write("wrong", "wrong");
     fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).unwrap();
     let Postfix { clear, offering, wrapped, submission, old_submission, clear_submission, .. } =
         postfix;
-    let told = |url: &str, secret: Option<&str>| {
+    let mail_line = |url: &str, secret: Option<&str>| {
         let mut args = vec!["-vv", "--remind", "0", "-a", "topip@example.com,ops@example.com"];
         args.extend(["--smtp", url]);
         args.extend(secret.iter().flat_map(|&secret| ["--smtp-password-file", secret]));
-        let ran = flood(room, &args);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        about_mail(&ran)[0].to_owned()
+        let result = flood(dir, &args);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        mail_lines(&result)[0].to_owned()
     };
-    let sent = |url: &str, secret: Option<&str>, how: &str| {
+    let sent = |url: &str, secret: Option<&str>, details: &str| {
         let to = "Mail: ALERT on listing sent to ops@example.com by";
-        assert_eq!(told(url, secret), format!("{to} {how}"));
+        assert_eq!(mail_line(url, secret), format!("{to} {details}"));
     };
-    let not_sent = |url: &str, secret: Option<&str>, why: &str| {
-        let told = told(url, secret);
-        assert!(told.starts_with(&format!("Mail not sent: {why}")), "{told}");
+    let not_sent = |url: &str, secret: Option<&str>, reason: &str| {
+        let mail_line = mail_line(url, secret);
+        assert!(mail_line.starts_with(&format!("Mail not sent: {reason}")), "{mail_line}");
     };
-    // This machine's own server is talked to in clear, unless more is asked for.
+    // A local mail server is used without TLS by default.
     let at = |port: u16| format!("localhost:{port}");
     sent(&format!("smtp://{}", at(offering)), None, &format!("{}, in clear", at(offering)));
     for (scheme, port, query) in [
@@ -235,7 +236,7 @@ fn encrypted_and_logged_in() {
     );
     let n_sent = 8;
 
-    // The certificate is for a name.
+    // The certificate is for a host name.
     let by_address = format!("127.0.0.1:{offering}");
     not_sent(
         &format!("smtp://{by_address}?tls=required"),
@@ -249,7 +250,7 @@ fn encrypted_and_logged_in() {
         let url = format!("smtp://{}?tls={query}", at(clear));
         not_sent(&url, None, &format!("{} offers no STARTTLS", at(clear)));
     }
-    // A password goes nowhere in clear unless that is said.
+    // A password is not sent in clear unless requested.
     for query in ["", "?tls=offered", "?tls=required"] {
         let url = format!("smtp://monitor@{}{query}", at(clear_submission));
         not_sent(&url, Some("secret"), &format!("{} offers no STARTTLS", at(clear_submission)));
@@ -261,8 +262,8 @@ fn encrypted_and_logged_in() {
     );
     for (port, mechanism) in [(submission, "PLAIN"), (old_submission, "LOGIN")] {
         let url = format!("smtp://monitor@{}", at(port));
-        let why = format!("{} refused it, told AUTH {mechanism}: 535 5.7.8", at(port));
-        not_sent(&url, Some("wrong"), &why);
+        let reason = format!("{} refused it, told AUTH {mechanism}: 535 5.7.8", at(port));
+        not_sent(&url, Some("wrong"), &reason);
     }
     let refused =
         format!("{} refused it, told MAIL FROM topip@example.com: 530 5.7.0", at(submission));
@@ -271,12 +272,12 @@ fn encrypted_and_logged_in() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for() {
+fn self_signed_certificate_is_rejected() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
-    room.write("listing", crowd(31, &[FLOOD]));
+    let dir = &postfix.dir;
+    dir.write("listing", crowd(31, &[FLOOD]));
     let url = format!("smtp://localhost:{}?tls=required", postfix.offering);
-    let ran = room.check(&[
+    let result = dir.check(&[
         "--input",
         "listing",
         "--consecutive",
@@ -286,9 +287,9 @@ fn a_certificate_that_nobody_vouches_for() {
         "--smtp",
         &url,
     ]);
-    assert_eq!(ran.code, Some(2));
+    assert_eq!(result.code, Some(2));
     assert_eq!(
-        about_mail(&ran)[0],
+        mail_lines(&result)[0],
         format!(
             "Mail not sent: cannot encrypt the connection to localhost:{}: certificate verify \
              failed (self-signed certificate).",
@@ -298,14 +299,14 @@ fn a_certificate_that_nobody_vouches_for() {
 }
 
 #[test]
-fn by_sendmail() {
+fn sendmail_delivers_mail() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
+    let dir = &postfix.dir;
     assert!(Path::new("/usr/sbin/sendmail").exists());
     let to = ["-vv", "-a", "topip@example.com,ops@example.com,second@example.com"];
-    let ran = flood(room, &[&to[..], &["--smtp", "sendmail:"]].concat());
+    let result = flood(dir, &[&to[..], &["--smtp", "sendmail:"]].concat());
     assert_eq!(
-        about_mail(&ran),
+        mail_lines(&result),
         [
             "Mail: ALERT on listing sent to ops@example.com, second@example.com by /usr/sbin/sendmail"
         ]
@@ -317,26 +318,26 @@ fn by_sendmail() {
         "{mails:?}"
     );
     assert!(mails[0].contains("\n  max         152\n"), "{}", mails[0]);
-    // It has the state of its own configuration to complain of.
-    let broken = room.path("conf/main.cf");
+    // sendmail reports its broken configuration.
+    let broken = dir.path("conf/main.cf");
     fs::remove_file(&broken).unwrap();
-    let ran = flood(room, &[&to[..], &["--smtp", "sendmail:", "--remind", "0"]].concat());
-    let told = about_mail(&ran)[0];
+    let result = flood(dir, &[&to[..], &["--smtp", "sendmail:", "--remind", "0"]].concat());
+    let mail_line = mail_lines(&result)[0];
     assert!(
-        told.starts_with("Mail not sent: /usr/sbin/sendmail ended with 75 (sendmail: fatal: "),
-        "{told}"
+        mail_line.starts_with("Mail not sent: /usr/sbin/sendmail ended with 75 (sendmail: fatal: "),
+        "{mail_line}"
     );
 }
 
-/// The names of what is looked at stand in the subject.
+/// The name of the sampled host is part of the subject.
 #[test]
-fn a_host_has_no_say_in_the_head_of_a_mail() {
+fn host_name_cannot_inject_mail_headers() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
+    let dir = &postfix.dir;
     let name = "wéb\r\nBcc: all@example.com\r\n\r\n.\r\nQUIT";
-    room.write(name, crowd(31, &[FLOOD]));
+    dir.write(name, crowd(31, &[FLOOD]));
     let url = format!("smtp://localhost:{}", postfix.clear);
-    let ran = room.check(&[
+    let result = dir.check(&[
         "--input",
         name,
         "--consecutive",
@@ -346,7 +347,7 @@ fn a_host_has_no_say_in_the_head_of_a_mail() {
         "--smtp",
         &url,
     ]);
-    assert_eq!((ran.code, about_mail(&ran)), (Some(2), vec![]));
+    assert_eq!((result.code, mail_lines(&result)), (Some(2), vec![]));
     let mails = postfix.mails(1);
     let (head, body) = mails[0].split_once("\n\n").unwrap();
     assert!(!head.to_lowercase().contains("\nbcc:"), "{head}");
@@ -356,22 +357,22 @@ fn a_host_has_no_say_in_the_head_of_a_mail() {
     assert!(body.contains("on w=C3=A9b Bcc: all@example.com . QUIT"), "{body}");
 }
 
-/// Runs that overlap send one mail together.
+/// Overlapping runs send one mail.
 #[test]
 fn overlapping_runs_mail_once() {
     let Some(postfix) = Postfix::start() else { return };
-    let room = &postfix.room;
+    let dir = &postfix.dir;
     let url = format!("smtp://localhost:{}", postfix.clear);
     let args = ["-a", "topip@example.com,ops@example.com", "--smtp", &url];
-    flood(room, &[]);
+    flood(dir, &[]);
     let listing = &["--input", "listing", "--state-file", "state"][..];
-    let again = || run(&mut room.command(&[listing, &args].concat())).code;
+    let again = || run(&mut dir.command(&[listing, &args].concat())).code;
     let codes: Vec<_> = thread::scope(|scope| {
         let runs: Vec<_> = (0..6).map(|_| scope.spawn(again)).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
     assert_eq!(codes, [Some(2); 6]);
-    let quiet = quiet(room, &[&args[..], &["--recovery"]].concat());
+    let quiet = quiet(dir, &[&args[..], &["--recovery"]].concat());
     assert_eq!(quiet.code, Some(0));
     let mails = postfix.mails(2);
     assert!(mails[0].contains("Subject: ALERT") && mails[1].contains("Subject: RECOVERY"));

@@ -1,5 +1,5 @@
-//! Mail servers that stall, lie, flood and close, and what is told of them in
-//! time.
+//! Mail servers that stall, send invalid replies, flood or close, and the errors that are
+//! reported in time.
 use std::{
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
@@ -15,13 +15,13 @@ use std::{
 };
 
 use crate::support::{
-    CHECK, Ran, Room, crowd,
-    daemon::{server, stall},
+    CHECK, CommandResult, TestDir, crowd,
+    daemon::{start_server, wait_for_close},
     run, skip,
 };
 
-/// The answers of a server that takes a mail, in the order of the dialogue.
-const GOOD: [&str; 6] = [
+/// Replies of a server that accepts a mail, in the order of the session.
+const GOOD_REPLIES: [&str; 6] = [
     "220 mail.test ESMTP\r\n",
     "250-mail.test\r\n250 8BITMIME\r\n",
     "250 2.1.0 ok\r\n",
@@ -30,8 +30,8 @@ const GOOD: [&str; 6] = [
     "250 2.0.0 queued\r\n",
 ];
 
-/// What was said when each of them is awaited.
-const DOING: [&str; 6] = [
+/// Activity while each of these replies is awaited, as in error messages.
+const ACTIVITIES: [&str; 6] = [
     "on being connected",
     "told EHLO",
     "told MAIL FROM topip@example.com",
@@ -40,9 +40,9 @@ const DOING: [&str; 6] = [
     "given the mail",
 ];
 
-/// Takes part in the dialogue for so many answers. Gives the connection back;
-/// none if the other end has closed.
-fn converse(stream: TcpStream, answers: &[&str]) -> Option<TcpStream> {
+/// Takes part in the session for as many replies as given. Returns the connection, or
+/// `None` if the peer has closed it.
+fn reply_script(stream: TcpStream, answers: &[&str]) -> Option<TcpStream> {
     let mut reader = BufReader::new(stream);
     for (n, answer) in answers.iter().enumerate() {
         if n > 0 {
@@ -52,7 +52,7 @@ fn converse(stream: TcpStream, answers: &[&str]) -> Option<TcpStream> {
                 if reader.read_line(&mut line).ok()? == 0 {
                     return None;
                 }
-                // After DATA a dot ends it.
+                // After DATA, a line with a dot ends the mail.
                 if n != 5 || line == ".\r\n" {
                     break;
                 }
@@ -63,8 +63,8 @@ fn converse(stream: TcpStream, answers: &[&str]) -> Option<TcpStream> {
     Some(reader.into_inner())
 }
 
-fn args(room: &Room, url: &str) -> Vec<String> {
-    let listing = room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+fn args(dir: &TestDir, url: &str) -> Vec<String> {
+    let listing = dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
     [
         "--input",
         listing.to_str().unwrap(),
@@ -81,61 +81,63 @@ fn args(room: &Room, url: &str) -> Vec<String> {
     .to_vec()
 }
 
-fn check(room: &Room, url: &str, more: &[&str]) -> Ran {
+fn check(dir: &TestDir, url: &str, more: &[&str]) -> CommandResult {
     let more = more.iter().map(|&arg| arg.to_owned());
-    room.check(&args(room, url).into_iter().chain(more).collect::<Vec<_>>())
+    dir.check(&args(dir, url).into_iter().chain(more).collect::<Vec<_>>())
 }
 
-/// The check of a mail server is critical all the same, in time, and says why
-/// there is no mail.
+/// Asserts that the check is critical in time, and reports why no mail was sent.
 #[track_caller]
-fn not_sent(port: u16, url: &str, expected: &str) {
-    let room = Room::new();
-    let ran = check(&room, url, &["-t", "2"]);
-    assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.took < Duration::from_millis(2500), "{ran:?}");
-    let told = ran.stdout.lines().nth(1).unwrap();
+fn assert_not_sent(port: u16, url: &str, expected: &str) {
+    let dir = TestDir::new();
+    let result = check(&dir, url, &["-t", "2"]);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(result.elapsed < Duration::from_millis(2500), "{result:?}");
+    let line = result.stdout.lines().nth(1).unwrap();
     let expected = expected.replace("PORT", &port.to_string());
-    assert_eq!(told, format!("Mail not sent: localhost:{expected}."));
-    let state = fs::read_to_string(room.path("state")).unwrap();
-    assert!(state.contains("row: 1") && state.contains("mailed: []"), "{state}");
+    assert_eq!(line, format!("Mail not sent: localhost:{expected}."));
+    let state = fs::read_to_string(dir.path("state")).unwrap();
+    assert!(state.contains("consecutive: 1") && state.contains("sent_mails: []"), "{state}");
 }
 
 #[track_caller]
-fn by_clear(port: u16, expected: &str) {
-    not_sent(port, &format!("smtp://localhost:{port}"), expected);
+fn assert_not_sent_in_clear(port: u16, expected: &str) {
+    assert_not_sent(port, &format!("smtp://localhost:{port}"), expected);
 }
 
 #[test]
-fn one_that_stalls() {
+fn stalling_mail_server_times_out() {
     thread::scope(|scope| {
-        for n in 0..GOOD.len() - 1 {
+        for n in 0..GOOD_REPLIES.len() - 1 {
             scope.spawn(move || {
-                let port = server(move |stream| {
-                    converse(stream, &GOOD[..n]).into_iter().for_each(stall);
+                let port = start_server(move |stream| {
+                    reply_script(stream, &GOOD_REPLIES[..n]).into_iter().for_each(wait_for_close);
                 });
-                by_clear(port, &format!("PORT gave no answer in time, {}", DOING[n]));
+                assert_not_sent_in_clear(
+                    port,
+                    &format!("PORT gave no answer in time, {}", ACTIVITIES[n]),
+                );
             });
         }
         for url in ["smtps://localhost:PORT", "smtp://localhost:PORT?tls=required"] {
             scope.spawn(move || {
-                let port = server(move |stream| {
+                let port = start_server(move |stream| {
                     let tls = ["220 x\r\n", "250-x\r\n250 STARTTLS\r\n", "220 go on\r\n"];
                     let answers = if url.starts_with("smtps") { &[][..] } else { &tls };
-                    converse(stream, answers).into_iter().for_each(stall);
+                    reply_script(stream, answers).into_iter().for_each(wait_for_close);
                 });
                 let url = url.replace("PORT", &port.to_string());
-                let doing = "while the connection was encrypted";
-                not_sent(port, &url, &format!("PORT gave no answer in time, {doing}"));
+                let activity = "while the connection was encrypted";
+                assert_not_sent(port, &url, &format!("PORT gave no answer in time, {activity}"));
             });
         }
     });
 }
 
-/// A limit for each reading would begin anew with every byte.
+/// A timeout for each read would start again with every byte.
 #[test]
-fn one_that_drips() {
-    let port = server(|mut stream| {
+fn dripping_mail_server_times_out() {
+    let port = start_server(|mut stream| {
         for byte in b"220-x\r\n".iter().cycle() {
             if stream.write_all(&[*byte]).is_err() {
                 return;
@@ -143,66 +145,74 @@ fn one_that_drips() {
             thread::sleep(Duration::from_millis(50));
         }
     });
-    by_clear(port, "PORT gave no answer in time, on being connected");
+    assert_not_sent_in_clear(port, "PORT gave no answer in time, on being connected");
 }
 
 #[test]
-fn one_that_closes() {
+fn closed_mail_connection_is_reported() {
     thread::scope(|scope| {
-        for n in 0..GOOD.len() - 1 {
+        for n in 0..GOOD_REPLIES.len() - 1 {
             scope.spawn(move || {
-                let port = server(move |stream| {
-                    let Some(mut stream) = converse(stream, &GOOD[..n]) else { return };
-                    // What is not read would make a reset of it.
+                let port = start_server(move |stream| {
+                    let Some(mut stream) = reply_script(stream, &GOOD_REPLIES[..n]) else { return };
+                    // Unread data would turn the close into a reset.
                     let mut command = [0; 4096];
                     let _ = if n > 0 { stream.read(&mut command) } else { Ok(0) };
                     let _ = stream.shutdown(std::net::Shutdown::Both);
                 });
-                let room = Room::new();
-                let ran = check(&room, &format!("smtp://localhost:{port}"), &[]);
-                let told = ran.stdout.lines().nth(1).unwrap();
+                let dir = TestDir::new();
+                let result = check(&dir, &format!("smtp://localhost:{port}"), &[]);
+                let line = result.stdout.lines().nth(1).unwrap();
                 let lost = format!("Mail not sent: lost the connection to localhost:{port}, ");
-                assert!(told.starts_with(&format!("{lost}{}: ", DOING[n])), "{told}");
-                assert_eq!(ran.code, Some(2));
+                assert!(line.starts_with(&format!("{lost}{}: ", ACTIVITIES[n])), "{line}");
+                assert_eq!(result.code, Some(2));
             });
         }
     });
 }
 
-/// Takes the mail, and is silent then, or closes.
+/// The server accepts the mail, and then sends no reply or closes.
 #[test]
-fn one_that_takes_a_mail_and_does_not_say_so() {
-    let check_it = |port: u16, expected: &str| {
-        let room = Room::new();
+fn unconfirmed_mail_is_reported_and_not_repeated() {
+    let assert_unconfirmed = |port: u16, expected: &str| {
+        let dir = TestDir::new();
         let url = format!("smtp://localhost:{port}");
-        let ran = check(&room, &url, &["-t", "2"]);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.took < Duration::from_millis(2500), "{ran:?}");
-        let told: Vec<_> = ran.stdout.lines().collect();
-        let line = format!("Mail perhaps not sent: {expected}");
-        assert!(told[1].starts_with(&line), "{told:?}");
-        let advice = "The log of the mail server tells whether it has taken it. \
+        let result = check(&dir, &url, &["-t", "2"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.elapsed < Duration::from_millis(2500), "{result:?}");
+        let lines: Vec<_> = result.stdout.lines().collect();
+        let expected_line = format!("Mail perhaps not sent: {expected}");
+        assert!(lines[1].starts_with(&expected_line), "{lines:?}");
+        let hint = "The log of the mail server tells whether it has taken it. \
                       It is not sent again before --remind.";
-        assert!(told[2].trim() == advice, "{told:?}");
-        // A mail that came is not sent at every sample.
-        let ran = check(&room, &url, &["-vv", "-t", "2"]);
-        let told: Vec<_> = ran.stdout.lines().filter(|line| line.contains("Mail")).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("Mail: about 203.0.113.7 sent "), "{told:?}");
-        assert!(told[0].ends_with(" s ago already; again after 1 h"), "{told:?}");
+        assert!(lines[2].trim() == hint, "{lines:?}");
+        // A mail that may have arrived is not sent with every sample.
+        let result = check(&dir, &url, &["-vv", "-t", "2"]);
+        let lines: Vec<_> = result.stdout.lines().filter(|line| line.contains("Mail")).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("Mail: about 203.0.113.7 sent "), "{lines:?}");
+        assert!(lines[0].ends_with(" s ago already; again after 1 h"), "{lines:?}");
     };
-    let taken = |stream| converse(stream, &[&GOOD[..5], &[""]].concat());
-    let silent = server(move |stream| taken(stream).into_iter().for_each(stall));
-    check_it(silent, &format!("localhost:{silent} gave no answer in time, given the mail."));
-    let closing = server(move |stream| drop(taken(stream)));
-    check_it(closing, &format!("lost the connection to localhost:{closing}, given the mail: "));
+    let take_mail = |stream| reply_script(stream, &[&GOOD_REPLIES[..5], &[""]].concat());
+    let silent = start_server(move |stream| take_mail(stream).into_iter().for_each(wait_for_close));
+    assert_unconfirmed(
+        silent,
+        &format!("localhost:{silent} gave no answer in time, given the mail."),
+    );
+    let closing = start_server(move |stream| drop(take_mail(stream)));
+    assert_unconfirmed(
+        closing,
+        &format!("lost the connection to localhost:{closing}, given the mail: "),
+    );
 }
 
 #[test]
-fn one_that_lies() {
+fn invalid_smtp_replies_are_reported() {
     let answers = |answers: &'static [&'static str], expected: &str| {
-        let port = server(move |stream| converse(stream, answers).into_iter().for_each(stall));
-        by_clear(port, expected);
+        let port = start_server(move |stream| {
+            reply_script(stream, answers).into_iter().for_each(wait_for_close)
+        });
+        assert_not_sent_in_clear(port, expected);
     };
     answers(
         &["SSH-2.0-OpenSSH_9.2\r\n"],
@@ -221,23 +231,24 @@ fn one_that_lies() {
     answers(no, "PORT refused it, told MAIL FROM topip@example.com: 550 5.7.1 not ?? 5.7.1 you");
 }
 
-/// Offers to log in, takes so many steps of that, and quotes what comes next.
-fn quoting(offer: &'static str, steps: &'static [&'static str], code: &'static str) -> u16 {
-    server(move |stream| {
+/// Starts a server that offers a login, takes the given steps of it, and quotes the next
+/// line.
+fn quoting_server(offer: &'static str, steps: &'static [&'static str], code: &'static str) -> u16 {
+    start_server(move |stream| {
         let answers = [&["220 x\r\n", offer], steps].concat();
-        let Some(stream) = converse(stream, &answers) else { return };
+        let Some(stream) = reply_script(stream, &answers) else { return };
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         let _ = reader.read_line(&mut line);
         let answer = format!("{code}{line}");
         let _ = reader.get_mut().write_all(answer.as_bytes());
-        stall(reader.into_inner());
+        wait_for_close(reader.into_inner());
     })
 }
 
-/// What is told of a refusal ends up in mails and on web pages.
+/// Error messages about refusals appear in mails and on web pages.
 #[test]
-fn one_that_quotes_the_password() {
+fn password_quoted_by_mail_server_is_not_shown() {
     let plain = "250-x\r\n250 AUTH PLAIN\r\n";
     let login = "250-x\r\n250 AUTH LOGIN\r\n";
     let steps = &["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n"];
@@ -255,96 +266,95 @@ fn one_that_quotes_the_password() {
         (login, steps, "500 what? ", "refused it, told AUTH LOGIN: 500"),
         (login, steps, "334 ", "talks no SMTP, told AUTH LOGIN: 334"),
     ] {
-        let port = quoting(offer, steps, code);
-        let room = Room::new();
-        let secret = room.write("secret", "hunter2");
+        let port = quoting_server(offer, steps, code);
+        let dir = TestDir::new();
+        let secret = dir.write("secret", "hunter2");
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         let url = format!("smtp://me@localhost:{port}?tls=none");
-        let ran = check(&room, &url, &["-vvv", "-t", "2", "--smtp-password-file", "secret"]);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
+        let result = check(&dir, &url, &["-vvv", "-t", "2", "--smtp-password-file", "secret"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
         let line = format!("Mail not sent: localhost:{port} {expected}.");
-        assert!(ran.stdout.lines().any(|it| it == line), "{line}: {ran:?}");
-        let told = ran.stdout + &ran.stderr;
-        // In base64: "hunter2", and what AUTH PLAIN has.
+        assert!(result.stdout.lines().any(|it| it == line), "{line}: {result:?}");
+        let line = result.stdout + &result.stderr;
+        // In base64: "hunter2", and the text of AUTH PLAIN.
         for secret in ["hunter2", "aHVudGVyMg", "AG1lAGh1bnRlcjI"] {
-            assert!(!told.contains(secret), "{told}");
+            assert!(!line.contains(secret), "{line}");
         }
     }
 }
 
-/// What comes in clear behind the answer to STARTTLS is not taken for what
-/// comes encrypted.
+/// Unencrypted text behind the reply to STARTTLS is not taken for encrypted text.
 #[test]
-fn one_that_slips_something_in_before_tls() {
-    let port = server(|stream| {
+fn text_injected_before_tls_is_rejected() {
+    let port = start_server(|stream| {
         let tls = ["220 x\r\n", "250-x\r\n250 STARTTLS\r\n", "220 go on\r\n250 evil\r\n"];
-        converse(stream, &tls).into_iter().for_each(stall);
+        reply_script(stream, &tls).into_iter().for_each(wait_for_close);
     });
     let url = format!("smtp://localhost:{port}?tls=required");
-    not_sent(port, &url, "PORT talks no SMTP, told STARTTLS: it said more in clear");
+    assert_not_sent(port, &url, "PORT talks no SMTP, told STARTTLS: it said more in clear");
 }
 
 #[test]
-fn one_that_talks_something_else_than_tls() {
-    let port = server(|stream| {
+fn non_tls_reply_is_reported() {
+    let port = start_server(|stream| {
         let tls = ["220 x\r\n", "250-x\r\n250 STARTTLS\r\n", "220 go on\r\n"];
-        converse(stream, &tls).into_iter().for_each(|mut stream| {
+        reply_script(stream, &tls).into_iter().for_each(|mut stream| {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-            stall(stream);
+            wait_for_close(stream);
         });
     });
     let url = format!("smtp://localhost:{port}?tls=required");
-    let room = Room::new();
-    let ran = check(&room, &url, &[]);
-    let why = "cannot encrypt the connection to localhost";
-    let line = format!("Mail not sent: {why}:{port}: wrong version number.");
-    assert_eq!(ran.stdout.lines().nth(1), Some(line.as_str()));
+    let dir = TestDir::new();
+    let result = check(&dir, &url, &[]);
+    let reason = "cannot encrypt the connection to localhost";
+    let line = format!("Mail not sent: {reason}:{port}: wrong version number.");
+    assert_eq!(result.stdout.lines().nth(1), Some(line.as_str()));
 }
 
-/// Gigabytes must not end up in memory: 400 MB are allowed here.
+/// Gigabytes do not use memory: 400 MB are allowed here.
 #[test]
-fn one_that_floods() {
+fn flooding_mail_server_uses_bounded_memory() {
     let flood = |before: &'static [&'static str], line: &'static [u8], expected: &str| {
-        let port = server(move |stream| {
-            let Some(mut stream) = converse(stream, before) else { return };
+        let port = start_server(move |stream| {
+            let Some(mut stream) = reply_script(stream, before) else { return };
             let block = line.repeat(64 * 1024 / line.len());
             while stream.write_all(&block).is_ok() {}
         });
-        let room = Room::new();
+        let dir = TestDir::new();
         let started = Instant::now();
         let mut command = Command::new("sh");
         command
             .args(["-c", "ulimit -v 400000; exec \"$0\" \"$@\"", CHECK])
-            .args(args(&room, &format!("smtp://localhost:{port}")))
+            .args(args(&dir, &format!("smtp://localhost:{port}")))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .current_dir(room.path("."))
+            .current_dir(dir.path("."))
             .stdin(Stdio::null());
-        let ran = run(&mut command);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{ran:?}");
-        let told = ran.stdout.lines().nth(1).unwrap();
-        // What it says too early is not even read, if it has come by then.
-        let early = format!(" talks no SMTP, {}: it had answered before.", DOING[2]);
-        let is_early = !before.is_empty() && told.ends_with(&early);
+        let result = run(&mut command);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{result:?}");
+        let line = result.stdout.lines().nth(1).unwrap();
+        // If it sends too early, its text is rejected before it is read.
+        let early = format!(" talks no SMTP, {}: it had answered before.", ACTIVITIES[2]);
+        let is_early = !before.is_empty() && line.ends_with(&early);
         let expected = format!("Mail not sent: localhost:{port} {expected}.");
-        assert!(told == expected || is_early, "{told}");
+        assert!(line == expected || is_early, "{line}");
     };
-    let endless = |doing: &str| format!("talks no SMTP, {doing}: its answer does not end");
+    let endless = |activity: &str| format!("talks no SMTP, {activity}: its answer does not end");
     flood(&[], b"a", &endless("on being connected"));
     flood(&[], b"220-a\r\n", &endless("on being connected"));
-    flood(&GOOD[..2], b"250-a\r\n", &endless("told MAIL FROM topip@example.com"));
-    flood(&GOOD[..2], b"\r\n", "talks no SMTP, told MAIL FROM topip@example.com: ");
+    flood(&GOOD_REPLIES[..2], b"250-a\r\n", &endless("told MAIL FROM topip@example.com"));
+    flood(&GOOD_REPLIES[..2], b"\r\n", "talks no SMTP, told MAIL FROM topip@example.com: ");
 }
 
-/// A mail server that cannot be found, because nobody who should know answers.
+/// The name server of the mail server's domain does not reply.
 #[test]
-fn one_whose_name_nobody_tells() {
+fn unanswered_name_lookup_times_out() {
     if !rustix::process::geteuid().is_root() {
-        return skip("root, for a namespace with a name server of its own");
+        return skip("root, for a namespace with its own name server");
     }
-    let room = Room::new();
-    let resolver = room.write("resolv.conf", "nameserver 127.0.0.1\n");
+    let dir = TestDir::new();
+    let resolver = dir.write("resolv.conf", "nameserver 127.0.0.1\n");
     let script = format!(
         "ip link set lo up && mount --bind {} /etc/resolv.conf && \
          socat -u UDP4-RECV:53 /dev/null & s=$!; \
@@ -354,14 +364,14 @@ fn one_whose_name_nobody_tells() {
     let mut command = Command::new("unshare");
     command
         .args(["-m", "-n", "sh", "-c", &script, CHECK])
-        .args(args(&room, "smtp://mail.example.com"))
+        .args(args(&dir, "smtp://mail.example.com"))
         .args(["-t", "2"])
-        .current_dir(room.path("."))
+        .current_dir(dir.path("."))
         .stdin(Stdio::null());
-    let ran = run(&mut command);
-    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let result = run(&mut command);
+    assert_eq!(result.code, Some(2), "{result:?}");
     assert_eq!(
-        ran.stdout.lines().nth(1),
+        result.stdout.lines().nth(1),
         Some(
             "Mail not sent: mail.example.com:25 gave no answer in time, while its address was \
              looked for."
@@ -369,183 +379,183 @@ fn one_whose_name_nobody_tells() {
     );
 }
 
-/// Takes every mail, after a while; gives how many it took.
-fn slow(pause: Duration) -> (u16, Arc<AtomicUsize>) {
-    let taken = Arc::new(AtomicUsize::new(0));
+/// Starts a server that accepts every mail after a pause, and counts the mails.
+fn slow_server(pause: Duration) -> (u16, Arc<AtomicUsize>) {
+    let n_received = Arc::new(AtomicUsize::new(0));
     let port = {
-        let taken = Arc::clone(&taken);
-        server(move |stream| {
+        let n_received = Arc::clone(&n_received);
+        start_server(move |stream| {
             thread::sleep(pause);
-            if let Some(stream) = converse(stream, &GOOD) {
-                taken.fetch_add(1, Ordering::SeqCst);
-                stall(stream);
+            if let Some(stream) = reply_script(stream, &GOOD_REPLIES) {
+                n_received.fetch_add(1, Ordering::SeqCst);
+                wait_for_close(stream);
             }
         })
     };
-    (port, taken)
+    (port, n_received)
 }
 
-/// A slow mail server holds up nobody's samples, and gets one mail.
+/// A slow mail server does not delay samples, and gets one mail.
 #[test]
-fn runs_that_overlap_while_a_mail_is_under_way() {
-    let (port, taken) = slow(Duration::from_millis(800));
-    let room = Room::new();
-    let args = args(&room, &format!("smtp://localhost:{port}"));
+fn runs_during_slow_mail_are_not_delayed() {
+    let (port, n_received) = slow_server(Duration::from_millis(800));
+    let dir = TestDir::new();
+    let args = args(&dir, &format!("smtp://localhost:{port}"));
     thread::scope(|scope| {
-        let runs: Vec<_> = (0..5).map(|_| scope.spawn(|| room.check(&args))).collect();
-        // All samples are on record long before the mail is out.
+        let runs: Vec<_> = (0..5).map(|_| scope.spawn(|| dir.check(&args))).collect();
+        // All samples are saved long before the mail is sent.
         let started = Instant::now();
         loop {
-            let state = fs::read_to_string(room.path("state")).unwrap_or_default();
-            if state.contains("row: 5") {
-                assert!(state.contains("mailed: []"), "{state}");
+            let state = fs::read_to_string(dir.path("state")).unwrap_or_default();
+            if state.contains("consecutive: 5") {
+                assert!(state.contains("sent_mails: []"), "{state}");
                 break;
             }
             assert!(started.elapsed() < Duration::from_secs(5), "{state}");
             thread::sleep(Duration::from_millis(10));
         }
-        for ran in runs.into_iter().map(|run| run.join().unwrap()) {
-            assert_eq!(ran.code, Some(2));
-            assert!(!ran.stdout.contains("Mail"), "{ran:?}");
+        for result in runs.into_iter().map(|run| run.join().unwrap()) {
+            assert_eq!(result.code, Some(2));
+            assert!(!result.stdout.contains("Mail"), "{result:?}");
         }
     });
-    assert_eq!(taken.load(Ordering::SeqCst), 1);
-    let state = fs::read_to_string(room.path("state")).unwrap();
+    assert_eq!(n_received.load(Ordering::SeqCst), 1);
+    let state = fs::read_to_string(dir.path("state")).unwrap();
     assert!(
-        state.contains("row: 5") && state.contains("203.0.113.7\",\n            when"),
+        state.contains("consecutive: 5") && state.contains("203.0.113.7\",\n            timestamp"),
         "{state}"
     );
 }
 
-/// A run that is killed while it sends leaves the mail to the next one.
+/// A run that is killed while it sends leaves the mail to the next run.
 #[test]
-fn a_killed_run_loses_no_mail() {
-    let stalled = server(stall);
-    let room = Room::new();
-    let mut command = room.command(&args(&room, &format!("smtp://localhost:{stalled}")));
+fn killed_run_leaves_mail_to_next_run() {
+    let stalled = start_server(wait_for_close);
+    let dir = TestDir::new();
+    let mut command = dir.command(&args(&dir, &format!("smtp://localhost:{stalled}")));
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let started = Instant::now();
-    while !room.path("state.mail.lock").exists() {
+    while !dir.path("state.mail.lock").exists() {
         assert!(started.elapsed() < Duration::from_secs(5));
         thread::sleep(Duration::from_millis(10));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let (port, taken) = slow(Duration::ZERO);
-    let ran = check(&room, &format!("smtp://localhost:{port}"), &[]);
-    assert_eq!((ran.code, ran.stdout.contains("Mail")), (Some(2), false), "{ran:?}");
-    assert_eq!(taken.load(Ordering::SeqCst), 1);
+    let (port, n_received) = slow_server(Duration::ZERO);
+    let result = check(&dir, &format!("smtp://localhost:{port}"), &[]);
+    assert_eq!((result.code, result.stdout.contains("Mail")), (Some(2), false), "{result:?}");
+    assert_eq!(n_received.load(Ordering::SeqCst), 1);
 }
 
-/// Who waits for another run's mail to the end of his time says so.
+/// A run that waits for another run's mail until its timeout reports that.
 #[test]
-fn a_run_that_does_not_get_its_turn() {
-    let stalled = server(stall);
-    let room = Room::new();
-    let args = args(&room, &format!("smtp://localhost:{stalled}"));
-    let mut first = room.command(&args).stdout(Stdio::null()).spawn().unwrap();
+fn waiting_for_another_mail_times_out() {
+    let stalled = start_server(wait_for_close);
+    let dir = TestDir::new();
+    let args = args(&dir, &format!("smtp://localhost:{stalled}"));
+    let mut first = dir.command(&args).stdout(Stdio::null()).spawn().unwrap();
     let started = Instant::now();
-    while !room.path("state.mail.lock").exists() {
+    while !dir.path("state.mail.lock").exists() {
         assert!(started.elapsed() < Duration::from_secs(5));
         thread::sleep(Duration::from_millis(10));
     }
     let more = ["-t".to_owned(), "2".to_owned()];
-    let ran = room.check(&[&args[..], &more].concat());
-    assert_eq!(ran.code, Some(2));
-    assert!(ran.took < Duration::from_millis(2500), "{ran:?}");
+    let result = dir.check(&[&args[..], &more].concat());
+    assert_eq!(result.code, Some(2));
+    assert!(result.elapsed < Duration::from_millis(2500), "{result:?}");
     assert_eq!(
-        ran.stdout.lines().nth(1),
+        result.stdout.lines().nth(1),
         Some("Mail not sent: another run of the state file state is still sending its mail.")
     );
     first.kill().unwrap();
     first.wait().unwrap();
 }
 
-/// Without a state file, mails go out all the same.
+/// Without a state file, mails are sent anyway.
 #[test]
-fn a_state_that_cannot_be_kept_keeps_no_mail_back() {
-    let (port, taken) = slow(Duration::ZERO);
-    let room = Room::new();
+fn mail_is_sent_without_state_file() {
+    let (port, n_received) = slow_server(Duration::ZERO);
+    let dir = TestDir::new();
     let url = format!("smtp://localhost:{port}");
     for _ in 0..2 {
-        let ran = check(&room, &url, &["--state-file", "nowhere/state"]);
-        assert_eq!(ran.code, Some(2));
-        assert!(ran.stdout.contains("Cannot lock the state file nowhere/state"), "{ran:?}");
+        let result = check(&dir, &url, &["--state-file", "nowhere/state"]);
+        assert_eq!(result.code, Some(2));
+        assert!(result.stdout.contains("Cannot lock the state file nowhere/state"), "{result:?}");
     }
-    assert_eq!(taken.load(Ordering::SeqCst), 2);
+    assert_eq!(n_received.load(Ordering::SeqCst), 2);
 }
 
 #[test]
-fn programs_that_are_no_sendmail() {
-    let room = Room::new();
+fn failing_sendmail_programs_are_reported() {
+    let dir = TestDir::new();
     let program = |name: &str, text: &str| {
-        let path = room.write(name, format!("#!/bin/sh\n{text}\n"));
+        let path = dir.write(name, format!("#!/bin/sh\n{text}\n"));
         let made = Command::new("chmod").arg("755").arg(&path).status();
         assert!(made.unwrap().success());
         path.to_str().unwrap().to_owned()
     };
-    let told = |path: &str, expected: &str| {
-        let ran = check(&room, &format!("sendmail:{path}"), &["-t", "2", "--remind", "0"]);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.took < Duration::from_millis(2500), "{ran:?}");
-        let line = ran.stdout.lines().nth(1).unwrap();
+    let assert_reported = |path: &str, expected: &str| {
+        let result = check(&dir, &format!("sendmail:{path}"), &["-t", "2", "--remind", "0"]);
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.elapsed < Duration::from_millis(2500), "{result:?}");
+        let line = result.stdout.lines().nth(1).unwrap();
         assert_eq!(line, format!("Mail not sent: {expected}."));
     };
-    told(
+    assert_reported(
         "/nowhere/sendmail",
         "cannot run /nowhere/sendmail: No such file or directory (os error 2)",
     );
     let stalls = program("stalls", "sleep 60 & exec sleep 60");
-    told(&stalls, &format!("{stalls} gave no answer in time, and was ended"));
+    assert_reported(&stalls, &format!("{stalls} gave no answer in time, and was ended"));
     let refuses = program("refuses", "cat >/dev/null; echo 'no such |user' >&2; exit 67");
-    told(&refuses, &format!("{refuses} ended with 67 (no such ?user)"));
+    assert_reported(&refuses, &format!("{refuses} ended with 67 (no such ?user)"));
     let shut = program("shut", "exec <&-; exit 75");
-    told(&shut, &format!("{shut} ended with 75"));
+    assert_reported(&shut, &format!("{shut} ended with 75"));
     let dies = program("dies", "kill -9 $$");
-    told(&dies, &format!("{dies} ended with signal 9"));
+    assert_reported(&dies, &format!("{dies} ended with signal 9"));
     let floods = program("floods", "yes >&2");
-    told(&floods, &format!("{floods} gave no answer in time, and was ended"));
+    assert_reported(&floods, &format!("{floods} gave no answer in time, and was ended"));
     let tells = program("tells", "printenv TOPIP_PASSWORD >&2 || exit 69");
-    let mut command = room.command(&args(&room, &format!("sendmail:{tells}")));
-    let ran = run(command.env("TOPIP_PASSWORD", "hunter2"));
+    let mut command = dir.command(&args(&dir, &format!("sendmail:{tells}")));
+    let result = run(command.env("TOPIP_PASSWORD", "hunter2"));
     let line = format!("Mail not sent: {tells} ended with 69.");
-    assert_eq!(ran.stdout.lines().nth(1), Some(line.as_str()));
+    assert_eq!(result.stdout.lines().nth(1), Some(line.as_str()));
     let leaves = program("leaves", "sleep 60 & exit 1");
-    told(&leaves, &format!("{leaves} ended with 1"));
+    assert_reported(&leaves, &format!("{leaves} ended with 1"));
 }
 
 #[test]
-fn what_is_not_due_is_not_tried() {
+fn mail_that_is_not_due_opens_no_connection() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let room = Room::new();
-    room.write("quiet", crowd(31, &[]));
+    let dir = TestDir::new();
+    dir.write("quiet", crowd(31, &[]));
     let url = format!("smtp://localhost:{port}");
-    let ran = check(&room, &url, &["--input", "quiet", "--recovery"]);
-    assert_eq!(ran.code, Some(0));
+    let result = check(&dir, &url, &["--input", "quiet", "--recovery"]);
+    assert_eq!(result.code, Some(0));
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// A server that is looked at and says nothing takes not all of the time.
+/// An unresponsive server does not use up all of the time.
 #[cfg(feature = "ssh")]
 #[test]
-fn a_dead_server_leaves_time_for_the_mail() {
-    let (port, taken) = slow(Duration::from_millis(200));
-    let dead = server(stall);
-    let room = Room::new();
+fn unresponsive_server_leaves_time_for_mail() {
+    let (port, n_received) = slow_server(Duration::from_millis(200));
+    let dead = start_server(wait_for_close);
+    let dir = TestDir::new();
     let servers = format!("localhost,monitor@127.0.0.1:{dead}");
     let url = format!("smtp://localhost:{port}");
-    // One connection is enough to be on top.
+    // One connection is enough to be the top address.
     let _connection = TcpStream::connect((Ipv4Addr::LOCALHOST, dead)).unwrap();
     let judging = ["--no-default-excludes", "--floor", "0", "--stddev", "0.01"];
     let mut args = vec!["-H", &servers, "--consecutive", "1", "-t", "3", "--smtp", &url];
     args.extend(judging);
     args.extend(["-a", "topip@example.com,ops@example.com"]);
-    let ran = room.check(&args);
-    assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.stdout.contains("gave no answer in"), "{ran:?}");
-    assert!(!ran.stdout.contains("Mail not sent"), "{ran:?}");
-    assert!(ran.took < Duration::from_millis(3500), "{ran:?}");
-    assert_eq!(taken.load(Ordering::SeqCst), 1);
+    let result = dir.check(&args);
+    assert_eq!(result.code, Some(2), "{result:?}");
+    assert!(result.stdout.contains("gave no answer in"), "{result:?}");
+    assert!(!result.stdout.contains("Mail not sent"), "{result:?}");
+    assert!(result.elapsed < Duration::from_millis(3500), "{result:?}");
+    assert_eq!(n_received.load(Ordering::SeqCst), 1);
 }

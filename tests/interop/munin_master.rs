@@ -1,5 +1,5 @@
-//! The whole of Munin: a master asks the node, keeps the values in RRD files,
-//! alerts, and draws.
+//! A complete Munin: a master queries the node, stores the values in RRD files, alerts, and
+//! draws graphs.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -7,15 +7,15 @@ use std::{
 };
 
 use crate::support::{
-    HOME, Ran, crowd, faketime, listing,
+    CommandResult, PACKAGE_DIR, crowd, faketime, listing,
     munin::{Node, Site, is_possible},
     run,
 };
 
-/// The time between two cycles of munin-cron, in seconds.
+/// Interval of munin-cron, in seconds.
 const INTERVAL: u64 = 300;
 
-/// A master beside a node that looks at a listing.
+/// A master and a node that samples a listing.
 struct Master<'a> {
     site: &'a Site,
     _node: Node<'a>,
@@ -23,24 +23,24 @@ struct Master<'a> {
 
 fn site(links: &[&str], settings: &str) -> Site {
     let site = Site::new(links, "");
-    let path = site.room.write("listing", "");
+    let path = site.dir.write("listing", "");
     let settings = format!("[*topip*]\nenv.input {}\n{settings}", path.display());
-    site.room.write("etc/plugin-conf.d/topip", settings);
+    site.dir.write("etc/plugin-conf.d/topip", settings);
     site
 }
 
 impl<'a> Master<'a> {
     fn of(site: &'a Site) -> Self {
         let node = site.node();
-        let at = |name: &str| site.room.path(name).display().to_string();
-        let folders = ["db", "html", "log", "run"].map(at);
-        for folder in &folders {
-            fs::create_dir(folder).unwrap();
+        let at = |name: &str| site.dir.path(name).display().to_string();
+        let directories = ["db", "html", "log", "run"].map(at);
+        for directory in &directories {
+            fs::create_dir(directory).unwrap();
         }
         fs::write(at("alerts"), "").unwrap();
-        let [db, html, log, run_folder] = &folders;
+        let [db, html, log, run_folder] = &directories;
         let port = node.port;
-        site.room.write(
+        site.dir.write(
             "munin.conf",
             format!(
                 "dbdir {db}\nhtmldir {html}\nlogdir {log}\nrundir {run_folder}\n\
@@ -52,16 +52,16 @@ impl<'a> Master<'a> {
                 at("alerts")
             ),
         );
-        let own = Command::new("chown").arg("munin").args(&folders).arg(at("alerts")).status();
+        let own = Command::new("chown").arg("munin").args(&directories).arg(at("alerts")).status();
         assert!(own.unwrap().success());
         Self { site, _node: node }
     }
 
-    /// One of the programs of munin-cron, as its user, so many seconds ago.
-    fn program(&self, name: &str, args: &[&str], ago: u64) -> Ran {
+    /// Runs a program of munin-cron as its user, with a clock that is `ago` seconds behind.
+    fn program(&self, name: &str, args: &[&str], ago: u64) -> CommandResult {
         let mut command = Command::new("runuser");
         let program = format!("/usr/share/munin/{name}");
-        let config = self.site.room.path("munin.conf");
+        let config = self.site.dir.path("munin.conf");
         command
             .args([
                 "-u",
@@ -79,37 +79,38 @@ impl<'a> Master<'a> {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .current_dir("/");
         faketime::clear();
-        let ran = run(&mut command);
-        assert_eq!(ran.code, Some(0), "{name}: {}{}", ran.stdout, ran.stderr);
-        ran
+        let result = run(&mut command);
+        assert_eq!(result.code, Some(0), "{name}: {}{}", result.stdout, result.stderr);
+        result
     }
 
-    /// A cycle on `listing`, but for the drawing.
+    /// Runs a cycle on `listing`, without drawing.
     fn cycle(&self, listing: &str, ago: u64) {
-        self.site.room.write("listing", listing);
+        self.site.dir.write("listing", listing);
         self.program("munin-update", &[], ago);
         self.program("munin-limits", &[], ago);
     }
 
     fn draw(&self) {
-        // In this order: munin-html says which pictures there are to be.
+        // munin-html comes first: it lists the graphs to draw.
         self.program("munin-html", &[], 0);
         self.program("munin-graph", &["--cron"], 0);
     }
 
     fn rrd(&self, host: &str, graph: &str, field: &str) -> PathBuf {
-        self.site.room.path(&format!("db/example/{host}-{graph}-{field}-g.rrd"))
+        self.site.dir.path(&format!("db/example/{host}-{graph}-{field}-g.rrd"))
     }
 
-    /// The value that an RRD file was given last.
+    /// Returns the last value in an RRD file.
     fn last(&self, host: &str, graph: &str, field: &str) -> String {
-        let ran = run(Command::new("rrdtool").arg("lastupdate").arg(self.rrd(host, graph, field)));
-        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-        ran.stdout.split_whitespace().last().unwrap().to_owned()
+        let result =
+            run(Command::new("rrdtool").arg("lastupdate").arg(self.rrd(host, graph, field)));
+        assert_eq!(result.code, Some(0), "{}", result.stderr);
+        result.stdout.split_whitespace().last().unwrap().to_owned()
     }
 
     fn alerts(&self) -> String {
-        let alerts = self.site.room.path("alerts");
+        let alerts = self.site.dir.path("alerts");
         let text = fs::read_to_string(&alerts).unwrap();
         fs::write(alerts, "").unwrap();
         text
@@ -120,10 +121,10 @@ fn is_picture(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG") && bytes.len() > 4000)
 }
 
-/// Each cycle's values are those of its sample, in every file; the alerts are
-/// those of the check, and name the address; the graphs are drawn.
+/// The RRD files contain the values of each sample, the alerts are those of the check and
+/// name the address, and the graphs are drawn.
 #[test]
-fn some_cycles_of_the_master() {
+fn master_stores_values_and_alerts() {
     if !is_possible() {
         return;
     }
@@ -132,7 +133,7 @@ fn some_cycles_of_the_master() {
     let master = Master::of(&site);
     let quiet = crowd(30, &[("203.0.113.8", 3)]);
     let flood = crowd(30, &[("203.0.113.7", 152)]);
-    let evidence = "203.0.113.7 has 152 connections, over 133.4 (5 x stddev 26.68)";
+    let details = "203.0.113.7 has 152 connections, over 133.4 (5 x stddev 26.68)";
     let cycles = [
         (&quiet, ["3", "1.06", "0.35", "10", "33", "31"], ""),
         (
@@ -169,27 +170,27 @@ fn some_cycles_of_the_master() {
         assert_eq!(alerts.is_empty(), alert.is_empty(), "cycle {index}: {alerts}");
         assert_eq!(alerts.matches(alert).count() > 1, !alert.is_empty(), "{alerts}");
         if values[0] == "152" {
-            assert!(alerts.contains(evidence), "{alerts}");
+            assert!(alerts.contains(details), "{alerts}");
         }
     }
     master.draw();
     for page in ["here.example/topip", "here.example/topip_addresses", "web1/ssh_web1_topip"] {
-        let path = site.room.path(&format!("html/example/{page}-day.png"));
+        let path = site.dir.path(&format!("html/example/{page}-day.png"));
         assert!(is_picture(&path), "{}", path.display());
     }
-    let page = fs::read_to_string(site.room.path("html/example/here.example/topip.html")).unwrap();
+    let page = fs::read_to_string(site.dir.path("html/example/here.example/topip.html")).unwrap();
     for text in ["busiest address", "An alert names it.", "check_topip warns there."] {
         assert!(page.contains(text), "{text}");
     }
-    let log = fs::read_to_string(site.room.path("log/munin-update.log")).unwrap();
+    let log = fs::read_to_string(site.dir.path("log/munin-update.log")).unwrap();
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// The picture in the documentation, which `SNAPSHOTS=overwrite` draws anew: a
-/// day with a morning, an evening and a flood.
+/// The picture in the documentation, which `SNAPSHOTS=overwrite` redraws: a day with a
+/// morning, an evening and a flood.
 #[test]
-fn the_picture_of_the_documentation() {
-    let picture = Path::new(HOME).join("docs/munin.png");
+fn documentation_picture_exists() {
+    let picture = Path::new(PACKAGE_DIR).join("docs/munin.png");
     if std::env::var_os("SNAPSHOTS").is_none_or(|it| it != "overwrite") {
         return assert!(is_picture(&picture), "{}", picture.display());
     }
@@ -200,7 +201,7 @@ fn the_picture_of_the_documentation() {
     let master = Master::of(&site);
     const N_CYCLES: u64 = 200;
     for cycle in 0..N_CYCLES {
-        // Any traffic will do that is not the same twice.
+        // Any traffic that varies is sufficient.
         let noise = |n: u64, seed: u64| (cycle + 1) * (seed * 7 + 11) * 2_654_435_761 / 65_536 % n;
         let visitors = 40 + 50 * cycle.min(N_CYCLES - cycle) / N_CYCLES + noise(10, 1);
         let addresses: Vec<_> = (1..=visitors).map(|host| format!("198.51.100.{host}")).collect();
@@ -214,5 +215,5 @@ fn the_picture_of_the_documentation() {
         master.cycle(&listing(&crowd), (N_CYCLES - 1 - cycle) * INTERVAL);
     }
     master.draw();
-    fs::copy(site.room.path("html/example/here.example/topip-day.png"), picture).unwrap();
+    fs::copy(site.dir.path("html/example/here.example/topip-day.png"), picture).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Under a real munin-node, munin-run and munin-node-configure.
+//! Real munin-node, munin-run and munin-node-configure.
 use std::{
     fs,
     net::TcpListener,
@@ -11,9 +11,9 @@ use std::{
 use snapbox::{Assert, Data};
 
 use crate::support::{
-    HOME, MUNIN, Room, crowd, file,
+    MUNIN, PACKAGE_DIR, TestDir, crowd,
     munin::{Client, Site, is_possible, value},
-    run, skip,
+    run, skip, test_file,
 };
 
 use super::kernel::{connect, in_namespace};
@@ -21,12 +21,12 @@ use super::kernel::{connect, in_namespace};
 const FIELDS: [&str; 4] =
     ["connections_max", "connections_avg", "connections_stddev", "connections_limit"];
 
-/// A site whose links look at a listing.
+/// Creates a site whose plugin links sample a listing.
 fn site_with_listing(links: &[&str], settings: &str, listing: &str) -> Site {
     let site = Site::new(links, "");
-    let path = site.room.write("listing", listing);
+    let path = site.dir.write("listing", listing);
     let settings = format!("[*]\nenv.input {}\n{settings}", path.display());
-    site.room.write("etc/plugin-conf.d/topip", settings);
+    site.dir.write("etc/plugin-conf.d/topip", settings);
     site
 }
 
@@ -34,9 +34,9 @@ fn flood() -> String {
     crowd(30, &[("203.0.113.7", 152)])
 }
 
-/// What a master and a person see, word by word.
+/// A complete session, word by word.
 #[test]
-fn a_session_with_the_node() {
+fn node_session_is_golden() {
     if !is_possible() {
         return;
     }
@@ -47,30 +47,30 @@ fn a_session_with_the_node() {
     );
     let node = site.node();
     let mut client = node.client();
-    let mut seen = String::new();
+    let mut transcript = String::new();
     for command in ["list", "cap multigraph", "list", "list www.example.com"] {
         let answer = client.ask(command);
-        seen += &format!("> {command}\n{}\n", answer.trim_end());
+        transcript += &format!("> {command}\n{}\n", answer.trim_end());
     }
     for command in ["nodes", "config topip", "fetch topip", "config ssh_www.example.com_topip"] {
         let answer = client.ask_all(command);
-        // Perl has no order for the names of hosts.
+        // Perl does not define the order of host names.
         let mut lines: Vec<_> = answer.lines().collect();
         if command == "nodes" {
             lines.sort_unstable();
         }
-        seen += &format!("> {command}\n{}\n.\n", lines.join("\n"));
+        transcript += &format!("> {command}\n{}\n.\n", lines.join("\n"));
     }
-    seen +=
+    transcript +=
         &format!("> cap multigraph dirtyconfig\n{}\n", client.ask("cap multigraph dirtyconfig"));
-    seen += &format!("> config topip\n{}.\n", client.ask_all("config topip"));
-    let golden = file("golden").join("munin-node.txt");
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+    transcript += &format!("> config topip\n{}.\n", client.ask_all("config topip"));
+    let golden = test_file("golden").join("munin-node.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(transcript, Data::read_from(&golden, None));
     assert!(!node.log().contains("Error output"), "{}", node.log());
 }
 
 #[test]
-fn several_clients_at_once_see_the_same() {
+fn concurrent_clients_get_the_same_values() {
     if !is_possible() {
         return;
     }
@@ -97,10 +97,10 @@ fn several_clients_at_once_see_the_same() {
     assert!(!node.log().contains("Error output"), "{}", node.log());
 }
 
-/// Each master, and whoever tries it by hand, has a row of its own: a sample of
-/// one is no further sample on end to another.
+/// Each master, and each user of munin-run, has its own history: a sample for one is not a
+/// consecutive sample for another.
 #[test]
-fn masters_and_people_do_not_disturb_one_another() {
+fn each_munin_client_has_own_history() {
     if !is_possible() {
         return;
     }
@@ -116,9 +116,9 @@ fn masters_and_people_do_not_disturb_one_another() {
         is_critical(&client.ask_all(&format!("config {link}")))
     };
     let by_hand = || {
-        let ran = site.munin_run(&["topip", "config"], &[("MUNIN_CAP_DIRTYCONFIG", "1")]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-        is_critical(&ran.stdout)
+        let result = site.munin_run(&["topip", "config"], &[("MUNIN_CAP_DIRTYCONFIG", "1")]);
+        assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
+        is_critical(&result.stdout)
     };
     assert!(!asked_from(1, "topip"));
     assert!(!asked_from(2, "topip"));
@@ -127,9 +127,9 @@ fn masters_and_people_do_not_disturb_one_another() {
     assert!(asked_from(1, "topip"));
     assert!(asked_from(2, "topip"));
     assert!(by_hand());
-    // What only draws has no say in it.
+    // A call without dirtyconfig does not change the history.
     site.munin_run(&["topip", "config"], &[]);
-    let files = fs::read_dir(site.room.path("state/nobody/65534")).unwrap();
+    let files = fs::read_dir(site.dir.path("state/nobody/65534")).unwrap();
     let states = files.filter(|file| {
         let path = file.as_ref().unwrap().path();
         path.extension().is_some_and(|it| it == "ron")
@@ -138,37 +138,37 @@ fn masters_and_people_do_not_disturb_one_another() {
 }
 
 #[test]
-fn munin_run_shows_values_and_reasons() {
+fn munin_run_prints_values_and_errors() {
     if !is_possible() {
         return;
     }
     let site = site_with_listing(&["topip", "topip_two"], "", &flood());
-    let ran = site.munin_run(&["topip"], &[]);
-    assert_eq!(FIELDS.map(|field| value(&ran.stdout, field)), ["152", "5.87", "26.68", "133.4"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let result = site.munin_run(&["topip"], &[]);
+    assert_eq!(FIELDS.map(|field| value(&result.stdout, field)), ["152", "5.87", "26.68", "133.4"]);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
     assert_eq!(site.munin_run(&["topip", "autoconf"], &[]).stdout, "yes\n");
     let debug = site.munin_run(&["--pidebug", "topip"], &[]);
     assert!(debug.stderr.starts_with("# Looked at: "), "{}", debug.stderr);
 
-    site.room.write("etc/plugin-conf.d/topip", "[topip]\nenv.max_age soon\n");
-    let ran = site.munin_run(&["topip"], &[]);
-    assert_eq!(FIELDS.map(|field| value(&ran.stdout, field)), ["U"; 4]);
+    site.dir.write("etc/plugin-conf.d/topip", "[topip]\nenv.max_age soon\n");
+    let result = site.munin_run(&["topip"], &[]);
+    assert_eq!(FIELDS.map(|field| value(&result.stdout, field)), ["U"; 4]);
     let reason = "cannot read env.max_age soon: not a span of time; write 90, 90s, 10m, 2h or 7d\n";
-    assert!(ran.stderr.starts_with(reason), "{}", ran.stderr);
-    assert_eq!(ran.code, Some(1));
+    assert!(result.stderr.starts_with(reason), "{}", result.stderr);
+    assert_eq!(result.code, Some(1));
     let config = site.munin_run(&["topip", "config"], &[]);
     assert!(config.stderr.starts_with(reason) && config.stdout.contains("graph_title"));
     assert_eq!(config.code, Some(0));
 }
 
-/// The node keeps a plugin that has trouble, and its log has the reason.
+/// The node keeps a plugin that fails, and logs the reason.
 #[test]
-fn the_node_logs_why_there_is_no_value() {
+fn node_logs_why_value_is_unknown() {
     if !is_possible() {
         return;
     }
     let site = site_with_listing(&["topip"], "", &flood());
-    fs::remove_file(site.room.path("listing")).unwrap();
+    fs::remove_file(site.dir.path("listing")).unwrap();
     let node = site.node();
     let mut client = node.client();
     client.ask("cap multigraph");
@@ -177,43 +177,44 @@ fn the_node_logs_why_there_is_no_value() {
     client.ask("cap multigraph dirtyconfig");
     let config = client.ask_all("config topip");
     assert_eq!(FIELDS.map(|field| value(&config, field)), ["U"; 4]);
-    let problem = format!("cannot open {}: No such file", site.room.path("listing").display());
+    let problem = format!("cannot open {}: No such file", site.dir.path("listing").display());
     assert!(config.contains(&format!("\nconnections_max.extinfo {problem}")), "{config}");
     assert!(node.log().contains("Error output from topip:"), "{}", node.log());
     assert!(node.log().contains(&problem), "{}", node.log());
 }
 
 #[test]
-fn munin_node_configure_finds_and_links_it() {
+fn munin_node_configure_suggests_links() {
     if !is_possible() {
         return;
     }
     let site = Site::new(&[], "[topip_]\nenv.hostname web1,web2.example.com\n");
-    let at = |name: &str| site.room.path(name).display().to_string();
+    let at = |name: &str| site.dir.path(name).display().to_string();
     let link = |host: &str| {
         format!("ln -s '{0}' '{1}{host}'\n", at("lib/topip_"), at("etc/plugins/topip_"))
     };
-    let ran = site.configure(&["--suggest", "--shell"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
-    let mut lines: Vec<_> = ran.stdout.split_inclusive('\n').collect();
+    let result = site.configure(&["--suggest", "--shell"]);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{}", result.stdout);
+    let mut lines: Vec<_> = result.stdout.split_inclusive('\n').collect();
     lines.sort_unstable();
     assert_eq!(lines, [link("localhost"), link("web1"), link("web2.example.com")]);
     let table = site.configure(&["--suggest"]).stdout;
     assert!(table.contains("topip_                     | no   | yes (+"), "{table}");
 
-    // As the administrator would.
-    assert!(run(Command::new("sh").args(["-c", &ran.stdout])).code == Some(0));
+    // As an administrator would run it.
+    assert!(run(Command::new("sh").args(["-c", &result.stdout])).code == Some(0));
     let again = site.configure(&["--suggest", "--shell", "--remove-also"]);
     assert_eq!((again.code, again.stdout.as_str(), again.stderr.as_str()), (Some(0), "", ""));
 }
 
-/// The file that comes with topip, as it is and with all that it offers.
+/// The packaged settings, as they are and with all commented lines enabled.
 #[test]
-fn the_packaged_settings_are_read() {
+fn packaged_settings_are_valid() {
     if !is_possible() {
         return;
     }
-    let packaged = fs::read_to_string(Path::new(HOME).join("packaging/munin/topip")).unwrap();
+    let packaged =
+        fs::read_to_string(Path::new(PACKAGE_DIR).join("packaging/munin/topip")).unwrap();
     let offered: String = packaged
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -222,42 +223,42 @@ fn the_packaged_settings_are_read() {
         })
         .collect();
     let site = site_with_listing(&["topip"], "", &flood());
-    let input = site.room.path("listing").display().to_string();
+    let input = site.dir.path("listing").display().to_string();
     for (settings, critical) in [(packaged, ""), (offered, "connections_max.critical 500\n")] {
-        site.room.write("etc/plugin-conf.d/topip", settings);
-        let ran = site.munin_run(&["topip", "config"], &[("input", &input)]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
-        assert!(ran.stdout.contains(critical), "{}", ran.stdout);
+        site.dir.write("etc/plugin-conf.d/topip", settings);
+        let result = site.munin_run(&["topip", "config"], &[("input", &input)]);
+        assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{}", result.stdout);
+        assert!(result.stdout.contains(critical), "{}", result.stdout);
     }
 }
 
-/// A host that cannot be looked at is no host for the plugin.
+/// The plugin is not suggested for a host that cannot be sampled.
 #[test]
-fn where_nothing_can_be_seen_it_is_not_suggested() {
+fn unusable_source_is_not_suggested() {
     if !is_possible() {
         return;
     }
     let site = Site::new(&[], "[topip_]\nenv.source magic\n");
-    let ran = site.configure(&["--suggest"]);
+    let result = site.configure(&["--suggest"]);
     let reason = "[cannot read env.source magic: not one of auto, netlink, proc, conntrack]";
-    assert!(ran.stdout.contains(reason), "{}", ran.stdout);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert!(result.stdout.contains(reason), "{}", result.stdout);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
 }
 
-/// The lines that munin-node-configure looks for stand by themselves.
+/// The lines that munin-node-configure looks for are in the executable.
 #[test]
-fn the_markers_stand_in_the_executable() {
+fn executable_contains_magic_markers() {
     let bytes = fs::read(MUNIN).unwrap();
     let marker = b"\n#%# family=auto\n#%# capabilities=autoconf suggest\n";
     let n_found = bytes.windows(marker.len()).filter(|window| window == marker).count();
     let n_markers = bytes.windows(4).filter(|window| *window == b"#%# ").count();
-    // Another one would say something else: the last family wins.
+    // A second family line would override the first.
     assert_eq!((n_found, n_markers), (1, 2));
 }
 
-/// Real connections, by the node and by the check.
+/// Real connections, counted by the node and by the check.
 #[test]
-fn the_node_counts_real_connections() {
+fn node_counts_match_check() {
     if !is_possible() {
         return;
     }
@@ -277,11 +278,11 @@ fn the_node_counts_real_connections() {
         let mut client = node.client();
         client.ask("cap multigraph dirtyconfig");
         let config = client.ask_all("config topip");
-        let evidence = "\nconnections_max.extinfo 203.0.113.7 has 40 connections, limit 88.41; \
+        let details = "\nconnections_max.extinfo 203.0.113.7 has 40 connections, limit 88.41; \
                         on port 443 (40); ESTABLISHED (40)\n";
-        assert!(config.contains(evidence), "{config}");
-        let room = Room::new();
-        let check = room.check(&["-x", "192.0.2.10", "--port", "443"]).stdout;
+        assert!(config.contains(details), "{config}");
+        let dir = TestDir::new();
+        let check = dir.check(&["-x", "192.0.2.10", "--port", "443"]).stdout;
         for (field, label) in [
             ("connections_max", "max"),
             ("connections_avg", "avg"),
@@ -296,10 +297,10 @@ fn the_node_counts_real_connections() {
     });
 }
 
-/// As the unit of Debian has it: /tmp of its own, no home folders, /usr and
-/// /etc read-only, and a user without any rights or home.
+/// As in Debian's systemd unit: private /tmp, no home directories, /usr and /etc read-only,
+/// and a user without privileges and home.
 #[test]
-fn in_the_confines_of_the_service() {
+fn plugin_works_in_systemd_sandbox() {
     if !is_possible() {
         return;
     }
@@ -311,16 +312,16 @@ fn in_the_confines_of_the_service() {
             setpriv --reuid=nobody --regid=munin --clear-groups --no-new-privs env -i \
                 LC_ALL=C MUNIN_PLUGSTATE=/mnt/state /mnt/topip $verb </dev/null || exit 8
         done";
-    let ran = run(Command::new("unshare").args(["-m", "sh", "-c", script]).arg(site.plugin()));
-    if ran.code == Some(9) {
-        return skip(&format!("the right to mount ({})", ran.stderr.trim()));
+    let result = run(Command::new("unshare").args(["-m", "sh", "-c", script]).arg(site.plugin()));
+    if result.code == Some(9) {
+        return skip(&format!("permission to mount ({})", result.stderr.trim()));
     }
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
-    assert!(value(&ran.stdout, "connections_max").parse::<u64>().is_ok());
-    assert!(ran.stdout.ends_with("\nyes\n"), "{}", ran.stdout);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{}", result.stdout);
+    assert!(value(&result.stdout, "connections_max").parse::<u64>().is_ok());
+    assert!(result.stdout.ends_with("\nyes\n"), "{}", result.stdout);
 }
 
-/// What is drawn does not depend on what can be reached.
+/// The graph configuration does not depend on the network.
 #[test]
 fn config_needs_no_network() {
     if !is_possible() {
@@ -331,43 +332,43 @@ fn config_needs_no_network() {
     let mut command = Command::new("unshare");
     command.args(["-n", "sh", "-c", "exec \"$0\" config"]).arg(site.plugin());
     command.env_clear().env("PATH", "/usr/bin:/bin").env("hostname", "gone.example");
-    let ran = run(&mut command);
-    assert!(ran.stdout.starts_with("host_name gone.example\n"), "{}", ran.stdout);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let result = run(&mut command);
+    assert!(result.stdout.starts_with("host_name gone.example\n"), "{}", result.stdout);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-/// Another host by SSH, with what the user `nobody` can read, drawn as a host of
-/// its own; and what becomes of it once that host is gone.
+/// Another host by SSH, with files that the user `nobody` can read, is drawn as its own
+/// host; then that host goes down.
 #[cfg(feature = "ssh")]
 #[test]
-fn a_server_by_ssh_is_a_host_of_its_own() {
+fn ssh_server_is_drawn_as_own_host() {
     use std::os::unix::fs::{PermissionsExt, chown};
 
-    use crate::support::sshd::{World, is_possible as has_sshd};
+    use crate::support::sshd::{SshFixture, is_possible as has_sshd};
 
     if !is_possible() || !has_sshd() {
         return;
     }
-    let world = World::new("/bin/sh", "");
+    let fixture = SshFixture::new("/bin/sh", "");
     let site = Site::new(&["ssh_web1_topip"], "");
-    // Root's, and the group may read it: the node runs plugins as nobody:munin.
-    let key = site.room.path("id");
-    fs::copy(&world.key, &key).unwrap();
+    // Owned by root and readable by the group: the node runs plugins as nobody:munin.
+    let key = site.dir.path("id");
+    fs::copy(&fixture.key, &key).unwrap();
     let group = fs::metadata("/var/lib/munin").unwrap();
     chown(&key, Some(0), Some(std::os::unix::fs::MetadataExt::gid(&group))).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-    let known_hosts = site.room.write("known_hosts", world.server.known("127.0.0.1"));
+    let known_hosts = site.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.1"));
     fs::set_permissions(&known_hosts, fs::Permissions::from_mode(0o644)).unwrap();
-    site.room.write(
+    site.dir.write(
         "etc/plugin-conf.d/topip",
         format!(
             "[*_topip]\nenv.username {}\nenv.identity {}\nenv.known_hosts {}\n\
              [ssh_web1_topip]\nenv.hostname {}\n",
-            world.account.name,
+            fixture.account.name,
             key.display(),
             known_hosts.display(),
-            world.server.address(),
+            fixture.server.address(),
         ),
     );
     let node = site.node();
@@ -378,7 +379,7 @@ fn a_server_by_ssh_is_a_host_of_its_own() {
     assert!(config.starts_with("host_name web1\nmultigraph ssh_web1_topip\n"), "{config}");
     assert!(value(&config, "connections_max").parse::<u64>().is_ok(), "{config}");
 
-    drop(world);
+    drop(fixture);
     let config = client.ask_all("config ssh_web1_topip");
     assert_eq!(value(&config, "connections_max"), "U");
     assert!(config.contains("\nconnections_max.extinfo cannot connect to 127.0.0.1, "), "{config}");

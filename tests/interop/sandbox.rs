@@ -1,5 +1,5 @@
-//! Where the kernel's doors are shut, by a real seccomp filter and a real
-//! missing /proc: another way is taken, or the answer says that there is none.
+//! Blocked kernel interfaces, by a real seccomp filter and a missing /proc: another source
+//! is used, or the error is reported.
 use std::{collections::BTreeMap, process::Command, thread};
 
 use seccompiler::{
@@ -7,19 +7,19 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-use crate::support::{CHECK, Room, run, skip};
+use crate::support::{CHECK, TestDir, run, skip};
 
-/// `socket(2)` on x86-64 and on arm64.
+/// Number of `socket(2)` on x86-64 and on arm64.
 const SOCKET: i64 = if cfg!(target_arch = "aarch64") { 198 } else { 41 };
 const AF_NETLINK: u64 = 16;
 const EAFNOSUPPORT: u32 = 97;
 
-/// Runs `test` on a thread, and so in children, without netlink.
+/// Runs `test` on a thread without netlink. Child processes inherit the filter.
 pub fn without_netlink<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     without_sockets(None, EAFNOSUPPORT, test)
 }
 
-/// The same without sockets of one protocol of netlink, or of all: they fail with
+/// Like [`without_netlink`], for sockets of one netlink protocol or of all: they fail with
 /// `errno`.
 pub fn without_sockets<T: Send>(
     protocol: Option<u64>,
@@ -49,45 +49,45 @@ pub fn without_sockets<T: Send>(
 }
 
 #[test]
-fn without_netlink_proc_is_read_and_said() {
-    let ran = without_netlink(|| Room::new().check(&["-vv"]));
-    assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
-    let told = "\nNot by netlink (sock_diag): cannot open netlink: \
+fn blocked_netlink_falls_back_to_proc() {
+    let result = without_netlink(|| TestDir::new().check(&["-vv"]));
+    assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
+    let expected = "\nNot by netlink (sock_diag): cannot open netlink: \
                 Address family not supported by protocol (os error 97)\n\
                 Looked at: /proc/self/net/tcp and tcp6, ";
-    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    assert!(result.stdout.contains(expected), "{}", result.stdout);
 }
 
 #[test]
-fn netlink_alone_is_netlink_or_nothing() {
-    let ran = without_netlink(|| Room::new().check(&["--source", "netlink"]));
+fn source_netlink_does_not_fall_back() {
+    let result = without_netlink(|| TestDir::new().check(&["--source", "netlink"]));
     assert_eq!(
-        ran.stdout,
+        result.stdout,
         "TOPIP UNKNOWN - cannot open netlink: Address family not supported by protocol (os error 97)\n\
          Load the kernel module tcp_diag, or use --source proc.\n"
     );
-    assert_eq!(ran.code, Some(3));
+    assert_eq!(result.code, Some(3));
 }
 
 #[test]
-fn without_any_way_the_answer_is_unknown() {
-    let room = Room::new();
-    let folder = room.path(".");
+fn no_usable_source_is_unknown() {
+    let dir = TestDir::new();
+    let directory = dir.path(".");
     let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
-    let ran = without_netlink(move || {
+    let result = without_netlink(move || {
         run(Command::new("unshare")
             .args(["-m", "sh", "-c", script, CHECK])
-            .env("MP_STATE_PATH", folder))
+            .env("MP_STATE_PATH", directory))
     });
-    if ran.stdout.is_empty() {
-        return skip(&format!("the right to mount over /proc ({})", ran.stderr.trim()));
+    if result.stdout.is_empty() {
+        return skip(&format!("permission to mount over /proc ({})", result.stderr.trim()));
     }
     assert_eq!(
-        ran.stdout,
+        result.stdout,
         "TOPIP UNKNOWN - cannot look at the sockets of this machine: cannot open /proc/self/net/tcp: \
          No such file or directory (os error 2)\n\
          Not by netlink (sock_diag): cannot open netlink: Address family not supported by protocol (os error 97)\n\
          Is /proc mounted, and may this user read it?\n"
     );
-    assert_eq!(ran.code, Some(3));
+    assert_eq!(result.code, Some(3));
 }

@@ -1,134 +1,149 @@
-//! Host keys, judged as OpenSSH judges them: each case is put to both.
+//! Host keys are verified as OpenSSH verifies them: each case is tested with both.
 use std::{fs, process::Command};
 
 use crate::support::{
-    Ran, Room,
-    daemon::do_run,
-    sshd::{Server, World, is_possible, key},
+    CommandResult, TestDir,
+    daemon::run_ok,
+    sshd::{Server, SshFixture, create_key, is_possible},
 };
 
-/// What OpenSSH's own client says of the same file: whether it went in.
-fn openssh_goes_in(world: &World) -> bool {
+/// Returns whether OpenSSH's own client logs in with the same file.
+fn openssh_accepts(fixture: &SshFixture) -> bool {
     let output = Command::new("ssh")
         .args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
         .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile=known_hosts"])
         .args(["-o", "UpdateHostKeys=no", "-o", "IdentitiesOnly=yes", "-i", "id"])
-        .args(["-p", &world.server.port.to_string()])
-        .arg(format!("{}@127.0.0.1", world.account.name))
+        .args(["-p", &fixture.server.port.to_string()])
+        .arg(format!("{}@127.0.0.1", fixture.account.name))
         .arg("true")
-        .current_dir(world.room.path("."))
+        .current_dir(fixture.dir.path("."))
         .output()
         .expect("OpenSSH's client is installed");
     output.status.success()
 }
 
-/// Both come to the same of `known_hosts`, and ours says why.
+/// Asserts that both come to the same decision on `known_hosts`, and that check_topip
+/// reports the reason.
 #[track_caller]
-fn check(world: &World, known_hosts: &str, expected: Result<(), &str>) {
-    world.room.write("known_hosts", known_hosts);
-    assert_eq!(openssh_goes_in(world), expected.is_ok(), "OpenSSH of {known_hosts}");
-    let ran = world.check_by_key(&[]);
+fn assert_both_agree(fixture: &SshFixture, known_hosts: &str, expected: Result<(), &str>) {
+    fixture.dir.write("known_hosts", known_hosts);
+    assert_eq!(openssh_accepts(fixture), expected.is_ok(), "OpenSSH of {known_hosts}");
+    let result = fixture.check_by_key(&[]);
     match expected {
-        Ok(()) => assert!(matches!(ran.code, Some(0..=2)), "{known_hosts}: {}", ran.stdout),
-        Err(why) => {
-            let answer = format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: {why}");
-            assert!(ran.answer().starts_with(&answer), "{known_hosts}: {}", ran.stdout);
+        Ok(()) => assert!(matches!(result.code, Some(0..=2)), "{known_hosts}: {}", result.stdout),
+        Err(reason) => {
+            let answer = format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: {reason}");
+            assert!(
+                result.code_and_status().starts_with(&answer),
+                "{known_hosts}: {}",
+                result.stdout
+            );
         }
     }
 }
 
 #[test]
-fn known_hosts_as_openssh_reads_it() {
+fn known_hosts_matches_openssh() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
-    let port = world.server.port;
-    let right = world.server.known("127.0.0.1");
+    let fixture = SshFixture::new("/bin/bash", "");
+    let port = fixture.server.port;
+    let right = fixture.server.known_hosts_lines("127.0.0.1");
     let blob = right.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
-    key(&world.room, "other", &["-t", "ed25519"]);
-    let other = fs::read_to_string(world.room.path("other.pub")).unwrap();
+    create_key(&fixture.dir, "other", &["-t", "ed25519"]);
+    let other = fs::read_to_string(fixture.dir.path("other.pub")).unwrap();
     let other = other.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
     let unknown = Err("its ED25519 host key SHA256:");
     let changed = |line: u32| format!("host key does not match known_hosts line {line}");
 
-    check(&world, &right, Ok(()));
-    check(&world, "", unknown);
-    check(&world, &format!("[127.0.0.1]:{port} {other}\n"), Err(&changed(1)));
-    check(&world, &format!("# a comment\n\n[127.0.0.1]:{port} {other}\n"), Err(&changed(3)));
-    // Spelled otherwise.
-    check(&world, &right.trim_end().replace(' ', "\t"), Ok(()));
-    check(&world, &right.replace('\n', "\r\n"), Ok(()));
-    check(&world, &format!("web1,[127.0.0.1]:{port},web2 {blob} a comment"), Ok(()));
-    // Without the port: good enough where nothing is said with it.
-    check(&world, &format!("127.0.0.1 {blob}\n"), Ok(()));
-    check(&world, &format!("127.0.0.1 {other}\n"), unknown);
-    check(&world, &format!("[127.0.0.1]:{port} {other}\n127.0.0.1 {blob}\n"), Err(&changed(1)));
+    assert_both_agree(&fixture, &right, Ok(()));
+    assert_both_agree(&fixture, "", unknown);
+    assert_both_agree(&fixture, &format!("[127.0.0.1]:{port} {other}\n"), Err(&changed(1)));
+    assert_both_agree(
+        &fixture,
+        &format!("# a comment\n\n[127.0.0.1]:{port} {other}\n"),
+        Err(&changed(3)),
+    );
+    // Other spellings.
+    assert_both_agree(&fixture, &right.trim_end().replace(' ', "\t"), Ok(()));
+    assert_both_agree(&fixture, &right.replace('\n', "\r\n"), Ok(()));
+    assert_both_agree(&fixture, &format!("web1,[127.0.0.1]:{port},web2 {blob} a comment"), Ok(()));
+    // Without the port: used if there is no entry with the port.
+    assert_both_agree(&fixture, &format!("127.0.0.1 {blob}\n"), Ok(()));
+    assert_both_agree(&fixture, &format!("127.0.0.1 {other}\n"), unknown);
+    assert_both_agree(
+        &fixture,
+        &format!("[127.0.0.1]:{port} {other}\n127.0.0.1 {blob}\n"),
+        Err(&changed(1)),
+    );
     // Patterns.
-    check(&world, &format!("[127.0.0.*]:{port} {blob}\n"), Ok(()));
-    check(&world, &format!("127.0.0.? {blob}\n"), Ok(()));
-    check(&world, &format!("*,!127.0.0.1,![127.0.0.1]:{port} {blob}\n"), unknown);
+    assert_both_agree(&fixture, &format!("[127.0.0.*]:{port} {blob}\n"), Ok(()));
+    assert_both_agree(&fixture, &format!("127.0.0.? {blob}\n"), Ok(()));
+    assert_both_agree(&fixture, &format!("*,!127.0.0.1,![127.0.0.1]:{port} {blob}\n"), unknown);
     // One of several keys of the same type.
-    check(&world, &format!("[127.0.0.1]:{port} {other}\n{right}"), Ok(()));
-    // Revoked.
-    check(
-        &world,
+    assert_both_agree(&fixture, &format!("[127.0.0.1]:{port} {other}\n{right}"), Ok(()));
+    // Revoked keys.
+    assert_both_agree(
+        &fixture,
         &format!("{right}@revoked [127.0.0.1]:{port} {blob}\n"),
         Err("its host key is revoked by known_hosts line 2"),
     );
-    check(&world, &format!("{right}@revoked * {other}\n"), Ok(()));
-    check(
-        &world,
+    assert_both_agree(&fixture, &format!("{right}@revoked * {other}\n"), Ok(()));
+    assert_both_agree(
+        &fixture,
         &format!("@revoked * {blob}\n"),
         Err("its host key is revoked by known_hosts line 1"),
     );
-    // Lines that cannot be read do not hide the others.
-    check(
-        &world,
+    // Malformed lines do not hide the others.
+    assert_both_agree(
+        &fixture,
         &format!("badline\n[x ssh-rsa\n127.0.0.1 1024 35 123\n@cert-authority * {other}\n{right}"),
         Ok(()),
     );
     // Hashed names.
-    world.room.write("known_hosts", &right);
-    do_run("ssh-keygen", &["-q", "-H", "-f", world.room.path("known_hosts").to_str().unwrap()]);
-    let hashed = fs::read_to_string(world.room.path("known_hosts")).unwrap();
+    fixture.dir.write("known_hosts", &right);
+    run_ok("ssh-keygen", &["-q", "-H", "-f", fixture.dir.path("known_hosts").to_str().unwrap()]);
+    let hashed = fs::read_to_string(fixture.dir.path("known_hosts")).unwrap();
     assert!(hashed.starts_with("|1|"));
-    check(&world, &hashed, Ok(()));
-    check(&world, &hashed.replace(&blob, &other), Err(&changed(1)));
-    check(&world, &(hashed.replacen("|1|", "|1|A", 1) + &right), Ok(()));
+    assert_both_agree(&fixture, &hashed, Ok(()));
+    assert_both_agree(&fixture, &hashed.replace(&blob, &other), Err(&changed(1)));
+    assert_both_agree(&fixture, &(hashed.replacen("|1|", "|1|A", 1) + &right), Ok(()));
 }
 
-/// A server with several keys is asked for the one that is known.
+/// A server with several keys is asked for the known one.
 #[test]
-fn the_known_type_is_asked_for() {
+fn known_key_type_is_requested() {
     if !is_possible() {
         return;
     }
-    let mut world = World::new("/bin/bash", "");
+    let mut fixture = SshFixture::new("/bin/bash", "");
     let kinds: [&[&str]; 3] = [&["-t", "ed25519"], &["-t", "ecdsa"], &["-t", "rsa", "-b", "3072"]];
-    let keys =
-        kinds.iter().enumerate().map(|(n, args)| key(&world.room, &format!("host{n}"), args));
-    world.server = Server::openssh_with(&world.room, keys.collect(), "", None);
-    let all = world.server.known("127.0.0.1");
+    let keys = kinds
+        .iter()
+        .enumerate()
+        .map(|(n, args)| create_key(&fixture.dir, &format!("host{n}"), args));
+    fixture.server = Server::openssh_with(&fixture.dir, keys.collect(), "", None);
+    let all = fixture.server.known_hosts_lines("127.0.0.1");
     for line in all.lines() {
-        check(&world, &format!("{line}\n"), Ok(()));
+        assert_both_agree(&fixture, &format!("{line}\n"), Ok(()));
     }
-    let ran = world.check_by_key(&["-vv"]);
-    assert!(ran.stdout.contains(" rsa-sha2-512 "), "{}", ran.stdout);
-    check(&world, &all, Ok(()));
+    let result = fixture.check_by_key(&["-vv"]);
+    assert!(result.stdout.contains(" rsa-sha2-512 "), "{}", result.stdout);
+    assert_both_agree(&fixture, &all, Ok(()));
 }
 
-/// A host certificate is not asked for: nobody here could check it.
+/// A host certificate is not requested, because it could not be verified.
 #[test]
-fn a_host_certificate_does_not_get_in_the_way() {
+fn host_certificate_does_not_prevent_login() {
     if !is_possible() {
         return;
     }
-    let mut world = World::new("/bin/bash", "");
-    let authority = key(&world.room, "authority", &["-t", "ed25519"]);
-    let host = key(&world.room, "host", &["-t", "ed25519"]);
+    let mut fixture = SshFixture::new("/bin/bash", "");
+    let authority = create_key(&fixture.dir, "authority", &["-t", "ed25519"]);
+    let host = create_key(&fixture.dir, "host", &["-t", "ed25519"]);
     let public = host.with_added_extension("pub");
-    do_run(
+    run_ok(
         "ssh-keygen",
         &[
             "-q",
@@ -143,66 +158,77 @@ fn a_host_certificate_does_not_get_in_the_way() {
         ],
     );
     let certificate = format!("HostCertificate {}-cert.pub", host.display());
-    world.server = Server::openssh_with(&world.room, vec![host], &certificate, None);
-    check(&world, &world.server.known("127.0.0.1"), Ok(()));
+    fixture.server = Server::openssh_with(&fixture.dir, vec![host], &certificate, None);
+    assert_both_agree(&fixture, &fixture.server.known_hosts_lines("127.0.0.1"), Ok(()));
 }
 
 #[test]
-fn new_keys_are_written_down_once() {
+fn accept_new_appends_key_once() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
+    let fixture = SshFixture::new("/bin/bash", "");
     let accept = |args: &[&str]| {
         let new = ["--host-key", "accept-new", "--known-hosts", "new/hosts"];
-        world.check_by_key(&[&new[..], args].concat())
+        fixture.check_by_key(&[&new[..], args].concat())
     };
-    let file = world.room.path("new/hosts");
-    let went_in = |ran: &Ran| assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
-    went_in(&accept(&[]));
-    assert_eq!(fs::read_to_string(&file).unwrap(), world.server.known("127.0.0.1"));
-    went_in(&accept(&[]));
-    assert_eq!(fs::read_to_string(&file).unwrap(), world.server.known("127.0.0.1"));
-    // Behind a last line without an end.
+    let file = fixture.dir.path("new/hosts");
+    let assert_logged_in =
+        |result: &CommandResult| assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
+    assert_logged_in(&accept(&[]));
+    assert_eq!(fs::read_to_string(&file).unwrap(), fixture.server.known_hosts_lines("127.0.0.1"));
+    assert_logged_in(&accept(&[]));
+    assert_eq!(fs::read_to_string(&file).unwrap(), fixture.server.known_hosts_lines("127.0.0.1"));
+    // After a last line without a line end.
     fs::write(&file, "# mine").unwrap();
-    went_in(&accept(&[]));
+    assert_logged_in(&accept(&[]));
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
-        format!("# mine\n{}", world.server.known("127.0.0.1"))
+        format!("# mine\n{}", fixture.server.known_hosts_lines("127.0.0.1"))
     );
-    // A key that has changed is not new.
-    key(&world.room, "other", &["-t", "ed25519"]);
-    let other = fs::read_to_string(world.room.path("other.pub")).unwrap();
-    fs::write(&file, format!("[127.0.0.1]:{} {other}", world.server.port)).unwrap();
-    let ran = accept(&[]);
-    assert!(ran.answer().contains(": host key does not match new/hosts line 1"), "{}", ran.stdout);
-    // Nor is one of another type, where one is known.
-    key(&world.room, "rsa", &["-t", "rsa", "-b", "2048"]);
-    let rsa = fs::read_to_string(world.room.path("rsa.pub")).unwrap();
-    fs::write(&file, format!("[127.0.0.1]:{} {rsa}", world.server.port)).unwrap();
-    assert!(accept(&[]).answer().contains(": host key does not match new/hosts line 1"));
-    went_in(&world.check_by_key(&["--host-key", "ignore", "--known-hosts", "new/hosts"]));
+    // A changed key is not a new key.
+    create_key(&fixture.dir, "other", &["-t", "ed25519"]);
+    let other = fs::read_to_string(fixture.dir.path("other.pub")).unwrap();
+    fs::write(&file, format!("[127.0.0.1]:{} {other}", fixture.server.port)).unwrap();
+    let result = accept(&[]);
+    assert!(
+        result.code_and_status().contains(": host key does not match new/hosts line 1"),
+        "{}",
+        result.stdout
+    );
+    // Neither is a key of another type if one is known.
+    create_key(&fixture.dir, "rsa", &["-t", "rsa", "-b", "2048"]);
+    let rsa = fs::read_to_string(fixture.dir.path("rsa.pub")).unwrap();
+    fs::write(&file, format!("[127.0.0.1]:{} {rsa}", fixture.server.port)).unwrap();
+    assert!(accept(&[]).code_and_status().contains(": host key does not match new/hosts line 1"));
+    assert_logged_in(&fixture.check_by_key(&[
+        "--host-key",
+        "ignore",
+        "--known-hosts",
+        "new/hosts",
+    ]));
 }
 
-/// To the wrong server no password is sent.
+/// No password is sent to the wrong server.
 #[test]
-fn a_changed_key_gets_no_credential() {
+fn changed_host_key_receives_no_credentials() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "PasswordAuthentication yes");
-    key(&world.room, "other", &["-t", "ed25519"]);
-    let other = fs::read_to_string(world.room.path("other.pub")).unwrap();
-    world.room.write("known_hosts", format!("[127.0.0.1]:{} {other}", world.server.port));
-    let ran = world.check_by_key(&["-p", "corr3ct-horse"]);
+    let fixture = SshFixture::new("/bin/bash", "PasswordAuthentication yes");
+    create_key(&fixture.dir, "other", &["-t", "ed25519"]);
+    let other = fs::read_to_string(fixture.dir.path("other.pub")).unwrap();
+    fixture.dir.write("known_hosts", format!("[127.0.0.1]:{} {other}", fixture.server.port));
+    let result = fixture.check_by_key(&["-p", "corr3ct-horse"]);
     assert!(
-        ran.answer().ends_with(": host key does not match known_hosts line 1"),
+        result.code_and_status().ends_with(": host key does not match known_hosts line 1"),
         "{}",
-        ran.stdout
+        result.stdout
     );
-    let log = fs::read_to_string(world.room.path(&format!("log_{}", world.server.port))).unwrap();
+    let log =
+        fs::read_to_string(fixture.dir.path(&format!("log_{}", fixture.server.port))).unwrap();
     for word in ["Failed", "Accepted", "Postponed", "userauth"] {
         assert!(!log.contains(word), "{log}");
     }
-    let _: &Room = &world.room;
+    let _: &TestDir = &fixture.dir;
 }

@@ -1,5 +1,5 @@
-//! The listing of a server: by any shell, by each command that may be there,
-//! within any limit, and from several at once.
+//! Listings of a server: with every login shell, by every available command, within all
+//! limits, and from several servers at once.
 use std::{
     fs,
     io::{Read, Write},
@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use super::kernel::{addresses, connect, in_namespace};
+use super::kernel::{address_lines, connect, in_namespace};
 use crate::support::{
-    CHECK, Ran, Room, run, skip,
-    sshd::{Account, Server, World, is_possible, key},
+    CHECK, CommandResult, TestDir, run, skip,
+    sshd::{Account, Server, SshFixture, create_key, is_possible},
 };
 
-/// Connections to listen for: some from outside, which no other test makes.
+/// Connections to the server, some from addresses that no other test uses.
 struct Clients {
     _streams: Vec<(TcpStream, TcpStream)>,
 }
@@ -36,39 +36,40 @@ impl Clients {
     }
 }
 
-/// In a namespace with a server and clients of its own.
-fn with_clients(test: impl FnOnce(&mut World) + Send + 'static) {
+/// Runs `test` in a namespace with its own server and clients.
+fn with_clients(test: impl FnOnce(&mut SshFixture) + Send + 'static) {
     if !is_possible() {
         return;
     }
     in_namespace(|| {
         let _clients = Clients::new(&[("203.0.113.7", 9), ("198.51.100.7", 4)]);
-        test(&mut World::new("/bin/sh", "ListenAddress 0.0.0.0"));
+        test(&mut SshFixture::new("/bin/sh", "ListenAddress 0.0.0.0"));
     });
 }
 
-const OUTSIDE: [&str; 3] = ["-x", "127.0.0.0/8", "-vv"];
+const OUTSIDE_ARGS: [&str; 3] = ["-x", "127.0.0.0/8", "-vv"];
 
-/// Nine and four connections are seen, by a command whose name begins so.
+/// Asserts that nine and four connections are counted, by a command whose name begins with
+/// this text.
 #[track_caller]
-fn sees_them(ran: &Ran, command: &str) {
-    assert!(ran.stdout.contains("\n203.0.113.7 9 connections on port "), "{}", ran.stdout);
-    assert!(ran.stdout.contains("\n198.51.100.7 4 connections on port "), "{}", ran.stdout);
-    assert!(ran.stdout.contains(&format!("; ran {command}")), "{command}: {}", ran.stdout);
-    assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
+fn assert_sees_clients(result: &CommandResult, command: &str) {
+    assert!(result.stdout.contains("\n203.0.113.7 9 connections on port "), "{}", result.stdout);
+    assert!(result.stdout.contains("\n198.51.100.7 4 connections on port "), "{}", result.stdout);
+    assert!(result.stdout.contains(&format!("; ran {command}")), "{command}: {}", result.stdout);
+    assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
 }
 
 #[test]
-fn the_login_shell_does_not_matter() {
-    with_clients(|world| {
+fn every_login_shell_works() {
+    with_clients(|fixture| {
         for shell in ["/bin/sh", "/bin/bash", "/bin/tcsh", "/usr/bin/fish", "/bin/dash"] {
             if fs::metadata(shell).is_err() {
                 skip(shell);
                 continue;
             }
-            let account = Account::new(&world.room, shell);
-            account.authorize(&world.key, "");
-            // What start files print is no part of a listing.
+            let account = Account::new(&fixture.dir, shell);
+            account.authorize(&fixture.key, "");
+            // Output of shell start files is not part of the listing.
             for file in [".bashrc", ".profile", ".cshrc", ".tcshrc"] {
                 fs::write(
                     account.home.join(file),
@@ -79,39 +80,45 @@ fn the_login_shell_does_not_matter() {
             let fish = account.home.join(".config/fish");
             fs::create_dir_all(&fish).unwrap();
             fs::write(fish.join("config.fish"), "echo Welcome to fish\n").unwrap();
-            account.own();
-            let own = std::mem::replace(&mut world.account, account);
-            let ran = world.check_by_key(&OUTSIDE);
-            sees_them(&ran, "ss -tan (Linux)");
-            assert!(!ran.stdout.contains("203.0.113.99"), "{shell}: {}", ran.stdout);
-            world.account = own;
+            account.chown_home();
+            let own = std::mem::replace(&mut fixture.account, account);
+            let result = fixture.check_by_key(&OUTSIDE_ARGS);
+            assert_sees_clients(&result, "ss -tan (Linux)");
+            assert!(!result.stdout.contains("203.0.113.99"), "{shell}: {}", result.stdout);
+            fixture.account = own;
         }
-        // More than a banner may be: the listing is not looked for behind it.
-        let account = Account::new(&world.room, "/bin/bash");
-        account.authorize(&world.key, "");
+        // Beyond the limit of a banner, the listing is not searched.
+        let account = Account::new(&fixture.dir, "/bin/bash");
+        account.authorize(&fixture.key, "");
         fs::write(account.home.join(".bashrc"), "yes 'a long banner' | head -c 100000\n").unwrap();
-        account.own();
-        world.account = account;
-        let ran = world.check_by_key(&[]);
+        account.chown_home();
+        fixture.account = account;
+        let result = fixture.check_by_key(&[]);
         assert!(
-            ran.answer().contains("its shell prints more than 64 KiB before the listing"),
+            result
+                .code_and_status()
+                .contains("its shell prints more than 64 KiB before the listing"),
             "{}",
-            ran.stdout
+            result.stdout
         );
-        let account = Account::new(&world.room, "/usr/sbin/nologin");
-        account.authorize(&world.key, "");
-        world.account = account;
-        let ran = world.check_by_key(&[]);
-        assert!(ran.answer().starts_with("3 TOPIP UNKNOWN - "), "{}", ran.stdout);
-        assert!(ran.answer().contains("This account is currently not available"), "{}", ran.stdout);
+        let account = Account::new(&fixture.dir, "/usr/sbin/nologin");
+        account.authorize(&fixture.key, "");
+        fixture.account = account;
+        let result = fixture.check_by_key(&[]);
+        assert!(result.code_and_status().starts_with("3 TOPIP UNKNOWN - "), "{}", result.stdout);
+        assert!(
+            result.code_and_status().contains("This account is currently not available"),
+            "{}",
+            result.stdout
+        );
     });
 }
 
-/// Each way where those before it are not there.
+/// Each command is run if those before it are missing.
 #[test]
-fn the_first_command_that_is_there_is_run() {
-    with_clients(|world| {
-        let over = world.room.path("over");
+fn first_available_command_is_run() {
+    with_clients(|fixture| {
+        let over = fixture.dir.path("over");
         fs::create_dir_all(over.join("up")).unwrap();
         fs::create_dir_all(over.join("work")).unwrap();
         let over = over.to_str().unwrap();
@@ -136,86 +143,98 @@ fn the_first_command_that_is_there_is_run() {
             let script = format!(
                 "rm -rf {over}/up {over}/work; mkdir {over}/up {over}/work; {mount}; {hide}"
             );
-            let keys = world.server.host_keys.clone();
-            world.server = Server::openssh_with(&world.room, keys, "", Some(&script));
-            world.room.write("known_hosts", world.server.known("127.0.0.1"));
-            sees_them(&world.check_by_key(&OUTSIDE), expected);
+            let keys = fixture.server.host_keys.clone();
+            fixture.server = Server::openssh_with(&fixture.dir, keys, "", Some(&script));
+            fixture.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.1"));
+            assert_sees_clients(&fixture.check_by_key(&OUTSIDE_ARGS), expected);
         }
         let hide = format!(
             "rm -rf {over}/up {over}/work; mkdir {over}/up {over}/work; {mount}; rm /usr/bin/ss /usr/bin/cat /usr/bin/netstat"
         );
-        let keys = world.server.host_keys.clone();
-        world.server = Server::openssh_with(&world.room, keys, "", Some(&hide));
-        world.room.write("known_hosts", world.server.known("127.0.0.1"));
-        let ran = world.check_by_key(&[]);
+        let keys = fixture.server.host_keys.clone();
+        fixture.server = Server::openssh_with(&fixture.dir, keys, "", Some(&hide));
+        fixture.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.1"));
+        let result = fixture.check_by_key(&[]);
         let start = "3 TOPIP UNKNOWN - 127.0.0.1 gave no listing: none of these worked: ss -tan, \
                      cat /proc/net/tcp, netstat -natW, netstat -nat, netstat -an (";
-        assert!(ran.answer().starts_with(start), "{}", ran.stdout);
+        assert!(result.code_and_status().starts_with(start), "{}", result.stdout);
     });
 }
 
 #[test]
-fn a_command_of_ones_own_and_a_forced_one() {
-    with_clients(|world| {
-        sees_them(
-            &world.check_by_key(&[&OUTSIDE[..], &["--command", "netstat -ntW"]].concat()),
+fn custom_and_forced_commands_are_run() {
+    with_clients(|fixture| {
+        assert_sees_clients(
+            &fixture.check_by_key(&[&OUTSIDE_ARGS[..], &["--command", "netstat -ntW"]].concat()),
             "netstat -ntW",
         );
-        let ran = world.check_by_key(&["--command", "kill -9 $$"]);
-        assert!(ran.answer().contains("it was ended by SIGKILL"), "{}", ran.stdout);
-        let ran = world.check_by_key(&["--command", "ss -tan; exit 7"]);
-        assert!(ran.answer().contains("it ended with 7"), "{}", ran.stdout);
-        let ran = world.check_by_key(&["--command", "no-such-command-here"]);
-        assert!(ran.answer().contains("no-such-command-here: not found"), "{}", ran.stdout);
-        // The key lets in for that one command only.
-        let forced = key(&world.room, "forced", &["-t", "ed25519"]);
-        world.account.authorize(&forced, "command=\"ss -tan\",restrict");
-        let ran = world.check(&[&OUTSIDE[..], &["-i", "forced"]].concat());
-        sees_them(&ran, "what the server runs for this key");
-        // Nobody waits for an input that does not come.
-        sees_them(
-            &world.check_by_key(&[&OUTSIDE[..], &["--command", "cat; ss -tan"]].concat()),
+        let result = fixture.check_by_key(&["--command", "kill -9 $$"]);
+        assert!(result.code_and_status().contains("it was ended by SIGKILL"), "{}", result.stdout);
+        let result = fixture.check_by_key(&["--command", "ss -tan; exit 7"]);
+        assert!(result.code_and_status().contains("it ended with 7"), "{}", result.stdout);
+        let result = fixture.check_by_key(&["--command", "no-such-command-here"]);
+        assert!(
+            result.code_and_status().contains("no-such-command-here: not found"),
+            "{}",
+            result.stdout
+        );
+        // The key is restricted to that command.
+        let forced = create_key(&fixture.dir, "forced", &["-t", "ed25519"]);
+        fixture.account.authorize(&forced, "command=\"ss -tan\",restrict");
+        let result = fixture.check(&[&OUTSIDE_ARGS[..], &["-i", "forced"]].concat());
+        assert_sees_clients(&result, "what the server runs for this key");
+        // Standard input is empty, so that a command does not wait for it.
+        assert_sees_clients(
+            &fixture.check_by_key(&[&OUTSIDE_ARGS[..], &["--command", "cat; ss -tan"]].concat()),
             "cat; ss",
         );
-        // Who reaches a server by TCP is in its table.
-        let ran = world.check_by_key(&["--command", "ss -tan | head -1"]);
+        // The listing must contain the connection of the session.
+        let result = fixture.check_by_key(&["--command", "ss -tan | head -1"]);
         assert!(
-            ran.answer().ends_with("listed sockets, but not that of this session"),
+            result.code_and_status().ends_with("listed sockets, but not that of this session"),
             "{}",
-            ran.stdout
+            result.stdout
         );
-        let ran = world.check_by_key(&["--command", "ss -tln"]);
+        let result = fixture.check_by_key(&["--command", "ss -tln"]);
         assert!(
-            ran.answer().ends_with("listed sockets, but not that of this session"),
+            result.code_and_status().ends_with("listed sockets, but not that of this session"),
             "{}",
-            ran.stdout
+            result.stdout
         );
-        // Much on standard error stops nothing.
+        // Much output on standard error does not block the session.
         let noise = "yes noise | head -c 5000000 >&2; ss -tan; yes noise | head -c 5000000 >&2";
-        sees_them(
-            &world.check_by_key(&[&OUTSIDE[..], &["--command", noise]].concat()),
+        assert_sees_clients(
+            &fixture.check_by_key(&[&OUTSIDE_ARGS[..], &["--command", noise]].concat()),
             "yes noise",
         );
     });
 }
 
 #[test]
-fn the_same_sockets_by_ssh_and_by_netlink() {
-    with_clients(|world| {
-        let here = world.room.check(&["-vvv", "--no-default-excludes", "-x", "127.0.0.0/8"]);
+fn ssh_listing_matches_netlink() {
+    with_clients(|fixture| {
+        let local_result =
+            fixture.dir.check(&["-vvv", "--no-default-excludes", "-x", "127.0.0.0/8"]);
         for command in [
             &[][..],
             &["--command", "cat /proc/net/tcp /proc/net/tcp6"],
             &["--command", "netstat -natW"],
         ] {
-            let there = world.check_by_key(&[&["-vvv", "-x", "127.0.0.0/8"], command].concat());
-            assert_eq!(addresses(&there.stdout), addresses(&here.stdout), "{command:?}");
+            let remote_result =
+                fixture.check_by_key(&[&["-vvv", "-x", "127.0.0.0/8"], command].concat());
+            assert_eq!(
+                address_lines(&remote_result.stdout),
+                address_lines(&local_result.stdout),
+                "{command:?}"
+            );
         }
-        // The session itself is not among them; sshd and the check are the same host here.
+        // The connection of the session is not counted; here sshd and the check are on the
+        // same host.
         for command in [&["-vvv"][..], &["-vvv", "--command", "ss -tan"]] {
-            let all = world.check_by_key(command);
-            let ours = addresses(&all.stdout).into_iter().find(|it| it.starts_with("127.0.0.1 "));
-            let established = ours.is_some_and(|line| line.contains("ESTABLISHED"));
+            let all = fixture.check_by_key(command);
+            let local_line =
+                address_lines(&all.stdout).into_iter().find(|it| it.starts_with("127.0.0.1 "));
+            let established = local_line.is_some_and(|line| line.contains("ESTABLISHED"));
             assert!(!established, "{}", all.stdout);
         }
     });
@@ -223,10 +242,10 @@ fn the_same_sockets_by_ssh_and_by_netlink() {
 
 #[test]
 fn several_servers_are_added_up() {
-    with_clients(|world| {
-        let port = world.server.port;
-        world.room.write("known_hosts", world.server.known("127.0.0.*"));
-        let name = &world.account.name;
+    with_clients(|fixture| {
+        let port = fixture.server.port;
+        fixture.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.*"));
+        let name = &fixture.account.name;
         let servers: Vec<_> = (1..=50).map(|host| format!("127.0.0.{host}:{port}")).collect();
         let check = |servers: &str, args: &[&str]| {
             let mut command = Command::new(CHECK);
@@ -246,8 +265,8 @@ fn several_servers_are_added_up() {
                 .args(["--no-default-excludes", "-x", "127.0.0.0/8,192.0.2.10", "-v"])
                 .args(args)
                 .env_clear()
-                .env("MP_STATE_PATH", world.room.path("."))
-                .current_dir(world.room.path("."));
+                .env("MP_STATE_PATH", fixture.dir.path("."))
+                .current_dir(fixture.dir.path("."));
             run(&mut command)
         };
         let two = check(&servers[..2].join(","), &[]);
@@ -257,7 +276,7 @@ fn several_servers_are_added_up() {
             "{}",
             two.stdout
         );
-        // The same twice is one; this machine is another.
+        // The same server twice counts once; localhost is another server.
         let twice = check(&servers[0], &["-H", &servers[0], "-H", "localhost"]);
         assert!(twice.stdout.contains("\n203.0.113.7 18 connections on port "), "{}", twice.stdout);
         assert!(twice.stdout.contains("\nlocalhost: 13 connections\n"), "{}", twice.stdout);
@@ -269,30 +288,29 @@ fn several_servers_are_added_up() {
             fifty.stdout
         );
 
-        // One that fails: the verdict on the rest, and no OK.
+        // One server fails: a verdict on the others, but not OK.
         let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let some = check(&format!("{},{dead}", servers[0]), &["--floor", "1000"]);
         let problem = format!(
             "3 TOPIP UNKNOWN - cannot connect to 127.0.0.1, {dead}: Connection refused (os error 111); "
         );
-        assert!(some.answer().starts_with(&problem), "{}", some.stdout);
+        assert!(some.code_and_status().starts_with(&problem), "{}", some.stdout);
         assert!(
-            some.answer().ends_with("203.0.113.7 has 9 connections, limit 1000"),
+            some.code_and_status().ends_with("203.0.113.7 has 9 connections, limit 1000"),
             "{}",
             some.stdout
         );
         let none = check(&format!("{dead},x@{dead}"), &[]);
         assert!(
-            none.answer().starts_with("3 TOPIP UNKNOWN - cannot connect to 127.0.0.1"),
+            none.code_and_status().starts_with("3 TOPIP UNKNOWN - cannot connect to 127.0.0.1"),
             "{}",
             none.stdout
         );
     });
 }
 
-/// A peer between the check and sshd, that lets so many bytes of the server
-/// through and then does as it is told.
-fn proxy(to: SocketAddr, bytes: usize, then: Then) -> SocketAddr {
+/// Starts a proxy that forwards `bytes` bytes of the server and then fails as specified.
+fn proxy(to: SocketAddr, bytes: usize, failure: Failure) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -304,19 +322,21 @@ fn proxy(to: SocketAddr, bytes: usize, then: Then) -> SocketAddr {
             let _ = up.1.shutdown(Shutdown::Write);
         });
         let (mut client, mut server) = (client, server);
-        let mut left = bytes;
+        let mut remaining = bytes;
         let mut buffer = [0; 1024];
-        while left > 0 {
-            let want = left.min(buffer.len());
+        while remaining > 0 {
+            let want = remaining.min(buffer.len());
             match server.read(&mut buffer[..want]) {
-                Ok(length @ 1..) if client.write_all(&buffer[..length]).is_ok() => left -= length,
+                Ok(length @ 1..) if client.write_all(&buffer[..length]).is_ok() => {
+                    remaining -= length
+                }
                 _ => return,
             }
         }
-        match then {
-            Then::Close => drop(client),
-            Then::Stall => thread::sleep(Duration::from_secs(10)),
-            Then::Drip => {
+        match failure {
+            Failure::Close => drop(client),
+            Failure::Stall => thread::sleep(Duration::from_secs(10)),
+            Failure::Drip => {
                 while let Ok(1) = server.read(&mut buffer[..1]) {
                     if client.write_all(&buffer[..1]).is_err() {
                         return;
@@ -330,29 +350,29 @@ fn proxy(to: SocketAddr, bytes: usize, then: Then) -> SocketAddr {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Then {
+enum Failure {
     Close,
     Stall,
     Drip,
 }
 
 #[test]
-fn a_peer_that_stalls_or_goes_away_is_unknown_in_time() {
-    with_clients(|world| {
-        let to: SocketAddr = world.server.address().parse().unwrap();
+fn stalled_or_closed_session_is_unknown_in_time() {
+    with_clients(|fixture| {
+        let to: SocketAddr = fixture.server.address().parse().unwrap();
         // After TCP, after the banner, in the key exchange, in the login, in the listing.
-        let waits = thread::scope(|scope| {
-            let world = &*world;
-            let mut waits = Vec::new();
+        let runs = thread::scope(|scope| {
+            let fixture = &*fixture;
+            let mut runs = Vec::new();
             for bytes in [0, 10, 60, 700, 1500, 2500, 3200, 4000] {
-                for then in [Then::Close, Then::Stall, Then::Drip] {
-                    waits.push(scope.spawn(move || {
-                        let at = proxy(to, bytes, then);
+                for failure in [Failure::Close, Failure::Stall, Failure::Drip] {
+                    runs.push(scope.spawn(move || {
+                        let at = proxy(to, bytes, failure);
                         let mut command =
-                            world.command(&["-i", "id", "--host-key", "ignore", "-t", "3"]);
-                        // The last one named wins nothing: servers add up. So it is named alone.
-                        let server = format!("{}@{at}", world.account.name);
-                        let state = format!("state{bytes}{then:?}");
+                            fixture.command(&["-i", "id", "--host-key", "ignore", "-t", "3"]);
+                        // Servers add up, so the failing one must be the only one.
+                        let server = format!("{}@{at}", fixture.account.name);
+                        let state = format!("state{bytes}{failure:?}");
                         command = {
                             let mut bare = Command::new(CHECK);
                             bare.args([
@@ -371,44 +391,47 @@ fn a_peer_that_stalls_or_goes_away_is_unknown_in_time() {
                             .current_dir(command.get_current_dir().unwrap());
                             bare
                         };
-                        (bytes, then, run(&mut command))
+                        (bytes, failure, run(&mut command))
                     }));
                 }
             }
-            waits.into_iter().map(|wait| wait.join().unwrap()).collect::<Vec<_>>()
+            runs.into_iter().map(|run_handle| run_handle.join().unwrap()).collect::<Vec<_>>()
         });
-        for (bytes, then, ran) in waits {
-            let told = format!("{bytes} bytes, then {then:?}: {} in {:?}", ran.stdout, ran.took);
-            assert!(ran.took < Duration::from_millis(3500), "{told}");
-            assert_eq!(ran.code, Some(3), "{told}");
-            assert!(ran.line().starts_with("TOPIP UNKNOWN - "), "{told}");
-            assert!(ran.line().contains("127.0.0.1"), "{told}");
-            assert!(ran.stdout.lines().count() > 1, "no advice: {told}");
+        for (bytes, failure, result) in runs {
+            let context = format!(
+                "{bytes} bytes, then {failure:?}: {} in {:?}",
+                result.stdout, result.elapsed
+            );
+            assert!(result.elapsed < Duration::from_millis(3500), "{context}");
+            assert_eq!(result.code, Some(3), "{context}");
+            assert!(result.status_line().starts_with("TOPIP UNKNOWN - "), "{context}");
+            assert!(result.status_line().contains("127.0.0.1"), "{context}");
+            assert!(result.stdout.lines().count() > 1, "no advice: {context}");
         }
     });
 }
 
 #[test]
-fn the_status_of_a_time_that_is_up_is_as_asked_for() {
+fn timeout_status_is_configurable() {
     if !is_possible() {
         return;
     }
-    let room = Room::new();
+    let dir = TestDir::new();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("x@{}", silent.local_addr().unwrap());
-    let ran = room.check(&["-H", &server, "-t", "1:critical", "--host-key", "ignore"]);
+    let result = dir.check(&["-H", &server, "-t", "1:critical", "--host-key", "ignore"]);
     assert_eq!(
-        ran.answer(),
+        result.code_and_status(),
         "2 TOPIP CRITICAL - [127.0.0.1]:PORT gave no answer in 1 s (while agreeing on keys)"
             .replace("PORT", &silent.local_addr().unwrap().port().to_string())
     );
-    assert!(ran.took < Duration::from_millis(1500), "{:?}", ran.took);
+    assert!(result.elapsed < Duration::from_millis(1500), "{:?}", result.elapsed);
 }
 
 #[test]
-fn a_flood_takes_no_memory_and_no_longer_than_it_may() {
-    with_clients(|world| {
-        for (command, why) in [
+fn flooding_server_uses_bounded_memory_and_time() {
+    with_clients(|fixture| {
+        for (command, expected) in [
             ("yes", "yes"),
             ("cat /dev/zero", ""),
             ("cat /dev/zero >&2", ""),
@@ -421,44 +444,48 @@ fn a_flood_takes_no_memory_and_no_longer_than_it_may() {
                 "gave no answer",
             ),
         ] {
-            let ran = world.check_by_key(&["-t", "3", "--command", command]);
-            assert!(ran.took < Duration::from_millis(3600), "{command}: {:?}", ran.took);
-            assert_eq!(ran.code, Some(3), "{command}: {}", ran.stdout);
-            assert!(ran.stdout.contains(why), "{command}: {}", ran.stdout);
+            let result = fixture.check_by_key(&["-t", "3", "--command", command]);
+            assert!(
+                result.elapsed < Duration::from_millis(3600),
+                "{command}: {:?}",
+                result.elapsed
+            );
+            assert_eq!(result.code, Some(3), "{command}: {}", result.stdout);
+            assert!(result.stdout.contains(expected), "{command}: {}", result.stdout);
         }
     });
 }
 
-/// A name server that never answers, in a mount namespace of the test's own.
+/// A name server that never replies, in a mount namespace.
 #[test]
-fn a_name_that_is_never_found() {
+fn unanswered_name_lookup_is_unknown() {
     if !is_possible() {
         return;
     }
     in_namespace(|| {
-        let room = Room::new();
+        let dir = TestDir::new();
         let _silent = UdpSocket::bind("203.0.113.53:53").unwrap();
-        let file = room.write("resolv.conf", "nameserver 203.0.113.53\noptions timeout:30\n");
+        let file = dir.write("resolv.conf", "nameserver 203.0.113.53\noptions timeout:30\n");
         let script = format!(
             "mount --bind {} /etc/resolv.conf || exit 99; exec {CHECK} -H web1.example.com -u x -t 2 --state-file {}",
             file.display(),
-            room.path("state").display()
+            dir.path("state").display()
         );
-        let ran = run(Command::new("unshare").args(["-m", "sh", "-c", &script]));
+        let result = run(Command::new("unshare").args(["-m", "sh", "-c", &script]));
         assert_eq!(
-            ran.answer(),
+            result.code_and_status(),
             "3 TOPIP UNKNOWN - web1.example.com gave no answer in 2 s (while finding its address)",
             "{}",
-            ran.stderr
+            result.stderr
         );
-        assert!(ran.took < Duration::from_millis(2500), "{:?}", ran.took);
+        assert!(result.elapsed < Duration::from_millis(2500), "{:?}", result.elapsed);
     });
 }
 
 #[test]
-fn hosts_that_are_none() {
-    let room = Room::new();
-    let check = |host: &str| room.check(&["-H", host, "-u", "x"]).answer();
+fn malformed_host_names_are_rejected() {
+    let dir = TestDir::new();
+    let check = |host: &str| dir.check(&["-H", host, "-u", "x"]).code_and_status();
     for host in ["-oProxyCommand=id", "web1;id", "", "a b", "web1:99999"] {
         assert!(check(host).starts_with("3 TOPIP UNKNOWN - "), "{host}");
     }

@@ -1,4 +1,4 @@
-//! Logging in, to a real sshd and a real dropbear, by each way that there is.
+//! Logins to a real sshd and a real dropbear, by every method.
 use std::{
     fs,
     io::{Read, Write},
@@ -7,31 +7,37 @@ use std::{
 };
 
 use crate::support::{
-    CHECK, Ran, copy_of, run,
-    sshd::{Account, Server, World, is_possible, key},
+    CHECK, CommandResult, copy_program, run,
+    sshd::{Account, Server, SshFixture, create_key, is_possible},
 };
 
-/// The check came to a verdict, having logged in by `way`.
+/// Asserts that the check has a verdict, after a login by `method`.
 #[track_caller]
-fn logged_in(ran: &Ran, way: &str) {
-    assert!(ran.stdout.contains(&format!(" by {way}; ran ")), "no {way}: {}", ran.stdout);
-    assert!(matches!(ran.code, Some(0..=2)), "{}", ran.stdout);
-    assert_eq!(ran.stderr, "");
+fn assert_logged_in(result: &CommandResult, method: &str) {
+    assert!(
+        result.stdout.contains(&format!(" by {method}; ran ")),
+        "no {method}: {}",
+        result.stdout
+    );
+    assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
+    assert_eq!(result.stderr, "");
 }
 
 #[track_caller]
-fn refused(ran: &Ran, world: &World, why: &str) {
-    let expected =
-        format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1 as {}: {why}", world.account.name);
-    assert_eq!(ran.answer(), expected, "{}", ran.stdout);
+fn assert_refused(result: &CommandResult, fixture: &SshFixture, reason: &str) {
+    let expected = format!(
+        "3 TOPIP UNKNOWN - cannot log in to 127.0.0.1 as {}: {reason}",
+        fixture.account.name
+    );
+    assert_eq!(result.code_and_status(), expected, "{}", result.stdout);
 }
 
 #[test]
-fn keys_of_every_kind() {
+fn every_key_type_logs_in() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
+    let fixture = SshFixture::new("/bin/bash", "");
     let kinds: [(&str, &[&str]); 7] = [
         ("ed25519", &["-t", "ed25519"]),
         ("ecdsa", &["-t", "ecdsa"]),
@@ -42,116 +48,116 @@ fn keys_of_every_kind() {
         ("locked_pem", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "a phrase"]),
     ];
     for (name, args) in kinds {
-        let path = key(&world.room, name, args);
-        world.account.authorize(&path, "");
-        let secret = world.room.write("phrase", "a phrase\n");
+        let path = create_key(&fixture.dir, name, args);
+        fixture.account.authorize(&path, "");
+        let secret = fixture.dir.write("phrase", "a phrase\n");
         fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
-        let ran = world.check(&["-i", name, "--passphrase-file", "phrase", "-vv"]);
-        logged_in(&ran, &format!("key {name}"));
-        // libssh2 can do without the public half.
+        let result = fixture.check(&["-i", name, "--passphrase-file", "phrase", "-vv"]);
+        assert_logged_in(&result, &format!("key {name}"));
+        // libssh2 does not need the public key file.
         fs::remove_file(path.with_added_extension("pub")).unwrap();
-        logged_in(
-            &world.check(&["-i", name, "--passphrase-file", "phrase", "-vv"]),
+        assert_logged_in(
+            &fixture.check(&["-i", name, "--passphrase-file", "phrase", "-vv"]),
             &format!("key {name}"),
         );
     }
-    for (name, why) in [
+    for (name, reason) in [
         ("locked", "cannot be used: its passphrase is wrong"),
         ("locked_pem", "was not accepted, or its passphrase is wrong"),
     ] {
-        refused(
-            &world.check(&["-i", name]),
-            &world,
+        assert_refused(
+            &fixture.check(&["-i", name]),
+            &fixture,
             &format!("{name} is encrypted, and there is no passphrase"),
         );
-        let wrong = world.room.write("wrong", "another phrase\n");
+        let wrong = fixture.dir.write("wrong", "another phrase\n");
         fs::set_permissions(wrong, fs::Permissions::from_mode(0o600)).unwrap();
-        refused(
-            &world.check(&["-i", name, "--passphrase-file", "wrong"]),
-            &world,
-            &format!("{name} {why}"),
+        assert_refused(
+            &fixture.check(&["-i", name, "--passphrase-file", "wrong"]),
+            &fixture,
+            &format!("{name} {reason}"),
         );
     }
-    key(&world.room, "stranger", &["-t", "ed25519"]);
-    key(&world.room, "stranger2", &["-t", "ed25519"]);
-    refused(&world.check(&["-i", "stranger"]), &world, "the key was not accepted");
-    refused(
-        &world.check(&["-i", "stranger", "-i", "stranger2"]),
-        &world,
+    create_key(&fixture.dir, "stranger", &["-t", "ed25519"]);
+    create_key(&fixture.dir, "stranger2", &["-t", "ed25519"]);
+    assert_refused(&fixture.check(&["-i", "stranger"]), &fixture, "the key was not accepted");
+    assert_refused(
+        &fixture.check(&["-i", "stranger", "-i", "stranger2"]),
+        &fixture,
         "none of the 2 keys was accepted",
     );
-    logged_in(&world.check(&["-i", "stranger", "-i", "ed25519", "-vv"]), "key ed25519");
+    assert_logged_in(&fixture.check(&["-i", "stranger", "-i", "ed25519", "-vv"]), "key ed25519");
 }
 
 #[test]
-fn keys_that_are_none() {
+fn unusable_key_files_are_rejected() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
-    let cannot = |args: &[&str], why: &str| {
+    let fixture = SshFixture::new("/bin/bash", "");
+    let cannot = |args: &[&str], reason: &str| {
         assert_eq!(
-            world.check(args).answer(),
-            format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot use the key {why}")
+            fixture.check(args).code_and_status(),
+            format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot use the key {reason}")
         );
     };
     cannot(&["-i", "missing"], "missing: No such file or directory (os error 2)");
-    world.room.write("words", "hello\n");
-    fs::set_permissions(world.room.path("words"), fs::Permissions::from_mode(0o600)).unwrap();
+    fixture.dir.write("words", "hello\n");
+    fs::set_permissions(fixture.dir.path("words"), fs::Permissions::from_mode(0o600)).unwrap();
     cannot(&["-i", "words"], "words: it is no private key");
-    fs::set_permissions(world.room.path("id"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(fixture.dir.path("id"), fs::Permissions::from_mode(0o644)).unwrap();
     cannot(&["-i", "id"], "id: others may read it");
 }
 
 #[test]
-fn passwords_from_everywhere_and_shown_nowhere() {
+fn passwords_from_all_sources_are_never_shown() {
     if !is_possible() {
         return;
     }
     const PASSWORD: &str = "corr3ct-horse";
-    let world = World::new("/bin/bash", "PasswordAuthentication yes");
-    world.account.set_password(PASSWORD);
-    let file = world.room.write("password", format!("{PASSWORD}\n"));
+    let fixture = SshFixture::new("/bin/bash", "PasswordAuthentication yes");
+    fixture.account.set_password(PASSWORD);
+    let file = fixture.dir.write("password", format!("{PASSWORD}\n"));
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
     let mut all = String::new();
     let mut check = |command: &mut Command, expected: &str| {
-        let ran = run(command);
-        all += &ran.stdout;
+        let result = run(command);
+        all += &result.stdout;
         if expected.is_empty() {
-            logged_in(&ran, "password");
+            assert_logged_in(&result, "password");
         } else {
-            assert!(ran.answer().contains(expected), "{}", ran.stdout);
+            assert!(result.code_and_status().contains(expected), "{}", result.stdout);
         }
     };
     mode(0o600);
-    check(&mut world.command(&["--password-file", "password", "-vvv"]), "");
-    check(world.command(&["-vvv"]).env("TOPIP_PASSWORD", PASSWORD), "");
-    check(&mut world.command(&["-p", PASSWORD, "-vvv"]), "");
-    check(&mut world.command(&["-p", "wrong-one", "-vvv"]), ": the password was refused");
-    check(&mut world.command(&["-vvv"]), ": there is no key and no password to try");
+    check(&mut fixture.command(&["--password-file", "password", "-vvv"]), "");
+    check(fixture.command(&["-vvv"]).env("TOPIP_PASSWORD", PASSWORD), "");
+    check(&mut fixture.command(&["-p", PASSWORD, "-vvv"]), "");
+    check(&mut fixture.command(&["-p", "wrong-one", "-vvv"]), ": the password was refused");
+    check(&mut fixture.command(&["-vvv"]), ": there is no key and no password to try");
     mode(0o644);
     check(
-        &mut world.command(&["--password-file", "password"]),
+        &mut fixture.command(&["--password-file", "password"]),
         "3 TOPIP UNKNOWN - cannot use password: others may read it",
     );
     mode(0o640);
     check(
-        &mut world.command(&["--password-file", "password"]),
+        &mut fixture.command(&["--password-file", "password"]),
         "3 TOPIP UNKNOWN - cannot use password: others may read it",
     );
     check(
-        &mut world.command(&["--password-file", "missing"]),
+        &mut fixture.command(&["--password-file", "missing"]),
         "3 TOPIP UNKNOWN - cannot read missing: No such file",
     );
-    let state = fs::read_to_string(world.room.path(&world.state_file())).unwrap();
+    let state = fs::read_to_string(fixture.dir.path(&fixture.state_file())).unwrap();
     for secret in [PASSWORD, "wrong-one"] {
         assert!(!all.contains(secret) && !state.contains(secret), "{secret} is shown");
     }
 }
 
-/// `ps` shows it from the start; the check makes that shorter.
+/// `ps` shows the password until the check overwrites it.
 #[test]
-fn a_password_of_the_command_line_is_wiped() {
+fn command_line_password_is_wiped() {
     if !is_possible() {
         return;
     }
@@ -163,7 +169,7 @@ fn a_password_of_the_command_line_is_wiped() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // It has come so far, and will get no further.
+    // The check has overwritten it, and waits for the server.
     let _peer = listener.accept().unwrap();
     let command_line = fs::read_to_string(format!("/proc/{}/cmdline", check.id())).unwrap();
     check.kill().unwrap();
@@ -172,80 +178,89 @@ fn a_password_of_the_command_line_is_wiped() {
 }
 
 #[test]
-fn keyboard_interactive() {
+fn keyboard_interactive_logs_in() {
     if !is_possible() {
         return;
     }
-    let world = World::new(
+    let fixture = SshFixture::new(
         "/bin/bash",
         "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes\nPubkeyAuthentication no",
     );
-    world.account.set_password("corr3ct-horse");
-    logged_in(&world.check(&["-p", "corr3ct-horse", "-vv"]), "keyboard-interactive");
-    refused(&world.check(&["-p", "wrong", "-t", "20"]), &world, "the password was refused");
+    fixture.account.set_password("corr3ct-horse");
+    assert_logged_in(&fixture.check(&["-p", "corr3ct-horse", "-vv"]), "keyboard-interactive");
+    assert_refused(
+        &fixture.check(&["-p", "wrong", "-t", "20"]),
+        &fixture,
+        "the password was refused",
+    );
 }
 
-/// On a terminal, a person is asked, and what is typed is not echoed.
+/// On a terminal, the password is prompted for, and the input is not echoed.
 #[test]
-fn a_person_is_asked() {
+fn password_prompt_on_terminal_does_not_echo() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "PasswordAuthentication yes");
-    world.account.set_password("corr3ct-horse");
-    key(&world.room, "locked", &["-t", "ed25519", "-N", "a phrase"]);
-    world.account.authorize(&world.room.path("locked"), "");
-    let password = format!("Password of {} on 127.0.0.1: ", world.account.name);
-    for (options, typed, question, way) in [
+    let fixture = SshFixture::new("/bin/bash", "PasswordAuthentication yes");
+    fixture.account.set_password("corr3ct-horse");
+    create_key(&fixture.dir, "locked", &["-t", "ed25519", "-N", "a phrase"]);
+    fixture.account.authorize(&fixture.dir.path("locked"), "");
+    let password = format!("Password of {} on 127.0.0.1: ", fixture.account.name);
+    for (options, typed_text, question, method) in [
         ("", "corr3ct-horse\n", password, "password"),
         ("-i locked", "a phrase\n", "Passphrase of locked: ".to_owned(), "key locked"),
     ] {
         let line = format!(
             "{CHECK} -s {}@{} --known-hosts known_hosts --state-file state -vv -t 20 {options}",
-            world.account.name,
-            world.server.address()
+            fixture.account.name,
+            fixture.server.address()
         );
-        // script(1) gives it a terminal.
+        // script(1) provides a terminal.
         let mut child = Command::new("script")
             .args(["-qec", &line, "/dev/null"])
             .env("SSH_AUTH_SOCK", "")
-            .current_dir(world.room.path("."))
+            .current_dir(fixture.dir.path("."))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut output = child.stdout.take().unwrap();
-        let mut seen = Vec::new();
+        let mut terminal_output = Vec::new();
         let mut byte = [0];
-        while !String::from_utf8_lossy(&seen).contains(&question) {
-            assert_eq!(output.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&seen));
-            seen.push(byte[0]);
+        while !String::from_utf8_lossy(&terminal_output).contains(&question) {
+            assert_eq!(
+                output.read(&mut byte).unwrap(),
+                1,
+                "{}",
+                String::from_utf8_lossy(&terminal_output)
+            );
+            terminal_output.push(byte[0]);
         }
         let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(typed.as_bytes()).unwrap();
-        output.read_to_end(&mut seen).unwrap();
+        stdin.write_all(typed_text.as_bytes()).unwrap();
+        output.read_to_end(&mut terminal_output).unwrap();
         drop(stdin);
         child.wait().unwrap();
-        let seen = String::from_utf8_lossy(&seen);
-        assert!(seen.contains(&format!(" by {way}; ran ")), "{seen}");
-        assert!(!seen.contains(typed.trim()), "{seen}");
+        let terminal_output = String::from_utf8_lossy(&terminal_output);
+        assert!(terminal_output.contains(&format!(" by {method}; ran ")), "{terminal_output}");
+        assert!(!terminal_output.contains(typed_text.trim()), "{terminal_output}");
     }
 }
 
-/// A server that asks for a key and a password gets both.
+/// A server that requires a key and a password gets both.
 #[test]
-fn two_proofs() {
+fn key_and_password_both_required_log_in() {
     if !is_possible() {
         return;
     }
-    let world = World::new(
+    let fixture = SshFixture::new(
         "/bin/bash",
         "AuthenticationMethods publickey,password\nPasswordAuthentication yes",
     );
-    world.account.set_password("corr3ct-horse");
-    logged_in(&world.check(&["-i", "id", "-p", "corr3ct-horse", "-vv"]), "password");
-    assert_eq!(world.check(&["-i", "id", "-p", "wrong"]).code, Some(3));
-    assert_eq!(world.check(&["-i", "id"]).code, Some(3));
+    fixture.account.set_password("corr3ct-horse");
+    assert_logged_in(&fixture.check(&["-i", "id", "-p", "corr3ct-horse", "-vv"]), "password");
+    assert_eq!(fixture.check(&["-i", "id", "-p", "wrong"]).code, Some(3));
+    assert_eq!(fixture.check(&["-i", "id"]).code, Some(3));
 }
 
 struct Agent {
@@ -260,12 +275,12 @@ impl Drop for Agent {
 }
 
 #[test]
-fn every_key_of_the_agent_is_tried() {
+fn every_agent_key_is_tried() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
-    let socket = world.room.path("agent");
+    let fixture = SshFixture::new("/bin/bash", "");
+    let socket = fixture.dir.path("agent");
     let child = Command::new("ssh-agent")
         .arg("-D")
         .arg("-a")
@@ -279,83 +294,84 @@ fn every_key_of_the_agent_is_tried() {
     }
     let add = |name: &str| {
         let output = Command::new("ssh-add")
-            .arg(world.room.path(name))
+            .arg(fixture.dir.path(name))
             .env("SSH_AUTH_SOCK", &socket)
             .output();
         assert!(output.unwrap().status.success());
     };
-    let with_agent = |args: &[&str]| run(world.command(args).env("SSH_AUTH_SOCK", &socket));
+    let with_agent = |args: &[&str]| run(fixture.command(args).env("SSH_AUTH_SOCK", &socket));
     for name in ["one", "two"] {
-        key(&world.room, name, &["-t", "ed25519", "-C", name]);
+        create_key(&fixture.dir, name, &["-t", "ed25519", "-C", name]);
         add(name);
     }
-    refused(&with_agent(&[]), &world, "none of the 2 keys was accepted");
-    key(&world.room, "three", &["-t", "ed25519", "-C", "the third"]);
-    world.account.authorize(&world.room.path("three"), "");
+    assert_refused(&with_agent(&[]), &fixture, "none of the 2 keys was accepted");
+    create_key(&fixture.dir, "three", &["-t", "ed25519", "-C", "the third"]);
+    fixture.account.authorize(&fixture.dir.path("three"), "");
     add("three");
-    logged_in(&with_agent(&["-vv"]), "key the third of the agent");
-    // A socket that nobody serves.
-    let ran = run(world.command(&[]).env("SSH_AUTH_SOCK", "/nonexistent"));
-    assert!(ran.answer().contains(": the agent gave no keys ("), "{}", ran.stdout);
-    logged_in(
-        &run(world.command(&["-i", "id", "-vv"]).env("SSH_AUTH_SOCK", "/nonexistent")),
+    assert_logged_in(&with_agent(&["-vv"]), "key the third of the agent");
+    // A socket without an agent.
+    let result = run(fixture.command(&[]).env("SSH_AUTH_SOCK", "/nonexistent"));
+    assert!(result.code_and_status().contains(": the agent gave no keys ("), "{}", result.stdout);
+    assert_logged_in(
+        &run(fixture.command(&["-i", "id", "-vv"]).env("SSH_AUTH_SOCK", "/nonexistent")),
         "key id",
     );
 }
 
-/// The user who runs the check has a home, whatever `$HOME` says.
+/// The home directory is that of the user, independent of `$HOME`.
 #[test]
-fn the_usual_names_in_the_home_folder() {
+fn default_files_in_home_directory_are_used() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
-    let home = &world.account.home;
-    fs::copy(&world.key, home.join(".ssh/id_ed25519")).unwrap();
-    fs::write(home.join(".ssh/known_hosts"), world.server.known("127.0.0.1")).unwrap();
-    world.account.own();
-    let program = world.room.path("check");
-    copy_of(CHECK, &program);
+    let fixture = SshFixture::new("/bin/bash", "");
+    let home = &fixture.account.home;
+    fs::copy(&fixture.key, home.join(".ssh/id_ed25519")).unwrap();
+    fs::write(home.join(".ssh/known_hosts"), fixture.server.known_hosts_lines("127.0.0.1"))
+        .unwrap();
+    fixture.account.chown_home();
+    let program = fixture.dir.path("check");
+    copy_program(CHECK, &program);
     let uid = fs::metadata(home).map(|it| std::os::unix::fs::MetadataExt::uid(&it)).unwrap();
     let mut command = Command::new(program);
     command
-        .args(["-H", &world.server.address(), "-vv", "--no-default-excludes"])
+        .args(["-H", &fixture.server.address(), "-vv", "--no-default-excludes"])
         .env_clear()
         .env("HOME", "/root")
         .env("MP_STATE_PATH", home)
         .uid(uid)
         .gid(uid);
-    let ran = run(&mut command);
-    logged_in(&ran, &format!("key {}", home.join(".ssh/id_ed25519").display()));
+    let result = run(&mut command);
+    assert_logged_in(&result, &format!("key {}", home.join(".ssh/id_ed25519").display()));
     assert!(
-        ran.stdout.contains(&format!("logged in as {} by", world.account.name)),
+        result.stdout.contains(&format!("logged in as {} by", fixture.account.name)),
         "{}",
-        ran.stdout
+        result.stdout
     );
 }
 
 #[test]
-fn dropbear_lets_in_too() {
+fn dropbear_server_logs_in() {
     if !is_possible() {
         return;
     }
-    let mut world = World::new("/bin/bash", "");
-    world.server = Server::dropbear(&world.room);
+    let mut fixture = SshFixture::new("/bin/bash", "");
+    fixture.server = Server::dropbear(&fixture.dir);
     let first =
-        world.check_by_key(&["--host-key", "accept-new", "--known-hosts", "new_hosts", "-vv"]);
-    logged_in(&first, "key id");
-    world.account.set_password("corr3ct-horse");
-    let ran = world.check(&["-p", "corr3ct-horse", "--known-hosts", "new_hosts", "-vv"]);
-    logged_in(&ran, "password");
-    assert!(ran.stdout.contains("ran ss -tan (Linux)"), "{}", ran.stdout);
+        fixture.check_by_key(&["--host-key", "accept-new", "--known-hosts", "new_hosts", "-vv"]);
+    assert_logged_in(&first, "key id");
+    fixture.account.set_password("corr3ct-horse");
+    let result = fixture.check(&["-p", "corr3ct-horse", "--known-hosts", "new_hosts", "-vv"]);
+    assert_logged_in(&result, "password");
+    assert!(result.stdout.contains("ran ss -tan (Linux)"), "{}", result.stdout);
 }
 
 #[test]
-fn users_from_everywhere() {
+fn user_name_comes_from_option_or_server() {
     if !is_possible() {
         return;
     }
-    let world = World::new("/bin/bash", "");
+    let fixture = SshFixture::new("/bin/bash", "");
     let at = |server: &str, user: &[&str]| {
         let mut command = Command::new(CHECK);
         command
@@ -372,17 +388,21 @@ fn users_from_everywhere() {
             ])
             .args(user)
             .env_clear()
-            .current_dir(world.room.path("."));
+            .current_dir(fixture.dir.path("."));
         run(&mut command)
     };
-    let (name, address) = (&world.account.name, world.server.address());
-    logged_in(&at(&address, &["-u", name]), "key id");
-    logged_in(&at(&format!("{name}@{address}"), &["-u", "somebody"]), "key id");
+    let (name, address) = (&fixture.account.name, fixture.server.address());
+    assert_logged_in(&at(&address, &["-u", name]), "key id");
+    assert_logged_in(&at(&format!("{name}@{address}"), &["-u", "somebody"]), "key id");
     assert!(
         at(&address, &[])
-            .answer()
+            .code_and_status()
             .starts_with("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1 as root: ")
     );
-    let other = Account::new(&world.room, "/bin/bash");
-    assert!(at(&address, &["-u", &other.name]).answer().ends_with(": the key was not accepted"));
+    let other = Account::new(&fixture.dir, "/bin/bash");
+    assert!(
+        at(&address, &["-u", &other.name])
+            .code_and_status()
+            .ends_with(": the key was not accepted")
+    );
 }

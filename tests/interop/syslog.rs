@@ -1,10 +1,10 @@
-//! Real daemons take what is logged to syslog and to the journal. Each runs
-//! where no other process sees its socket: on a `/dev` or `/run` of its own.
+//! Real daemons receive alerts by syslog and journald. Each runs with its own `/dev` or
+//! `/run`, so that other processes do not see its socket.
 use std::{fs, os::unix::net::UnixDatagram, path::Path, process::Command, time::Duration};
 
-use crate::support::{CHECK, LOG, Ran, Room, crowd, run, skip};
+use crate::support::{CHECK, CommandResult, LOG, TestDir, crowd, run, skip};
 
-/// Devices that daemons want, and a way to wait for a socket.
+/// Devices that the daemons need, and a function that waits for a socket.
 const DEVICES: &str = "
     mount -t tmpfs none /dev || exit 9
     mknod -m 666 /dev/null c 1 3; mknod -m 666 /dev/urandom c 1 9; mknod -m 666 /dev/kmsg c 1 11
@@ -12,22 +12,22 @@ const DEVICES: &str = "
     ended() { kill \"$1\"; wait \"$1\"; }
 ";
 
-/// Logs an alert while a daemon runs that `script` starts and ends, in a mount
-/// namespace of their own. The script has the program as `$@`.
-fn alert(room: &Room, script: &str, args: &[&str]) -> Option<Ran> {
-    room.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+/// Logs an alert while a daemon runs that `script` starts and stops, in a mount namespace.
+/// The script runs the program as `$@`.
+fn alert_with_daemon(dir: &TestDir, script: &str, args: &[&str]) -> Option<CommandResult> {
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
     let script = format!("{DEVICES}{script}");
     let shell = ["-m", "sh", "-c", &script, "sh", LOG, "--input", "listing", "--consecutive", "1"];
-    let mut command = room.program("unshare", &[&shell, args].concat());
-    let ran = run(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
-    if ran.code == Some(9) || ran.stderr.contains("unshare") {
-        skip(&format!("the right to mount ({})", ran.stderr.trim()));
+    let mut command = dir.program("unshare", &[&shell, args].concat());
+    let result = run(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
+    if result.code == Some(9) || result.stderr.contains("unshare") {
+        skip(&format!("permission to mount ({})", result.stderr.trim()));
         return None;
     }
-    Some(ran)
+    Some(result)
 }
 
-fn has(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     let found = Command::new("which").arg(program).output().is_ok_and(|it| it.status.success());
     if !found && !Path::new(program).exists() {
         skip(program);
@@ -36,63 +36,63 @@ fn has(program: &str) -> bool {
     true
 }
 
-fn filter_finds(log: &Path) {
-    let filter =
-        Path::new(crate::support::HOME).join("packaging/fail2ban/filter.d/topip-syslog.conf");
-    if has("fail2ban-regex") {
-        let ran = run(Command::new("fail2ban-regex").args(["-o", "ip"]).arg(log).arg(filter));
-        assert_eq!(ran.stdout, "203.0.113.7\n");
+fn assert_filter_matches(log: &Path) {
+    let filter = Path::new(crate::support::PACKAGE_DIR)
+        .join("packaging/fail2ban/filter.d/topip-syslog.conf");
+    if is_installed("fail2ban-regex") {
+        let result = run(Command::new("fail2ban-regex").args(["-o", "ip"]).arg(log).arg(filter));
+        assert_eq!(result.stdout, "203.0.113.7\n");
     }
 }
 
 #[test]
-fn busybox_syslogd_takes_it() {
-    let room = Room::new();
+fn busybox_syslogd_receives_alerts() {
+    let dir = TestDir::new();
     let script = "busybox syslogd -n -O messages & daemon=$!; wait_for /dev/log; \"$@\"; code=$?
         until grep -q connections messages; do sleep 0.05; done; ended $daemon; exit $code";
-    if !has("busybox") {
+    if !is_installed("busybox") {
         return;
     }
-    let Some(ran) = alert(&room, script, &["--log", "syslog"]) else { return };
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let messages = fs::read_to_string(room.path("messages")).unwrap();
+    let Some(result) = alert_with_daemon(&dir, script, &["--log", "syslog"]) else { return };
+    assert_eq!(result.code, Some(0), "{result:?}");
+    let messages = fs::read_to_string(dir.path("messages")).unwrap();
     let line = messages.lines().find(|line| line.contains("connections")).unwrap();
     assert!(line.contains(" daemon.warn topip["), "{line}");
     assert!(line.ends_with("]: 152 connections from 203.0.113.7 on input"), "{line}");
-    filter_finds(&room.path("messages"));
+    assert_filter_matches(&dir.path("messages"));
 }
 
 #[test]
-fn rsyslog_takes_it() {
-    let room = Room::new();
-    let messages = room.path("messages").display().to_string();
+fn rsyslog_receives_alerts() {
+    let dir = TestDir::new();
+    let messages = dir.path("messages").display().to_string();
     let config = format!(
         "module(load=\"imuxsock\" SysSock.Use=\"off\")\ninput(type=\"imuxsock\" Socket=\"/dev/log\")\n\
          *.* action(type=\"omfile\" file=\"{messages}\")\n"
     );
-    room.write("config", config);
+    dir.write("config", config);
     let script = "rsyslogd -n -f \"$PWD/config\" -i \"$PWD/pid\" & daemon=$!; wait_for /dev/log
         \"$@\" && \"$@\" --log-format json; code=$?
         until grep -q samples messages; do sleep 0.05; done; ended $daemon; exit $code";
-    if !has("rsyslogd") {
+    if !is_installed("rsyslogd") {
         return;
     }
-    let Some(ran) = alert(&room, script, &["--log", "syslog"]) else { return };
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let text = fs::read_to_string(room.path("messages")).unwrap();
+    let Some(result) = alert_with_daemon(&dir, script, &["--log", "syslog"]) else { return };
+    assert_eq!(result.code, Some(0), "{result:?}");
+    let text = fs::read_to_string(dir.path("messages")).unwrap();
     let lines: Vec<_> = text.lines().filter(|line| line.contains(" topip[")).collect();
     assert!(lines[0].ends_with("]: 152 connections from 203.0.113.7 on input"), "{text}");
     let (_, json) = lines[1].split_once("]: ").unwrap();
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!(json["ports"][0]["connections"], 152);
-    filter_finds(&room.path("messages"));
+    assert_filter_matches(&dir.path("messages"));
 }
 
 #[test]
-fn the_journal_takes_it_with_its_fields() {
-    let room = Room::new();
+fn journald_receives_alerts_with_fields() {
+    let dir = TestDir::new();
     let journald = "/lib/systemd/systemd-journald";
-    if !has(journald) {
+    if !is_installed(journald) {
         return;
     }
     let script = "mount -t tmpfs none /run; mkdir -p /run/log/journal /run/systemd/journal
@@ -101,9 +101,9 @@ fn the_journal_takes_it_with_its_fields() {
         journalctl -D /run/log/journal -t topip -o json >found
         journalctl -D /run/log/journal TOPIP_ADDRESS=203.0.113.7 -o cat >by-address
         ended $daemon; exit $code";
-    let Some(ran) = alert(&room, script, &["--log", "journald"]) else { return };
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let found = fs::read_to_string(room.path("found")).unwrap();
+    let Some(result) = alert_with_daemon(&dir, script, &["--log", "journald"]) else { return };
+    assert_eq!(result.code, Some(0), "{result:?}");
+    let found = fs::read_to_string(dir.path("found")).unwrap();
     let entry: serde_json::Value = serde_json::from_str(found.trim()).unwrap();
     for (field, value) in [
         ("MESSAGE", "152 connections from 203.0.113.7 on input"),
@@ -118,13 +118,13 @@ fn the_journal_takes_it_with_its_fields() {
     ] {
         assert_eq!(entry[field], value, "{found}");
     }
-    let by_address = fs::read_to_string(room.path("by-address")).unwrap();
+    let by_address = fs::read_to_string(dir.path("by-address")).unwrap();
     assert_eq!(by_address, "152 connections from 203.0.113.7 on input\n");
 }
 
 #[test]
-fn where_nobody_listens_it_is_said() {
-    for (log, told) in [
+fn missing_daemon_is_reported() {
+    for (log, expected) in [
         (
             "syslog",
             "topip_log: cannot reach syslog at /dev/log: No such file or directory (os error 2)\n\
@@ -137,55 +137,56 @@ fn where_nobody_listens_it_is_said() {
              Does systemd-journald run here? If not, log to a file or to syslog.\n",
         ),
     ] {
-        let room = Room::new();
+        let dir = TestDir::new();
         let script = "mount -t tmpfs none /run; \"$@\"";
-        let Some(ran) = alert(&room, script, &["--log", log]) else { return };
-        assert_eq!((ran.code, &*ran.stderr), (Some(1), told));
+        let Some(result) = alert_with_daemon(&dir, script, &["--log", log]) else { return };
+        assert_eq!((result.code, &*result.stderr), (Some(1), expected));
     }
 }
 
-/// Daemons that listen, and take nothing: two alerts are late by no more than
-/// one, and by no more than there is time for. The verdict stays.
+/// Daemons that do not read their socket: two alerts are delayed as little as one, within
+/// the timeout. The verdict stays.
 #[test]
-fn a_daemon_that_hangs_does_not_hang_the_check() {
-    for (log, place) in [("syslog", "/dev/log"), ("journald", "/run/systemd/journal/socket")] {
-        let room = Room::new();
-        let _daemon = stuck(&room);
+fn blocked_daemon_does_not_block_check() {
+    for (log, socket_path) in [("syslog", "/dev/log"), ("journald", "/run/systemd/journal/socket")]
+    {
+        let dir = TestDir::new();
+        let _daemon = full_socket(&dir);
         let fleet: Vec<_> = (1..=80).map(|host| format!("198.51.100.{host}")).collect();
         let mut peers: Vec<_> = fleet.iter().map(|it| (it.as_str(), 5)).collect();
         peers.push(("203.0.113.7", 152));
-        room.write("listing", crowd(31, &peers));
+        dir.write("listing", crowd(31, &peers));
         let script = format!(
             "mount -t tmpfs none /dev && mount -t tmpfs none /run || exit 9
-            mkdir -p /run/systemd/journal; ln -s \"$PWD/stuck\" {place}; exec \"$@\""
+            mkdir -p /run/systemd/journal; ln -s \"$PWD/stuck\" {socket_path}; exec \"$@\""
         );
         let args = ["--input", "listing", "--consecutive", "1", "--stddev", "1"];
         let more = ["--prefix4", "32,24", "--floor", "1", "--log", log, "-t"];
         let record = |program, seconds| {
             let shell = ["-m", "sh", "-c", &script, "sh", program];
-            let mut command = room.program("unshare", &shell);
+            let mut command = dir.program("unshare", &shell);
             command.args(args).args(more).arg(seconds);
             run(command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))
         };
-        let ran = record(LOG, "5");
-        if ran.code == Some(9) || ran.stderr.contains("unshare") {
-            return skip(&format!("the right to mount ({})", ran.stderr.trim()));
+        let result = record(LOG, "5");
+        if result.code == Some(9) || result.stderr.contains("unshare") {
+            return skip(&format!("permission to mount ({})", result.stderr.trim()));
         }
-        assert_eq!((ran.code, ran.stdout.lines().count()), (Some(1), 2), "{ran:?}");
-        assert_eq!(ran.stderr.matches("topip_log: cannot write to ").count(), 1, "{ran:?}");
-        assert!(ran.took < Duration::from_millis(1700), "{:?}", ran.took);
-        let ran = record(CHECK, "1");
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.stdout.contains("Cannot write to "), "{ran:?}");
+        assert_eq!((result.code, result.stdout.lines().count()), (Some(1), 2), "{result:?}");
+        assert_eq!(result.stderr.matches("topip_log: cannot write to ").count(), 1, "{result:?}");
+        assert!(result.elapsed < Duration::from_millis(1700), "{:?}", result.elapsed);
+        let result = record(CHECK, "1");
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert!(result.stdout.contains("Cannot write to "), "{result:?}");
     }
 }
 
-/// A socket in `room` that has all it can take.
-fn stuck(room: &Room) -> UnixDatagram {
-    let daemon = UnixDatagram::bind(room.path("stuck")).unwrap();
+/// Creates a socket in `dir` whose queue is full.
+fn full_socket(dir: &TestDir) -> UnixDatagram {
+    let daemon = UnixDatagram::bind(dir.path("stuck")).unwrap();
     let sender = UnixDatagram::unbound().unwrap();
     sender.set_nonblocking(true).unwrap();
-    sender.connect(room.path("stuck")).unwrap();
+    sender.connect(dir.path("stuck")).unwrap();
     while sender.send(b"full").is_ok() {}
     daemon
 }

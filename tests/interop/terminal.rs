@@ -1,4 +1,4 @@
-//! What a person sees: on a pseudoterminal.
+//! Output on a pseudoterminal.
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Read},
@@ -13,10 +13,10 @@ use rustix::{
 };
 use snapbox::{Assert, Data};
 
-use crate::support::{LOG, Room, crowd, file};
+use crate::support::{LOG, TestDir, crowd, test_file};
 
-/// A terminal of that size: where it is looked at, and what a program is given.
-fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
+/// Opens a pseudoterminal of this size, and returns both ends.
+fn open_terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -27,29 +27,29 @@ fn terminal(columns: u16, rows: u16) -> (OwnedFd, OwnedFd) {
     (master, slave.into())
 }
 
-/// Runs the log with what `to` shows of it on a terminal of so many columns;
-/// gives what was written to that.
-fn screen(room: &Room, args: &[&str], columns: u16, locale: &str) -> String {
-    let (master, slave) = terminal(columns, 24);
-    let mut command = room.program(LOG, args);
+/// Runs topip_log on a terminal with `columns` columns, and returns the text that it has
+/// written.
+fn run_on_terminal(dir: &TestDir, args: &[&str], columns: u16, locale: &str) -> String {
+    let (master, slave) = open_terminal(columns, 24);
+    let mut command = dir.program(LOG, args);
     command.env("TZ", "UTC").env("LANG", locale);
     command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
     let reader = thread::spawn(move || {
-        let mut seen = Vec::new();
-        // The end of a terminal is an error.
-        let _ = File::from(master).read_to_end(&mut seen);
-        seen
+        let mut screen_output = Vec::new();
+        // Reading fails when the other end is closed.
+        let _ = File::from(master).read_to_end(&mut screen_output);
+        screen_output
     });
     let mut child = command.spawn().unwrap();
-    // It has the terminal's other end open too.
+    // The command has the other end open, too.
     drop(command);
     assert!(child.wait().unwrap().success());
     String::from_utf8(reader.join().unwrap()).unwrap().replace("\r\n", "\n")
 }
 
 #[test]
-fn a_report_with_bars() {
-    let room = Room::new();
+fn report_with_bars_is_golden() {
+    let dir = TestDir::new();
     let mut log = String::new();
     for (n, (address, peak)) in
         [("203.0.113.7", 480), ("203.0.113.8", 152), ("198.51.100.20", 40), ("2001:db8::7", 11)]
@@ -64,50 +64,49 @@ fn a_report_with_bars() {
             );
         }
     }
-    room.write("log", log);
-    let mut seen = String::new();
+    dir.write("log", log);
+    let mut screen_output = String::new();
     for (columns, locale) in [(100, "en_US.UTF-8"), (80, "C"), (70, "C.UTF-8"), (0, "C.UTF-8")] {
-        seen += &format!("== {columns} columns, {locale}\n");
-        seen += &screen(&room, &["report", "--log", "log"], columns, locale);
+        screen_output += &format!("== {columns} columns, {locale}\n");
+        screen_output += &run_on_terminal(&dir, &["report", "--log", "log"], columns, locale);
     }
-    let golden = file("golden/log-screen.txt");
-    Assert::new().action_env("SNAPSHOTS").eq(seen, Data::read_from(&golden, None));
+    let golden = test_file("golden/log-screen.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(screen_output, Data::read_from(&golden, None));
 }
 
 #[test]
-fn a_long_log_says_how_far_it_is_and_leaves_nothing_behind() {
-    let room = Room::new();
+fn progress_bar_is_removed_after_report() {
+    let dir = TestDir::new();
     let line = "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7\n";
-    fs::write(room.path("log"), line.repeat(2_000_000)).unwrap();
-    let seen = screen(&room, &["report", "--log", "log"], 80, "C");
-    let (bar, table) = seen.rsplit_once('\r').expect("a bar");
+    fs::write(dir.path("log"), line.repeat(2_000_000)).unwrap();
+    let screen_output = run_on_terminal(&dir, &["report", "--log", "log"], 80, "C");
+    let (bar, table) = screen_output.rsplit_once('\r').expect("the output has a progress bar");
     assert!(bar.starts_with("\r[") && bar.contains(" % of 114 MiB\x1b[K"), "{bar}");
     assert!(table.starts_with("\x1b[K ALERTS"), "{table}");
-    // Where nobody looks, there is none.
-    let ran = room.log(&["report", "--log", "log"]);
-    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    // Without a terminal, there is no progress bar.
+    let result = dir.run_log(&["report", "--log", "log"]);
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""));
 }
 
-/// What a screen shows after all that was written to it, which begins each
-/// picture at the top: rows in inverse are marked.
-fn pictures(written: &str) -> Vec<String> {
-    let picture = |text: &str| {
+/// Returns the frames that were drawn, with inverse rows marked.
+fn frames(written: &str) -> Vec<String> {
+    let frame = |text: &str| {
         let text = text.replace("\x1b[7m", ">").replace("\x1b[0m", "<").replace("\x1b[K", "");
         text.split("\x1b[J").next().unwrap().replace("\r\n", "\n")
     };
-    written.split("\x1b[?25l\x1b[H").skip(1).map(picture).collect()
+    written.split("\x1b[?25l\x1b[H").skip(1).map(frame).collect()
 }
 
-/// A picture for each sample, in place of the one before, until Ctrl-C.
+/// One frame per sample, in place of the one before, until Ctrl-C.
 #[test]
-fn a_watch_on_a_terminal() {
-    let room = Room::new();
+fn watch_on_terminal_is_golden() {
+    let dir = TestDir::new();
     let quiet = crowd(3, &[("203.0.113.7", 9), ("2001:db8::7", 12)]);
     let flood = crowd(30, &[("203.0.113.7", 152), ("2001:db8::7", 4)]);
-    room.write("listing", &quiet);
-    let (master, slave) = terminal(90, 12);
+    dir.write("listing", &quiet);
+    let (master, slave) = open_terminal(90, 12);
     let args = "watch 1 --input listing --label 203.0.113.0/24=office --prefix6 64";
-    let mut command = room.program(LOG, &args.split(' ').collect::<Vec<_>>());
+    let mut command = dir.program(LOG, &args.split(' ').collect::<Vec<_>>());
     command.env("TZ", "UTC").env("TERM", "xterm");
     command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
     let mut child = command.spawn().unwrap();
@@ -120,9 +119,9 @@ fn a_watch_on_a_terminal() {
             let length = master.read(&mut bytes).unwrap();
             *written += str::from_utf8(&bytes[..length]).unwrap();
         }
-        // In one step: it may be read at any time.
-        fs::write(room.path("new"), rewrite).unwrap();
-        fs::rename(room.path("new"), room.path("listing")).unwrap();
+        // Replace the listing atomically: it may be read at any time.
+        fs::write(dir.path("new"), rewrite).unwrap();
+        fs::rename(dir.path("new"), dir.path("listing")).unwrap();
     };
     read_until(&mut written, 2, &flood);
     read_until(&mut written, 4, "no listing");
@@ -131,27 +130,27 @@ fn a_watch_on_a_terminal() {
     rustix::process::kill_process(child_id, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let mut rest = Vec::new();
-    // The end of a terminal is an error.
+    // Reading fails when the other end is closed.
     let _ = master.read_to_end(&mut rest);
     written += str::from_utf8(&rest).unwrap();
     assert!(written.ends_with("\x1b[?25h\r\n"), "the cursor is back: {written:?}");
-    let mut pictures = pictures(&written);
-    pictures.dedup_by_key(|picture| picture.split_once('\n').unwrap().1.to_owned());
+    let mut frames = frames(&written);
+    frames.dedup_by_key(|frame| frame.split_once('\n').unwrap().1.to_owned());
     let time = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d").unwrap();
-    let seen = pictures.join("\n====\n") + "\n";
-    let seen = time.replace_all(&seen, "2026-11-22T14:30:00");
-    let golden = file("golden/watch-screen.txt");
-    Assert::new().action_env("SNAPSHOTS").eq(&*seen, Data::read_from(&golden, None));
+    let screen_output = frames.join("\n====\n") + "\n";
+    let screen_output = time.replace_all(&screen_output, "2026-11-22T14:30:00");
+    let golden = test_file("golden/watch-screen.txt");
+    Assert::new().action_env("SNAPSHOTS").eq(&*screen_output, Data::read_from(&golden, None));
 }
 
-/// A line for each sample where nobody looks; it ends with whoever reads it, and
-/// by any signal that ends programs.
+/// Without a terminal, there is one line per sample; it ends when the reader is gone, and
+/// by signals.
 #[test]
-fn a_watch_in_a_pipe() {
-    let room = Room::new();
-    room.write("listing", crowd(3, &[("203.0.113.7", 9)]));
+fn watch_in_pipe_prints_a_line_per_sample() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(3, &[("203.0.113.7", 9)]));
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
-        let mut command = room.program(LOG, &["watch", "1", "--input", "listing"]);
+        let mut command = dir.program(LOG, &["watch", "1", "--input", "listing"]);
         let mut child = command.stdout(Stdio::piped()).env("TZ", "UTC").spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for _ in 0..2 {
@@ -166,17 +165,17 @@ fn a_watch_in_a_pipe() {
         rustix::process::kill_process(id, signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(0), "{signal:?}");
     }
-    let mut command = room.program(LOG, &["watch", "1s", "--input", "listing"]);
+    let mut command = dir.program(LOG, &["watch", "1s", "--input", "listing"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0), "its reader is gone");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "reader is gone");
 }
 
 #[test]
-fn a_watch_of_nothing() {
-    let room = Room::new();
+fn malformed_watch_arguments_are_rejected() {
+    let dir = TestDir::new();
     for (args, problem) in [
         ("watch 0", "topip_log: cannot read [SECONDS] 0: not from 1 second to a day"),
         (
@@ -190,9 +189,9 @@ fn a_watch_of_nothing() {
         ("watch -l log", "topip_log: there is no option -l"),
         ("watch --input -", "topip_log: cannot watch standard input"),
     ] {
-        let ran = room.log(&args.split(' ').collect::<Vec<_>>());
-        let line = ran.stderr.lines().next().unwrap_or_default();
-        assert_eq!((line, ran.code), (problem, Some(2)), "{args}");
-        assert_eq!(ran.stdout, "");
+        let result = dir.run_log(&args.split(' ').collect::<Vec<_>>());
+        let line = result.stderr.lines().next().unwrap_or_default();
+        assert_eq!((line, result.code), (problem, Some(2)), "{args}");
+        assert_eq!(result.stdout, "");
     }
 }

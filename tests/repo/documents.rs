@@ -1,15 +1,16 @@
-//! The papers agree with the program and with one another.
+//! The documents agree with the program and with each other.
 use std::{fs, path::Path, process::Command};
 
 use topip::cli::{self, Applet};
 
-use crate::support::{CHECK, HOME, LOG, MUNIN, run, skip};
+use crate::support::{CHECK, LOG, MUNIN, PACKAGE_DIR, run, skip};
 
 fn read(name: &str) -> String {
-    fs::read_to_string(Path::new(HOME).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    fs::read_to_string(Path::new(PACKAGE_DIR).join(name))
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The help of a program and of its commands.
+/// Returns the help of a program and of its subcommands.
 fn help(applet: Applet) -> String {
     let executable = match applet {
         Applet::Check => CHECK,
@@ -23,18 +24,18 @@ fn help(applet: Applet) -> String {
 }
 
 #[test]
-fn every_option_is_in_the_help_and_in_the_manual() {
-    every_option_is_told(Applet::Check);
-    every_option_is_told(Applet::Log);
+fn every_option_is_in_help_and_manual() {
+    assert_options_are_documented(Applet::Check);
+    assert_options_are_documented(Applet::Log);
 }
 
-fn every_option_is_told(applet: Applet) {
+fn assert_options_are_documented(applet: Applet) {
     let manual = read(&format!("man/{}.1", applet.name()));
     let help = help(applet);
     let options = cli::manual_options(applet);
     assert!(options.len() > 20, "{options:?}");
     for option in options {
-        // mdoc writes the first hyphen itself.
+        // mdoc adds the first hyphen.
         let flag = format!("Fl {}", option.strip_prefix('-').unwrap());
         let ends = |text: &str, word: &str| {
             text.match_indices(word).any(|(at, _)| {
@@ -43,7 +44,7 @@ fn every_option_is_told(applet: Applet) {
             })
         };
         assert!(ends(&manual, &flag), "{option} is not in the manual");
-        // Spelled so in topip.py's help only.
+        // This spelling is only in the help of topip.py.
         if option != "--stdev" {
             assert!(ends(&help, &option), "{option} is not in the help");
         }
@@ -51,7 +52,7 @@ fn every_option_is_told(applet: Applet) {
 }
 
 #[test]
-fn the_manual_has_no_option_that_is_not_there() {
+fn manual_lists_only_existing_options() {
     for applet in [Applet::Check, Applet::Log] {
         let options = cli::manual_options(applet);
         let manual = read(&format!("man/{}.1", applet.name()));
@@ -64,7 +65,7 @@ fn the_manual_has_no_option_that_is_not_there() {
     }
 }
 
-/// The variables that a text names as `env.NAME`.
+/// Returns the variables that a text names as `env.NAME`.
 fn variables(text: &str) -> Vec<String> {
     let names = text.split("env.").skip(1).map(|rest| {
         rest.chars().take_while(|it| it.is_ascii_alphanumeric() || *it == '_').collect()
@@ -73,7 +74,7 @@ fn variables(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_variable_of_munin_is_in_the_manual() {
+fn every_munin_variable_is_in_manual() {
     let manual = read("man/munin_topip.1");
     let items = manual.lines().filter(|line| line.starts_with(".It Li env."));
     let documented: Vec<_> = items.flat_map(variables).collect();
@@ -82,19 +83,19 @@ fn every_variable_of_munin_is_in_the_manual() {
     for name in &known {
         assert!(documented.contains(name), "env.{name} is not in the manual");
     }
-    for (paper, names) in [
+    for (document, names) in [
         ("the manual", variables(&manual)),
         ("the settings", variables(&read("packaging/munin/topip"))),
     ] {
         assert!(names.len() > 8, "{names:?}");
         for name in names {
-            assert!(known.contains(&name), "there is no env.{name}, in {paper}");
+            assert!(known.contains(&name), "there is no env.{name}, in {document}");
         }
     }
 }
 
 #[test]
-fn help_fits_a_terminal() {
+fn help_fits_80_columns() {
     let munin = run(Command::new(MUNIN).arg("--help")).stdout;
     for line in (help(Applet::Check) + &help(Applet::Log) + &munin).lines() {
         assert!(line.chars().count() <= 80, "{line}");
@@ -102,21 +103,21 @@ fn help_fits_a_terminal() {
 }
 
 #[test]
-fn the_manuals_are_clean() {
+fn manuals_pass_mandoc_lint() {
     for page in ["check_topip.1", "munin_topip.1", "topip_log.1", "topip.7", "topip-state.5"] {
-        let path = Path::new(HOME).join("man").join(page);
+        let path = Path::new(PACKAGE_DIR).join("man").join(page);
         let mut lint = Command::new("mandoc");
         lint.args(["-Tlint", "-Wwarning"]).arg(&path);
         if lint.output().is_err() {
             return skip("mandoc");
         }
-        let ran = run(&mut lint);
-        assert_eq!((ran.stdout.as_str(), ran.code), ("", Some(0)), "{page}");
+        let result = run(&mut lint);
+        assert_eq!((result.stdout.as_str(), result.code), ("", Some(0)), "{page}");
     }
 }
 
 #[test]
-fn the_changelogs_know_this_version() {
+fn changelogs_have_this_version() {
     let version = format!("## {} ", env!("CARGO_PKG_VERSION"));
     assert!(read("CHANGELOG.md").contains(&version), "{version}");
     let version = format!("topip ({}-1) ", env!("CARGO_PKG_VERSION"));
@@ -124,7 +125,7 @@ fn the_changelogs_know_this_version() {
 }
 
 #[test]
-fn architecture_stays_short_and_gives_each_dependency_a_reason() {
+fn architecture_gives_a_reason_for_each_dependency() {
     let architecture = read("ARCHITECTURE.md");
     assert!(architecture.lines().count() < 150);
     let manifest = read("Cargo.toml");

@@ -1,14 +1,14 @@
-//! Imports point down: each folder of `src` is a layer or a stage with one number, and
-//! names only folders with a lower number.
+//! Imports point down: each directory of `src` has a layer number, and names only
+//! directories with a lower number.
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::support::HOME;
+use crate::support::PACKAGE_DIR;
 
-/// The number of each folder below `src`, as ARCHITECTURE.md has them. Folders with
-/// the same number do not know one another.
+/// Layer number of each directory below `src`, as in ARCHITECTURE.md. Directories with the
+/// same number do not import each other.
 const LAYERS: &[(&str, u8)] = &[
     ("model", 0),
     ("parse", 1),
@@ -23,9 +23,9 @@ const LAYERS: &[(&str, u8)] = &[
     ("cli", 8),
 ];
 
-fn layer(folder: &str) -> u8 {
-    let found = LAYERS.iter().find(|(name, _)| *name == folder);
-    found.unwrap_or_else(|| panic!("src/{folder} has no layer")).1
+fn layer(directory: &str) -> u8 {
+    let found = LAYERS.iter().find(|(name, _)| *name == directory);
+    found.unwrap_or_else(|| panic!("src/{directory} has no layer")).1
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -37,14 +37,14 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The folders that a file names, in `use crate::{a, b::c}` or `crate::a::b`.
+/// Returns the directories that a file names, in `use crate::{a, b::c}` or `crate::a::b`.
 fn imports(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
         let mut depth = 0;
         let mut word = String::new();
-        // Words at the first level of braces, up to the statement's end.
+        // Collect names at the first level of braces, up to the end of the statement.
         for letter in rest.chars() {
             match letter {
                 '{' => depth += 1,
@@ -66,27 +66,27 @@ fn imports(text: &str) -> Vec<String> {
             }
         }
     }
-    names.retain(|name| LAYERS.iter().any(|(folder, _)| folder == name));
+    names.retain(|name| LAYERS.iter().any(|(directory, _)| directory == name));
     names
 }
 
 #[test]
 fn imports_point_down() {
-    let src = Path::new(HOME).join("src");
+    let src = Path::new(PACKAGE_DIR).join("src");
     let mut upward = Vec::new();
     let mut n_imports = 0;
     for path in sources(&src) {
         let inner = path.strip_prefix(&src).unwrap();
-        let folder = inner.components().next().unwrap().as_os_str().to_str().unwrap();
-        if folder == "lib.rs" {
+        let directory = inner.components().next().unwrap().as_os_str().to_str().unwrap();
+        if directory == "lib.rs" {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("super::super"), "{}: name it from crate::", path.display());
         for name in imports(&text) {
             n_imports += 1;
-            if name != folder && layer(&name) >= layer(folder) {
-                upward.push(format!("{}: {folder} names {name}", inner.display()));
+            if name != directory && layer(&name) >= layer(directory) {
+                upward.push(format!("{}: {directory} names {name}", inner.display()));
             }
         }
     }
@@ -95,19 +95,19 @@ fn imports_point_down() {
 }
 
 #[test]
-fn each_folder_has_a_layer() {
-    let entries = fs::read_dir(Path::new(HOME).join("src")).unwrap();
+fn each_directory_has_a_layer() {
+    let entries = fs::read_dir(Path::new(PACKAGE_DIR).join("src")).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let mut expected: Vec<_> = LAYERS.iter().map(|(folder, _)| *folder).collect();
+    let mut expected: Vec<_> = LAYERS.iter().map(|(directory, _)| *directory).collect();
     expected.push("lib.rs");
     expected.sort_unstable();
     assert_eq!(names, expected);
 }
 
 #[test]
-fn imports_are_found() {
+fn import_parser_finds_all_paths() {
     let text = "use crate::{\n    analysis::{filter::Filter, tally::Tally},\n    output,\n    \
                 parse::ParseError,\n};\n\
                 fn f() -> crate::model::verdict::Status { crate::run::check() }";

@@ -1,5 +1,5 @@
-//! What is made of the options, for Icinga 2 and for shells, is what they are
-//! now. `SNAPSHOTS=overwrite cargo test options` writes it anew.
+//! The files that are generated from the options, for Icinga 2 and for shells, are current.
+//! `SNAPSHOTS=overwrite cargo test options` regenerates them.
 use std::path::Path;
 
 use clap::{Arg, ArgAction, Command};
@@ -7,9 +7,9 @@ use clap_complete::{Shell, generate};
 use snapbox::{Assert, Data};
 use topip::cli::{self, Applet};
 
-use crate::support::{HOME, run, skip};
+use crate::support::{PACKAGE_DIR, run, skip};
 
-/// Options that Icinga has no use for, and why.
+/// Options that are not useful in Icinga, and the reason.
 const NOT_FOR_ICINGA: [(&str, &str); 5] = [
     ("ipv6", "it does nothing"),
     ("password", "a command line is no place for it; TOPIP_PASSWORD is"),
@@ -19,14 +19,14 @@ const NOT_FOR_ICINGA: [(&str, &str); 5] = [
 ];
 
 #[track_caller]
-fn is_current(file: &str, text: String) {
-    let path = Path::new(HOME).join("packaging").join(file);
-    // A backslash is one.
+fn assert_current(file: &str, text: String) {
+    let path = Path::new(PACKAGE_DIR).join("packaging").join(file);
+    // Keep backslashes.
     let assert = Assert::new().action_env("SNAPSHOTS").normalize_paths(false);
     assert.eq(text, Data::read_from(&path, None).raw());
 }
 
-/// Shells, and what they call the completions of a program.
+/// Returns each shell with the file name of its completions.
 fn completions() -> Vec<(&'static str, Shell, Applet, String)> {
     let applets = [Applet::Check, Applet::Log].into_iter();
     let all = applets.flat_map(|applet| {
@@ -45,45 +45,45 @@ fn completions_are_current() {
     for (_, shell, applet, file) in completions() {
         let mut text = Vec::new();
         generate(shell, &mut cli::command(applet).unwrap(), applet.name(), &mut text);
-        is_current(&format!("completions/{file}"), String::from_utf8(text).unwrap());
+        assert_current(&format!("completions/{file}"), String::from_utf8(text).unwrap());
     }
 }
 
 #[test]
-fn shells_can_read_the_completions() {
+fn completions_are_valid_shell() {
     for (shell, _, _, file) in completions() {
-        let path = Path::new(HOME).join("packaging/completions").join(&file);
+        let path = Path::new(PACKAGE_DIR).join("packaging/completions").join(&file);
         let mut command = std::process::Command::new(shell);
         if command.arg("-n").arg(&path).output().is_err() {
             skip(shell);
             continue;
         }
-        let ran = run(&mut command);
-        assert_eq!((ran.stderr.as_str(), ran.code), ("", Some(0)), "{file}");
+        let result = run(&mut command);
+        assert_eq!((result.stderr.as_str(), result.code), ("", Some(0)), "{file}");
     }
 }
 
 #[test]
-fn the_check_command_has_every_option() {
-    is_current("icinga2/topip.conf", check_command(&cli::command(Applet::Check).unwrap()));
+fn icinga_check_command_is_current() {
+    assert_current("icinga2/topip.conf", check_command(&cli::command(Applet::Check).unwrap()));
 }
 
 #[test]
-fn icinga_lacks_only_what_is_there() {
+fn options_not_for_icinga_exist() {
     let command = cli::command(Applet::Check).unwrap();
     for (name, _) in NOT_FOR_ICINGA {
         assert!(command.get_arguments().any(|arg| arg.get_id() == name), "{name}");
     }
 }
 
-/// The CheckCommand: a custom variable for each option.
+/// Returns the CheckCommand, with a custom variable for each option.
 fn check_command(command: &Command) -> String {
     let is_for_icinga = |arg: &&Arg| NOT_FOR_ICINGA.iter().all(|(name, _)| arg.get_id() != *name);
     let arguments: String = command.get_arguments().filter(is_for_icinga).map(argument).collect();
     include_str!("check_command.conf").replace("\t\tARGUMENTS\n", &arguments)
 }
 
-/// One option of the CheckCommand.
+/// Returns one argument of the CheckCommand.
 fn argument(arg: &Arg) -> String {
     let description = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let description = description.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$");
@@ -91,7 +91,7 @@ fn argument(arg: &Arg) -> String {
     let flag = match (arg.get_long(), arg.get_short()) {
         (Some(long), _) => format!("--{long}"),
         (None, Some(short)) => format!("-{short}"),
-        (None, None) => panic!("{arg:?} is no option"),
+        (None, None) => panic!("{arg:?} is not an option"),
     };
     let entry = |flag: &str, text: &str| format!("\t\t\"{flag}\" = {{\n{text}\t\t}}\n");
     match arg.get_action() {
@@ -118,12 +118,12 @@ fn argument(arg: &Arg) -> String {
     }
 }
 
-/// The custom variable of an option.
+/// Returns the name of the custom variable of an option.
 fn variable(arg: &Arg) -> String {
     let name = match (arg.get_long(), arg.get_short()) {
         (Some(long), _) => long.replace('-', "_"),
         (None, Some(digit)) => format!("only_ipv{digit}"),
-        (None, None) => panic!("{arg:?} is no option"),
+        (None, None) => panic!("{arg:?} is not an option"),
     };
     format!("topip_{name}")
 }

@@ -1,50 +1,49 @@
-//! The examples of `packaging` are such as their programs take.
+//! The example files in `packaging` are accepted by their programs.
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use crate::support::{HOME, LOG, Room, run, skip};
+use crate::support::{LOG, PACKAGE_DIR, TestDir, run, skip};
 
 fn packaged(name: &str) -> String {
-    fs::read_to_string(Path::new(HOME).join("packaging").join(name)).unwrap()
+    fs::read_to_string(Path::new(PACKAGE_DIR).join("packaging").join(name)).unwrap()
 }
 
 #[test]
-fn systemd_takes_the_timer() {
-    let room = Room::new();
+fn systemd_units_are_valid() {
+    let dir = TestDir::new();
     let service = packaged("systemd/topip-log.service").replace("/usr/bin/topip_log", LOG);
-    let service = room.write("topip-log.service", service);
-    let timer = room.write("topip-log.timer", packaged("systemd/topip-log.timer"));
+    let service = dir.write("topip-log.service", service);
+    let timer = dir.write("topip-log.timer", packaged("systemd/topip-log.timer"));
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]).arg(&service).arg(&timer);
     if verify.output().is_err() {
         return skip("systemd-analyze");
     }
-    let ran = run(&mut verify);
-    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    let result = run(&mut verify);
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""));
 }
 
 #[test]
-fn logrotate_takes_the_rotation() {
-    let room = Room::new();
-    let config = room.write("topip", packaged("logrotate/topip"));
+fn logrotate_configuration_is_valid() {
+    let dir = TestDir::new();
+    let config = dir.write("topip", packaged("logrotate/topip"));
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
     let mut debug = Command::new("logrotate");
-    debug.arg("-d").arg("-s").arg(room.path("state")).arg(&config);
+    debug.arg("-d").arg("-s").arg(dir.path("state")).arg(&config);
     if debug.output().is_err() {
         return skip("logrotate");
     }
-    let ran = run(&mut debug);
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let result = run(&mut debug);
+    assert_eq!(result.code, Some(0), "{}", result.stderr);
     assert!(
-        ran.stderr.contains("Handling 1 logs") && !ran.stderr.contains("error"),
+        result.stderr.contains("Handling 1 logs") && !result.stderr.contains("error"),
         "{}",
-        ran.stderr
+        result.stderr
     );
 }
 
-/// crontab(5) wants five fields of time, a user, and a command that is there;
-/// and the options have to be such as the program has.
+/// A line of crontab(5) has five time fields, a user and a command; the options must exist.
 #[test]
-fn the_lines_for_cron_are_whole() {
+fn cron_lines_are_valid() {
     let text = packaged("cron.d/topip");
     assert!(text.ends_with('\n'), "cron does not read a last line without an end");
     let jobs: Vec<_> =
@@ -59,14 +58,14 @@ fn the_lines_for_cron_are_whole() {
         assert_eq!(command[0], "/usr/bin/topip_log", "{job}");
         let is_time = |it: &&str| it.bytes().all(|it| it.is_ascii_digit() || it == b'*');
         assert!(fields[..5].iter().all(is_time), "{job}");
-        let ran = run(Room::new().program(LOG, &command[1..]).args(["--log", "none/log"]));
-        assert!(matches!(ran.code, Some(0 | 1)), "{job}: {}", ran.stderr);
+        let result = run(TestDir::new().program(LOG, &command[1..]).args(["--log", "none/log"]));
+        assert!(matches!(result.code, Some(0 | 1)), "{job}: {}", result.stderr);
     }
 }
 
-/// What sudo allows is what NRPE and Icinga run, and the program takes it.
+/// The line in sudoers is what NRPE and Icinga run, and check_topip accepts it.
 #[test]
-fn sudo_takes_its_line_and_the_others_keep_to_it() {
+fn sudoers_line_matches_nrpe_and_icinga() {
     let sudoers = packaged("containers/sudoers");
     let (_, allowed) = sudoers.split_once("NOPASSWD: ").unwrap();
     let allowed = allowed.trim();
@@ -78,37 +77,37 @@ fn sudo_takes_its_line_and_the_others_keep_to_it() {
     let words = words.join(", ");
     assert!(icinga.contains(&format!("\"sudo\", \"-n\", PluginDir + \"/check_topip\", {words}\n")));
     assert!(program.ends_with("/check_topip"));
-    let ran = Room::new().check(&args.split(' ').collect::<Vec<_>>());
-    assert!(!ran.stdout.contains("check_topip --help"), "{}", ran.stdout);
+    let result = TestDir::new().check(&args.split(' ').collect::<Vec<_>>());
+    assert!(!result.stdout.contains("check_topip --help"), "{}", result.stdout);
 
-    let room = Room::new();
-    let file = room.write("sudoers", sudoers);
+    let dir = TestDir::new();
+    let file = dir.write("sudoers", sudoers);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
     let mut visudo = Command::new("/usr/sbin/visudo");
     visudo.arg("-c").arg("-f").arg(&file);
     if visudo.output().is_err() {
         return skip("visudo");
     }
-    let ran = run(&mut visudo);
-    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let result = run(&mut visudo);
+    assert_eq!(result.code, Some(0), "{}{}", result.stdout, result.stderr);
 }
 
 #[test]
-fn systemd_takes_the_unit_that_looks_into_containers() {
-    let room = Room::new();
+fn systemd_unit_for_containers_is_valid() {
+    let dir = TestDir::new();
     let service = packaged("systemd/topip-log.service").replace("/usr/bin/topip_log", LOG);
-    let service = room.write("topip-log.service", service);
-    fs::create_dir(room.path("topip-log.service.d")).unwrap();
+    let service = dir.write("topip-log.service", service);
+    fs::create_dir(dir.path("topip-log.service.d")).unwrap();
     let more = packaged("containers/topip-log.conf").replace("/usr/bin/topip_log", LOG);
-    room.write("topip-log.service.d/containers.conf", &more);
+    dir.write("topip-log.service.d/containers.conf", &more);
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]).arg(&service);
     if verify.output().is_err() {
         return skip("systemd-analyze");
     }
-    let ran = run(&mut verify);
-    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    let result = run(&mut verify);
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""));
     let command = more.lines().filter_map(|line| line.strip_prefix("ExecStart=/")).next().unwrap();
-    let ran = Room::new().log(&command.split(' ').skip(1).collect::<Vec<_>>());
-    assert!(matches!(ran.code, Some(0 | 1)), "{}", ran.stderr);
+    let result = TestDir::new().run_log(&command.split(' ').skip(1).collect::<Vec<_>>());
+    assert!(matches!(result.code, Some(0 | 1)), "{}", result.stderr);
 }

@@ -1,50 +1,53 @@
-//! SECURITY.md promises nothing that no test holds.
+//! Every guarantee in SECURITY.md names an existing test.
 use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{HOME, skip};
+use crate::support::{PACKAGE_DIR, skip};
 
 fn read(name: &str) -> String {
-    fs::read_to_string(Path::new(HOME).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    fs::read_to_string(Path::new(PACKAGE_DIR).join(name))
+        .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The tests that a line names: `room::file::test`, or `src::module::test`.
-fn named(line: &str) -> Vec<&str> {
+/// Returns the tests that a line names: `directory::file::test`, or `src::module::test`.
+fn named_tests(line: &str) -> Vec<&str> {
     let quoted = line.split('`').skip(1).step_by(2);
     let is_path = |word: &&str| {
         word.split("::").count() > 2
-            && word.bytes().all(|it| it.is_ascii_alphanumeric() || b"_:".contains(&it))
+            && word
+                .bytes()
+                .all(|component| component.is_ascii_alphanumeric() || b"_:".contains(&component))
     };
     quoted.filter(is_path).collect()
 }
 
-/// Whether there is such a test, and nothing leaves it out.
-fn is_there(test: &str) -> bool {
+/// Returns whether such a test exists and is not ignored.
+fn test_exists(test: &str) -> bool {
     let (module, name) = test.rsplit_once("::").unwrap();
-    let folder = if module.starts_with("src::") { "" } else { "tests/" };
-    let file = Path::new(HOME).join(format!("{folder}{}.rs", module.replace("::", "/")));
+    let directory = if module.starts_with("src::") { "" } else { "tests/" };
+    let file = Path::new(PACKAGE_DIR).join(format!("{directory}{}.rs", module.replace("::", "/")));
     let Ok(text) = fs::read_to_string(file) else { return false };
     let Some(at) = text.find(&format!("fn {name}(")) else { return false };
-    // Of proptest, the arguments and attributes stand before it as well.
+    // In proptest!, arguments and attributes may precede it.
     let before = text[..at].trim_end().lines().rev().take_while(|line| !line.trim().is_empty());
     before.into_iter().any(|line| line.trim() == "#[test]")
 }
 
 #[test]
-fn every_test_that_is_named_is_there() {
+fn every_named_test_exists() {
     let text = read("SECURITY.md");
-    let names: Vec<_> = text.lines().flat_map(named).collect();
+    let names: Vec<_> = text.lines().flat_map(named_tests).collect();
     assert!(names.len() > 20, "{names:?}");
-    let missing: Vec<_> = names.into_iter().filter(|name| !is_there(name)).collect();
+    let missing: Vec<_> = names.into_iter().filter(|name| !test_exists(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    assert!(!is_there("repo::security::no_such_test") && !is_there("repo::no_such_file::x"));
+    assert!(!test_exists("repo::security::no_such_test") && !test_exists("repo::no_such_file::x"));
 }
 
 #[test]
 fn every_promise_names_a_test() {
     let text = read("SECURITY.md");
-    let (_, promises) = text.split_once("\n## What is promised\n").unwrap();
+    let (_, promises) = text.split_once("\n## Guarantees\n").unwrap();
     let (promises, rest) = promises.split_once("\n## Faults\n").unwrap();
     let (faults, _) = rest.split_once("\n## ").unwrap();
     let is_row = |line: &&str| {
@@ -52,22 +55,25 @@ fn every_promise_names_a_test() {
     };
     let rows: Vec<_> = promises.lines().chain(faults.lines()).filter(is_row).collect();
     assert!(rows.len() > 10, "{rows:?}");
-    let bare: Vec<_> = rows.into_iter().filter(|row| named(row).is_empty()).collect();
+    let bare: Vec<_> = rows.into_iter().filter(|row| named_tests(row).is_empty()).collect();
     assert!(bare.is_empty(), "{bare:?}");
 }
 
 #[test]
-fn it_is_found() {
-    for paper in ["README.md", "ARCHITECTURE.md"] {
-        assert!(read(paper).contains("(SECURITY.md)"), "{paper} does not link to SECURITY.md");
+fn documents_link_to_security_md() {
+    for document in ["README.md", "ARCHITECTURE.md"] {
+        assert!(
+            read(document).contains("(SECURITY.md)"),
+            "{document} does not link to SECURITY.md"
+        );
     }
 }
 
-/// The list of what is built in has every crate of the tree, with its licence and
-/// the checksum that Cargo.lock has.
+/// The bill of materials lists every crate of the dependency tree, with its license and the
+/// checksum of Cargo.lock.
 #[test]
-fn the_bill_of_materials_is_whole() {
-    let mut list = Command::new(Path::new(HOME).join("packaging/bill-of-materials"));
+fn bill_of_materials_is_complete() {
+    let mut list = Command::new(Path::new(PACKAGE_DIR).join("packaging/bill-of-materials"));
     let Ok(list) = list.env("SOURCE_DATE_EPOCH", "1196293234").output() else {
         return skip("python3");
     };
@@ -76,16 +82,16 @@ fn the_bill_of_materials_is_whole() {
     assert_eq!(list["metadata"]["timestamp"], "2007-11-28T23:40:34Z");
     let crates = list["components"].as_array().unwrap();
     let lock = read("Cargo.lock");
-    for it in crates {
-        let [name, version] = ["name", "version"].map(|field| it[field].as_str().unwrap());
-        let checksum = it["hashes"][0]["content"].as_str().unwrap();
+    for component in crates {
+        let [name, version] = ["name", "version"].map(|field| component[field].as_str().unwrap());
+        let checksum = component["hashes"][0]["content"].as_str().unwrap();
         let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
         let (_, entry) = lock.split_once(&entry).unwrap_or_else(|| panic!("{name} {version}"));
         let entry = entry.split("\n\n").next().unwrap();
         assert!(entry.contains(&format!("checksum = \"{checksum}\"")), "{name} {version}");
-        assert!(it["licenses"][0]["expression"].is_string(), "{name}");
+        assert!(component["licenses"][0]["expression"].is_string(), "{name}");
     }
-    let has = |name: &str| crates.iter().any(|it| it["name"] == name);
+    let has = |name: &str| crates.iter().any(|component| component["name"] == name);
     assert!(has("clap") && has("libssh2-sys") && has("rustix"), "{crates:?}");
     assert!(!has("proptest") && !has("cc") && !has("tempfile"), "{crates:?}");
 }

@@ -1,8 +1,8 @@
-//! What libfaketime leaves behind.
+//! Files that libfaketime leaves in /dev/shm.
 use std::{fs, path::Path};
 
-/// Removes what it has called after processes that are over: a semaphore and a piece
-/// of memory each. Another process of that number could not be started with it.
+/// Removes the semaphores and shared memory of processes that have ended. A new process
+/// with the same PID could not start with them.
 pub fn clear() {
     let Ok(entries) = fs::read_dir("/dev/shm") else { return };
     for entry in entries {
@@ -11,7 +11,7 @@ pub fn clear() {
         let pid =
             ["faketime_shm_", "sem.faketime_sem_"].iter().find_map(|it| name.strip_prefix(it));
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Another test may have done so just now.
+            // Another test may have removed it already.
             let _ = fs::remove_file(path);
         }
     }

@@ -1,5 +1,5 @@
-//! Monitoring daemons on loopback, in a folder of the test's own, as init systems
-//! start them.
+//! Monitoring daemons on loopback, in the directory of a test, with the environment that
+//! init systems give them.
 use std::{
     ffi::OsStr,
     fs,
@@ -10,14 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CHECK, Room, copy_of, daemon::do_run, file};
+use super::{CHECK, TestDir, copy_program, daemon::run_ok, test_file};
 
-/// What a daemon gets for PATH.
+/// PATH of a daemon.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long a daemon may take for anything.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Maximum time to wait for a daemon.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Whether these are there, and this is root; says aloud if not.
+/// Returns whether these programs exist and the test runs as root. Reports a skipped test
+/// if not.
 pub fn is_possible(programs: &[&str]) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     let missing: Vec<_> = programs.iter().filter(|it| !Path::new(it).exists()).collect();
@@ -27,14 +28,14 @@ pub fn is_possible(programs: &[&str]) -> bool {
     is_root && missing.is_empty()
 }
 
-/// A program with the environment of a daemon.
-pub fn bare(program: impl AsRef<OsStr>) -> Command {
+/// Returns a command with the environment of a daemon.
+pub fn daemon_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").stdin(Stdio::null());
     command
 }
 
-/// A program that runs until it is dropped.
+/// A daemon that runs until it is dropped.
 pub struct Daemon {
     child: Child,
 }
@@ -53,10 +54,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         let id = self.child.id().to_string();
-        // Asked first, so that it ends what it has started in groups of their own.
+        // Send SIGTERM first, so that the daemon ends its children in other process groups.
         let _ = Command::new("kill").args(["-TERM", &id]).status();
-        let asked = Instant::now();
-        while !self.has_ended() && asked.elapsed() < Duration::from_secs(10) {
+        let terminated_at = Instant::now();
+        while !self.has_ended() && terminated_at.elapsed() < Duration::from_secs(10) {
             thread::sleep(Duration::from_millis(20));
         }
         let _ = Command::new("kill").args(["-KILL", "--", &format!("-{id}")]).output();
@@ -64,44 +65,44 @@ impl Drop for Daemon {
     }
 }
 
-/// Waits until there is something.
+/// Polls until there is a value, and returns it.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_until<T>(event: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return found;
         }
-        assert!(started.elapsed() < LIMIT, "waited in vain for {what}");
+        assert!(started.elapsed() < MAX_WAIT, "timed out waiting for {event}");
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// A room of the user nagios, with the check in it.
-pub fn room_of_nagios(folders: &[&str]) -> Room {
-    let room = Room::new();
-    fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-    copy_of(CHECK, &room.path("check_topip"));
-    for folder in folders {
-        fs::create_dir_all(room.path(folder)).unwrap();
+/// Creates a test directory of the user nagios, with check_topip in it.
+pub fn nagios_test_dir(directories: &[&str]) -> TestDir {
+    let dir = TestDir::new();
+    fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    copy_program(CHECK, &dir.path("check_topip"));
+    for directory in directories {
+        fs::create_dir_all(dir.path(directory)).unwrap();
     }
-    give_to_nagios(&room);
-    room
+    chown_to_nagios(&dir);
+    dir
 }
 
-/// Gives all that is in there to the user nagios.
-pub fn give_to_nagios(room: &Room) {
-    do_run("chown", &["-R", "nagios:nagios", room.path(".").to_str().unwrap()]);
+/// Changes the owner of all files in the directory to the user nagios.
+pub fn chown_to_nagios(dir: &TestDir) {
+    run_ok("chown", &["-R", "nagios:nagios", dir.path(".").to_str().unwrap()]);
 }
 
-/// A file of the package, in which the plugins are those of `room`.
-pub fn shipped(name: &str, room: &Room) -> String {
-    let text = fs::read_to_string(packaging(name)).unwrap();
-    let check = room.path("check_topip").display().to_string();
+/// Returns the text of a packaged file, with the plugin path of `dir`.
+pub fn packaged_config(name: &str, dir: &TestDir) -> String {
+    let text = fs::read_to_string(packaging_path(name)).unwrap();
+    let check = dir.path("check_topip").display().to_string();
     text.replace("/usr/lib/nagios/plugins/check_topip", &check)
 }
 
-/// A file that is packaged.
-pub fn packaging(name: &str) -> PathBuf {
-    file("../packaging").join(name)
+/// Returns the path of a packaged file.
+pub fn packaging_path(name: &str) -> PathBuf {
+    test_file("../packaging").join(name)
 }

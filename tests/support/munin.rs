@@ -1,4 +1,4 @@
-//! A real munin-node on loopback, with folders of its own.
+//! A real munin-node on loopback, with its own directories.
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -15,12 +15,12 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType};
 
-use super::{MUNIN, Ran, Room, copy_of, daemon::free_port, run};
+use super::{CommandResult, MUNIN, TestDir, copy_program, daemon::free_port, run};
 
-/// The environment of a daemon.
+/// PATH of a daemon.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether all that is needed is there; says aloud what is not.
+/// Returns whether all requirements are met. Reports a skipped test if not.
 pub fn is_possible() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     let programs = ["/usr/sbin/munin-node", "/usr/share/munin/munin-update", "/usr/bin/faketime"];
@@ -31,44 +31,45 @@ pub fn is_possible() -> bool {
     is_root && is_there
 }
 
-/// Lets every user in.
+/// Makes a directory accessible to every user.
 pub fn readable(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The folders of a node.
+/// The directories of a node.
 pub struct Site {
-    pub room: Room,
+    pub dir: TestDir,
 }
 
 impl Site {
-    /// A site with these links to the plugin, and this file in plugin-conf.d.
+    /// Creates the directories with these links to the plugin, and this file in
+    /// plugin-conf.d.
     ///
-    /// munin-node has no option for where its plugins are: it gets a copy of the
-    /// file that says so.
+    /// munin-node has no option for its plugin directory: it gets a copy of the Perl module
+    /// that defines the path.
     pub fn new(links: &[&str], settings: &str) -> Self {
-        let room = Room::new();
-        readable(&room.path("."));
-        for folder in
+        let dir = TestDir::new();
+        readable(&dir.path("."));
+        for directory in
             ["etc/plugins", "etc/plugin-conf.d", "bin", "lib", "state", "perl/Munin/Common"]
         {
-            fs::create_dir_all(room.path(folder)).unwrap();
+            fs::create_dir_all(dir.path(directory)).unwrap();
         }
-        // As the package has it: the folder of plugins has a link, and nothing else.
-        copy_of(MUNIN, &room.path("bin/munin_topip"));
-        symlink("../bin/munin_topip", room.path("lib/topip_")).unwrap();
-        // munin-node-configure knows a plugin by a link into that folder.
+        // As in the package, the plugin directory contains only a link.
+        copy_program(MUNIN, &dir.path("bin/munin_topip"));
+        symlink("../bin/munin_topip", dir.path("lib/topip_")).unwrap();
+        // munin-node-configure recognizes a plugin by a link into that directory.
         for link in links {
-            symlink(room.path("lib/topip_"), room.path("etc/plugins").join(link)).unwrap();
+            symlink(dir.path("lib/topip_"), dir.path("etc/plugins").join(link)).unwrap();
         }
-        room.write("etc/plugin-conf.d/topip", settings);
+        dir.write("etc/plugin-conf.d/topip", settings);
         let defaults = fs::read_to_string("/usr/share/perl5/Munin/Common/Defaults.pm").unwrap();
-        let own = |name: &str| format!("q{{{}}}", room.path(name).display());
+        let own = |name: &str| format!("q{{{}}}", dir.path(name).display());
         let defaults = defaults
             .replace("q{/etc/munin}", &own("etc"))
             .replace("q{/var/lib/munin-node/plugin-state}", &own("state"));
-        room.write("perl/Munin/Common/Defaults.pm", defaults);
-        Self { room }
+        dir.write("perl/Munin/Common/Defaults.pm", defaults);
+        Self { dir }
     }
 
     fn perl(&self, program: &str) -> Command {
@@ -76,9 +77,9 @@ impl Site {
         command
             .env_clear()
             .env("PATH", PATH)
-            // As a daemon has it that root started.
+            // The environment of a daemon that root started.
             .env("HOME", "/root")
-            .env("PERL5LIB", self.room.path("perl"))
+            .env("PERL5LIB", self.dir.path("perl"))
             .current_dir("/")
             .stdin(Stdio::null());
         command
@@ -86,9 +87,9 @@ impl Site {
 
     fn config(&self, port: u16) -> PathBuf {
         let name = format!("node_{port}.conf");
-        let at = |name: &str| self.room.path(name).display().to_string();
+        let at = |name: &str| self.dir.path(name).display().to_string();
         let (log, pid) = (at("node.log"), at("node.pid"));
-        self.room.write(
+        self.dir.write(
             &name,
             format!(
                 "log_file {log}\nlog_level 4\npid_file {pid}\nbackground 0\nsetsid 0\n\
@@ -98,7 +99,7 @@ impl Site {
         )
     }
 
-    /// Starts a node, and waits until it answers.
+    /// Starts a node and waits until it accepts connections.
     pub fn node(&self) -> Node<'_> {
         let port = free_port();
         let child = self
@@ -119,27 +120,27 @@ impl Site {
         node
     }
 
-    /// The plugin, where any user can run it.
+    /// Returns the path of the plugin, which any user can run.
     pub fn plugin(&self) -> PathBuf {
-        self.room.path("lib/topip_")
+        self.dir.path("lib/topip_")
     }
 
-    /// munin-run, with `env` beside.
-    pub fn munin_run(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
+    /// Runs munin-run with additional variables.
+    pub fn munin_run(&self, args: &[&str], env: &[(&str, &str)]) -> CommandResult {
         let mut command = self.perl("/usr/sbin/munin-run");
         command.arg("--ignore-systemd-properties").arg("--config").arg(self.config(1));
-        command.arg("--servicedir").arg(self.room.path("etc/plugins"));
-        command.arg("--sconfdir").arg(self.room.path("etc/plugin-conf.d"));
+        command.arg("--servicedir").arg(self.dir.path("etc/plugins"));
+        command.arg("--sconfdir").arg(self.dir.path("etc/plugin-conf.d"));
         run(command.args(args).envs(env.iter().copied()))
     }
 
-    /// munin-node-configure on the folder with the plugin.
-    pub fn configure(&self, args: &[&str]) -> Ran {
+    /// Runs munin-node-configure on the plugin directory.
+    pub fn configure(&self, args: &[&str]) -> CommandResult {
         let mut command = self.perl("/usr/sbin/munin-node-configure");
         command.arg("--config").arg(self.config(1));
-        command.arg("--libdir").arg(self.room.path("lib"));
-        command.arg("--servicedir").arg(self.room.path("etc/plugins"));
-        command.arg("--sconfdir").arg(self.room.path("etc/plugin-conf.d"));
+        command.arg("--libdir").arg(self.dir.path("lib"));
+        command.arg("--servicedir").arg(self.dir.path("etc/plugins"));
+        command.arg("--sconfdir").arg(self.dir.path("etc/plugin-conf.d"));
         run(command.args(args))
     }
 }
@@ -153,7 +154,7 @@ pub struct Node<'a> {
 
 impl Drop for Node<'_> {
     fn drop(&mut self) {
-        // It leads a group of its own, with a process for each client.
+        // It leads its own process group, with a process for each client.
         let group = format!("-{}", self.child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         self.child.wait().unwrap();
@@ -161,17 +162,17 @@ impl Drop for Node<'_> {
 }
 
 impl Node<'_> {
-    /// What stands in the node's log.
+    /// Returns the text of the node's log.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.site.room.path("node.log")).unwrap_or_default()
+        fs::read_to_string(self.site.dir.path("node.log")).unwrap_or_default()
     }
 
-    /// A client, such as a master, at 127.0.0.1.
+    /// Connects a client from 127.0.0.1.
     pub fn client(&self) -> Client {
         self.client_at([127, 0, 0, 1].into())
     }
 
-    /// A client that has this address.
+    /// Connects a client from this address.
     pub fn client_at(&self, from: IpAddr) -> Client {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
@@ -184,7 +185,7 @@ impl Node<'_> {
     }
 }
 
-/// Somebody who talks to a node.
+/// A client of a node.
 pub struct Client {
     lines: BufReader<TcpStream>,
 }
@@ -196,13 +197,13 @@ impl Client {
         line.trim_end_matches('\n').to_owned()
     }
 
-    /// Asks what is answered by one line.
+    /// Sends a command and returns its reply of one line.
     pub fn ask(&mut self, command: &str) -> String {
         writeln!(self.lines.get_mut(), "{command}").unwrap();
         self.line()
     }
 
-    /// Asks what is answered by lines up to a dot; the dot is left out.
+    /// Sends a command and returns the lines of its reply, without the final dot.
     pub fn ask_all(&mut self, command: &str) -> String {
         let mut answer = self.ask(command);
         if answer == "." {
@@ -218,7 +219,7 @@ impl Client {
     }
 }
 
-/// The value of a field in an answer.
+/// Returns the value of a field in a reply.
 pub fn value<'a>(answer: &'a str, field: &str) -> &'a str {
     let start = format!("{field}.value ");
     let line = answer.lines().find_map(|line| line.strip_prefix(start.as_str()));

@@ -1,4 +1,4 @@
-//! A real Nagios with the files of the package.
+//! A real Nagios with the packaged files.
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,9 +9,12 @@ use std::{
 };
 
 use super::{
-    Ran, Room,
-    daemon::do_run,
-    monitoring::{Daemon, bare, give_to_nagios, packaging, room_of_nagios, shipped, until},
+    CommandResult, TestDir,
+    daemon::run_ok,
+    monitoring::{
+        Daemon, chown_to_nagios, daemon_command, nagios_test_dir, packaged_config, packaging_path,
+        wait_until,
+    },
     run,
 };
 
@@ -46,46 +49,46 @@ define service {
 }
 ";
 
-/// Nagios, which runs the service of the shipped services.cfg on a listing.
+/// A Nagios that runs the service of the packaged services.cfg on a listing.
 pub struct Nagios {
-    pub room: Room,
+    pub dir: TestDir,
     _daemon: Daemon,
 }
 
 impl Nagios {
-    /// Loads the shipped files, and starts.
+    /// Loads the packaged files and starts Nagios.
     pub fn start() -> Self {
-        let room = room_of_nagios(&["rw", "spool", "results", "state", "bin"]);
-        let listing = room.path("listing");
-        room.write("commands.cfg", shipped("nagios/topip.cfg", &room));
-        let services = shipped("nagios/services.cfg", &room)
+        let dir = nagios_test_dir(&["rw", "spool", "results", "state", "bin"]);
+        let listing = dir.path("listing");
+        dir.write("commands.cfg", packaged_config("nagios/topip.cfg", &dir));
+        let services = packaged_config("nagios/services.cfg", &dir)
             .replace("!--inbound", &format!("!--input {} --inbound", listing.display()))
             .replace("#event_handler ", "event_handler ")
-            .replace("/usr/local/lib/topip_handler", &room.path("topip_handler").to_string_lossy());
-        room.write("services.cfg", services);
-        room.write("templates.cfg", TEMPLATES);
-        fs::copy(packaging("nagios/topip_handler"), room.path("topip_handler")).unwrap();
-        // What the handler hands over goes to a file.
-        let said = room.path("said").display().to_string();
-        room.write("bin/logger", format!("#!/bin/sh\necho \"$*\" >>{said}\n"));
-        do_run("chmod", &["755", room.path("bin/logger").to_str().unwrap()]);
-        let config = room.write("nagios.cfg", Self::config(&room));
-        give_to_nagios(&room);
+            .replace("/usr/local/lib/topip_handler", &dir.path("topip_handler").to_string_lossy());
+        dir.write("services.cfg", services);
+        dir.write("templates.cfg", TEMPLATES);
+        fs::copy(packaging_path("nagios/topip_handler"), dir.path("topip_handler")).unwrap();
+        // Output of the event handler goes to a file.
+        let handler_output = dir.path("said").display().to_string();
+        dir.write("bin/logger", format!("#!/bin/sh\necho \"$*\" >>{handler_output}\n"));
+        run_ok("chmod", &["755", dir.path("bin/logger").to_str().unwrap()]);
+        let config = dir.write("nagios.cfg", Self::config(&dir));
+        chown_to_nagios(&dir);
 
-        let verified = run(bare(NAGIOS).arg("-v").arg(&config));
+        let verified = run(daemon_command(NAGIOS).arg("-v").arg(&config));
         assert_eq!(verified.code, Some(0), "{}", verified.stdout);
         assert!(verified.stdout.contains("Total Warnings: 0"), "{}", verified.stdout);
 
-        let mut command = bare(NAGIOS);
-        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", room.path("bin").display());
-        command.arg(&config).env("PATH", path).env("MP_STATE_PATH", room.path("state"));
-        let nagios = Self { _daemon: Daemon::start(command), room };
-        until("Nagios", || nagios.room.path("rw/nagios.cmd").exists().then_some(()));
+        let mut command = daemon_command(NAGIOS);
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.path("bin").display());
+        command.arg(&config).env("PATH", path).env("MP_STATE_PATH", dir.path("state"));
+        let nagios = Self { _daemon: Daemon::start(command), dir };
+        wait_until("Nagios", || nagios.dir.path("rw/nagios.cmd").exists().then_some(()));
         nagios
     }
 
-    fn config(room: &Room) -> String {
-        let at = |name: &str| room.path(name).display().to_string();
+    fn config(dir: &TestDir) -> String {
+        let at = |name: &str| dir.path(name).display().to_string();
         let mut config = String::new();
         for (key, file) in [
             ("log_file", "log"),
@@ -112,45 +115,45 @@ impl Nagios {
                illegal_macro_output_chars=`~$&|'\"<>\n"
     }
 
-    /// Has the service checked now; gives what Nagios knows of it then.
+    /// Forces a check of the service and returns its status.
     pub fn check(&self) -> BTreeMap<String, String> {
         let before = self.service().get("last_check").cloned();
-        // Nagios tells checks apart by the second.
+        // Nagios distinguishes checks by the second.
         thread::sleep(Duration::from_millis(1100));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let command =
             format!("[{now}] SCHEDULE_FORCED_SVC_CHECK;localhost;Connections per address;{now}\n");
-        fs::write(self.room.path("rw/nagios.cmd"), command).unwrap();
-        until("the result", || {
+        fs::write(self.dir.path("rw/nagios.cmd"), command).unwrap();
+        wait_until("the result", || {
             let service = self.service();
             let last = service.get("last_check").cloned();
             (last != before && last.is_some_and(|last| last != "0")).then_some(service)
         })
     }
 
-    /// The service in status.dat.
+    /// Returns the service entry of status.dat.
     fn service(&self) -> BTreeMap<String, String> {
-        let status = fs::read_to_string(self.room.path("status.dat")).unwrap_or_default();
+        let status = fs::read_to_string(self.dir.path("status.dat")).unwrap_or_default();
         let block = status.split("servicestatus {\n").nth(1).unwrap_or_default();
         let block = block.split("\n\t}").next().unwrap_or_default();
         let fields = block.lines().filter_map(|line| line.trim().split_once('='));
         fields.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    /// What the event handler has handed over, once it has.
-    pub fn said(&self) -> Option<String> {
-        fs::read_to_string(self.room.path("said")).ok()
+    /// Returns the output of the event handler, if it has run.
+    pub fn handler_output(&self) -> Option<String> {
+        fs::read_to_string(self.dir.path("said")).ok()
     }
 
-    /// The check as Nagios runs it, with another state folder.
-    pub fn ours(&self) -> Ran {
-        let listing = self.room.path("listing");
-        let mut command = bare(self.room.path("check_topip"));
+    /// Runs the check as Nagios does, with another state directory.
+    pub fn run_check(&self) -> CommandResult {
+        let listing = self.dir.path("listing");
+        let mut command = daemon_command(self.dir.path("check_topip"));
         command.args(["--input".as_ref(), listing.as_os_str()]);
         command.args(["--inbound", "--rule", "lognormal"]);
-        // As Nagios does: what is nagios's, nobody else takes for his own.
-        let nagios = fs::metadata(self.room.path(".")).unwrap();
+        // Run as nagios: files of nagios are not trusted by another user.
+        let nagios = fs::metadata(self.dir.path(".")).unwrap();
         command.uid(nagios.uid()).gid(nagios.gid());
-        run(command.env("MP_STATE_PATH", self.room.path("ours")).current_dir(Path::new("/")))
+        run(command.env("MP_STATE_PATH", self.dir.path("ours")).current_dir(Path::new("/")))
     }
 }

@@ -1,5 +1,5 @@
-//! A real Postfix on loopback, which keeps what it is given, and Dovecot, which
-//! knows its users.
+//! A real Postfix on loopback, which stores the mail it receives, and Dovecot, which
+//! authenticates users.
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
@@ -11,28 +11,28 @@ use std::{
 };
 
 use super::{
-    Room,
-    daemon::{do_run, free_port, wait_for},
+    TestDir,
+    daemon::{free_port, run_ok, wait_for_server},
     skip,
 };
 
-/// The password of the user `monitor`.
+/// Password of the user `monitor`.
 pub const PASSWORD: &str = "correct-horse";
 
 /// A mail server that runs until it is dropped.
 pub struct Postfix {
-    pub room: Room,
-    /// Without TLS, for everybody.
+    pub dir: TestDir,
+    /// Port without TLS, without login.
     pub clear: u16,
-    /// Offers STARTTLS, for everybody.
+    /// Port that offers STARTTLS, without login.
     pub offering: u16,
-    /// TLS from the first byte, for everybody.
+    /// Port with implicit TLS, without login.
     pub wrapped: u16,
-    /// STARTTLS, for users only.
+    /// Port with STARTTLS, login required.
     pub submission: u16,
-    /// The same with AUTH LOGIN alone.
+    /// Like `submission`, with AUTH LOGIN only.
     pub old_submission: u16,
-    /// Without TLS, for users only.
+    /// Port without TLS, login required.
     pub clear_submission: u16,
     children: Vec<Child>,
 }
@@ -64,20 +64,20 @@ const USERS: &str = "smtpd_sasl_auth_enable=yes -o { smtpd_recipient_restriction
                      permit_sasl_authenticated, reject }";
 
 impl Postfix {
-    /// Starts one, unless that is not possible.
+    /// Starts a mail server, if the requirements are met.
     pub fn start() -> Option<Self> {
         if !is_possible() {
             return None;
         }
-        let room = Room::new();
-        for folder in ["conf", "queue", "data", "mail"] {
-            fs::create_dir(room.path(folder)).unwrap();
+        let dir = TestDir::new();
+        for directory in ["conf", "queue", "data", "mail"] {
+            fs::create_dir(dir.path(directory)).unwrap();
         }
-        // The daemons' users have to get in.
-        fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-        do_run("chown", &["postfix", room.path("data").to_str().unwrap()]);
-        do_run("chown", &["nobody", room.path("mail").to_str().unwrap()]);
-        certificate(&room);
+        // The daemons' users need access.
+        fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+        run_ok("chown", &["postfix", dir.path("data").to_str().unwrap()]);
+        run_ok("chown", &["nobody", dir.path("mail").to_str().unwrap()]);
+        certificate(&dir);
         let [clear, offering, wrapped, submission, old_submission, clear_submission] =
             [(); 6].map(|()| free_port());
         let master = [
@@ -91,13 +91,13 @@ impl Postfix {
         ];
         let master =
             master.iter().fold(MASTER.to_owned(), |text, (name, value)| text.replace(name, value));
-        room.write("conf/master.cf", master);
-        room.write("conf/main.cf", main_cf(&room));
-        let dovecot = start(Command::new("dovecot").arg("-F").arg("-c").arg(dovecot_conf(&room)));
+        dir.write("conf/master.cf", master);
+        dir.write("conf/main.cf", main_cf(&dir));
+        let dovecot = start(Command::new("dovecot").arg("-F").arg("-c").arg(dovecot_conf(&dir)));
         let postfix =
-            start(Command::new("postfix").arg("-c").arg(room.path("conf")).arg("start-fg"));
+            start(Command::new("postfix").arg("-c").arg(dir.path("conf")).arg("start-fg"));
         let server = Self {
-            room,
+            dir,
             clear,
             offering,
             wrapped,
@@ -106,15 +106,15 @@ impl Postfix {
             clear_submission,
             children: vec![dovecot, postfix],
         };
-        // The last one that it opens.
-        wait_for(SocketAddr::from((Ipv4Addr::LOCALHOST, clear_submission)));
-        until("Dovecot's socket", || server.room.path("auth").exists().then_some(()));
+        // The port that is opened last.
+        wait_for_server(SocketAddr::from((Ipv4Addr::LOCALHOST, clear_submission)));
+        wait_until("Dovecot's socket", || server.dir.path("auth").exists().then_some(()));
         Some(server)
     }
 
-    /// What was delivered, once that are `n` mails.
+    /// Waits until `n` mails have been delivered, and returns them.
     pub fn mails(&self, n: usize) -> Vec<String> {
-        until(&format!("{n} mails"), || {
+        wait_until(&format!("{n} mails"), || {
             let paths = self.delivered();
             (paths.len() == n)
                 .then(|| paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect())
@@ -122,8 +122,8 @@ impl Postfix {
     }
 
     fn delivered(&self) -> Vec<PathBuf> {
-        let folder = self.room.path("mail/box/new");
-        let entries = fs::read_dir(folder).into_iter().flatten();
+        let directory = self.dir.path("mail/box/new");
+        let entries = fs::read_dir(directory).into_iter().flatten();
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
         paths
@@ -132,8 +132,8 @@ impl Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // Its master has gone into a session of its own.
-        if let Ok(pid) = fs::read_to_string(self.room.path("queue/pid/master.pid")) {
+        // The master process has its own session.
+        if let Ok(pid) = fs::read_to_string(self.dir.path("queue/pid/master.pid")) {
             let _ =
                 Command::new("kill").args(["-KILL", "--", &format!("-{}", pid.trim())]).status();
         }
@@ -155,26 +155,26 @@ fn is_possible() -> bool {
     is_possible
 }
 
-fn certificate(room: &Room) {
-    let path = |name: &str| room.path(name).to_str().unwrap().to_owned();
+fn certificate(dir: &TestDir) {
+    let path = |name: &str| dir.path(name).to_str().unwrap().to_owned();
     let (key, certificate) = (path("key.pem"), path("cert.pem"));
     let mut args = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
     args.extend(["-nodes", "-days", "2", "-subj", "/CN=localhost"]);
     args.extend(["-addext", "subjectAltName=DNS:localhost"]);
     args.extend(["-keyout", &key, "-out", &certificate]);
-    do_run("openssl", &args);
+    run_ok("openssl", &args);
 }
 
-fn main_cf(room: &Room) -> String {
-    let room = room.path("").to_str().unwrap().trim_end_matches('/').to_owned();
+fn main_cf(dir: &TestDir) -> String {
+    let dir = dir.path("").to_str().unwrap().trim_end_matches('/').to_owned();
     format!(
         "compatibility_level = 3.6\n\
-         queue_directory = {room}/queue\n\
-         data_directory = {room}/data\n\
+         queue_directory = {dir}/queue\n\
+         data_directory = {dir}/data\n\
          daemon_directory = /usr/lib/postfix/sbin\n\
          command_directory = /usr/sbin\n\
-         maillog_file = {room}/maillog\n\
-         maillog_file_prefixes = {room}\n\
+         maillog_file = {dir}/maillog\n\
+         maillog_file_prefixes = {dir}\n\
          inet_interfaces = loopback-only\n\
          inet_protocols = ipv4\n\
          myhostname = mail.test\n\
@@ -183,14 +183,14 @@ fn main_cf(room: &Room) -> String {
          alias_maps =\n\
          local_recipient_maps =\n\
          virtual_mailbox_domains = example.com\n\
-         virtual_mailbox_base = {room}/mail\n\
+         virtual_mailbox_base = {dir}/mail\n\
          virtual_mailbox_maps = static:box/\n\
          virtual_uid_maps = static:65534\n\
          virtual_gid_maps = static:65534\n\
-         smtpd_tls_cert_file = {room}/cert.pem\n\
-         smtpd_tls_key_file = {room}/key.pem\n\
+         smtpd_tls_cert_file = {dir}/cert.pem\n\
+         smtpd_tls_key_file = {dir}/key.pem\n\
          smtpd_sasl_type = dovecot\n\
-         smtpd_sasl_path = {room}/auth\n\
+         smtpd_sasl_path = {dir}/auth\n\
          smtpd_recipient_restrictions = check_recipient_access \
          inline:{{ {{nobody@example.com = 550 5.1.1 no such user}}, \
          {{later@example.com = 451 4.7.1 greylisted, come back later}} }}, \
@@ -198,25 +198,25 @@ fn main_cf(room: &Room) -> String {
     )
 }
 
-fn dovecot_conf(room: &Room) -> PathBuf {
-    let folder = room.path("").to_str().unwrap().trim_end_matches('/').to_owned();
-    room.write(
+fn dovecot_conf(dir: &TestDir) -> PathBuf {
+    let directory = dir.path("").to_str().unwrap().trim_end_matches('/').to_owned();
+    dir.write(
         "dovecot.conf",
         format!(
-            "base_dir = {folder}/dovecot\n\
-             log_path = {folder}/dovecot.log\n\
+            "base_dir = {directory}/dovecot\n\
+             log_path = {directory}/dovecot.log\n\
              protocols =\n\
              ssl = no\n\
              auth_mechanisms = plain login\n\
              disable_plaintext_auth = no\n\
              passdb {{\n driver = static\n args = user=monitor password={PASSWORD}\n}}\n\
              userdb {{\n driver = static\n args = uid=65534 gid=65534 home=/\n}}\n\
-             service auth {{\n unix_listener {folder}/auth {{\n mode = 0666\n }}\n}}\n"
+             service auth {{\n unix_listener {directory}/auth {{\n mode = 0666\n }}\n}}\n"
         ),
     )
 }
 
-/// Starts a daemon with a bare environment and a group of its own.
+/// Starts a daemon with a minimal environment and its own process group.
 fn start(command: &mut Command) -> Child {
     command
         .env_clear()
@@ -229,13 +229,13 @@ fn start(command: &mut Command) -> Child {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-fn until<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+fn wait_until<T>(event: &str, found: impl Fn() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = found() {
             return found;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "waited for {what}");
+        assert!(started.elapsed() < Duration::from_secs(30), "timed out waiting for {event}");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,5 +1,4 @@
-//! Stands between a program and its peer, and breaks their conversation where
-//! it is told to.
+//! A TCP proxy that breaks a connection after a given number of bytes.
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -12,114 +11,116 @@ use rustix::{
     net::sockopt::set_socket_linger,
 };
 
-/// Which way bytes go.
+/// Direction of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From the program under test to its peer.
     Up,
-    /// From the peer.
+    /// From the peer to the program under test.
     Down,
 }
 
-/// What becomes of the conversation.
+/// Kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum Failure {
     /// Both connections are closed.
     Close,
-    /// Both are reset.
+    /// Both connections are reset.
     Reset,
-    /// Nothing comes any more, and nothing is closed.
+    /// No more bytes are forwarded, and nothing is closed.
     Stall,
 }
 
-/// After how many bytes of which way what happens.
+/// Position and kind of a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    pub way: Way,
-    pub after: usize,
-    pub then: Then,
+    pub direction: Direction,
+    pub after_bytes: usize,
+    pub failure: Failure,
 }
 
-/// What went up and what went down, as far as it was let through.
+/// The bytes that were forwarded in each direction.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Traffic {
     pub up: Vec<u8>,
     pub down: Vec<u8>,
 }
 
-/// One conversation with the peer at the other end.
+/// A proxy for one connection.
 pub struct Proxy {
     pub port: u16,
-    thread: JoinHandle<Heard>,
+    thread: JoinHandle<Traffic>,
 }
 
-/// Nobody who is tested takes longer.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Maximum duration of a connection.
+const MAX_DURATION: Duration = Duration::from_secs(60);
 
 impl Proxy {
-    /// Waits for one client, whom it lets talk with `peer` up to the cut.
+    /// Waits for one client and forwards its connection to `peer` up to the cut.
     pub fn start(peer: SocketAddr, cut: Option<Cut>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let thread = thread::spawn(move || {
-            let wait = Timespec::try_from(LONGEST).unwrap();
+            let wait = Timespec::try_from(MAX_DURATION).unwrap();
             let n = poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&wait)).unwrap();
-            assert_eq!(n, 1, "nobody came to the proxy");
+            assert_eq!(n, 1, "no client connected to the proxy");
             let client = listener.accept().unwrap().0;
-            converse(client, TcpStream::connect(peer).unwrap(), cut)
+            relay(client, TcpStream::connect(peer).unwrap(), cut)
         });
         Self { port, thread }
     }
 
-    /// What was let through, once that has ended.
-    pub fn heard(self) -> Heard {
+    /// Waits for the end and returns the forwarded bytes.
+    pub fn wait(self) -> Traffic {
         self.thread.join().unwrap()
     }
 }
 
-fn converse(mut client: TcpStream, mut peer: TcpStream, cut: Option<Cut>) -> Heard {
-    let mut heard = Heard::default();
-    let mut open = (true, true);
-    let until = Instant::now() + LONGEST;
+fn relay(mut client: TcpStream, mut peer: TcpStream, cut: Option<Cut>) -> Traffic {
+    let mut traffic = Traffic::default();
+    let mut is_open = (true, true);
+    let deadline = Instant::now() + MAX_DURATION;
     client.set_nodelay(true).unwrap();
     peer.set_nodelay(true).unwrap();
-    let room = |way: Way, heard: usize| match cut {
-        Some(cut) if cut.way == way => cut.after - heard,
+    let budget = |direction: Direction, traffic: usize| match cut {
+        Some(cut) if cut.direction == direction => cut.after_bytes - traffic,
         _ => usize::MAX,
     };
-    while open.0 || open.1 {
-        let rooms = (room(Way::Up, heard.up.len()), room(Way::Down, heard.down.len()));
-        if rooms.0 == 0 || rooms.1 == 0 {
-            end(client, peer, cut.unwrap().then, until);
-            return heard;
+    while is_open.0 || is_open.1 {
+        let budgets =
+            (budget(Direction::Up, traffic.up.len()), budget(Direction::Down, traffic.down.len()));
+        if budgets.0 == 0 || budgets.1 == 0 {
+            break_off(client, peer, cut.unwrap().failure, deadline);
+            return traffic;
         }
-        let flags = |open: bool| if open { PollFlags::IN } else { PollFlags::empty() };
-        let mut both = [PollFd::new(&client, flags(open.0)), PollFd::new(&peer, flags(open.1))];
-        let left = until.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "a conversation that does not end");
-        poll(&mut both, Some(&Timespec::try_from(left).unwrap())).unwrap();
-        let ready = (!both[0].revents().is_empty(), !both[1].revents().is_empty());
-        if open.0 && ready.0 {
-            open.0 = pass(&mut client, &mut peer, rooms.0, &mut heard.up);
+        let flags = |is_open: bool| if is_open { PollFlags::IN } else { PollFlags::empty() };
+        let mut poll_fds =
+            [PollFd::new(&client, flags(is_open.0)), PollFd::new(&peer, flags(is_open.1))];
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        assert!(!remaining.is_zero(), "the connection does not end");
+        poll(&mut poll_fds, Some(&Timespec::try_from(remaining).unwrap())).unwrap();
+        let is_ready = (!poll_fds[0].revents().is_empty(), !poll_fds[1].revents().is_empty());
+        if is_open.0 && is_ready.0 {
+            is_open.0 = forward(&mut client, &mut peer, budgets.0, &mut traffic.up);
         }
-        if open.1 && ready.1 {
-            open.1 = pass(&mut peer, &mut client, rooms.1, &mut heard.down);
+        if is_open.1 && is_ready.1 {
+            is_open.1 = forward(&mut peer, &mut client, budgets.1, &mut traffic.down);
         }
-        // A peer that is gone both ways says so for ever.
-        if !open.0 && ready.0 || !open.1 && ready.1 {
+        // poll(2) would report a connection that is closed in both directions forever.
+        if !is_open.0 && is_ready.0 || !is_open.1 && is_ready.1 {
             break;
         }
     }
-    heard
+    traffic
 }
 
-/// Passes on what there is, up to `room` bytes; says whether more may come.
-fn pass(from: &mut TcpStream, to: &mut TcpStream, room: usize, heard: &mut Vec<u8>) -> bool {
+/// Forwards the available bytes, up to `budget`, and returns whether more may follow.
+fn forward(from: &mut TcpStream, to: &mut TcpStream, budget: usize, traffic: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 32 * 1024];
-    let length = room.min(buffer.len());
+    let length = budget.min(buffer.len());
     match from.read(&mut buffer[..length]) {
         Ok(n @ 1..) if to.write_all(&buffer[..n]).is_ok() => {
-            heard.extend(&buffer[..n]);
+            traffic.extend(&buffer[..n]);
             true
         }
         _ => {
@@ -129,17 +130,19 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream, room: usize, heard: &mut Vec<u
     }
 }
 
-fn end(mut client: TcpStream, peer: TcpStream, then: Then, until: Instant) {
-    match then {
-        Then::Close => {}
-        Then::Reset => {
+fn break_off(mut client: TcpStream, peer: TcpStream, failure: Failure, deadline: Instant) {
+    match failure {
+        Failure::Close => {}
+        Failure::Reset => {
             for stream in [&client, &peer] {
-                // What is dropped with this set is not closed but reset.
+                // A socket with this option is reset instead of closed.
                 set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
             }
         }
-        Then::Stall => {
-            client.set_read_timeout(Some(until.saturating_duration_since(Instant::now()))).unwrap();
+        Failure::Stall => {
+            client
+                .set_read_timeout(Some(deadline.saturating_duration_since(Instant::now())))
+                .unwrap();
             let mut buffer = [0; 1024];
             while client.read(&mut buffer).is_ok_and(|n| n > 0) {}
         }

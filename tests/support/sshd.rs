@@ -1,4 +1,4 @@
-//! Real SSH servers on loopback, with users and keys to throw away.
+//! Real SSH servers on loopback, with temporary users and keys.
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
@@ -12,66 +12,66 @@ use std::{
 };
 
 use super::{
-    CHECK, Ran, Room,
-    daemon::{do_run, free_port, wait_for},
+    CHECK, CommandResult, TestDir,
+    daemon::{free_port, run_ok, wait_for_server},
     run,
 };
 
-/// A user of this machine, for as long as the test runs.
+/// A user of this host that exists as long as the value.
 pub struct Account {
     pub name: String,
     pub home: PathBuf,
 }
 
-/// One at a time: useradd locks the list, and fails where it is locked.
-fn list_of_users() -> MutexGuard<'static, ()> {
+/// Serializes useradd: it locks the user database, and fails if it is locked.
+fn lock_user_database() -> MutexGuard<'static, ()> {
     static LIST: Mutex<()> = Mutex::new(());
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Account {
-    pub fn new(room: &Room, shell: &str) -> Self {
+    pub fn new(dir: &TestDir, shell: &str) -> Self {
         static N: AtomicU32 = AtomicU32::new(0);
         let name = format!("tt{}x{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
-        let home = room.path(&name);
+        let home = dir.path(&name);
         fs::create_dir_all(home.join(".ssh")).unwrap();
-        // Others have to get in, down to the home folder.
-        fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-        let _list = list_of_users();
-        do_run("useradd", &["-M", "-d", home.to_str().unwrap(), "-s", shell, &name]);
-        do_run("usermod", &["-p", "*", &name]);
+        // Other users need access, down to the home directory.
+        fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+        let _list = lock_user_database();
+        run_ok("useradd", &["-M", "-d", home.to_str().unwrap(), "-s", shell, &name]);
+        run_ok("usermod", &["-p", "*", &name]);
         let account = Self { name, home };
-        account.own();
+        account.chown_home();
         account
     }
 
-    /// Gives all that is in the home folder to its user.
-    pub fn own(&self) {
-        do_run("chown", &["-R", &format!("{0}:{0}", self.name), self.home.to_str().unwrap()]);
-        do_run("chmod", &["-R", "go-rwx", self.home.to_str().unwrap()]);
+    /// Makes the user the owner of all files in the home directory.
+    pub fn chown_home(&self) {
+        run_ok("chown", &["-R", &format!("{0}:{0}", self.name), self.home.to_str().unwrap()]);
+        run_ok("chmod", &["-R", "go-rwx", self.home.to_str().unwrap()]);
     }
 
     pub fn set_password(&self, password: &str) {
         let output = Command::new("openssl").args(["passwd", "-6", password]).output().unwrap();
         let hash = String::from_utf8(output.stdout).unwrap();
-        let _list = list_of_users();
-        do_run("usermod", &["-p", hash.trim(), &self.name]);
+        let _list = lock_user_database();
+        run_ok("usermod", &["-p", hash.trim(), &self.name]);
     }
 
-    /// Lets in whoever has the private key.
+    /// Adds a public key to authorized_keys.
     pub fn authorize(&self, key: &Path, options: &str) {
         let public = fs::read_to_string(key.with_added_extension("pub")).unwrap();
         let file = self.home.join(".ssh/authorized_keys");
         let old = fs::read_to_string(&file).unwrap_or_default();
         fs::write(file, old + format!("{options} {public}").trim_start()).unwrap();
-        self.own();
+        self.chown_home();
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let _list = list_of_users();
-        // Not asserted: a test that fails already would end all of them.
+        let _list = lock_user_database();
+        // No assertion here: a panic during a panic would abort all tests.
         let deleted = Command::new("userdel").args(["-f", &self.name]).output();
         if !deleted.is_ok_and(|output| output.status.success()) {
             eprintln!("the user {} is left behind", self.name);
@@ -79,15 +79,15 @@ impl Drop for Account {
     }
 }
 
-/// Makes a key pair in `room`; gives the private key's path.
-pub fn key(room: &Room, name: &str, args: &[&str]) -> PathBuf {
-    let path = room.path(name);
+/// Creates a key pair in `dir` and returns the path of the private key.
+pub fn create_key(dir: &TestDir, name: &str, args: &[&str]) -> PathBuf {
+    let path = dir.path(name);
     let mut all = vec!["-q", "-f", path.to_str().unwrap()];
     all.extend(args);
     if !args.contains(&"-N") {
         all.extend(["-N", ""]);
     }
-    do_run("ssh-keygen", &all);
+    run_ok("ssh-keygen", &all);
     path
 }
 
@@ -95,13 +95,13 @@ pub fn key(room: &Room, name: &str, args: &[&str]) -> PathBuf {
 pub struct Server {
     child: Child,
     pub port: u16,
-    /// Its host key's public file, where it has one.
+    /// Private files of its host keys, where known.
     pub host_keys: Vec<PathBuf>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It leads a group of its own, sessions and all.
+        // It leads its own process group, including sessions.
         let group = format!("-{}", self.child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
         self.child.wait().unwrap();
@@ -109,15 +109,15 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// OpenSSH with an ed25519 host key and `options`.
-    pub fn openssh(room: &Room, options: &str) -> Self {
-        let keys = vec![key(room, &format!("host_{}", free_port()), &["-t", "ed25519"])];
-        Self::openssh_with(room, keys, options, None)
+    /// Starts OpenSSH with an ed25519 host key and `options`.
+    pub fn openssh(dir: &TestDir, options: &str) -> Self {
+        let keys = vec![create_key(dir, &format!("host_{}", free_port()), &["-t", "ed25519"])];
+        Self::openssh_with(dir, keys, options, None)
     }
 
-    /// OpenSSH with these host keys, started by `wrapper` where there is one.
+    /// Starts OpenSSH with these host keys, through `wrapper` if given.
     pub fn openssh_with(
-        room: &Room,
+        dir: &TestDir,
         host_keys: Vec<PathBuf>,
         options: &str,
         wrapper: Option<&str>,
@@ -126,13 +126,13 @@ impl Server {
         let port = free_port();
         let keys: String =
             host_keys.iter().map(|key| format!("HostKey {}\n", key.display())).collect();
-        // To be reached from outside takes a namespace of one's own.
-        let is_told = options.contains("ListenAddress");
-        let listen = if is_told { "" } else { "ListenAddress 127.0.0.1\n" };
-        let config = room.write(
+        // Listening on other addresses requires a network namespace.
+        let has_listen_address = options.contains("ListenAddress");
+        let listen = if has_listen_address { "" } else { "ListenAddress 127.0.0.1\n" };
+        let config = dir.write(
             &format!("sshd_{port}"),
             format!(
-                // Of two lines about the same, the first one counts.
+                // sshd uses the first of two lines with the same keyword.
                 "{options}\nPort {port}\n{listen}{keys}PidFile none\nUsePAM no\n\
                  StrictModes no\nMaxStartups 200\nMaxSessions 100\nLogLevel VERBOSE\n"
             ),
@@ -145,14 +145,14 @@ impl Server {
                 sh
             }
         };
-        command.args(["-D", "-f"]).arg(config).arg("-E").arg(room.path(&format!("log_{port}")));
+        command.args(["-D", "-f"]).arg(config).arg("-E").arg(dir.path(&format!("log_{port}")));
         Self::start(command, port, host_keys)
     }
 
-    pub fn dropbear(room: &Room) -> Self {
+    pub fn dropbear(dir: &TestDir) -> Self {
         let port = free_port();
-        let host_key = room.path(&format!("dropbear_{port}"));
-        do_run("dropbearkey", &["-t", "ed25519", "-f", host_key.to_str().unwrap()]);
+        let host_key = dir.path(&format!("dropbear_{port}"));
+        run_ok("dropbearkey", &["-t", "ed25519", "-f", host_key.to_str().unwrap()]);
         let mut command = Command::new("dropbear");
         let address = format!("127.0.0.1:{port}");
         command.args(["-F", "-E", "-p", &address, "-P", "/dev/null", "-r"]).arg(host_key);
@@ -170,12 +170,12 @@ impl Server {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let server = Self { child, port, host_keys };
-        wait_for(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        wait_for_server(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         server
     }
 
-    /// A line of known_hosts for `host`, which may be a pattern.
-    pub fn known(&self, host: &str) -> String {
+    /// Returns the known_hosts lines for `host`, which may be a pattern.
+    pub fn known_hosts_lines(&self, host: &str) -> String {
         self.host_keys
             .iter()
             .map(|key| {
@@ -186,42 +186,42 @@ impl Server {
             .collect()
     }
 
-    /// `127.0.0.1:2222`
+    /// Returns the address and port: `127.0.0.1:2222`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 }
 
-/// A server, a user who may log in by `key`, and the folder of it all.
-pub struct World {
+/// A server, a user that may log in with `key`, and their directory.
+pub struct SshFixture {
     pub account: Account,
     pub server: Server,
     pub key: PathBuf,
-    pub room: Room,
+    pub dir: TestDir,
 }
 
-impl World {
+impl SshFixture {
     pub fn new(shell: &str, options: &str) -> Self {
-        let room = Room::new();
-        let account = Account::new(&room, shell);
-        let key = key(&room, "id", &["-t", "ed25519"]);
+        let dir = TestDir::new();
+        let account = Account::new(&dir, shell);
+        let key = create_key(&dir, "id", &["-t", "ed25519"]);
         account.authorize(&key, "");
-        let server = Server::openssh(&room, options);
-        room.write("known_hosts", server.known("127.0.0.1"));
-        Self { account, server, key, room }
+        let server = Server::openssh(&dir, options);
+        dir.write("known_hosts", server.known_hosts_lines("127.0.0.1"));
+        Self { account, server, key, dir }
     }
 
-    /// The check on that server as that user, with `args` beside.
-    pub fn check(&self, args: &[&str]) -> Ran {
+    /// Runs the check of that server as that user, with additional `args`.
+    pub fn check(&self, args: &[&str]) -> CommandResult {
         run(&mut self.command(args))
     }
 
-    /// The same with the key that is let in.
-    pub fn check_by_key(&self, args: &[&str]) -> Ran {
+    /// Like [`check`](Self::check), with the accepted key.
+    pub fn check_by_key(&self, args: &[&str]) -> CommandResult {
         self.check(&[&["-i", "id"], args].concat())
     }
 
-    /// Its name in the room; another server has another.
+    /// Returns the name of the state file, which depends on the server.
     pub fn state_file(&self) -> String {
         format!("state_{}", self.server.port)
     }
@@ -236,13 +236,13 @@ impl World {
             .args(args)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .current_dir(self.room.path("."))
+            .current_dir(self.dir.path("."))
             .stdin(Stdio::null());
         command
     }
 }
 
-/// Whether all that is needed is there; says aloud what is not.
+/// Returns whether all requirements are met. Reports a skipped test if not.
 pub fn is_possible() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     let has_sshd = Path::new("/usr/sbin/sshd").exists();

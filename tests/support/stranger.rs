@@ -1,4 +1,4 @@
-//! Other users of this host, for what they may not do.
+//! Commands as other users of this host.
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -6,13 +6,14 @@ use std::{
     process::Command,
 };
 
-use super::{CHECK, LOG, MUNIN, Room, copy_of};
+use super::{CHECK, LOG, MUNIN, TestDir, copy_program};
 
-/// Two users that no package runs anything as.
+/// UID of the user nobody.
 pub const NOBODY: u32 = 65534;
-pub const SOMEBODY: u32 = 65533;
+/// A UID that no package uses.
+pub const OTHER_USER: u32 = 65533;
 
-/// `program` as that user, in no group.
+/// Returns a command for `program` as that user, without supplementary groups.
 pub fn as_user(user: u32, program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("setpriv");
     let user = user.to_string();
@@ -20,37 +21,38 @@ pub fn as_user(user: u32, program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// Runs a script in `folder` as that user.
+/// Runs a script in `directory` as that user.
 #[track_caller]
-pub fn script(user: u32, folder: &Path, script: &str) {
+pub fn run_script_as(user: u32, directory: &Path, script: &str) {
     let mut command = as_user(user, "sh");
-    let ran = command.args(["-c", &format!("set -e; {script}")]).current_dir(folder).output();
-    let ran = ran.unwrap();
-    assert!(ran.status.success(), "{script}: {}", String::from_utf8_lossy(&ran.stderr));
+    let result = command.args(["-c", &format!("set -e; {script}")]).current_dir(directory).output();
+    let result = result.unwrap();
+    assert!(result.status.success(), "{script}: {}", String::from_utf8_lossy(&result.stderr));
 }
 
-/// Whether this is root, who alone can be two users; says aloud where not.
+/// Returns whether the test runs as root, which may switch users. Reports a skipped test if
+/// not.
 pub fn is_possible() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        super::skip("root, to be several users");
+        super::skip("root, to switch users");
     }
     is_root
 }
 
-/// A folder that everybody can get to, with the programs in it.
-pub fn open_room() -> Room {
-    let room = Room::new();
-    fs::set_permissions(room.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+/// Creates a directory that every user can enter, with the programs in it.
+pub fn shared_test_dir() -> TestDir {
+    let dir = TestDir::new();
+    fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     for program in [CHECK, MUNIN, LOG] {
-        copy_of(program, &room.path(Path::new(program).file_name().unwrap().to_str().unwrap()));
+        copy_program(program, &dir.path(Path::new(program).file_name().unwrap().to_str().unwrap()));
     }
-    room
+    dir
 }
 
-/// A folder like /tmp in `room`.
-pub fn everybodys(room: &Room, name: &str) -> PathBuf {
-    let path = room.path(name);
+/// Creates a directory in `dir` with the mode of /tmp.
+pub fn create_sticky_directory(dir: &TestDir, name: &str) -> PathBuf {
+    let path = dir.path(name);
     fs::create_dir(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o1777)).unwrap();
     path

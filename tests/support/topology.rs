@@ -6,19 +6,18 @@
 //!  192.0.2.2  192.0.2.1    ] to-green ── green  10.0.2.2  fd00:2::2
 //! ```
 //!
-//! | asked for | at the host's 192.0.2.1 and 2001:db8::1 |
+//! | port of the host's 192.0.2.1 and 2001:db8::1 | destination |
 //! |---|---|
-//! | port 80 | is blue's port 8080 |
-//! | port 443 | is green's port 8443 |
-//! | any other | is the host's own |
+//! | 80 | port 8080 of blue |
+//! | 443 | port 8443 of green |
+//! | others | the host itself |
 //!
-//! What a container opens to the outside has the host's address (masquerade). The
-//! clients' host has all of 198.51.100.0/24, 203.0.113.0/24 and 2001:db8:1::/48.
+//! Connections that a container opens to the outside have the host's address (masquerade). The
+//! clients' namespace has all addresses of 198.51.100.0/24, 203.0.113.0/24 and 2001:db8:1::/48.
 //!
-//! The host is a mount and PID namespace too, with its own /proc and /run: what
-//! runs there sees these namespaces and no other test's. Blue has a name there,
-//! in /run/netns; green has none, and a process. The clients' namespace has
-//! neither there: they are other machines.
+//! The host is a mount and PID namespace, too, with its own /proc and /run: programs there see
+//! these namespaces and not those of other tests. Blue has a name in /run/netns; green has only
+//! a process. The clients' namespace has neither, because it stands for other hosts.
 use std::{
     ffi::OsStr,
     fs::{self, File},
@@ -35,43 +34,43 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::skip;
 
-/// Where something is.
+/// A network namespace of the topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The machine that the check is to watch.
+pub enum TestNetns {
+    /// The host on which the check runs.
     Host,
-    /// The container with a name.
+    /// The container with a named namespace.
     Blue,
-    /// The container without one.
+    /// The container whose namespace has no name.
     Green,
-    /// Other machines.
+    /// The network of the clients, which are other hosts.
     Clients,
 }
 
-/// The network; it goes when this does.
+/// The network. It is removed when the value is dropped.
 pub struct Topology {
-    /// unshare(1), which takes its child along.
-    keeper: Child,
-    /// The first process of the host, as this process knows it.
+    /// The unshare(1) process; its child is killed with it.
+    unshare_child: Child,
+    /// PID of the host's first process, in the PID namespace of the tests.
     init: u32,
     host: File,
     blue: File,
     green: File,
     clients: File,
-    /// Green's process, as the host knows it.
-    green_process: u32,
+    /// PID of green's process, in the PID namespace of the host.
+    green_pid: u32,
 }
 
-/// An address may be used at once: nobody else is there who might have it.
-const NO_WAIT: &str = "for it in all default; do \
+/// Disables duplicate address detection, so that addresses are usable at once.
+const DISABLE_DAD: &str = "for it in all default; do \
     echo 0 >/proc/sys/net/ipv6/conf/$it/accept_dad; done";
 
-/// What the host does once it is there. Its first process waits for nothing.
-const HOST: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && \
+/// Script of the host's first process.
+const HOST_INIT: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && \
     touch /run/ready && exec sleep infinity";
 
-/// What is to be seen of the host: addresses, ways, and who is let through.
-const SETUP: &str = "set -eu
+/// Script that configures the host: addresses, routes and NAT rules.
+const HOST_SETUP: &str = "set -eu
 ip link set lo up
 for name in blue green; do
     ip netns add $name
@@ -122,8 +121,8 @@ nsenter --net=/run/netns/green sleep infinity </dev/null >/dev/null 2>&1 &
 echo $!
 ";
 
-/// The clients' side, run where they are.
-const CLIENTS: &str = "set -eu
+/// Script that configures the clients' namespace.
+const CLIENTS_SETUP: &str = "set -eu
 ip link set lo up
 ip addr add 192.0.2.2/24 dev uplink
 ip addr add 2001:db8::2/64 dev uplink nodad
@@ -136,84 +135,85 @@ ip route add default via 192.0.2.1
 ip -6 route add default via 2001:db8::1
 ";
 
-/// Green's name is taken away: it is there for its process alone.
-const FORGET_GREEN: &str = "ip netns del green";
+/// Removes green's name: only its process keeps the namespace.
+const DELETE_GREEN_NAME: &str = "ip netns del green";
 
 impl Topology {
-    /// Makes the network; says that it is skipped where it cannot be made.
+    /// Creates the network. Reports a skipped test and returns `None` without the
+    /// permission.
     pub fn new() -> Option<Self> {
-        let keeper = Command::new("unshare")
+        let unshare_child = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"])
-            .args(["sh", "-c", HOST])
+            .args(["sh", "-c", HOST_INIT])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("util-linux is installed");
-        let mut keeper = Keeper(Some(keeper));
-        let Some(init) = keeper.first_process() else {
-            skip("the right to make namespaces");
+        let mut unshare_child = UnshareGuard(Some(unshare_child));
+        let Some(init) = unshare_child.wait_for_init() else {
+            skip("permission to create namespaces");
             return None;
         };
-        let at = |path: &str| File::open(format!("/proc/{init}/{path}")).unwrap();
-        let host = at("ns/net");
-        let clients = new_namespace();
+        let open_proc_file = |path: &str| File::open(format!("/proc/{init}/{path}")).unwrap();
+        let host = open_proc_file("ns/net");
+        let clients = create_netns();
         let link = format!(
             "ip link add outer type veth peer name uplink netns /proc/{}/fd/{}",
             std::process::id(),
             clients.as_raw_fd(),
         );
         for namespace in [&host, &clients] {
-            within(namespace, || shell(&mut Command::new("sh"), NO_WAIT));
+            in_netns(namespace, || shell(&mut Command::new("sh"), DISABLE_DAD));
         }
-        within(&host, || shell(&mut Command::new("sh"), &link));
-        let output = shell(nsenter(init, "sh").env("NO_WAIT", NO_WAIT), SETUP);
-        within(&clients, || shell(&mut Command::new("sh"), CLIENTS));
-        let named = |name: &str| at(&format!("root/run/netns/{name}"));
-        let (blue, green) = (named("blue"), named("green"));
-        shell(&mut nsenter(init, "sh"), FORGET_GREEN);
-        let green_process = output.trim().parse().expect("a process");
-        let keeper = keeper.0.take().expect("it is kept");
-        Some(Self { keeper, init, host, blue, green, clients, green_process })
+        in_netns(&host, || shell(&mut Command::new("sh"), &link));
+        let output = shell(nsenter(init, "sh").env("NO_WAIT", DISABLE_DAD), HOST_SETUP);
+        in_netns(&clients, || shell(&mut Command::new("sh"), CLIENTS_SETUP));
+        let open_named_netns = |name: &str| open_proc_file(&format!("root/run/netns/{name}"));
+        let (blue, green) = (open_named_netns("blue"), open_named_netns("green"));
+        shell(&mut nsenter(init, "sh"), DELETE_GREEN_NAME);
+        let green_pid = output.trim().parse().expect("the script prints a PID");
+        let unshare_child = unshare_child.0.take().expect("not taken before");
+        Some(Self { unshare_child, init, host, blue, green, clients, green_pid })
     }
 
-    fn file(&self, place: Place) -> &File {
-        match place {
-            Place::Host => &self.host,
-            Place::Blue => &self.blue,
-            Place::Green => &self.green,
-            Place::Clients => &self.clients,
+    fn file(&self, netns: TestNetns) -> &File {
+        match netns {
+            TestNetns::Host => &self.host,
+            TestNetns::Blue => &self.blue,
+            TestNetns::Green => &self.green,
+            TestNetns::Clients => &self.clients,
         }
     }
 
-    /// A program that is to run on the host: in all of its namespaces.
+    /// Returns a command that runs on the host, in all of its namespaces.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         nsenter(self.init, program)
     }
 
-    /// Runs a script on the host, which has to succeed; gives what it says.
+    /// Runs a script on the host, which must succeed, and returns its output.
     pub fn shell(&self, script: &str) -> String {
         shell(&mut self.command("sh"), script)
     }
 
-    /// Does something on a thread that is in the network of `place`, and in no
-    /// other namespace of it. So are the programs that it starts.
-    pub fn within<T: Send>(&self, place: Place, act: impl FnOnce() -> T + Send) -> T {
-        within(self.file(place), act)
+    /// Runs `action` on a thread in the network namespace `netns`. Programs that it starts
+    /// are in that namespace, too, but in no other namespace of the host.
+    pub fn in_netns<T: Send>(&self, netns: TestNetns, action: impl FnOnce() -> T + Send) -> T {
+        in_netns(self.file(netns), action)
     }
 
-    /// A path of the host as this process sees it.
+    /// Returns a path of the host as this process sees it.
     pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
-    /// The process that is in green, as the host knows it.
-    pub fn green_process(&self) -> u32 {
-        self.green_process
+    /// Returns the PID of green's process, in the PID namespace of the host.
+    pub fn green_pid(&self) -> u32 {
+        self.green_pid
     }
 
-    /// The same process, as the test knows it.
-    pub fn green_process_here(&self) -> u32 {
+    /// Returns the PID of green's process, in the PID namespace of the tests.
+    pub fn green_pid_outside(&self) -> u32 {
         let green = self.green.metadata().unwrap().ino();
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -223,38 +223,38 @@ impl Topology {
         pids.into_iter().find(is_green).expect("green has a process")
     }
 
-    /// Listens at a place.
-    pub fn listen(&self, place: Place, address: &str) -> TcpListener {
+    /// Listens on an address in a namespace.
+    pub fn listen(&self, netns: TestNetns, address: &str) -> TcpListener {
         let address: SocketAddr = address.parse().unwrap();
-        self.within(place, || {
+        self.in_netns(netns, || {
             TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
         })
     }
 
-    /// A connection from an address at a place; both ends where it is accepted
-    /// by `listener`.
+    /// Connects from an address in a namespace, and returns both endpoints; `listener`
+    /// accepts the connection.
     pub fn connect(
         &self,
-        (place, from): (Place, IpAddr),
+        (netns, from): (TestNetns, IpAddr),
         to: &str,
         listener: &TcpListener,
     ) -> [TcpStream; 2] {
         let to: SocketAddr = to.parse().unwrap();
-        let client = self.within(place, || connect(from, to));
+        let client = self.in_netns(netns, || connect(from, to));
         let (server, _) = listener.accept().unwrap();
         [client, server]
     }
 
-    /// Connections of many clients to one address: so many from each. Both ends
-    /// stay open as long as what is given is kept.
-    pub fn crowd(
+    /// Opens the given number of connections from each client to one address. They stay
+    /// open until the returned sockets are dropped.
+    pub fn connect_clients(
         &self,
         clients: impl IntoIterator<Item = (IpAddr, usize)> + Send,
         to: &str,
         listener: &TcpListener,
     ) -> Vec<TcpStream> {
         let to: SocketAddr = to.parse().unwrap();
-        self.within(Place::Clients, || {
+        self.in_netns(TestNetns::Clients, || {
             let all = clients.into_iter().flat_map(|(from, n)| std::iter::repeat_n(from, n));
             all.flat_map(|from| [connect(from, to), listener.accept().unwrap().0]).collect()
         })
@@ -263,37 +263,38 @@ impl Topology {
 
 impl Drop for Topology {
     fn drop(&mut self) {
-        let _ = self.keeper.kill();
-        let _ = self.keeper.wait();
+        let _ = self.unshare_child.kill();
+        let _ = self.unshare_child.wait();
     }
 }
 
-/// Clients with 203.0.113.1 and up, so many of them, each with `n_each` of its
-/// number.
+/// Returns the `n` clients from 203.0.113.1 on, with `n_each(host number)` connections
+/// each.
 pub fn v4_clients(n: u8, n_each: fn(u8) -> usize) -> Vec<(IpAddr, usize)> {
     (1..=n).map(|host| (Ipv4Addr::new(203, 0, 113, host).into(), n_each(host))).collect()
 }
 
-/// Clients with 2001:db8:1:1::1, 2001:db8:1:2::1 and up, likewise.
+/// Returns the `n` clients 2001:db8:1:1::1, 2001:db8:1:2::1 and so on, with `n_each(host
+/// number)` connections each.
 pub fn v6_clients(n: u8, n_each: fn(u8) -> usize) -> Vec<(IpAddr, usize)> {
     let address = |host: u8| Ipv6Addr::new(0x2001, 0xdb8, 1, host.into(), 0, 0, 0, 1);
     (1..=n).map(|host| (address(host).into(), n_each(host))).collect()
 }
 
-/// unshare(1), which is ended wherever it does not become a network.
-struct Keeper(Option<Child>);
+/// The unshare(1) process, which is killed if the setup fails.
+struct UnshareGuard(Option<Child>);
 
-impl Keeper {
-    /// The first process of the new PID namespace, once it has made its folders;
-    /// none where it may not.
-    fn first_process(&mut self) -> Option<u32> {
-        let keeper = self.0.as_mut()?;
+impl UnshareGuard {
+    /// Waits until the first process of the new PID namespace has set up /run, and returns
+    /// its PID; `None` without the permission.
+    fn wait_for_init(&mut self) -> Option<u32> {
+        let unshare_child = self.0.as_mut()?;
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(20) {
-            if keeper.try_wait().unwrap().is_some() {
+            if unshare_child.try_wait().unwrap().is_some() {
                 return None;
             }
-            let children = format!("/proc/{0}/task/{0}/children", keeper.id());
+            let children = format!("/proc/{0}/task/{0}/children", unshare_child.id());
             let children = fs::read_to_string(children).unwrap_or_default();
             if let Ok(init) = children.trim().parse::<u32>()
                 && fs::exists(format!("/proc/{init}/root/run/ready")).unwrap_or(false)
@@ -302,11 +303,11 @@ impl Keeper {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        panic!("unshare came to nothing");
+        panic!("unshare did not start the host");
     }
 }
 
-impl Drop for Keeper {
+impl Drop for UnshareGuard {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
             let _ = child.kill();
@@ -315,8 +316,8 @@ impl Drop for Keeper {
     }
 }
 
-/// A network namespace that nothing but the file holds.
-fn new_namespace() -> File {
+/// Creates a network namespace that is kept only by the returned file.
+fn create_netns() -> File {
     let thread = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         File::open("/proc/thread-self/ns/net").unwrap()
@@ -324,11 +325,11 @@ fn new_namespace() -> File {
     thread.join().unwrap()
 }
 
-fn within<T: Send>(namespace: &File, act: impl FnOnce() -> T + Send) -> T {
+fn in_netns<T: Send>(namespace: &File, action: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            act()
+            action()
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
@@ -343,8 +344,8 @@ fn nsenter(init: u32, program: impl AsRef<OsStr>) -> Command {
 
 fn shell(shell: &mut Command, script: &str) -> String {
     let output = shell.args(["-c", script]).stdin(Stdio::null()).output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{script}: {complaint}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{script}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! Connections that a table shows again.
+//! Detection of connections that a table lists twice.
 use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
@@ -6,36 +6,38 @@ use std::{
 
 use crate::model::connection::Connection;
 
-/// How many connections are remembered. As many as come while a table is read
-/// may be shown again, and no more than these are in memory.
-const REMEMBERED: usize = 32 * 1024;
+/// Maximum number of connections in memory. Only as many connections as arrive
+/// while a table is read can be listed twice.
+const MAX_REMEMBERED: usize = 32 * 1024;
 
-/// The connections that a table has shown last.
+/// The connections that a table listed most recently.
 ///
-/// `/proc/net/tcp` is read a page at a time, and the kernel looks for its place
-/// anew each time. Where all behind it has gone, it counts rows from the start
-/// (`tcp_seek_last_pos` in `tcp_ipv4.c`): those that have come meanwhile push
-/// others, which were shown, behind that place.
+/// `/proc/net/tcp` is read a page at a time, and the kernel searches for its
+/// position again for each page. If all rows behind the position are gone, the
+/// kernel counts rows from the start (`tcp_seek_last_pos` in `tcp_ipv4.c`): rows
+/// that were added in the meantime then push rows that were already listed behind
+/// the position.
 #[derive(Debug, Default)]
-pub struct Again {
+pub struct DuplicateDetector {
     known: BTreeSet<(SocketAddr, SocketAddr)>,
-    in_order: VecDeque<(SocketAddr, SocketAddr)>,
+    /// The same connections, oldest first.
+    queue: VecDeque<(SocketAddr, SocketAddr)>,
 }
 
-impl Again {
-    /// Whether this connection was shown before. Sockets that listen are none:
-    /// many may do so at one address.
-    pub fn is(&mut self, connection: &Connection) -> bool {
+impl DuplicateDetector {
+    /// Returns whether this connection was listed before. A listening socket is
+    /// never a duplicate: many sockets may listen at one address.
+    pub fn is_duplicate(&mut self, connection: &Connection) -> bool {
         if !connection.is_connected() {
             return false;
         }
-        let ends = (connection.local, connection.peer);
-        if !self.known.insert(ends) {
+        let endpoints = (connection.local, connection.peer);
+        if !self.known.insert(endpoints) {
             return true;
         }
-        self.in_order.push_back(ends);
-        if self.in_order.len() > REMEMBERED
-            && let Some(oldest) = self.in_order.pop_front()
+        self.queue.push_back(endpoints);
+        if self.queue.len() > MAX_REMEMBERED
+            && let Some(oldest) = self.queue.pop_front()
         {
             self.known.remove(&oldest);
         }
@@ -54,32 +56,33 @@ mod tests {
             _ => SocketAddr::from(([203, 0, 113, 7], port)),
         };
         let local = SocketAddr::from(([192, 0, 2, 10], 443));
-        Connection { local, peer, tcp_state: Some(tcp_state), peer_cut: None }
+        Connection { local, peer, tcp_state: Some(tcp_state), peer_known_bits: None }
     }
 
     #[test]
-    fn a_connection_is_shown_once() {
-        let mut again = Again::default();
-        let mut is = |port, tcp_state| again.is(&connection(port, tcp_state));
-        assert!(!is(1, TcpState::Established));
-        assert!(!is(2, TcpState::Established));
-        assert!(is(1, TcpState::Established));
-        // It may have closed meanwhile.
-        assert!(is(2, TcpState::TimeWait));
-        assert!(!is(3, TcpState::Listen));
-        assert!(!is(3, TcpState::Listen));
+    fn repeated_connection_is_a_duplicate() {
+        let mut detector = DuplicateDetector::default();
+        let mut is_duplicate =
+            |port, tcp_state| detector.is_duplicate(&connection(port, tcp_state));
+        assert!(!is_duplicate(1, TcpState::Established));
+        assert!(!is_duplicate(2, TcpState::Established));
+        assert!(is_duplicate(1, TcpState::Established));
+        // The connection may have been closed in the meantime.
+        assert!(is_duplicate(2, TcpState::TimeWait));
+        assert!(!is_duplicate(3, TcpState::Listen));
+        assert!(!is_duplicate(3, TcpState::Listen));
     }
 
     #[test]
-    fn no_more_than_so_many_are_remembered() {
-        let mut again = Again::default();
+    fn memory_of_connections_is_bounded() {
+        let mut detector = DuplicateDetector::default();
         for host in 0..2 {
             for port in 0..u16::MAX {
-                let mut it = connection(port, TcpState::Established);
-                it.peer.set_ip([198, 51, 100, host].into());
-                assert!(!again.is(&it));
+                let mut connection = connection(port, TcpState::Established);
+                connection.peer.set_ip([198, 51, 100, host].into());
+                assert!(!detector.is_duplicate(&connection));
             }
         }
-        assert_eq!((again.known.len(), again.in_order.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!((detector.known.len(), detector.queue.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
     }
 }

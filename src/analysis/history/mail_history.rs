@@ -1,94 +1,94 @@
-//! What is remembered of alerts that were mailed, and whether a mail is due.
+//! The record of mailed alerts, and the decision whether a mail is to be sent.
 use std::time::Duration;
 
 use crate::model::network::Network;
 
-/// How many peers are remembered. Who has more than that may be told of one
-/// again before its time, and a file that a stranger could swell stays small.
-const LONGEST: usize = 20;
+/// Maximum number of peers on record. With more peers, a mail may be repeated before
+/// the reminder time; but untrusted peers cannot make the state file large.
+const MAX_SENT_ALERTS: usize = 20;
 
-/// How much later than this sample, in seconds, another run may have taken its
-/// own and mailed first: runs that overlap are no longer apart than one takes.
-const OVERLAP: u64 = 60;
+/// Maximum time in seconds by which an overlapping run, which sent its mail first, may
+/// have taken its sample after this one: samples of overlapping runs are no further
+/// apart than the duration of one run.
+const MAX_OVERLAP_SECONDS: u64 = 60;
 
-/// The alerts that were mailed, and that no closing mail has followed: one for
-/// each peer, the latest last.
+/// The mailed alerts since the last recovery mail: one for each peer, latest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mails(pub Vec<Mailed>);
+pub struct MailHistory(pub Vec<SentAlert>);
 
 /// An alert that was mailed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mailed {
-    /// Whom it was about.
+pub struct SentAlert {
+    /// The peer that the alert was about.
     pub network: Network,
-    /// When the latest mail about it went, in seconds since 1970-01-01 UTC.
-    pub when: u64,
+    /// Time of the latest mail about the peer, in seconds since 1970-01-01 UTC.
+    pub timestamp: u64,
 }
 
-/// How a sample stands to alerts.
+/// The relation of a sample to alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is one, about these.
-    Alert(Vec<Network>),
-    /// It is none, and is not quiet either: over the limit for the first time,
-    /// or not seen whole.
-    Between,
-    /// Nobody is over the limit.
-    Quiet,
+pub enum AlertState {
+    /// The sample is an alert about these peers.
+    Alerting(Vec<Network>),
+    /// The sample is neither an alert nor clear: over the limit for the first time,
+    /// or incomplete.
+    Indeterminate,
+    /// No peer is over the limit.
+    Clear,
 }
 
-/// A mail that is to go out.
+/// A mail that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// An alert about this one.
+pub enum PendingMail {
+    /// An alert about this peer.
     Alert(Network),
-    /// The closing mail.
+    /// The mail that reports the end of all alerts.
     Recovery,
 }
 
-impl Mails {
-    /// Which mail is due at `now`, where the same peer is told of again only
-    /// after `remind`, and where `recovery` says whether the end is told of.
+impl MailHistory {
+    /// Returns the mail that is to be sent at `now`. A mail about the same peer is
+    /// repeated only after `remind`; the end of alerts is mailed if `recovery` is true.
     #[must_use]
-    pub fn due(
+    pub fn pending_mail(
         &self,
-        standing: &Standing,
+        alert_state: &AlertState,
         now: u64,
         remind: Duration,
         recovery: bool,
-    ) -> Option<Due> {
-        match standing {
-            Standing::Alert(networks) => {
-                // A mail from the future is another run's, or of a clock that was
-                // put back, by which nobody should be silenced.
-                let is_recent = |when: u64| match now.checked_sub(when) {
-                    Some(ago) => ago < remind.as_secs(),
-                    None => when - now < remind.as_secs().min(OVERLAP),
+    ) -> Option<PendingMail> {
+        match alert_state {
+            AlertState::Alerting(networks) => {
+                // A mail with a time in the future was sent by another run, or the clock
+                // was set back, which must not suppress mails.
+                let is_recent = |timestamp: u64| match now.checked_sub(timestamp) {
+                    Some(age) => age < remind.as_secs(),
+                    None => timestamp - now < remind.as_secs().min(MAX_OVERLAP_SECONDS),
                 };
-                let is_told = |network: Network| {
-                    let mut about = self.0.iter().filter(|mailed| mailed.network == network);
-                    about.any(|mailed| is_recent(mailed.when))
+                let was_mailed = |network: Network| {
+                    let mut alerts = self.0.iter().filter(|alert| alert.network == network);
+                    alerts.any(|alert| is_recent(alert.timestamp))
                 };
-                let untold = networks.iter().copied().find(|&network| !is_told(network));
-                untold.map(Due::Alert)
+                let network = networks.iter().copied().find(|&network| !was_mailed(network));
+                network.map(PendingMail::Alert)
             }
-            Standing::Quiet if recovery && !self.0.is_empty() => Some(Due::Recovery),
-            Standing::Between | Standing::Quiet => None,
+            AlertState::Clear if recovery && !self.0.is_empty() => Some(PendingMail::Recovery),
+            AlertState::Indeterminate | AlertState::Clear => None,
         }
     }
 
-    /// Takes down that a mail went out at `now`.
+    /// Records that a mail was sent at `now`.
     ///
-    /// The closing mail ends all that it closes: what comes after it is news,
-    /// and is mailed at once.
-    pub fn note(&mut self, due: Due, now: u64) {
-        match due {
-            Due::Recovery => self.0.clear(),
-            Due::Alert(network) => {
-                self.0.retain(|mailed| mailed.network != network);
-                self.0.push(Mailed { network, when: now });
-                let surplus = self.0.len().saturating_sub(LONGEST);
-                self.0.drain(..surplus);
+    /// The recovery mail clears the record, so that every later alert is mailed at
+    /// once.
+    pub fn record(&mut self, mail: PendingMail, now: u64) {
+        match mail {
+            PendingMail::Recovery => self.0.clear(),
+            PendingMail::Alert(network) => {
+                self.0.retain(|alert| alert.network != network);
+                self.0.push(SentAlert { network, timestamp: now });
+                let n_surplus = self.0.len().saturating_sub(MAX_SENT_ALERTS);
+                self.0.drain(..n_surplus);
             }
         }
     }
@@ -104,78 +104,93 @@ mod tests {
         format!("203.0.113.{host}").parse().unwrap()
     }
 
-    fn mails(mails: &[(u8, u64)]) -> Mails {
-        Mails(mails.iter().map(|&(host, when)| Mailed { network: network(host), when }).collect())
+    fn history(sent: &[(u8, u64)]) -> MailHistory {
+        MailHistory(
+            sent.iter()
+                .map(|&(host, timestamp)| SentAlert { network: network(host), timestamp })
+                .collect(),
+        )
     }
 
-    fn alert(hosts: &[u8]) -> Standing {
-        Standing::Alert(hosts.iter().map(|&host| network(host)).collect())
+    fn alert(hosts: &[u8]) -> AlertState {
+        AlertState::Alerting(hosts.iter().map(|&host| network(host)).collect())
     }
 
     #[track_caller]
-    fn check(told: &[(u8, u64)], standing: &Standing, remind: Duration, expected: Option<Due>) {
-        assert_eq!(mails(told).due(standing, 10_000, remind, true), expected);
+    fn check(
+        sent: &[(u8, u64)],
+        alert_state: &AlertState,
+        remind: Duration,
+        expected: Option<PendingMail>,
+    ) {
+        assert_eq!(history(sent).pending_mail(alert_state, 10_000, remind, true), expected);
     }
 
     #[test]
-    fn the_same_address_again_only_after_the_reminder_time() {
+    fn same_address_is_mailed_again_after_the_reminder_time() {
         let seven = alert(&[7]);
-        let due = Some(Due::Alert(network(7)));
-        check(&[], &seven, HOUR, due);
+        let expected_mail = Some(PendingMail::Alert(network(7)));
+        check(&[], &seven, HOUR, expected_mail);
         check(&[(7, 10_000)], &seven, HOUR, None);
         check(&[(7, 6_401)], &seven, HOUR, None);
-        check(&[(7, 6_400)], &seven, HOUR, due);
-        check(&[(8, 9_999)], &seven, HOUR, due);
+        check(&[(7, 6_400)], &seven, HOUR, expected_mail);
+        check(&[(8, 9_999)], &seven, HOUR, expected_mail);
         check(&[(7, 9_000), (8, 9_999)], &seven, HOUR, None);
     }
 
     #[test]
-    fn one_after_the_other_is_told_of() {
-        check(&[], &alert(&[7, 8]), HOUR, Some(Due::Alert(network(7))));
-        check(&[(7, 9_999)], &alert(&[7, 8]), HOUR, Some(Due::Alert(network(8))));
+    fn first_peer_without_a_recent_mail_is_mailed() {
+        check(&[], &alert(&[7, 8]), HOUR, Some(PendingMail::Alert(network(7))));
+        check(&[(7, 9_999)], &alert(&[7, 8]), HOUR, Some(PendingMail::Alert(network(8))));
         check(&[(7, 9_999), (8, 9_999)], &alert(&[7, 8]), HOUR, None);
     }
 
     #[test]
-    fn without_a_reminder_time_every_alert_is_mailed() {
-        check(&[(7, 10_000)], &alert(&[7]), Duration::ZERO, Some(Due::Alert(network(7))));
+    fn zero_reminder_time_mails_every_alert() {
+        check(&[(7, 10_000)], &alert(&[7]), Duration::ZERO, Some(PendingMail::Alert(network(7))));
     }
 
     #[test]
-    fn a_clock_that_was_put_back_silences_nobody() {
-        let due = Some(Due::Alert(network(7)));
-        for when in [10_060, 13_599, 13_600, u64::MAX] {
-            check(&[(7, when)], &alert(&[7]), HOUR, due);
+    fn clock_set_back_does_not_suppress_mails() {
+        let expected_mail = Some(PendingMail::Alert(network(7)));
+        for timestamp in [10_060, 13_599, 13_600, u64::MAX] {
+            check(&[(7, timestamp)], &alert(&[7]), HOUR, expected_mail);
         }
-        check(&[(7, 10_010)], &alert(&[7]), Duration::from_secs(10), due);
-        check(&[(7, 10_001)], &alert(&[7]), Duration::ZERO, due);
+        check(&[(7, 10_010)], &alert(&[7]), Duration::from_secs(10), expected_mail);
+        check(&[(7, 10_001)], &alert(&[7]), Duration::ZERO, expected_mail);
     }
 
     #[test]
-    fn a_run_that_overlaps_may_have_mailed_a_later_sample() {
+    fn mail_of_an_overlapping_run_counts_as_recent() {
         check(&[(7, 10_001)], &alert(&[7]), HOUR, None);
         check(&[(7, 10_059)], &alert(&[7]), HOUR, None);
     }
 
     #[test]
-    fn what_was_mailed_is_closed_once() {
-        check(&[(7, 10_000)], &Standing::Quiet, HOUR, Some(Due::Recovery));
-        check(&[(7, 10_000)], &Standing::Between, HOUR, None);
-        check(&[], &Standing::Quiet, HOUR, None);
-        assert_eq!(mails(&[(7, 10_000)]).due(&Standing::Quiet, 10_000, HOUR, false), None);
-        let mut told = mails(&[(7, 9_000), (8, 9_000)]);
-        told.note(Due::Recovery, 10_000);
-        assert_eq!(told, Mails::default());
+    fn recovery_is_mailed_once() {
+        check(&[(7, 10_000)], &AlertState::Clear, HOUR, Some(PendingMail::Recovery));
+        check(&[(7, 10_000)], &AlertState::Indeterminate, HOUR, None);
+        check(&[], &AlertState::Clear, HOUR, None);
+        assert_eq!(
+            history(&[(7, 10_000)]).pending_mail(&AlertState::Clear, 10_000, HOUR, false),
+            None
+        );
+        let mut mail_history = history(&[(7, 9_000), (8, 9_000)]);
+        mail_history.record(PendingMail::Recovery, 10_000);
+        assert_eq!(mail_history, MailHistory::default());
     }
 
     #[test]
-    fn what_is_remembered_stays_small() {
-        let mut mails = Mails::default();
+    fn number_of_recorded_alerts_is_bounded() {
+        let mut mail_history = MailHistory::default();
         for host in 0..=255 {
-            mails.note(Due::Alert(network(host)), u64::from(host));
-            mails.note(Due::Alert(network(200)), u64::from(host));
+            mail_history.record(PendingMail::Alert(network(host)), u64::from(host));
+            mail_history.record(PendingMail::Alert(network(200)), u64::from(host));
         }
-        assert_eq!(mails.0.len(), LONGEST);
-        assert_eq!(mails.0.last(), Some(&Mailed { network: network(200), when: 255 }));
+        assert_eq!(mail_history.0.len(), MAX_SENT_ALERTS);
+        assert_eq!(
+            mail_history.0.last(),
+            Some(&SentAlert { network: network(200), timestamp: 255 })
+        );
     }
 }

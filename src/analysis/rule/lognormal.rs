@@ -1,58 +1,62 @@
 //! The limit for the top address that follows from the counts of the others,
-//! on the logarithm of the counts.
+//! computed on the logarithms of the counts.
 use libm::{exp, expm1, log, log1p};
 
-use super::normal::exceeded_with;
+use super::normal::upper_quantile;
 
-/// What the others say of the top one.
+/// The limit for the top address, and the figures that it follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reach {
-    /// What the most connections of one address stay under.
+pub struct LognormalLimit {
+    /// Limit for the connections of the top address.
     pub connections: f64,
-    /// The upper median of those that it follows from.
+    /// Upper median of the counts that the limit follows from.
     pub median: u64,
-    /// How far the limit is above the median: in logarithms, over the normal
-    /// score of the highest.
+    /// Distance of the limit from the median: in logarithms, divided by the normal
+    /// score of the highest value.
     pub scale: f64,
-    /// How many addresses beside the top one were set aside, as offenders too.
-    pub set_aside: usize,
+    /// Number of addresses, in addition to the top one, that are excluded as
+    /// offenders.
+    pub excluded_outliers: usize,
 }
 
-/// One address in so many may offend, and a lone one always.
-const ONE_IN: usize = 6;
-/// Which part of the others is taken for the tail...
-const TAIL: f64 = 0.35;
-/// ... and at least so many, or else all down to the median.
-const LEAST_TAIL: usize = 20;
-/// How far apart the ranks are that stand for the tail, as a ratio.
+/// One in this many addresses may be an offender; the top address always may.
+const OUTLIER_DIVISOR: usize = 6;
+/// Part of the others that is the tail, ...
+const TAIL_SHARE: f64 = 0.35;
+/// ... which has at least this many ranks, or else all down to the median.
+const MIN_TAIL_RANKS: usize = 20;
+/// Ratio of one rank that represents the tail to the rank before it.
 const RANK_RATIO: f64 = 1.3;
-/// From this rank on it is the line's misfit that weighs, not chance.
+/// Rank from which the misfit of the line weighs more than chance.
 const MISFIT_RANK: f64 = 24.0;
-/// Connections come in bunches of 1 to 4, each as likely; the mean of their
-/// squares over their mean is 3.
-const BUNCH: f64 = 3.0;
-/// More than this the bunches never make of the floor, however small counts are.
-const MOST_BUNCHED: f64 = 0.9;
-/// So few others tell as much of the floor as is known without them.
-const FEW: f64 = 18.0;
-/// The floor of the scale is between these.
-const LEAST_FLOOR: f64 = 0.2;
-const MOST_FLOOR: f64 = 1.0;
-/// What one browser opens to a host name stands for others that are not there.
-const BROWSER: u64 = 6;
-/// More connections than any table of sockets holds.
-const MOST: f64 = 1e9;
+/// Mean square of the sizes of bunches, divided by their mean size: connections
+/// come in bunches of 1 to 4, all equally likely.
+const BUNCH_DISPERSION: f64 = 3.0;
+/// Maximum that bunches contribute to the floor, however small the counts are.
+const MAX_BUNCH_SCALE: f64 = 0.9;
+/// Sample size at which data and prior weigh the same.
+const PRIOR_SAMPLE_SIZE: f64 = 18.0;
+/// Minimum of the floor of the scale.
+const MIN_SCALE_FLOOR: f64 = 0.2;
+/// Maximum of the floor of the scale.
+const MAX_SCALE_FLOOR: f64 = 1.0;
+/// Connections that one browser opens to a host name. They replace the others
+/// where there are none.
+const BROWSER_CONNECTIONS: u64 = 6;
+/// Maximum of the limit: more connections than a table of sockets holds.
+const MAX_LIMIT: f64 = 1e9;
 
-/// The limit that the highest of `counts` stays under with probability 1 −
-/// `false_alarm_rate`, as far as their others tell.
+/// Returns the limit that the highest of `counts` does not exceed with
+/// probability 1 − `false_alarm_rate`, as estimated from the other counts.
 ///
-/// `counts` come highest first. The highest itself has no say in its limit.
-/// `None` where there are none; `false_alarm_rate` is above 0 and below 1.
+/// `counts` are sorted, highest first. The highest count itself does not affect
+/// its limit. Returns `None` where `counts` is empty; `false_alarm_rate` is above 0
+/// and below 1.
 ///
 /// # The formula
 ///
 /// Counts of connections are skewed, and multiply rather than add up, so they
-/// are taken for lognormal: ln x = μ + σz. The largest of n such values stays
+/// are modeled as lognormal: ln x = μ + σz. The largest of n such values stays
 /// under μ + σz₁ with probability 1 − α where Φ(z₁)ⁿ = 1 − α, that is
 ///
 /// > z₁ = Φ⁻¹((1 − α)^(1/n))
@@ -60,51 +64,53 @@ const MOST: f64 = 1e9;
 /// which grows with n as the largest value does (about as √(2 ln n)). μ and σ
 /// are those of a straight line through the upper part of the others' normal
 /// probability plot: ln of the i-th highest of m against its normal score
-/// Φ⁻¹(1 − (i − ⅜)/(m + ¼)). Each rank weighs as i/(i + 24): the logarithm of
+/// Φ⁻¹(1 − (i − ⅜)/(m + ¼)). Each rank has the weight i/(i + 24): the logarithm of
 /// the i-th highest value scatters with a variance of the order 1/i, and no
-/// line fits better than so.
+/// line fits better than that.
 ///
-/// Why the upper part, and not the median and the MAD of Iglewicz and Hoaglin:
-/// counts tie (most addresses of many a server have 1, and the MAD is 0), and
-/// a public site is lone browsers below and gateways above. What its top may
-/// be is told by what is next to it, not by the browsers.
+/// The line uses the upper part, and not the median and the MAD of Iglewicz and
+/// Hoaglin, because counts tie (most addresses of many servers have 1, and the MAD
+/// is 0), and because a public site has single browsers in its lower part and
+/// gateways in its upper part. The values next to the top predict the top; the
+/// browsers do not.
 ///
 /// # The floor of the scale
 ///
-/// The limit is not below that of another line, which goes through the median
+/// The limit is not below that of a second line, which goes through the median
 /// c of the m others with the scale
 ///
 /// > min(√(3/c), 0.9) · √(1 + 18/(m + 18)), between 0.2 and 1
 ///
-/// Connections come in bunches, since a browser opens several at once; even
-/// addresses that are all alike then scatter as a compound Poisson variable
-/// does, in logarithms by √(b/c), with b the bunches' mean square over their
-/// mean. So few browsers are not taken for a sign that nobody has a gateway,
-/// and the even pools of twelve proxies are even. The fewer the others are, the
-/// less they tell of what else may come. Without the floor, 45 % of the clean
-/// samples of a public site with 30 addresses are over, and with it 3 %; what it
-/// costs is offenders of 50 among browsers (docs/detection.md).
+/// Connections come in bunches, because a browser opens several at once. So even
+/// identical addresses scatter as a compound Poisson variable does, in logarithms
+/// by √(b/c), where b is the mean square of the bunches divided by their mean. The
+/// floor keeps a few browsers from being read as evidence that no client is behind
+/// a gateway, and keeps uniform pools of twelve proxies uniform. A smaller sample
+/// says less about other clients that may connect. Without the floor, 45 % of the
+/// clean samples of a public site with 30 addresses exceed the limit, and with it
+/// 3 %; its cost is missed offenders with 50 connections among browsers
+/// (docs/detection.md).
 ///
 /// # Masking
 ///
 /// Several offenders would hide one another in any mean and, where they are a
-/// sixth, in the upper quantiles. So the line is first drawn without the
-/// highest sixth. Then, from the inside out, these are held against the limit
-/// that follows from all below them. The first that is over is an offender,
-/// with all above it, and its limit is the answer. One that is not over
-/// belongs to the others from then on: a tail that climbs step by step is
-/// heavy, one that jumps is an attack.
+/// sixth, in the upper quantiles. So the line is first fitted without the
+/// highest sixth. Then each value of that sixth, from the inside out, is compared
+/// with the limit that follows from all values below it. The first value over its
+/// limit is an offender, as are all above it, and its limit is the result. A value
+/// that is not over its limit counts as one of the others from then on: a tail that
+/// climbs step by step is heavy, one that jumps is an attack.
 ///
-/// # One, two, three
+/// # Samples of one, two and three
 ///
-/// A lone address is held against one browser's 6 connections. Two have a
+/// A single address is compared with one browser's 6 connections. Two have a
 /// median, and the floor of the scale; from three on there is a line.
 ///
 /// # Sources
 ///
 /// - B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers, 1993;
 ///   NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.17: scores from
-///   robust figures, and why those from mean and standard deviation fail.
+///   robust figures, and the failure of scores from mean and standard deviation.
 /// - H. A. David and H. N. Nagaraja, Order Statistics, 2003: extreme values of
 ///   the normal distribution. G. Blom, Statistical Estimates and Transformed
 ///   Beta-Variables, 1958: the normal scores.
@@ -112,107 +118,110 @@ const MOST: f64 = 1e9;
 /// - L. Davies and U. Gather, The Identification of Multiple Outliers, JASA 88
 ///   (1993): testing from the inside out.
 #[must_use]
-pub fn reach(counts: &[u64], false_alarm_rate: f64) -> Option<Reach> {
-    let inner = match counts.len() {
+pub fn limit(counts: &[u64], false_alarm_rate: f64) -> Option<LognormalLimit> {
+    let n_suspects = match counts.len() {
         0 => return None,
-        n => (n / ONE_IN).max(1) - 1,
+        n => (n / OUTLIER_DIVISOR).max(1) - 1,
     };
-    let of = |rank: usize| {
+    let limit_below = |rank: usize| {
         let others = &counts[rank + 1..];
-        let others = if others.is_empty() { &[BROWSER] } else { others };
-        Reach { set_aside: rank, ..of_others(others, false_alarm_rate) }
+        let others = if others.is_empty() { &[BROWSER_CONNECTIONS] } else { others };
+        LognormalLimit { excluded_outliers: rank, ..limit_for_others(others, false_alarm_rate) }
     };
-    let over = (1..=inner)
+    let exceeded = (1..=n_suspects)
         .rev()
-        // Among equals the last one tells for all.
+        // Of equal counts only the last one is compared: the result is the same.
         .filter(|&rank| counts[rank] > counts[rank + 1])
-        .map(|rank| (rank, of(rank)))
-        .find(|&(rank, reach)| float(counts[rank]) > reach.connections);
-    Some(over.map_or_else(|| of(0), |(_, reach)| reach))
+        .map(|rank| (rank, limit_below(rank)))
+        .find(|&(rank, limit)| float(counts[rank]) > limit.connections);
+    Some(exceeded.map_or_else(|| limit_below(0), |(_, limit)| limit))
 }
 
-/// What one more address stays under, beside `others`: one or more of them.
-fn of_others(others: &[u64], false_alarm_rate: f64) -> Reach {
+/// Returns the limit for one address in addition to `others`, which is not empty.
+fn limit_for_others(others: &[u64], false_alarm_rate: f64) -> LognormalLimit {
     let n = others.len();
     let median = others[n - 1 - n / 2];
-    let bunched = (BUNCH / float(median)).sqrt().min(MOST_BUNCHED);
-    let few = (1.0 + FEW / (float(n as u64) + FEW)).sqrt();
-    let floor = (bunched * few).clamp(LEAST_FLOOR, MOST_FLOOR);
+    let bunch_scale = (BUNCH_DISPERSION / float(median)).sqrt().min(MAX_BUNCH_SCALE);
+    let prior_factor = (1.0 + PRIOR_SAMPLE_SIZE / (float(n as u64) + PRIOR_SAMPLE_SIZE)).sqrt();
+    let scale_floor = (bunch_scale * prior_factor).clamp(MIN_SCALE_FLOOR, MAX_SCALE_FLOOR);
 
     let highest = highest_score(n + 1, false_alarm_rate);
-    let by_line = Line::through(others).at(highest) - ln(median);
-    // Where false alarms are welcome the score can be below 0.
-    let above_median = by_line.max(floor * highest).max(0.0);
-    let logarithm = (ln(median) + above_median).min(log(MOST));
-    Reach {
+    let line_above_median = FittedLine::fit(others).value_at(highest) - ln(median);
+    // With a high false alarm rate the score can be below 0.
+    let above_median = line_above_median.max(scale_floor * highest).max(0.0);
+    let logarithm = (ln(median) + above_median).min(log(MAX_LIMIT));
+    LognormalLimit {
         connections: exp(logarithm),
         median,
         scale: if highest > 0.0 { above_median / highest } else { 0.0 },
-        set_aside: 0,
+        excluded_outliers: 0,
     }
 }
 
-/// The normal score that the highest of `n` stays under with probability 1 −
-/// `false_alarm_rate`: Φ⁻¹((1 − α)^(1/n)), by way of its distance from 1, which
-/// a float has room for.
+/// Returns the normal score that the highest of `n` values does not exceed with
+/// probability 1 − `false_alarm_rate`: Φ⁻¹((1 − α)^(1/n)). Computed from its
+/// distance from 1, because a float has more precision near 0.
 fn highest_score(n: usize, false_alarm_rate: f64) -> f64 {
-    exceeded_with(-expm1(log1p(-false_alarm_rate) / float(n as u64)))
+    upper_quantile(-expm1(log1p(-false_alarm_rate) / float(n as u64)))
 }
 
-/// Where the `rank`-th highest of `n` normal values is about, by Blom.
+/// Returns the approximate position of the `rank`-th highest of `n` normal values,
+/// by Blom's formula.
 fn score(rank: usize, n: usize) -> f64 {
-    exceeded_with((float(rank as u64) - 0.375) / (float(n as u64) + 0.25))
+    upper_quantile((float(rank as u64) - 0.375) / (float(n as u64) + 0.25))
 }
 
-/// Logarithms of counts as a line over their normal scores.
-struct Line {
-    score: f64,
-    logarithm: f64,
+/// Logarithms of counts as a straight line over their normal scores.
+struct FittedLine {
+    mean_score: f64,
+    mean_logarithm: f64,
     slope: f64,
 }
 
-impl Line {
-    /// The weighted least squares line through the tail of `others`.
-    fn through(others: &[u64]) -> Self {
-        let points: Vec<_> = ranks(others.len())
+impl FittedLine {
+    /// Returns the weighted least squares line through the tail of `others`.
+    fn fit(others: &[u64]) -> Self {
+        let points: Vec<_> = tail_ranks(others.len())
             .map(|rank| {
                 let weight = float(rank as u64) / (float(rank as u64) + MISFIT_RANK);
                 (weight, score(rank, others.len()), ln(others[rank - 1]))
             })
             .collect();
-        let weights: f64 = points.iter().map(|(weight, ..)| weight).sum();
-        let mean = |of: &dyn Fn(f64, f64) -> f64| {
-            points.iter().map(|&(weight, x, y)| weight * of(x, y)).sum::<f64>() / weights
+        let weight_sum: f64 = points.iter().map(|(weight, ..)| weight).sum();
+        let weighted_mean = |value: &dyn Fn(f64, f64) -> f64| {
+            points.iter().map(|&(weight, x, y)| weight * value(x, y)).sum::<f64>() / weight_sum
         };
-        let (score, logarithm) = (mean(&|x, _| x), mean(&|_, y| y));
-        let spread = mean(&|x, _| (x - score).powi(2));
-        let slope = match points.len() {
-            1 => 0.0,
-            _ => mean(&|x, y| (x - score) * (y - logarithm)) / spread,
+        let mean_score = weighted_mean(&|x, _| x);
+        let mean_logarithm = weighted_mean(&|_, y| y);
+        let variance = weighted_mean(&|x, _| (x - mean_score).powi(2));
+        let slope = if points.len() == 1 {
+            0.0
+        } else {
+            weighted_mean(&|x, y| (x - mean_score) * (y - mean_logarithm)) / variance
         };
-        Self { score, logarithm, slope }
+        Self { mean_score, mean_logarithm, slope }
     }
 
-    fn at(&self, score: f64) -> f64 {
-        self.logarithm + self.slope * (score - self.score)
+    fn value_at(&self, score: f64) -> f64 {
+        self.mean_logarithm + self.slope * (score - self.mean_score)
     }
 }
 
-/// The ranks that stand for the tail of `n` values, from 1 on: a few dozen
-/// whatever `n` is, each a third above the one before.
-fn ranks(n: usize) -> impl Iterator<Item = usize> {
+/// Returns the ranks that represent the tail of `n` values, starting at 1: a few
+/// dozen whatever `n` is, each a third above the one before.
+fn tail_ranks(n: usize) -> impl Iterator<Item = usize> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below n")]
-    let share = (float(n as u64) * TAIL) as usize;
-    let last = share.max(LEAST_TAIL).min(n / 2 + 1).min(n);
-    let mut exact = 1.0;
-    let mut before = 0;
+    let tail_share = (float(n as u64) * TAIL_SHARE) as usize;
+    let last = tail_share.max(MIN_TAIL_RANKS).min(n / 2 + 1).min(n);
+    let mut next = 1.0;
+    let mut previous = 0;
     std::iter::from_fn(move || {
-        while before < last {
+        while previous < last {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below n")]
-            let rank = (f64::round(exact) as usize).min(last);
-            exact *= RANK_RATIO;
-            if rank > before {
-                before = rank;
+            let rank = (f64::round(next) as usize).min(last);
+            next *= RANK_RATIO;
+            if rank > previous {
+                previous = rank;
                 return Some(rank);
             }
         }
@@ -220,12 +229,13 @@ fn ranks(n: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The logarithm of a count; nobody on the list has none, and 0 is taken for 1.
+/// Returns the logarithm of a count. A listed address has at least 1 connection;
+/// 0 is taken as 1.
 fn ln(count: u64) -> f64 {
     log(float(count.max(1)))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 connections")]
+#[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
 fn float(count: u64) -> f64 {
     count as f64
 }
@@ -238,27 +248,27 @@ mod tests {
 
     const RATE: f64 = 0.01;
 
-    fn of(counts: &[u64]) -> Reach {
+    fn limit_of_unsorted(counts: &[u64]) -> LognormalLimit {
         let mut counts = counts.to_vec();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        reach(&counts, RATE).expect("there are counts")
+        limit(&counts, RATE).expect("there are counts")
     }
 
-    /// The limit, and how many are set aside beside the top one.
+    /// Compares the limit and the number of excluded outliers with `expected`.
     #[track_caller]
     fn check(counts: &[u64], expected: &str) {
-        let Reach { connections, set_aside, .. } = of(counts);
-        assert_eq!(format!("{connections:.1} {set_aside}"), expected);
+        let LognormalLimit { connections, excluded_outliers, .. } = limit_of_unsorted(counts);
+        assert_eq!(format!("{connections:.1} {excluded_outliers}"), expected);
     }
 
-    /// `n` times `count`.
-    fn times(n: usize, count: u64) -> Vec<u64> {
+    /// Returns `count`, `n` times.
+    fn repeated(n: usize, count: u64) -> Vec<u64> {
         vec![count; n]
     }
 
     #[test]
-    fn none_one_two_and_three() {
-        assert_eq!(reach(&[], RATE), None);
+    fn samples_of_up_to_three_addresses_have_a_limit() {
+        assert_eq!(limit(&[], RATE), None);
         check(&[1], "76.1 0");
         check(&[1, 1], "13.1 0");
         check(&[1, 6], "13.1 0");
@@ -267,67 +277,68 @@ mod tests {
     }
 
     #[test]
-    fn even_counts_have_room() {
-        check(&times(12, 1), "23.2 0");
-        check(&times(12, 200), "375.0 0");
-        check(&times(1000, 12), "103.1 0");
+    fn limit_is_above_uniform_counts() {
+        check(&repeated(12, 1), "23.2 0");
+        check(&repeated(12, 200), "375.0 0");
+        check(&repeated(1000, 12), "103.1 0");
     }
 
     #[test]
-    fn the_top_count_has_no_say() {
+    fn top_count_does_not_affect_its_limit() {
         let others: Vec<_> = (1..=40).collect();
-        let with = |top| of(&[&others[..], &[top]].concat());
-        assert_eq!(with(40), with(1_000_000));
+        let limit_with_top = |top| limit_of_unsorted(&[&others[..], &[top]].concat());
+        assert_eq!(limit_with_top(40), limit_with_top(1_000_000));
     }
 
     #[test]
-    fn the_limit_grows_with_the_number_of_addresses() {
-        let limits = [10, 100, 1000, 10_000].map(|n| of(&times(n, 3)).connections);
+    fn limit_grows_with_the_number_of_addresses() {
+        let limits =
+            [10, 100, 1000, 10_000].map(|n| limit_of_unsorted(&repeated(n, 3)).connections);
         assert!(limits.is_sorted_by(|a, b| a < b), "{limits:?}");
     }
 
     #[test]
-    fn fewer_false_alarms_need_a_higher_limit() {
+    fn lower_false_alarm_rate_raises_the_limit() {
         let counts: Vec<_> = (1..=40).rev().collect();
         let limits = [0.999, 0.5, 0.1, 0.01, 1e-3, 1e-6, 1e-12]
-            .map(|rate| reach(&counts, rate).expect("there are counts").connections);
+            .map(|rate| limit(&counts, rate).expect("there are counts").connections);
         assert!(limits.is_sorted_by(|a, b| a < b), "{limits:?}");
     }
 
-    /// Counts that lie on the very line of a lognormal distribution.
-    fn quantiles(n: usize, centre: f64, scale: f64) -> Vec<u64> {
-        (1..=n).map(|rank| (centre.ln() + scale * score(rank, n)).exp().round() as u64).collect()
+    /// Returns the quantiles of a lognormal distribution as counts.
+    fn quantiles(n: usize, median: f64, scale: f64) -> Vec<u64> {
+        (1..=n).map(|rank| (median.ln() + scale * score(rank, n)).exp().round() as u64).collect()
     }
 
     #[test]
-    fn a_lognormal_crowd_has_the_limit_of_the_formula() {
-        let (n, centre, scale) = (1001, 10_000.0, 0.8);
-        let others = quantiles(n - 1, centre, scale);
-        let found = of(&[&[1_000_000], &others[..]].concat());
+    fn lognormal_counts_have_the_limit_of_the_formula() {
+        let (n, median, scale) = (1001, 10_000.0, 0.8);
+        let others = quantiles(n - 1, median, scale);
+        let found = limit_of_unsorted(&[&[1_000_000], &others[..]].concat());
         // Φ⁻¹(0.99^(1/1001)), by Python's statistics.NormalDist.
-        let formula = centre * (scale * 4.263_993_927_790_619_f64).exp();
+        let formula = median * (scale * 4.263_993_927_790_619_f64).exp();
         assert!((found.connections / formula - 1.0).abs() < 0.01, "{found:?} {formula}");
         assert!((found.scale - scale).abs() < 0.01, "{found:?}");
     }
 
     #[test]
-    fn a_tail_that_climbs_is_no_attack() {
-        // Each a third above the one before: nobody is set aside.
+    fn steadily_climbing_tail_is_not_excluded() {
+        // Each count is a third above the next one: no address is excluded.
         let tail = [400, 300, 225, 170, 127, 95, 71, 53, 40, 30, 22, 17, 12, 9];
-        let found = of(&[&tail[..], &times(86, 4)].concat());
-        assert!(found.connections > 400.0 && found.set_aside == 0, "{found:?}");
+        let found = limit_of_unsorted(&[&tail[..], &repeated(86, 4)].concat());
+        assert!(found.connections > 400.0 && found.excluded_outliers == 0, "{found:?}");
     }
 
     #[test]
-    fn a_million_addresses() {
-        let counts: Vec<_> = (0..1_000_000u64).map(|at| 1 + 1_000_000 / (at + 1)).collect();
-        let Reach { connections, .. } = reach(&counts, RATE).expect("there are counts");
+    fn limit_of_a_million_addresses_is_finite() {
+        let counts: Vec<_> = (0..1_000_000u64).map(|index| 1 + 1_000_000 / (index + 1)).collect();
+        let LognormalLimit { connections, .. } = limit(&counts, RATE).expect("there are counts");
         assert!(connections.is_finite() && connections > 1.0, "{connections}");
     }
 
     prop_compose! {
-        /// From one address to some hundreds, of all sizes.
-        fn crowd()(exponents in prop::collection::vec(0.0..20.0f64, 1..400)) -> Vec<u64> {
+        /// Counts of one to some hundred addresses, of all sizes.
+        fn sorted_counts()(exponents in prop::collection::vec(0.0..20.0f64, 1..400)) -> Vec<u64> {
             let mut counts: Vec<_> = exponents.iter().map(|x| x.exp() as u64).collect();
             counts.sort_unstable_by(|a, b| b.cmp(a));
             counts
@@ -336,50 +347,50 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_number(counts in crowd(), exponent in -300.0..-1e-9f64) {
-            let found = reach(&counts, 10f64.powf(exponent)).expect("there are counts");
+        fn limit_is_a_positive_finite_number(counts in sorted_counts(), exponent in -300.0..-1e-9f64) {
+            let found = limit(&counts, 10f64.powf(exponent)).expect("there are counts");
             prop_assert!(found.connections.is_finite() && found.connections > 0.0, "{:?}", found);
-            prop_assert!(found.connections <= MOST * 1.000_001);
+            prop_assert!(found.connections <= MAX_LIMIT * 1.000_001);
             prop_assert!(found.scale.is_finite(), "{:?}", found);
-            prop_assert!(found.set_aside <= counts.len() / ONE_IN);
+            prop_assert!(found.excluded_outliers <= counts.len() / OUTLIER_DIVISOR);
         }
 
         #[test]
-        fn over_stays_over(counts in crowd(), more in 0..1_000_000u64) {
+        fn raising_the_top_count_keeps_the_limit(counts in sorted_counts(), more in 0..1_000_000u64) {
             let mut higher = counts.clone();
             higher[0] += more;
-            prop_assert_eq!(reach(&counts, RATE), reach(&higher, RATE));
+            prop_assert_eq!(limit(&counts, RATE), limit(&higher, RATE));
         }
 
-        /// From a median of 200 on the floor of the scale is the same for all,
-        /// so that nothing in the formula knows how large a count is.
+        /// From a median of 200 on, the floor of the scale is constant, so that
+        /// the formula does not depend on the size of the counts.
         #[test]
-        fn twice_the_counts_is_twice_the_limit(
+        fn limit_is_proportional_to_large_counts(
             exponents in prop::collection::vec(5.3..11.0f64, 1..300),
-            times in 2..50u64,
+            factor in 2..50u64,
         ) {
             let counts: Vec<_> = exponents.iter().map(|x| x.exp().ceil() as u64).collect();
-            let multiplied: Vec<_> = counts.iter().map(|count| count * times).collect();
-            let (found, scaled) = (of(&counts), of(&multiplied));
-            if found.connections < MOST / 100.0 && counts.len() > 1 {
-                let ratio = scaled.connections / found.connections / times as f64;
+            let multiplied: Vec<_> = counts.iter().map(|count| count * factor).collect();
+            let (found, scaled) = (limit_of_unsorted(&counts), limit_of_unsorted(&multiplied));
+            if found.connections < MAX_LIMIT / 100.0 && counts.len() > 1 {
+                let ratio = scaled.connections / found.connections / factor as f64;
                 prop_assert!((ratio - 1.0).abs() < 1e-9, "{:?} {:?}", found, scaled);
-                prop_assert_eq!(found.set_aside, scaled.set_aside);
+                prop_assert_eq!(found.excluded_outliers, scaled.excluded_outliers);
             }
         }
 
-        /// A sixth of the addresses may offend, of any size that is out of the
-        /// others' reach: the limit stays as if there were none but one.
+        /// A sixth of the addresses may be offenders with any count above the limit
+        /// of the others: the limit stays as low as with a single offender.
         #[test]
         fn offenders_do_not_hide_one_another(
             browsers in prop::collection::vec(1..=12u64, 5..300),
             share in 0.0..1.0f64,
             sizes in prop::collection::vec(400..100_000u64, 60),
         ) {
-            let most = (browsers.len() / (ONE_IN - 1)).min(sizes.len());
-            let n = 1 + (share * (most - 1) as f64) as usize;
+            let max_offenders = (browsers.len() / (OUTLIER_DIVISOR - 1)).min(sizes.len());
+            let n = 1 + (share * (max_offenders - 1) as f64) as usize;
             let offenders = &sizes[..n];
-            let found = of(&[offenders, &browsers[..]].concat());
+            let found = limit_of_unsorted(&[offenders, &browsers[..]].concat());
             prop_assert!(found.connections < 400.0, "{:?}", found);
         }
     }

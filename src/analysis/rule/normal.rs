@@ -1,31 +1,34 @@
-//! The normal distribution, as far as a limit needs it.
+//! Quantiles of the normal distribution.
 use libm::log;
 
-/// The value that a standard normal variate exceeds with probability `p`,
+/// Returns the value that a standard normal variate exceeds with probability `p`,
 /// above 0 and below 1.
 ///
 /// Wichura's algorithm AS 241, PPND16 (Applied Statistics 37, 1988, 477-484),
-/// which is good to about 16 digits, down to p = 1e-316.
-pub(super) fn exceeded_with(p: f64) -> f64 {
+/// which is accurate to about 16 digits, down to p = 1e-316.
+pub(super) fn upper_quantile(p: f64) -> f64 {
     let q = 0.5 - p;
     if q.abs() <= 0.425 {
         let r = 0.180_625 - q * q;
-        return q * ratio(r, &CENTRE);
+        return q * rational(r, &CENTER);
     }
     let r = (-log(p.min(1.0 - p))).sqrt();
-    let z = if r <= 5.0 { ratio(r - 1.6, &TAIL) } else { ratio(r - 5.0, &FAR_TAIL) };
+    let z = if r <= 5.0 { rational(r - 1.6, &TAIL) } else { rational(r - 5.0, &FAR_TAIL) };
     z.copysign(q)
 }
 
-/// A polynomial over another; their coefficients come highest power first.
-fn ratio(r: f64, [over, under]: &[[f64; 8]; 2]) -> f64 {
-    let polynomial = |of: &[f64; 8]| of.iter().fold(0.0, |sum, &coefficient| sum * r + coefficient);
-    polynomial(over) / polynomial(under)
+/// Returns the value at `r` of a quotient of two polynomials; their coefficients
+/// come highest power first.
+fn rational(r: f64, [numerator, denominator]: &[[f64; 8]; 2]) -> f64 {
+    let polynomial = |coefficients: &[f64; 8]| {
+        coefficients.iter().fold(0.0, |sum, &coefficient| sum * r + coefficient)
+    };
+    polynomial(numerator) / polynomial(denominator)
 }
 
 #[rustfmt::skip]
-#[expect(clippy::excessive_precision, reason = "as they were published")]
-const CENTRE: [[f64; 8]; 2] = [
+#[expect(clippy::excessive_precision, reason = "as published")]
+const CENTER: [[f64; 8]; 2] = [
     [
         2.509_080_928_730_122_672_7e3, 3.343_057_558_358_812_810_5e4,
         6.726_577_092_700_870_085_3e4, 4.592_195_393_154_987_145_7e4,
@@ -41,7 +44,7 @@ const CENTRE: [[f64; 8]; 2] = [
 ];
 
 #[rustfmt::skip]
-#[expect(clippy::excessive_precision, reason = "as they were published")]
+#[expect(clippy::excessive_precision, reason = "as published")]
 const TAIL: [[f64; 8]; 2] = [
     [
         7.745_450_142_783_414_076_4e-4, 2.272_384_498_926_918_458_33e-2,
@@ -58,7 +61,7 @@ const TAIL: [[f64; 8]; 2] = [
 ];
 
 #[rustfmt::skip]
-#[expect(clippy::excessive_precision, reason = "as they were published")]
+#[expect(clippy::excessive_precision, reason = "as published")]
 const FAR_TAIL: [[f64; 8]; 2] = [
     [
         2.010_334_399_292_288_132_65e-7, 2.711_555_568_743_487_578_15e-5,
@@ -80,13 +83,13 @@ mod tests {
 
     #[track_caller]
     fn check(p: f64, expected: f64) {
-        let found = exceeded_with(p);
+        let found = upper_quantile(p);
         assert!((found - expected).abs() <= expected.abs() * 1e-14, "{found}");
     }
 
     #[test]
-    fn published_values() {
-        // Wichura's own three, then what tables have.
+    fn quantiles_match_published_values() {
+        // The three values of Wichura's paper, then values from tables.
         check(0.25, 0.674_489_750_196_081_7);
         check(0.001, 3.090_232_306_167_813_5);
         check(1e-20, 9.262_340_089_798_408);

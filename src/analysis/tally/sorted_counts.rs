@@ -1,26 +1,26 @@
-//! Keys and how often each was added, by sorting.
+//! Counts of keys, by sorting.
 //!
-//! A table that is hashed into would miss the processor's caches at every step, and
-//! its time be at the mercy of who chooses the keys. Keys are collected instead, as
-//! many as stay in a cache, sorted digit by digit, which takes the same time
-//! whatever they are, and merged into what is there in one walk.
+//! A hash table would miss the processor's caches at every step, and its time would
+//! depend on keys that untrusted peers choose. Keys are instead collected in batches
+//! that fit into a cache, sorted by radix sort, whose time does not depend on the
+//! keys, and merged into the counts in one pass.
 
-/// What can be sorted digit by digit.
-pub(super) trait Key: Copy + Ord {
-    /// How many digits it has.
+/// A key that can be sorted digit by digit.
+pub(super) trait RadixKey: Copy + Ord {
+    /// Number of digits.
     const DIGITS: usize;
 
-    /// One of them, the lowest first.
+    /// Returns one digit; index 0 is the lowest.
     fn digit(self, index: usize) -> u8;
 
-    /// Digits that are zero where they agree in both.
+    /// Returns a key with the digit 0 in each place where both keys agree.
     fn differences(self, other: Self) -> Self;
 
-    /// What is in either.
+    /// Returns the bits that are set in either key.
     fn union(self, other: Self) -> Self;
 }
 
-impl Key for u64 {
+impl RadixKey for u64 {
     const DIGITS: usize = 8;
 
     fn digit(self, index: usize) -> u8 {
@@ -36,7 +36,7 @@ impl Key for u64 {
     }
 }
 
-impl Key for [u32; 5] {
+impl RadixKey for [u32; 5] {
     const DIGITS: usize = 20;
 
     fn digit(self, index: usize) -> u8 {
@@ -52,188 +52,196 @@ impl Key for [u32; 5] {
     }
 }
 
-/// Keys and how often each was added.
+/// Distinct keys, and how often each was added.
 #[derive(Debug)]
-pub(super) struct Runs<K> {
-    /// In order, each key once.
-    counted: Vec<(K, u32)>,
-    /// As they came.
+pub(super) struct SortedCounts<K> {
+    /// Sorted, each key once.
+    counts: Vec<(K, u32)>,
+    /// Unsorted keys that are not yet in `counts`.
     pending: Vec<K>,
-    /// Room to sort them.
-    spare: Vec<K>,
-    /// How many keys there were when there was no memory for more.
-    full: Option<usize>,
+    /// Buffer for sorting.
+    scratch: Vec<K>,
+    /// Number of keys when memory was exhausted; `None` if it was not.
+    keys_when_exhausted: Option<usize>,
 }
 
-// Derived, it would ask for K: Default.
-impl<K> Default for Runs<K> {
+// A derived implementation would require K: Default.
+impl<K> Default for SortedCounts<K> {
     fn default() -> Self {
-        Self { counted: Vec::new(), pending: Vec::new(), spare: Vec::new(), full: None }
+        Self {
+            counts: Vec::new(),
+            pending: Vec::new(),
+            scratch: Vec::new(),
+            keys_when_exhausted: None,
+        }
     }
 }
 
-/// How many keys are sorted at a time: few enough to stay in a processor's
-/// cache, enough to make the merging cheap.
-const PENDING: usize = 32 * 1024;
+/// Minimum number of keys that are sorted at a time: few enough for a processor's
+/// cache, enough to make merging cheap.
+const MIN_BATCH_KEYS: usize = 32 * 1024;
 
-impl<K: Key> Runs<K> {
+impl<K: RadixKey> SortedCounts<K> {
     /// Adds a key.
     pub(super) fn add(&mut self, key: K) {
-        if self.pending.len() == self.pending.capacity() && !self.grow() {
+        if self.pending.len() == self.pending.capacity() && !self.reserve_pending() {
             return;
         }
         self.pending.push(key);
-        // As many as are there: merging costs a walk over all of it, so that the
-        // walks together stay linear in what was added.
-        if self.pending.len() >= PENDING.max(self.counted.len()) {
-            self.merge();
+        // At least as many as `counts` has: each merge passes over all counts, and
+        // all merges together stay linear in the number of added keys.
+        if self.pending.len() >= MIN_BATCH_KEYS.max(self.counts.len()) {
+            self.merge_pending();
         }
     }
 
-    /// Makes room for what is pending; gives whether there is.
-    fn grow(&mut self) -> bool {
-        // Twice as much each time, as a list that grows by itself.
+    /// Reserves memory for pending keys, and returns whether there is any.
+    fn reserve_pending(&mut self) -> bool {
+        // Doubles the capacity, like a growing `Vec`.
         let more = self.pending.capacity().max(64);
-        if self.full.is_none() && self.pending.try_reserve(more).is_err() {
-            self.give_up();
+        if self.keys_when_exhausted.is_none() && self.pending.try_reserve(more).is_err() {
+            self.discard();
         }
-        self.full.is_none()
+        self.keys_when_exhausted.is_none()
     }
 
-    /// Counts no more, and gives the memory back: there is an answer to be given.
-    fn give_up(&mut self) {
-        let n = self.counted.len();
-        *self = Self { full: Some(self.full.unwrap_or(n)), ..Self::default() };
+    /// Stops counting and frees the memory, which is needed to report the error.
+    fn discard(&mut self) {
+        let n = self.counts.len();
+        *self = Self {
+            keys_when_exhausted: Some(self.keys_when_exhausted.unwrap_or(n)),
+            ..Self::default()
+        };
     }
 
-    /// Counts what is pending, and gives back the room for that.
+    /// Merges the pending keys and frees their buffers.
     ///
     /// # Errors
     ///
-    /// With how many keys there were when there was no memory for more.
-    pub(super) fn fits(&mut self) -> Result<(), usize> {
-        self.merge();
-        (self.pending, self.spare) = (Vec::new(), Vec::new());
-        self.full.map_or(Ok(()), Err)
+    /// Returns an error with the number of keys if memory was exhausted.
+    pub(super) fn check_memory(&mut self) -> Result<(), usize> {
+        self.merge_pending();
+        (self.pending, self.scratch) = (Vec::new(), Vec::new());
+        self.keys_when_exhausted.map_or(Ok(()), Err)
     }
 
-    /// How many keys have been counted, but for those that are pending.
+    /// Returns the number of distinct keys, without pending ones.
     pub(super) fn len(&self) -> usize {
-        self.counted.len()
+        self.counts.len()
     }
 
-    /// Adds what was counted elsewhere.
-    pub(super) fn add_all(&mut self, mut other: Self) {
-        other.merge();
-        self.merge();
-        if self.counted.is_empty() || other.full.is_some() {
-            // There is one target, mostly: its counts need not be there twice.
-            let full = self.full.or(other.full);
-            *self = Self { full, ..other };
+    /// Adds the counts of `other`.
+    pub(super) fn merge(&mut self, mut other: Self) {
+        other.merge_pending();
+        self.merge_pending();
+        if self.counts.is_empty() || other.keys_when_exhausted.is_some() {
+            // Usually there is one target, whose counts are moved instead of copied.
+            let keys_when_exhausted = self.keys_when_exhausted.or(other.keys_when_exhausted);
+            *self = Self { keys_when_exhausted, ..other };
             return;
         }
-        let n = other.counted.len();
-        // Sorting takes half of it again.
-        let half = Vec::<(K, u32)>::new().try_reserve_exact((self.counted.len() + n) / 2);
-        if half.is_err() || self.counted.try_reserve(n).is_err() {
-            return self.give_up();
+        let n = other.counts.len();
+        // A stable sort allocates a buffer for half of the elements.
+        let sort_buffer = Vec::<(K, u32)>::new().try_reserve_exact((self.counts.len() + n) / 2);
+        if sort_buffer.is_err() || self.counts.try_reserve(n).is_err() {
+            return self.discard();
         }
-        self.counted.append(&mut other.counted);
-        // Two sorted runs are merged in one walk.
-        self.counted.sort_by_key(|&(key, _)| key);
-        self.counted.dedup_by(|next, first| {
-            let same = next.0 == first.0;
-            if same {
+        self.counts.append(&mut other.counts);
+        // A stable sort merges two sorted parts in one pass.
+        self.counts.sort_by_key(|&(key, _)| key);
+        self.counts.dedup_by(|next, first| {
+            let is_same_key = next.0 == first.0;
+            if is_same_key {
                 first.1 = first.1.saturating_add(next.1);
             }
-            same
+            is_same_key
         });
     }
 
-    /// Takes out the keys that are not wanted.
-    pub(super) fn retain(&mut self, wanted: impl Fn(K) -> bool) {
-        self.merge();
-        self.counted.retain(|&(key, _)| wanted(key));
+    /// Removes the keys for which `is_wanted` returns false.
+    pub(super) fn retain(&mut self, is_wanted: impl Fn(K) -> bool) {
+        self.merge_pending();
+        self.counts.retain(|&(key, _)| is_wanted(key));
     }
 
-    /// How often any key was added.
-    pub(super) fn sum(&self) -> u64 {
-        let counted: u64 = self.counted.iter().map(|&(_, n)| u64::from(n)).sum();
-        counted + self.pending.len() as u64
+    /// Returns the number of keys that were added.
+    pub(super) fn total(&self) -> u64 {
+        let n_merged: u64 = self.counts.iter().map(|&(_, n)| u64::from(n)).sum();
+        n_merged + self.pending.len() as u64
     }
 
-    /// Each key and how often it was added, in their order.
-    pub(super) fn in_order(mut self) -> Vec<(K, u32)> {
-        self.merge();
-        self.counted
+    /// Returns each key and how often it was added, sorted by key.
+    pub(super) fn into_sorted(mut self) -> Vec<(K, u32)> {
+        self.merge_pending();
+        self.counts
     }
 
-    /// Sorts what is pending and adds it to what is counted.
-    fn merge(&mut self) {
-        sort(&mut self.pending, &mut self.spare);
+    /// Sorts the pending keys and adds them to the counts.
+    fn merge_pending(&mut self) {
+        radix_sort(&mut self.pending, &mut self.scratch);
         let Some(&filler) = self.pending.first() else {
             return;
         };
-        let n_runs = self.pending.chunk_by(|a, b| a == b).count();
-        let (mut from, mut to) = (self.counted.len(), self.counted.len() + n_runs);
-        if self.counted.try_reserve(n_runs).is_err() {
-            return self.give_up();
+        let n_distinct = self.pending.chunk_by(|a, b| a == b).count();
+        let (mut from, mut to) = (self.counts.len(), self.counts.len() + n_distinct);
+        if self.counts.try_reserve(n_distinct).is_err() {
+            return self.discard();
         }
-        self.counted.resize(to, (filler, 0));
-        // From the back, so that the old entries move up in the same memory.
-        for run in self.pending.chunk_by(|a, b| a == b).rev() {
-            let key = run[0];
-            while from > 0 && self.counted[from - 1].0 > key {
+        self.counts.resize(to, (filler, 0));
+        // From the back, so that the old entries are moved within the same memory.
+        for equal_keys in self.pending.chunk_by(|a, b| a == b).rev() {
+            let key = equal_keys[0];
+            while from > 0 && self.counts[from - 1].0 > key {
                 (from, to) = (from - 1, to - 1);
-                self.counted[to] = self.counted[from];
+                self.counts[to] = self.counts[from];
             }
-            let mut n = u32::try_from(run.len()).unwrap_or(u32::MAX);
-            if from > 0 && self.counted[from - 1].0 == key {
+            let mut n = u32::try_from(equal_keys.len()).unwrap_or(u32::MAX);
+            if from > 0 && self.counts[from - 1].0 == key {
                 from -= 1;
-                n = n.saturating_add(self.counted[from].1);
+                n = n.saturating_add(self.counts[from].1);
             }
             to -= 1;
-            self.counted[to] = (key, n);
+            self.counts[to] = (key, n);
         }
-        // Keys that were there already left a gap.
-        self.counted.drain(from..to);
+        // Keys that `counts` already had leave a gap.
+        self.counts.drain(from..to);
         self.pending.clear();
     }
 }
 
-/// How few keys are sorted sooner by comparing them.
-const FEW: usize = 512;
+/// Minimum number of keys for which a radix sort is faster than comparing them.
+const MIN_RADIX_SORT_KEYS: usize = 512;
 
-/// Sorts `keys` from their lowest digit to their highest, of which most are the
-/// same in all of them and left out: a server has few ports.
-fn sort<K: Key>(keys: &mut Vec<K>, spare: &mut Vec<K>) {
-    let Some(&first) = keys.first().filter(|_| keys.len() >= FEW) else {
+/// Sorts `keys` from their lowest digit to their highest. Digits that are equal in
+/// all keys are skipped; most are, because a server has few ports.
+fn radix_sort<K: RadixKey>(keys: &mut Vec<K>, scratch: &mut Vec<K>) {
+    let Some(&first) = keys.first().filter(|_| keys.len() >= MIN_RADIX_SORT_KEYS) else {
         keys.sort_unstable();
         return;
     };
-    // Without room for it, it takes longer.
-    if spare.try_reserve(keys.len().saturating_sub(spare.len())).is_err() {
+    // Without memory for the buffer, sorting is slower.
+    if scratch.try_reserve(keys.len().saturating_sub(scratch.len())).is_err() {
         keys.sort_unstable();
         return;
     }
     let differences =
         keys.iter().fold(first.differences(first), |all, key| all.union(key.differences(first)));
-    spare.resize(keys.len(), first);
+    scratch.resize(keys.len(), first);
     for index in (0..K::DIGITS).filter(|&index| differences.digit(index) != 0) {
-        let mut places = [0_usize; 256];
+        let mut offsets = [0_usize; 256];
         for key in &*keys {
-            places[usize::from(key.digit(index))] += 1;
+            offsets[usize::from(key.digit(index))] += 1;
         }
-        let mut begin = 0;
-        for place in &mut places {
-            begin += std::mem::replace(place, begin);
+        let mut start = 0;
+        for offset in &mut offsets {
+            start += std::mem::replace(offset, start);
         }
         for key in &*keys {
-            let place = &mut places[usize::from(key.digit(index))];
-            spare[*place] = *key;
-            *place += 1;
+            let offset = &mut offsets[usize::from(key.digit(index))];
+            scratch[*offset] = *key;
+            *offset += 1;
         }
-        std::mem::swap(keys, spare);
+        std::mem::swap(keys, scratch);
     }
 }
 
@@ -245,60 +253,60 @@ mod tests {
 
     use super::*;
 
-    fn of(keys: &[u64]) -> Runs<u64> {
-        let mut runs = Runs::default();
-        keys.iter().for_each(|&key| runs.add(key));
-        runs
+    fn counts_of(keys: &[u64]) -> SortedCounts<u64> {
+        let mut counts = SortedCounts::default();
+        keys.iter().for_each(|&key| counts.add(key));
+        counts
     }
 
     proptest! {
         #[test]
-        fn two_tallies_add_up(
-            one in prop::collection::vec(0..50u64, 0..200),
-            two in prop::collection::vec(0..50u64, 0..200),
+        fn merged_counts_are_sums(
+            first in prop::collection::vec(0..50u64, 0..200),
+            second in prop::collection::vec(0..50u64, 0..200),
         ) {
-            let mut sum = of(&one);
-            sum.add_all(of(&two));
-            let both = of(&[&one[..], &two].concat());
-            prop_assert_eq!(sum.sum(), both.sum());
-            prop_assert_eq!(sum.in_order(), both.in_order());
+            let mut merged = counts_of(&first);
+            merged.merge(counts_of(&second));
+            let expected = counts_of(&[&first[..], &second].concat());
+            prop_assert_eq!(merged.total(), expected.total());
+            prop_assert_eq!(merged.into_sorted(), expected.into_sorted());
         }
 
         #[test]
-        fn it_counts_as_a_map_does(keys in prop::collection::vec(0..50u64, 0..2000)) {
-            let (mut runs, mut map) = (Runs::default(), BTreeMap::new());
+        fn counts_match_those_of_a_map(keys in prop::collection::vec(0..50u64, 0..2000)) {
+            let (mut counts, mut map) = (SortedCounts::default(), BTreeMap::new());
             for chunk in keys.chunks(97) {
                 for &key in chunk {
-                    runs.add(key);
+                    counts.add(key);
                     *map.entry(key).or_insert(0) += 1;
                 }
-                runs.merge();
+                counts.merge_pending();
             }
-            prop_assert_eq!(runs.in_order(), map.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(counts.into_sorted(), map.into_iter().collect::<Vec<_>>());
         }
 
         #[test]
-        fn digits_sort_as_comparing_does(
-            short in prop::collection::vec(any::<u64>(), 0..3 * FEW),
+        fn radix_sort_matches_comparison_sort(
+            short in prop::collection::vec(any::<u64>(), 0..3 * MIN_RADIX_SORT_KEYS),
             mask in any::<u64>(),
-            long in prop::collection::vec(any::<[u32; 5]>(), 0..3 * FEW),
+            long in prop::collection::vec(any::<[u32; 5]>(), 0..3 * MIN_RADIX_SORT_KEYS),
             words in any::<[bool; 5]>(),
         ) {
             let short: Vec<_> = short.into_iter().map(|key| key & mask).collect();
             check(short)?;
             let long = long.into_iter().map(|mut key| {
-                key.iter_mut().zip(words).for_each(|(word, is_one)| *word *= u32::from(is_one));
+                key.iter_mut().zip(words).for_each(|(word, is_used)| *word *= u32::from(is_used));
                 key
             });
             check(long.collect())?;
         }
     }
 
-    fn check<K: Key + std::fmt::Debug>(keys: Vec<K>) -> Result<(), TestCaseError> {
-        let (mut by_digits, mut by_comparing) = (keys.clone(), keys);
-        sort(&mut by_digits, &mut Vec::new());
-        by_comparing.sort_unstable();
-        prop_assert_eq!(by_digits, by_comparing);
+    fn check<K: RadixKey + std::fmt::Debug>(keys: Vec<K>) -> Result<(), TestCaseError> {
+        let (mut by_radix, mut by_comparison) = (keys.clone(), keys);
+        radix_sort(&mut by_radix, &mut Vec::new());
+        by_comparison.sort_unstable();
+        prop_assert_eq!(by_radix, by_comparison);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::{
     value_parser::{addresses, prefix4, prefix6},
 };
 
-use super::{AlertArgs, SampleArgs, notify::DEFAULT_LOG};
+use super::{NotifyArgs, SampleArgs, notify::DEFAULT_LOG};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -41,7 +41,7 @@ pub(in crate::cli) struct LogArgs {
     #[command(flatten)]
     pub(in crate::cli) record: RecordArgs,
     /// Print the version
-    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "How it is told")]
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output")]
     version: (),
 }
 
@@ -81,16 +81,16 @@ pub(in crate::cli) struct WatchArgs {
     #[command(flatten)]
     pub(in crate::cli) sample: SampleArgs,
     /// Print this help
-    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
 }
 
-/// From a second to a day.
+/// Parses a sampling interval from 1 second to 1 day.
 fn interval(text: &str) -> Result<Duration, String> {
-    let most = Duration::from_secs(86_400);
+    let max = Duration::from_secs(86_400);
     let interval = duration(text)?;
-    let is_sane = !interval.is_zero() && interval <= most;
-    if is_sane { Ok(interval) } else { Err("not from 1 second to a day".to_owned()) }
+    let is_in_range = !interval.is_zero() && interval <= max;
+    if is_in_range { Ok(interval) } else { Err("not from 1 second to a day".to_owned()) }
 }
 
 #[derive(Debug, Args)]
@@ -98,13 +98,13 @@ pub(in crate::cli) struct RecordArgs {
     #[command(flatten)]
     pub(in crate::cli) sample: SampleArgs,
     #[command(flatten)]
-    pub(in crate::cli) alerting: AlertArgs,
+    pub(in crate::cli) notify: NotifyArgs,
 
     /// Show what was found, as check_topip does; -vv: how; -vvv: all
-    #[arg(short, long, action = ArgAction::Count, help_heading = "How it is told")]
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(in crate::cli) verbose: u8,
     /// Print this help
-    #[arg(short, long, action = ArgAction::Help, help_heading = "How it is told")]
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
 }
 
@@ -114,11 +114,11 @@ pub(in crate::cli) struct ReportArgs {
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_LOG, action = ArgAction::Append)]
     pub(in crate::cli) log: Vec<PathBuf>,
     /// Count alerts from then on: a duration ago, or a date with or without time
-    #[arg(long, value_name = "WHEN", value_parser = moment, allow_hyphen_values = true)]
-    pub(in crate::cli) since: Option<Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = time_spec, allow_hyphen_values = true)]
+    pub(in crate::cli) since: Option<TimeSpec>,
     /// Count alerts before then only
-    #[arg(long, value_name = "WHEN", value_parser = moment, allow_hyphen_values = true)]
-    pub(in crate::cli) until: Option<Moment>,
+    #[arg(long, value_name = "WHEN", value_parser = time_spec, allow_hyphen_values = true)]
+    pub(in crate::cli) until: Option<TimeSpec>,
     /// Count IPv4 addresses by networks of so many bits
     #[arg(long, value_name = "LEN", value_parser = prefix4, allow_hyphen_values = true)]
     pub(in crate::cli) prefix4: Option<u8>,
@@ -129,49 +129,50 @@ pub(in crate::cli) struct ReportArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
     pub(in crate::cli) top: Option<usize>,
     /// How it is told
-    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
-    pub(in crate::cli) output: Output,
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(in crate::cli) output: ReportFormat,
     /// Print this help
     #[arg(short, long, action = ArgAction::Help)]
     help: (),
 }
 
-/// Forms of a report.
+/// Output format of `topip_log report`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Output {
-    /// A table.
+pub(in crate::cli) enum ReportFormat {
+    /// Table for people.
     #[default]
     #[value(help = None)]
     Text,
-    /// An object.
+    /// One JSON object.
     #[value(help = None)]
     Json,
-    /// Comma-separated values.
+    /// Comma-separated values with a heading.
     #[value(help = None)]
     Csv,
 }
 
-/// A point in time, as people name it.
+/// Point in time as given on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Moment {
-    /// So long ago.
+pub(in crate::cli) enum TimeSpec {
+    /// Duration before now.
     Ago(Duration),
-    /// By the clocks of this host.
+    /// Local time of this host.
     Local(NaiveDateTime),
-    /// With its offset.
+    /// Time with a UTC offset.
     Exact(DateTime<FixedOffset>),
 }
 
-fn moment(text: &str) -> Result<Moment, String> {
+/// Parses a duration, a date, a local time or a time of RFC 3339.
+fn time_spec(text: &str) -> Result<TimeSpec, String> {
     if let Ok(ago) = duration(text) {
-        return Ok(Moment::Ago(ago));
+        return Ok(TimeSpec::Ago(ago));
     }
-    let forms = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
-    let day =
-        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
-    let local = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-    let exact = || DateTime::parse_from_rfc3339(text).ok().map(Moment::Exact);
-    day.or(local).map(Moment::Local).or_else(exact).ok_or_else(|| {
+    let formats = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
+    let date =
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|date| date.and_hms_opt(0, 0, 0));
+    let local = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let rfc3339 = || DateTime::parse_from_rfc3339(text).ok().map(TimeSpec::Exact);
+    date.or(local).map(TimeSpec::Local).or_else(rfc3339).ok_or_else(|| {
         "not a time; write 7d for 7 days ago, 2026-11-22, \"2026-11-22 14:30\" or \
          2026-11-22T14:30:00+01:00"
             .to_owned()
@@ -183,12 +184,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments() {
+    fn time_specs_are_read() {
         let check = |text, expected: &str| {
-            let found = match moment(text) {
-                Ok(Moment::Ago(ago)) => format!("{} s ago", ago.as_secs()),
-                Ok(Moment::Local(local)) => format!("{local} here"),
-                Ok(Moment::Exact(exact)) => exact.to_rfc3339(),
+            let found = match time_spec(text) {
+                Ok(TimeSpec::Ago(ago)) => format!("{} s ago", ago.as_secs()),
+                Ok(TimeSpec::Local(local)) => format!("{local} here"),
+                Ok(TimeSpec::Exact(exact)) => exact.to_rfc3339(),
                 Err(_) => "no time".to_owned(),
             };
             assert_eq!(found, expected, "{text}");

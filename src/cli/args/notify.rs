@@ -1,18 +1,18 @@
-//! Options: who is told of an alert.
+//! Options for notifications: alert log and mail.
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::{alert_log::entry::Format, run::Sink};
+use crate::{alert_log::entry::LineFormat, run::Sink};
 
 use super::MailArgs;
 
-/// The log where none is named.
+/// Default path of the alert log.
 pub(in crate::cli) const DEFAULT_LOG: &str = "/var/log/topip.log";
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Who is alerted")]
-pub(in crate::cli) struct AlertArgs {
+#[command(next_help_heading = "Notifications")]
+pub(in crate::cli) struct NotifyArgs {
     /// Append alerts to a log, by default /var/log/topip.log; or syslog, journald
     #[arg(
         short,
@@ -30,22 +30,22 @@ pub(in crate::cli) struct AlertArgs {
     pub(in crate::cli) mail: MailArgs,
 }
 
-/// How a line of the log is written.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum LogFormat {
-    /// As topip.py did.
+    /// Format of topip.py.
     #[default]
     #[value(help = None)]
     Classic,
-    /// With the time of RFC 3339.
+    /// Classic format with a time of RFC 3339.
     #[value(help = None)]
     Rfc3339,
-    /// An object a line.
+    /// One JSON object per line.
     #[value(help = None)]
     Json,
 }
 
-impl From<LogFormat> for Format {
+impl From<LogFormat> for LineFormat {
     fn from(format: LogFormat) -> Self {
         match format {
             LogFormat::Classic => Self::Classic,
@@ -55,12 +55,13 @@ impl From<LogFormat> for Format {
     }
 }
 
+/// Parses the value of --log.
 fn sink(text: &str) -> Result<Sink, String> {
     match text {
         "syslog" => Ok(Sink::Syslog),
         "journald" => Ok(Sink::Journal),
         "" | "-" => Err("not a file, syslog or journald".to_owned()),
-        // Behind -l they would be taken for its value.
+        // After -l, a command is parsed as the value of -l.
         "record" | "report" | "watch" => {
             Err(format!("a command comes before the options; for a file, write ./{text}"))
         }

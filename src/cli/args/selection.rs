@@ -1,4 +1,4 @@
-//! Options: what is looked at, and what of it counts.
+//! Options for sources and for the selection of connections.
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -10,12 +10,12 @@ use crate::{
         value_parser::{label, members, netns, ports, prefix4, prefix6},
     },
     model::{connection::TcpState, network::Network},
-    source::Netns,
+    source::NetnsSelector,
 };
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "What is looked at")]
-pub(in crate::cli) struct LookArgs {
+#[command(next_help_heading = "Source and selection")]
+pub(in crate::cli) struct SelectionArgs {
     /// Servers to reach by SSH, whose counts add up; none, localhost and its
     /// addresses are this host
     #[arg(
@@ -32,8 +32,8 @@ pub(in crate::cli) struct LookArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(in crate::cli) input: Option<PathBuf>,
     /// How to look at this host; conntrack counts what it and servers forward
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(in crate::cli) source: How,
+    #[arg(long, value_enum, default_value_t, value_name = "SOURCE")]
+    pub(in crate::cli) source: SourceKind,
     /// Look into these network namespaces of this host instead of its own; all
     /// is every one, its own too
     #[arg(
@@ -43,13 +43,13 @@ pub(in crate::cli) struct LookArgs {
         value_parser = netns,
         conflicts_with = "input"
     )]
-    pub(in crate::cli) netns: Vec<Netns>,
+    pub(in crate::cli) netns: Vec<NetnsSelector>,
     /// Count IPv4 only; IPv4-mapped addresses are IPv4
-    #[arg(short = '4', conflicts_with = "six")]
-    pub(in crate::cli) four: bool,
+    #[arg(short = '4', conflicts_with = "ipv6_only")]
+    pub(in crate::cli) ipv4_only: bool,
     /// Count IPv6 only
     #[arg(short = '6')]
-    pub(in crate::cli) six: bool,
+    pub(in crate::cli) ipv6_only: bool,
     /// Accepted and without effect: IPv4-mapped addresses always count as IPv4
     #[arg(long)]
     ipv6: bool,
@@ -62,11 +62,11 @@ pub(in crate::cli) struct LookArgs {
     )]
     pub(in crate::cli) port: Vec<RangeInclusive<u16>>,
     /// Count only connections in these TCP states
-    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
-    pub(in crate::cli) state: Vec<TcpState>,
+    #[arg(long = "state", value_name = "STATE,...", value_delimiter = ',')]
+    pub(in crate::cli) tcp_states: Vec<TcpState>,
     /// Do not count connections in these TCP states
-    #[arg(long, value_name = "STATE,...", value_delimiter = ',')]
-    pub(in crate::cli) exclude_state: Vec<TcpState>,
+    #[arg(long = "exclude-state", value_name = "STATE,...", value_delimiter = ',')]
+    pub(in crate::cli) exclude_tcp_states: Vec<TcpState>,
     /// Count only connections to a port that is listened on
     #[arg(long)]
     pub(in crate::cli) inbound: bool,
@@ -119,20 +119,20 @@ pub(in crate::cli) struct LookArgs {
     pub(in crate::cli) label_file: Vec<PathBuf>,
 }
 
-/// Ways to look at this host.
+/// Source of connections on this host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum How {
-    /// By netlink, and by /proc where that is not to be had.
+pub(in crate::cli) enum SourceKind {
+    /// Netlink, or /proc if netlink is not available.
     #[default]
     #[value(help = None)]
     Auto,
-    /// By netlink alone.
+    /// Netlink only.
     #[value(help = None)]
     Netlink,
-    /// By /proc alone.
+    /// /proc only.
     #[value(help = None)]
     Proc,
-    /// The flows that connection tracking knows, in place of sockets.
+    /// Flows of connection tracking instead of sockets.
     #[value(help = None)]
     Conntrack,
 }

@@ -1,20 +1,20 @@
-//! Options: whom an alert is mailed to.
+//! Options for alert mails.
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 
 use crate::{
     cli::{duration::duration, server_name::ServerName},
-    notify::mail::{Address, Tls},
+    notify::mail::{MailAddress, TlsMode},
 };
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Who is alerted")]
+#[command(next_help_heading = "Notifications")]
 pub(in crate::cli) struct MailArgs {
     /// Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others
     #[arg(short, long, value_name = "FROM,TO[,TO...]", allow_hyphen_values = true)]
-    pub(in crate::cli) alert: Option<Correspondents>,
-    // Brackets are links to rustdoc, so this is no comment.
+    pub(in crate::cli) alert: Option<MailAddresses>,
+    // rustdoc would read the brackets of this help as links, so it is not a doc comment.
     #[arg(
         long,
         value_name = "URL",
@@ -41,20 +41,20 @@ pub(in crate::cli) struct MailArgs {
     pub(in crate::cli) recovery: bool,
 }
 
-/// Who writes, and to whom.
+/// Sender and recipients of alert mails.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Correspondents {
-    pub(in crate::cli) from: Address,
-    pub(in crate::cli) to: Vec<Address>,
+pub(in crate::cli) struct MailAddresses {
+    pub(in crate::cli) from: MailAddress,
+    pub(in crate::cli) to: Vec<MailAddress>,
 }
 
-impl FromStr for Correspondents {
+impl FromStr for MailAddresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let address = |text: &str| {
             let text = text.trim();
-            text.parse::<Address>().map_err(|error| match text {
+            text.parse::<MailAddress>().map_err(|error| match text {
                 "" => "an address is missing".to_owned(),
                 _ => format!("{text} is {error}"),
             })
@@ -68,29 +68,29 @@ impl FromStr for Correspondents {
     }
 }
 
-/// What takes the mail, as it is named.
+/// Mail server as given with `--smtp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum MailServer {
-    /// By SMTP.
+    /// SMTP server.
     Smtp {
-        /// Its name, and who logs in.
+        /// Host, port and login name.
         name: ServerName,
-        /// How it is reached.
-        way: Way,
+        /// Default port and encryption.
+        options: SmtpOptions,
     },
-    /// By a program.
+    /// Absolute path of a program with the interface of sendmail.
     Sendmail(PathBuf),
 }
 
-/// How a mail server is reached.
+/// Scheme and query of an SMTP URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Way {
-    /// The port, where none is named.
+pub(in crate::cli) struct SmtpOptions {
+    /// Default port of the scheme.
     pub(in crate::cli) port: u16,
-    /// How it is encrypted; nothing said of it means what is fit.
-    pub(in crate::cli) tls: Option<Tls>,
-    /// Whether any certificate will do.
-    pub(in crate::cli) trusts_any: bool,
+    /// Encryption; `None` selects a default by server and login.
+    pub(in crate::cli) tls: Option<TlsMode>,
+    /// `true` if certificates are not verified.
+    pub(in crate::cli) accept_any_certificate: bool,
 }
 
 impl FromStr for MailServer {
@@ -99,49 +99,50 @@ impl FromStr for MailServer {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("sendmail:") {
             let path = if path.is_empty() { "/usr/sbin/sendmail" } else { path };
-            // One that is searched for is another one for another user.
-            return match path.starts_with('/') {
-                true => Ok(Self::Sendmail(path.into())),
-                false => Err("not a whole path; write sendmail:/usr/sbin/sendmail".to_owned()),
+            // A program found through $PATH could be a different one for each user.
+            return if path.starts_with('/') {
+                Ok(Self::Sendmail(path.into()))
+            } else {
+                Err("not a whole path; write sendmail:/usr/sbin/sendmail".to_owned())
             };
         }
-        let (scheme, rest) = text.split_once("://").ok_or_else(form)?;
-        let (place, query) = match rest.split_once('?') {
-            Some((place, query)) => (place, Some(query)),
+        let (scheme, rest) = text.split_once("://").ok_or_else(url_usage)?;
+        let (authority, query) = match rest.split_once('?') {
+            Some((authority, query)) => (authority, Some(query)),
             None => (rest, None),
         };
-        let place = place.strip_suffix('/').unwrap_or(place);
-        let way = Way::of(scheme, query)?;
-        Ok(Self::Smtp { name: place.parse()?, way })
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let options = SmtpOptions::from_url_parts(scheme, query)?;
+        Ok(Self::Smtp { name: authority.parse()?, options })
     }
 }
 
-impl Way {
-    fn of(scheme: &str, query: Option<&str>) -> Result<Self, String> {
-        let how = match query.map(|query| query.strip_prefix("tls=")) {
+impl SmtpOptions {
+    fn from_url_parts(scheme: &str, query: Option<&str>) -> Result<Self, String> {
+        let tls_value = match query.map(|query| query.strip_prefix("tls=")) {
             None => None,
-            Some(Some(how)) => Some(how),
-            Some(None) => return Err(TLS.to_owned()),
+            Some(Some(tls_value)) => Some(tls_value),
+            Some(None) => return Err(TLS_USAGE.to_owned()),
         };
-        let (tls, trusts_any) = match (scheme, how) {
+        let (tls, accept_any_certificate) = match (scheme, tls_value) {
             ("smtp", None) => (None, false),
-            ("smtp", Some("none")) => (Some(Tls::None), false),
-            ("smtp", Some("offered")) => (Some(Tls::Offered), false),
-            ("smtp", Some("required")) => (Some(Tls::Required), false),
-            ("smtp", Some("unverified")) => (Some(Tls::Required), true),
-            ("smtps", None | Some("required")) => (Some(Tls::Wrapped), false),
-            ("smtps", Some("unverified")) => (Some(Tls::Wrapped), true),
-            ("smtp" | "smtps", Some(_)) => return Err(TLS.to_owned()),
-            _ => return Err(form()),
+            ("smtp", Some("none")) => (Some(TlsMode::None), false),
+            ("smtp", Some("offered")) => (Some(TlsMode::Opportunistic), false),
+            ("smtp", Some("required")) => (Some(TlsMode::Required), false),
+            ("smtp", Some("unverified")) => (Some(TlsMode::Required), true),
+            ("smtps", None | Some("required")) => (Some(TlsMode::Implicit), false),
+            ("smtps", Some("unverified")) => (Some(TlsMode::Implicit), true),
+            ("smtp" | "smtps", Some(_)) => return Err(TLS_USAGE.to_owned()),
+            _ => return Err(url_usage()),
         };
-        Ok(Self { port: if scheme == "smtps" { 465 } else { 25 }, tls, trusts_any })
+        Ok(Self { port: if scheme == "smtps" { 465 } else { 25 }, tls, accept_any_certificate })
     }
 }
 
-const TLS: &str =
+const TLS_USAGE: &str =
     "after ? goes tls=required, tls=unverified, or, for smtp, tls=offered or tls=none";
 
-fn form() -> String {
+fn url_usage() -> String {
     "write smtp://[USER@]HOST[:PORT], smtps://[USER@]HOST[:PORT] or sendmail:[PATH]".to_owned()
 }
 
@@ -153,11 +154,11 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let found = match text.parse::<MailServer>() {
             Ok(MailServer::Sendmail(path)) => path.display().to_string(),
-            Ok(MailServer::Smtp { name: ServerName { user, host, port }, way }) => {
+            Ok(MailServer::Smtp { name: ServerName { user, host, port }, options }) => {
                 let user = user.map_or_else(String::new, |user| format!("{user}@"));
-                let port = port.unwrap_or(way.port);
-                let any = if way.trusts_any { " any" } else { "" };
-                format!("{user}{host} {port} {:?}{any}", way.tls)
+                let port = port.unwrap_or(options.port);
+                let any = if options.accept_any_certificate { " any" } else { "" };
+                format!("{user}{host} {port} {:?}{any}", options.tls)
             }
             Err(error) => error,
         };
@@ -165,29 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn mail_servers() {
+    fn valid_mail_server_urls_are_read() {
         check("smtp://localhost", "localhost 25 None");
         check("smtp://mail:587/", "mail 587 None");
         check("smtp://me@example.com@[2001:db8::25]:2525", "me@example.com@2001:db8::25 2525 None");
         check("smtp://mail?tls=none", "mail 25 Some(None)");
         check("smtp://mail?tls=required", "mail 25 Some(Required)");
         check("smtp://mail?tls=unverified", "mail 25 Some(Required) any");
-        check("smtps://mail", "mail 465 Some(Wrapped)");
-        check("smtps://mail?tls=unverified", "mail 465 Some(Wrapped) any");
+        check("smtps://mail", "mail 465 Some(Implicit)");
+        check("smtps://mail?tls=unverified", "mail 465 Some(Implicit) any");
         check("sendmail:", "/usr/sbin/sendmail");
         check("sendmail:/opt/x", "/opt/x");
     }
 
     #[test]
-    fn what_is_no_mail_server() {
+    fn malformed_mail_server_urls_are_rejected() {
         check("sendmail:x", "not a whole path; write sendmail:/usr/sbin/sendmail");
         for text in ["", "mail", "mail:25", "http://mail", "SMTP://mail", "sendmail"] {
-            check(text, &form());
+            check(text, &url_usage());
         }
         for text in
             ["smtp://mail?", "smtp://mail?tls", "smtp://mail?tls=x", "smtps://mail?tls=none"]
         {
-            check(text, TLS);
+            check(text, TLS_USAGE);
         }
         check("smtp://", "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets");
         check("smtp://me:secret@mail", "not a server: a password does not belong there");
@@ -195,16 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn correspondents() {
+    fn mail_addresses_need_sender_and_recipient() {
         let check = |text: &str, expected: &str| {
-            let found = match text.parse::<Correspondents>() {
-                Ok(Correspondents { from, to }) => format!("{from} {to:?}"),
+            let found = match text.parse::<MailAddresses>() {
+                Ok(MailAddresses { from, to }) => format!("{from} {to:?}"),
                 Err(error) => error,
             };
             assert_eq!(found, expected);
         };
-        check("a@b.c,d@e.f", "a@b.c [Address(\"d@e.f\")]");
-        check("a@b.c, d@e.f, g@h.i", "a@b.c [Address(\"d@e.f\"), Address(\"g@h.i\")]");
+        check("a@b.c,d@e.f", "a@b.c [MailAddress(\"d@e.f\")]");
+        check("a@b.c, d@e.f, g@h.i", "a@b.c [MailAddress(\"d@e.f\"), MailAddress(\"g@h.i\")]");
         check("a@b.c", "there is nobody to mail to; write FROM,TO[,TO...]");
         check("a@b.c,", "an address is missing");
         check("a@b.c,x", "x is not an address for mail, such as ops@example.com, in ASCII");

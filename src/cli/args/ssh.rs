@@ -1,4 +1,4 @@
-//! Options: how servers are reached.
+//! Options for SSH.
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use crate::model::secret::Secret;
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "How servers are reached")]
-pub(in crate::cli) struct LoginArgs {
+#[command(next_help_heading = "SSH")]
+pub(in crate::cli) struct SshArgs {
     /// Log in as this user [default: the current one]
     #[arg(short, long, value_name = "USER")]
     pub(in crate::cli) username: Option<String>,
@@ -34,23 +34,23 @@ pub(in crate::cli) struct LoginArgs {
     pub(in crate::cli) known_hosts: Option<PathBuf>,
     /// What to do with a host key that is not known
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
-    pub(in crate::cli) host_key: HostKey,
+    pub(in crate::cli) host_key: HostKeyArg,
     /// Run this there instead of the built-in choice
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(in crate::cli) command: Option<String>,
 }
 
-/// What to do with a host key that is not known.
+/// Policy for unknown host keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum HostKey {
-    /// Refuse it.
+pub(in crate::cli) enum HostKeyArg {
+    /// Reject an unknown key.
     #[default]
     #[value(help = None)]
     Strict,
-    /// Take it, and write it down.
+    /// Accept an unknown key and append it to the file of known hosts.
     #[value(help = None)]
     AcceptNew,
-    /// Take any.
+    /// Accept any key.
     #[value(help = None)]
     Ignore,
 }

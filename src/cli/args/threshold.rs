@@ -1,4 +1,4 @@
-//! Options: how a sample is judged.
+//! Options for thresholds.
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
@@ -6,17 +6,17 @@ use clap::{Args, ValueEnum};
 use crate::{
     cli::{
         duration::duration,
-        value_parser::{addresses, connections, probability, samples, times},
+        value_parser::{addresses, connections, multiplier, probability, samples},
     },
     model::range::Range,
 };
 
-/// The least that a limit may be: a browser opens fewer than this at once.
-const FLOOR: &str = "10";
+/// Default of `--floor`: a browser opens fewer connections than this at a time.
+const DEFAULT_FLOOR: &str = "10";
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "How it is judged")]
-pub(in crate::cli) struct JudgingArgs {
+#[command(next_help_heading = "Thresholds")]
+pub(in crate::cli) struct ThresholdArgs {
     /// Judge the N addresses with the most connections; 0 and 1 are all [default: all]
     #[arg(
         short = 'n',
@@ -35,14 +35,14 @@ pub(in crate::cli) struct JudgingArgs {
         alias = "stdev",
         value_name = "N",
         default_value = "5",
-        value_parser = times,
+        value_parser = multiplier,
         allow_hyphen_values = true
     )]
     pub(in crate::cli) stddev: f64,
     /// Rule lognormal: how likely a clean sample may be over its limit
     #[arg(
         long,
-        value_name = "P",
+        value_name = "PROBABILITY",
         default_value = "0.01",
         value_parser = probability,
         allow_hyphen_values = true
@@ -52,7 +52,7 @@ pub(in crate::cli) struct JudgingArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value = FLOOR,
+        default_value = DEFAULT_FLOOR,
         value_parser = connections,
         allow_hyphen_values = true
     )]
@@ -60,7 +60,7 @@ pub(in crate::cli) struct JudgingArgs {
     /// Critical once an address has been on top in so many samples on end
     #[arg(
         long,
-        value_name = "K",
+        value_name = "COUNT",
         default_value = "2",
         value_parser = samples,
         allow_hyphen_values = true
@@ -86,14 +86,14 @@ pub(in crate::cli) struct JudgingArgs {
     pub(in crate::cli) state_file: Option<PathBuf>,
 }
 
-/// Rules by which the limit is found.
+/// Rule that calculates the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum RuleName {
-    /// A multiple of the standard deviation.
+    /// Multiple of the standard deviation.
     #[default]
     #[value(help = None)]
     Stddev,
-    /// By the counts of the others.
+    /// Log-normal distribution of the other addresses' counts.
     #[value(help = None)]
     Lognormal,
 }

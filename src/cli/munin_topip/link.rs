@@ -1,46 +1,51 @@
-//! What the name of a link says.
+//! Names of plugin links: the server and the graph name.
 use crate::cli::{Failure, server_name::ServerName};
 
-/// The server that a link is about: `ssh_HOST_topip` and `topip_HOST`.
+/// Returns the host in the name of a link: `ssh_HOST_topip` or `topip_HOST`.
 pub(super) fn host(name: &str) -> Option<&str> {
-    let by_protocol = name.strip_prefix("ssh_").and_then(|rest| rest.strip_suffix("_topip"));
-    let host = by_protocol.or_else(|| name.strip_prefix("topip_"))?;
-    // What munin-node-configure runs has a gap there: topip_ and ssh__topip.
+    let with_protocol = name.strip_prefix("ssh_").and_then(|rest| rest.strip_suffix("_topip"));
+    let host = with_protocol.or_else(|| name.strip_prefix("topip_"))?;
+    // munin-node-configure runs links without a host: topip_ and ssh__topip.
     Some(host).filter(|host| !host.is_empty())
 }
 
-/// The same, as a server to reach.
+/// Returns the server in the name of a link.
+///
+/// # Errors
+///
+/// Returns an error if the host in the name is not a valid server.
 pub(super) fn server(name: &str) -> Result<Option<ServerName>, Failure> {
     let parsed = host(name).map(str::parse).transpose();
     parsed.map_err(|error: String| {
-        let more = vec!["Link it as topip_HOST or ssh_HOST_topip.".to_owned()];
-        Failure::new(&format!("cannot read the server in the name {name}: {error}"), more)
+        let hints = vec!["Link it as topip_HOST or ssh_HOST_topip.".to_owned()];
+        Failure::new(&format!("cannot read the server in the name {name}: {error}"), hints)
     })
 }
 
-/// What its first graph is called: as the master calls the plugin, so that it
-/// has the same name whether the master knows of several graphs or not.
-pub(super) fn graph(name: &str) -> String {
-    letters(name, |letter| letter.is_ascii_alphanumeric() || letter == '_', "_")
+/// Returns the name of the first graph. It is the name that the master gives the
+/// plugin, so that it is the same with and without multigraph.
+pub(super) fn graph_name(name: &str) -> String {
+    replace_unknown(name, |c| c.is_ascii_alphanumeric() || c == '_', "_")
 }
 
-/// A host as Munin can name it: its protocol has no other letters there. None
-/// where nothing is left of it: hosts called `-` would share their files.
+/// Returns a host name for Munin, whose protocol allows only letters, digits, `.` and
+/// `-`. `None` if the host has no letter and no digit of ASCII: several hosts called `-`
+/// would share their files.
 pub(super) fn host_name(host: &str) -> Option<String> {
-    let is_known = |letter: char| letter.is_ascii_alphanumeric() || ".-".contains(letter);
-    let has_any = host.contains(|letter: char| letter.is_ascii_alphanumeric());
-    has_any.then(|| letters(host, is_known, "-"))
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+    let has_alphanumeric = host.contains(|c: char| c.is_ascii_alphanumeric());
+    has_alphanumeric.then(|| replace_unknown(host, is_allowed, "-"))
 }
 
-/// What is wrong with a host that [`host_name`] has nothing of.
-pub(super) fn nameless(host: &str) -> Failure {
-    let more = "Link it by a name with letters from a to z or digits, and set env.hostname.";
-    Failure::new(&format!("Munin has no letters for the host {host}"), vec![more.to_owned()])
+/// Returns the failure for a host that has no [`host_name`].
+pub(super) fn unnameable_host(host: &str) -> Failure {
+    let hint = "Link it by a name with letters from a to z or digits, and set env.hostname.";
+    Failure::new(&format!("Munin has no letters for the host {host}"), vec![hint.to_owned()])
 }
 
-fn letters(text: &str, is_known: impl Fn(char) -> bool, other: &str) -> String {
-    let letter = |it: char| if is_known(it) { it.to_string() } else { other.to_owned() };
-    text.chars().map(letter).collect()
+fn replace_unknown(text: &str, is_allowed: impl Fn(char) -> bool, replacement: &str) -> String {
+    let replace = |c: char| if is_allowed(c) { c.to_string() } else { replacement.to_owned() };
+    text.chars().map(replace).collect()
 }
 
 #[cfg(test)]
@@ -48,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_in_names() {
+    fn host_is_taken_from_link_name() {
         for (name, expected) in [
             ("ssh_www.example.com_topip", Some("www.example.com")),
             ("topip_web1", Some("web1")),
@@ -64,8 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_such_as_munin_takes() {
-        assert_eq!(graph("ssh_www.example.com_topip"), "ssh_www_example_com_topip");
+    fn names_hold_only_characters_that_munin_accepts() {
+        assert_eq!(graph_name("ssh_www.example.com_topip"), "ssh_www_example_com_topip");
         assert_eq!(host_name("2001:db8::1").unwrap(), "2001-db8--1");
         assert_eq!(host_name("web_1").unwrap(), "web-1");
         for host in ["\u{e9}", "-", "_", "\u{e9}.\u{e9}", ""] {

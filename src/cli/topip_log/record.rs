@@ -1,56 +1,64 @@
-//! `topip_log record`: a line in the log, where there is an alert.
+//! `topip_log record`: takes a sample and logs an alert.
 use std::path::PathBuf;
 
 use crate::{
     cli::{
-        Answer, Applet, Failure, Invocation,
-        args::{AlertArgs, DEFAULT_LOG, RecordArgs},
-        config::{Asked, Listed},
+        Applet, Failure, Invocation, ProgramOutput,
+        args::{DEFAULT_LOG, NotifyArgs, RecordArgs},
+        config::{ListLimit, RunOptions},
         target_config, watchdog,
     },
     output::{self, Report, Verbosity},
     run::Sink,
 };
 
-use super::{COULD_NOT, failed};
+use super::{EXIT_FAILURE, failure_output};
 
-pub(super) fn answer(args: RecordArgs, invocation: &Invocation) -> Answer {
-    let RecordArgs { sample, alerting, verbose, .. } = args;
+/// Takes a sample, logs an alert and prints its log line.
+pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
+    let RecordArgs { sample, notify, verbose, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
-    let listed = Listed::by(verbosity);
-    let until = Some(watchdog::until(target_config::timeout(&sample, invocation), invocation));
-    let format = alerting.log_format.into();
-    // It is there to log, wherever.
-    let log = alerting.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
-    let alerting = AlertArgs { log: Some(log), ..alerting };
-    let hint = verbosity >= Verbosity::Addresses;
-    let asked = Asked { applet: Applet::Log, listed, alerting: Some(alerting), hint };
-    let tell = move |report: Report| {
-        // Cron mails what is said, so that nothing is but what there is.
-        let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
-        let output = match verbosity {
-            Verbosity::Terse => lines.collect(),
-            _ => output::nagios(&report, verbosity),
-        };
-        Answer { output, ..told(&report) }
+    let list_limit = ListLimit::for_verbosity(verbosity);
+    let write_deadline =
+        Some(watchdog::write_deadline(target_config::timeout(&sample, invocation), invocation));
+    let format = notify.log_format.into();
+    // Unlike check_topip, `record` always logs.
+    let log = notify.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
+    let notify = NotifyArgs { log: Some(log), ..notify };
+    let report_hidden_namespaces = verbosity >= Verbosity::Addresses;
+    let options = RunOptions {
+        applet: Applet::Log,
+        list_limit,
+        notify: Some(notify),
+        report_hidden_namespaces,
     };
-    let give_up = move |failure: Failure| Answer { until, ..failed(&failure) };
-    match watchdog::told(sample, asked, invocation, tell, give_up) {
-        Err(failure) => give_up(failure),
-        Ok(answer) => Answer { until, ..answer },
+    let render = move |report: Report| {
+        // cron mails all output, so without -v the alerts are the only output.
+        let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
+        let stdout = match verbosity {
+            Verbosity::Terse => lines.collect(),
+            _ => output::render_nagios(&report, verbosity),
+        };
+        ProgramOutput { stdout, ..problems_output(&report) }
+    };
+    let on_failure =
+        move |failure: Failure| ProgramOutput { write_deadline, ..failure_output(&failure) };
+    match watchdog::run_with_timeout(sample, options, invocation, render, on_failure) {
+        Err(failure) => on_failure(failure),
+        Ok(program_output) => ProgramOutput { write_deadline, ..program_output },
     }
 }
 
-/// The troubles of a run, which is done where there are none.
-fn told(report: &Report) -> Answer {
-    let complaints = report.troubles.iter().map(|trouble| {
-        let advice: Vec<_> = trouble.advice.iter().cloned().collect();
-        output::complaint(&trouble.problem, &advice)
+/// Returns the problems of a run on standard error, and exit code 0 if there are none.
+fn problems_output(report: &Report) -> ProgramOutput {
+    let messages = report.problems.iter().map(|problem| {
+        let hints: Vec<_> = problem.hint.iter().cloned().collect();
+        output::render_stderr(&problem.message, &hints)
     });
-    Answer {
-        output: String::new(),
-        complaint: complaints.collect(),
-        exit_code: if report.troubles.is_empty() { 0 } else { COULD_NOT },
-        until: None,
+    ProgramOutput {
+        stdout: String::new(),
+        stderr: messages.collect(),
+        exit_code: if report.problems.is_empty() { 0 } else { EXIT_FAILURE },
+        write_deadline: None,
     }
 }

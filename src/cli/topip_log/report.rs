@@ -1,4 +1,4 @@
-//! `topip_log report`: whom the alerts of a log are about.
+//! `topip_log report`: totals of logged alerts per address.
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -7,163 +7,184 @@ use std::{
 use crate::{
     alert_log::{parse, stats::Grouping},
     cli::{
-        Answer, Failure, Invocation,
-        args::{Moment, Output, ReportArgs},
+        Failure, Invocation, ProgramOutput,
+        args::{ReportArgs, ReportFormat, TimeSpec},
     },
-    output::{self, Picture, Trouble},
-    run::{self, Review, Reviewed},
+    output::{self, TableLayout, Trouble},
+    run::{self, LogQuery, LogSummary},
     sys::{local_time, stdio},
 };
 
-use super::{COULD_NOT, USAGE, failed};
+use super::{EXIT_FAILURE, EXIT_USAGE, failure_output};
 
-/// How many offenders a table has where nobody asked for more.
-const LISTED: usize = 10;
-/// How long a review may take before it says how far it is, and how often then.
-const PATIENCE: Duration = Duration::from_millis(500);
-const INTERVAL: Duration = Duration::from_millis(100);
+/// Default number of addresses in a table.
+const DEFAULT_TOP: usize = 10;
+/// Run time before the progress bar appears.
+const PROGRESS_DELAY: Duration = Duration::from_millis(500);
+/// Time between two updates of the progress bar.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) fn answer(args: &ReportArgs, invocation: &Invocation) -> Answer {
-    let review = match review(args, invocation) {
-        Ok(review) => review,
-        Err(failure) => return Answer { exit_code: USAGE, ..failed(&failure) },
+/// Reads the logs and returns the report.
+pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
+    let query = match log_query(args, invocation) {
+        Ok(query) => query,
+        Err(failure) => return ProgramOutput { exit_code: EXIT_USAGE, ..failure_output(&failure) },
     };
-    let mut bar = Bar { shown: None, next: invocation.started + PATIENCE };
-    let reviewed = run::review(&review, &local_time::zone(), &mut |read, total| {
-        if invocation.shows_errors {
-            bar.show(read, total);
-        }
-    });
-    bar.wipe();
-    Answer {
-        output: output(args, &reviewed, invocation),
-        complaint: complaint(&reviewed),
-        exit_code: if reviewed.troubles.is_empty() { 0 } else { COULD_NOT },
-        until: None,
+    let mut progress_bar =
+        ProgressBar { text: None, next_update: invocation.started + PROGRESS_DELAY };
+    let summary =
+        run::summarize_logs(&query, &local_time::time_zone(), &mut |read_bytes, total_bytes| {
+            if invocation.is_stderr_terminal {
+                progress_bar.update(read_bytes, total_bytes);
+            }
+        });
+    progress_bar.clear();
+    ProgramOutput {
+        stdout: render(args, &summary, invocation),
+        stderr: stderr_text(&summary),
+        exit_code: if summary.problems.is_empty() { 0 } else { EXIT_FAILURE },
+        write_deadline: None,
     }
 }
 
-fn review(args: &ReportArgs, invocation: &Invocation) -> Result<Review, Failure> {
+/// Returns the query for the options.
+fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Failure> {
     if let Some(daemon) = args.log.iter().find(|log| is_daemon(log)) {
-        let more = vec![
+        let hints = vec![
             "If it was logged as JSON: journalctl -t topip -o cat | topip_log report --log -"
                 .to_owned(),
         ];
         let daemon = daemon.display();
-        let problem = format!("{daemon} is a daemon; a file of that name is ./{daemon}");
-        return Err(Failure::new(&problem, more));
+        let message = format!("{daemon} is a daemon; a file of that name is ./{daemon}");
+        return Err(Failure::new(&message, hints));
     }
-    let seconds = |moment| seconds(moment, invocation.now);
+    let to_seconds = |time_spec| unix_seconds(time_spec, invocation.now);
     let (since, until) =
-        (args.since.map(seconds).transpose()?, args.until.map(seconds).transpose()?);
+        (args.since.map(to_seconds).transpose()?, args.until.map(to_seconds).transpose()?);
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
-        let more = vec!["--since has to be the earlier one.".to_owned()];
-        return Err(Failure::new("there is no time from --since to --until", more));
+        let hints = vec!["--since has to be the earlier one.".to_owned()];
+        return Err(Failure::new("there is no time from --since to --until", hints));
     }
-    let grouping = Grouping { bits4: args.prefix4, bits6: args.prefix6 };
-    Ok(Review { logs: args.log.clone(), since, until, grouping })
+    let grouping = Grouping { v4_prefix: args.prefix4, v6_prefix: args.prefix6 };
+    Ok(LogQuery { logs: args.log.clone(), since, until, grouping })
 }
 
-/// Whether `record` would take that for a daemon.
+/// Returns `true` if `record --log` would log to a daemon of this name.
 fn is_daemon(log: &Path) -> bool {
     ["syslog", "journald"].iter().any(|daemon| log == Path::new(daemon))
 }
 
-/// A moment in seconds since 1970-01-01 UTC; the first of two, where the clocks
-/// show it twice.
-fn seconds(moment: Moment, now: Duration) -> Result<i64, Failure> {
+/// Returns a time in seconds since 1970-01-01 UTC. An ambiguous local time, when clocks
+/// are put back, is the first of its two instants.
+fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Failure> {
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    match moment {
-        Moment::Ago(ago) => Ok(now.saturating_sub_unsigned(ago.as_secs())),
-        Moment::Exact(exact) => Ok(exact.timestamp()),
-        Moment::Local(local) => {
-            let found = parse::moments(&local_time::zone(), &local);
-            found.map(|(first, _)| first.timestamp()).ok_or_else(|| {
-                let more = vec!["The clocks leap over it: name an hour later.".to_owned()];
-                Failure::new(&format!("there is no {local} here"), more)
+    match time_spec {
+        TimeSpec::Ago(ago) => Ok(now.saturating_sub_unsigned(ago.as_secs())),
+        TimeSpec::Exact(exact) => Ok(exact.timestamp()),
+        TimeSpec::Local(local) => {
+            let instants = parse::local_instants(&local_time::time_zone(), &local);
+            instants.map(|(first, _)| first.timestamp()).ok_or_else(|| {
+                let hints = vec!["The clocks leap over it: name an hour later.".to_owned()];
+                Failure::new(&format!("there is no {local} here"), hints)
             })
         }
     }
 }
 
-fn output(args: &ReportArgs, reviewed: &Reviewed, invocation: &Invocation) -> String {
-    let offenders = &reviewed.offenders;
-    let unasked = if args.output == Output::Text { LISTED } else { usize::MAX };
-    let top = args.top.map_or(unasked, |top| if top == 0 { usize::MAX } else { top });
-    // A table of nothing, where nothing could be read, would look like an answer.
-    if args.output == Output::Text && offenders.is_empty() && !reviewed.troubles.is_empty() {
+/// Returns the report in the requested format.
+fn render(args: &ReportArgs, summary: &LogSummary, invocation: &Invocation) -> String {
+    let offenders = &summary.offenders;
+    let default_top = if args.output == ReportFormat::Text { DEFAULT_TOP } else { usize::MAX };
+    let top = args.top.map_or(default_top, |top| if top == 0 { usize::MAX } else { top });
+    // If no log was readable, an empty table would look like a result.
+    if args.output == ReportFormat::Text && offenders.is_empty() && !summary.problems.is_empty() {
         return String::new();
     }
     match args.output {
-        Output::Text => {
-            output::offenders_as_text(offenders, top, picture(invocation), local_time::at)
+        ReportFormat::Text => output::render_offender_table(
+            offenders,
+            top,
+            table_layout(invocation),
+            local_time::from_timestamp,
+        ),
+        ReportFormat::Json => output::render_offender_json(
+            offenders,
+            summary.n_bad_lines,
+            top,
+            local_time::from_timestamp,
+        ),
+        ReportFormat::Csv => {
+            output::render_offender_csv(offenders, top, local_time::from_timestamp)
         }
-        Output::Json => output::offenders_as_json(offenders, reviewed.damaged, top, local_time::at),
-        Output::Csv => output::offenders_as_csv(offenders, top, local_time::at),
     }
 }
 
-fn picture(invocation: &Invocation) -> Picture {
-    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
-    let locale = names.iter().find_map(|name| invocation.variable(name));
+/// Returns the width of the table, and whether block characters can be used.
+fn table_layout(invocation: &Invocation) -> TableLayout {
+    let variables = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let locale = variables.iter().find_map(|name| invocation.env_var(name));
     let locale = locale.map(|it| it.to_string_lossy().to_lowercase().replace('-', ""));
     let has_blocks = locale.is_some_and(|locale| locale.contains("utf8"));
-    Picture { columns: invocation.columns, has_blocks }
+    TableLayout { columns: invocation.columns, has_blocks }
 }
 
-fn complaint(reviewed: &Reviewed) -> String {
-    let mut complaint: String = reviewed
-        .troubles
+/// Returns the problems of the report and the first lines that are not alerts.
+fn stderr_text(summary: &LogSummary) -> String {
+    let mut text: String = summary
+        .problems
         .iter()
-        .map(|Trouble { problem, advice }| {
-            output::complaint(problem, &advice.iter().cloned().collect::<Vec<_>>())
+        .map(|Trouble { message, hint }| {
+            output::render_stderr(message, &hint.iter().cloned().collect::<Vec<_>>())
         })
         .collect();
-    let Reviewed { damaged, damages, .. } = reviewed;
-    if *damaged > 0 {
-        let more = *damaged - damages.len() as u64;
-        let rest = (more > 0).then(|| format!("... and {more} more"));
-        let lines: Vec<_> = damages.iter().cloned().chain(rest).collect();
-        let lines_are = if *damaged == 1 { "1 line is" } else { &format!("{damaged} lines are") };
-        complaint +=
-            &output::complaint(&format!("{lines_are} no alert, and did not count:"), &lines);
+    let LogSummary { n_bad_lines, bad_lines, .. } = summary;
+    if *n_bad_lines > 0 {
+        let n_omitted = *n_bad_lines - bad_lines.len() as u64;
+        let omitted = (n_omitted > 0).then(|| format!("... and {n_omitted} more"));
+        let lines: Vec<_> = bad_lines.iter().cloned().chain(omitted).collect();
+        let subject =
+            if *n_bad_lines == 1 { "1 line is" } else { &format!("{n_bad_lines} lines are") };
+        text += &output::render_stderr(&format!("{subject} no alert, and did not count:"), &lines);
     }
-    complaint
+    text
 }
 
-/// How far a review is, on a line of its own that is written over.
-struct Bar {
-    shown: Option<String>,
-    next: Instant,
+/// Progress bar on standard error, on a line that is overwritten.
+struct ProgressBar {
+    /// Text on the terminal; `None` before the first update.
+    text: Option<String>,
+    next_update: Instant,
 }
 
-impl Bar {
-    fn show(&mut self, read: u64, total: Option<u64>) {
+impl ProgressBar {
+    /// Shows the progress if an update is due.
+    fn update(&mut self, read_bytes: u64, total_bytes: Option<u64>) {
         const MIB: u64 = 1024 * 1024;
         let now = Instant::now();
-        if now < self.next {
+        if now < self.next_update {
             return;
         }
-        self.next = now + INTERVAL;
-        let mib = read / MIB;
-        let text = match total.filter(|&total| total > 0) {
-            None => format!("{mib} MiB read"),
-            Some(total) => {
-                let percent = (u128::from(read) * 100 / u128::from(total)).min(100);
-                let done = usize::try_from(percent / 4).expect("at most 25");
-                format!("[{:<25}] {percent:3} % of {} MiB", "#".repeat(done), total / MIB)
+        self.next_update = now + PROGRESS_INTERVAL;
+        let read_mib = read_bytes / MIB;
+        let text = match total_bytes.filter(|&total_bytes| total_bytes > 0) {
+            None => format!("{read_mib} MiB read"),
+            Some(total_bytes) => {
+                let percent = (u128::from(read_bytes) * 100 / u128::from(total_bytes)).min(100);
+                let n_done = usize::try_from(percent / 4).expect("at most 25");
+                format!("[{:<25}] {percent:3} % of {} MiB", "#".repeat(n_done), total_bytes / MIB)
             }
         };
-        // What cannot be shown is not worth ending for.
-        let _ = stdio::to_standard_error(&format!("\r{text}\x1b[K"));
-        self.shown = Some(text);
+        // The progress bar is optional; a write error does not end the report.
+        let _ = stdio::write_stderr(&format!("\r{text}\x1b[K"));
+        self.text = Some(text);
     }
 
-    fn wipe(self) {
-        if self.shown.is_some() {
-            let _ = stdio::to_standard_error("\r\x1b[K");
+    /// Clears the line.
+    fn clear(self) {
+        if self.text.is_some() {
+            let _ = stdio::write_stderr("\r\x1b[K");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `topip_log watch`: who has the connections now, again and again.
+//! `topip_log watch`: shows the busiest addresses continuously.
 use std::{
     path::Path,
     sync::mpsc::{self, SyncSender},
@@ -8,219 +8,240 @@ use std::{
 
 use crate::{
     cli::{
-        Answer, Applet, Failure, Invocation,
+        Applet, Failure, Invocation, ProgramOutput,
         args::WatchArgs,
-        config::{self, Asked, Listed},
+        config::{self, ListLimit, RunOptions},
         target_config,
     },
-    output::{self, Watched},
-    run::{Glance, Target, Watcher, chain},
+    output::{self, WatchFrame},
+    run::{Target, WatchSession, WatchUpdate, error_chain},
     sys::{
         local_time,
-        signals::{Signals, Told},
+        signals::{SignalEvent, SignalWaiter},
         stdio, terminal,
     },
 };
 
-use super::{COULD_NOT, USAGE, failed};
+use super::{EXIT_FAILURE, EXIT_USAGE, failure_output};
 
-/// How many addresses are named at the most: no screen has more rows.
-const MOST_ROWS: usize = 500;
+/// Maximum number of listed addresses; no screen has more rows.
+const MAX_ROWS: usize = 500;
 
-/// How long the last picture is waited for, and the terminal given back: nobody
-/// may be reading.
-const LAST_MOMENT: Duration = Duration::from_millis(150);
+/// Maximum time to write the last frame and to restore the terminal: the reader of
+/// standard output may be blocked.
+const MAX_SHUTDOWN_TIME: Duration = Duration::from_millis(150);
 
-/// What is shown.
-enum Event {
-    /// A sample, or why there is none.
-    Seen(Box<Watched>),
-    /// The same again: the terminal has another size.
+/// Event for the display thread.
+enum DisplayEvent {
+    /// New frame: a sample, or the error instead.
+    Sampled(Box<WatchFrame>),
+    /// New size of the terminal; the latest frame is shown again.
     Resized,
-    /// No more.
+    /// End of the display.
     Stop,
 }
 
-/// How a watch comes to its end: told to, or as it may.
-type Ending = Option<Result<(), (Failure, u8)>>;
+/// Reason for the end: a signal (`None`), or the result of the display thread.
+type WatchOutcome = Option<Result<(), (Failure, u8)>>;
 
-pub(super) fn answer(args: WatchArgs, invocation: &Invocation) -> Answer {
-    // Nobody is asked for a password: it would be asked for every time.
-    let invocation = &Invocation { has_terminal: false, ..invocation.clone() };
-    match start(args, invocation).and_then(|watch| watch.end()) {
-        Ok(()) => {
-            Answer { output: String::new(), complaint: String::new(), exit_code: 0, until: None }
-        }
-        Err((failure, exit_code)) => Answer { exit_code, ..failed(&failure) },
+/// Shows samples until a signal, or until the reader closes standard output.
+pub(super) fn run(args: WatchArgs, invocation: &Invocation) -> ProgramOutput {
+    // A prompt for a password would appear for every sample.
+    let invocation = &Invocation { interactive: false, ..invocation.clone() };
+    match start(args, invocation).and_then(|threads| threads.wait()) {
+        Ok(()) => ProgramOutput {
+            stdout: String::new(),
+            stderr: String::new(),
+            exit_code: 0,
+            write_deadline: None,
+        },
+        Err((failure, exit_code)) => ProgramOutput { exit_code, ..failure_output(&failure) },
     }
 }
 
-/// What goes on on other threads.
-struct Watch {
-    events: SyncSender<Event>,
-    endings: mpsc::Receiver<Ending>,
+/// Channels of the threads of a watch.
+struct WatchThreads {
+    events: SyncSender<DisplayEvent>,
+    outcomes: mpsc::Receiver<WatchOutcome>,
 }
 
-impl Watch {
-    /// Waits until it is told to stop, or nobody reads any more.
-    fn end(&self) -> Result<(), (Failure, u8)> {
-        // As long as there is a watch, somebody can end it.
-        if let Some(shown) = self.endings.recv().unwrap_or_default() {
-            return shown;
+impl WatchThreads {
+    /// Waits for a signal, or for the end of the display.
+    fn wait(&self) -> Result<(), (Failure, u8)> {
+        // The signal thread keeps the channel open until it has sent an outcome.
+        if let Some(outcome) = self.outcomes.recv().unwrap_or_default() {
+            return outcome;
         }
-        // Where the last picture is stuck, this one is not waited for either.
-        let _ = self.events.try_send(Event::Stop);
-        let _ = self.endings.recv_timeout(LAST_MOMENT);
+        // If the display thread is blocked in a write, do not wait for it.
+        let _ = self.events.try_send(DisplayEvent::Stop);
+        let _ = self.outcomes.recv_timeout(MAX_SHUTDOWN_TIME);
         Ok(())
     }
 }
 
-/// Starts the looking, the showing, and the waiting for signals, each on a
-/// thread: who does not read what is shown must be able to stop it.
-fn start(args: WatchArgs, invocation: &Invocation) -> Result<Watch, (Failure, u8)> {
-    let could_not = |problem: String| (Failure::new(&problem, Vec::new()), COULD_NOT);
+/// Starts the threads for sampling, display and signals. Signals have a thread of their
+/// own, so that they work while the display is blocked in a write.
+fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Failure, u8)> {
     let WatchArgs { interval, sample, .. } = args;
-    if sample.look.input.as_deref() == Some(Path::new("-")) {
-        let more = "It can be read once. Name a file that is written anew.".to_owned();
-        return Err((Failure::new("cannot watch standard input", vec![more]), USAGE));
+    if sample.selection.input.as_deref() == Some(Path::new("-")) {
+        let hint = "It can be read once. Name a file that is written anew.".to_owned();
+        return Err((Failure::new("cannot watch standard input", vec![hint]), EXIT_USAGE));
     }
-    let patience = target_config::timeout(&sample, invocation).after;
-    let asked = Asked { applet: Applet::Log, listed: Listed::Some, alerting: None, hint: false };
-    let mut check = config::check(sample, asked, invocation).map_err(|failure| (failure, USAGE))?;
-    check.listed = check.judged.unwrap_or(MOST_ROWS);
-    let names = Target::names(&check.targets).join(", ");
-    let title = format!("topip_log watch: {names}, every {} s", interval.as_secs());
-    let signals =
-        Signals::all().map_err(|error| could_not(format!("cannot wait for signals: {error}")))?;
-    // What nobody reads is not kept: the looking waits for the showing.
-    let (events, shown) = mpsc::sync_channel(1);
-    let (ends, endings) = mpsc::channel();
-    let look = {
-        let (events, invocation) = (events.clone(), invocation.clone());
-        let watcher = Watcher::new(check, patience);
-        move || look(watcher, &title, interval, &invocation, &events)
+    let timeout = target_config::timeout(&sample, invocation).after;
+    let options = RunOptions {
+        applet: Applet::Log,
+        list_limit: ListLimit::Top,
+        notify: None,
+        report_hidden_namespaces: false,
     };
-    let show = {
-        let (picture, ends) = (picture(invocation), ends.clone());
+    let mut check_config = config::check_config(sample, options, invocation)
+        .map_err(|failure| (failure, EXIT_USAGE))?;
+    check_config.n_listed = check_config.n_judged.unwrap_or(MAX_ROWS);
+    let names = Target::sorted_names(&check_config.targets).join(", ");
+    let title = format!("topip_log watch: {names}, every {} s", interval.as_secs());
+    let signals = SignalWaiter::new()
+        .map_err(|error| runtime_failure(&format!("cannot wait for signals: {error}")))?;
+    // A channel of one event: sampling waits while the display is blocked.
+    let (events, received_events) = mpsc::sync_channel(1);
+    let (outcome_sender, outcomes) = mpsc::channel();
+    let sample_work = {
+        let (events, invocation) = (events.clone(), invocation.clone());
+        let session = WatchSession::new(check_config, timeout);
+        move || sample_repeatedly(session, &title, interval, &invocation, &events)
+    };
+    let display_work = {
+        let (display_mode, outcome_sender) = (display_mode(invocation), outcome_sender.clone());
         move || {
-            let outcome = show(&shown, &picture);
-            picture.end();
-            // Nobody waits any more: it was told to stop.
-            let _ = ends.send(Some(outcome));
+            let outcome = display_events(&received_events, &display_mode);
+            display_mode.restore_terminal();
+            // The receiver is gone after a signal.
+            let _ = outcome_sender.send(Some(outcome));
         }
     };
-    let wait = {
+    let signal_work = {
         let events = events.clone();
         move || {
-            // A signal that cannot be waited for would leave no way to stop.
-            while signals.next() == Ok(Told::Resized) {
-                // The next picture has the new size, too.
-                let _ = events.try_send(Event::Resized);
+            // An error ends the watch, because no other signal could end it.
+            while signals.wait() == Ok(SignalEvent::Resized) {
+                // If the channel is full, the queued event is rendered in the new size anyway.
+                let _ = events.try_send(DisplayEvent::Resized);
             }
-            // As above.
-            let _ = ends.send(None);
+            // The receiver is gone if the display has ended.
+            let _ = outcome_sender.send(None);
         }
     };
-    let works: [Box<dyn FnOnce() + Send>; 3] = [Box::new(look), Box::new(show), Box::new(wait)];
-    for work in works {
-        let started = thread::Builder::new().spawn(work);
-        started.map_err(|error| could_not(format!("cannot start a thread: {error}")))?;
+    let all_work: [Box<dyn FnOnce() + Send>; 3] =
+        [Box::new(sample_work), Box::new(display_work), Box::new(signal_work)];
+    for work in all_work {
+        let spawned = thread::Builder::new().spawn(work);
+        spawned.map_err(|error| runtime_failure(&format!("cannot start a thread: {error}")))?;
     }
-    Ok(Watch { events, endings })
+    Ok(WatchThreads { events, outcomes })
 }
 
-/// Looks every `interval`, as long as somebody listens.
-fn look(
-    mut watcher: Watcher,
+/// Returns a failure of the running program, without hints, and its exit code.
+fn runtime_failure(message: &str) -> (Failure, u8) {
+    (Failure::new(message, Vec::new()), EXIT_FAILURE)
+}
+
+/// Takes a sample every `interval` until the display has ended.
+fn sample_repeatedly(
+    mut session: WatchSession,
     title: &str,
     interval: Duration,
     invocation: &Invocation,
-    events: &SyncSender<Event>,
+    events: &SyncSender<DisplayEvent>,
 ) {
-    let mut next = Instant::now();
+    let mut next_sample = Instant::now();
     loop {
         let now = (invocation.now + invocation.started.elapsed()).as_secs();
-        let seen = match watcher.look(now) {
-            Ok(Glance { report, changes }) => Ok((report, changes)),
-            Err(error) => Err(chain(&error)),
+        let result = match session.sample(now) {
+            Ok(WatchUpdate { report, changes }) => Ok((report, changes)),
+            Err(error) => Err(error_chain(&error)),
         };
-        let time = local_time::at(i64::try_from(now).unwrap_or(i64::MAX)).to_rfc3339();
-        let watched = Watched { seen, time, title: title.to_owned() };
-        if events.send(Event::Seen(Box::new(watched))).is_err() {
+        let time = local_time::from_timestamp(i64::try_from(now).unwrap_or(i64::MAX)).to_rfc3339();
+        let frame = WatchFrame { result, time, title: title.to_owned() };
+        if events.send(DisplayEvent::Sampled(Box::new(frame))).is_err() {
             return;
         }
-        // What took longer than that is not caught up with.
-        next = (next + interval).max(Instant::now());
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        // After a sample that took longer than the interval, missed samples are skipped.
+        next_sample = (next_sample + interval).max(Instant::now());
+        thread::sleep(next_sample.saturating_duration_since(Instant::now()));
     }
 }
 
-/// How the samples are shown.
-enum Picture {
-    /// On a terminal, each in place of the one before.
+/// Display of the samples.
+enum DisplayMode {
+    /// Full screen, for terminals: each sample replaces the previous one.
     Screen,
-    /// A line each.
+    /// One line per sample.
     Lines,
 }
 
-/// A terminal that cannot move its cursor gets lines, as a pipe does.
-fn picture(invocation: &Invocation) -> Picture {
-    let is_dumb = invocation.variable("TERM").is_none_or(|term| term == "dumb");
-    if terminal::size().is_some() && !is_dumb { Picture::Screen } else { Picture::Lines }
+/// Returns the display for standard output: lines for pipes and for terminals without
+/// cursor control.
+fn display_mode(invocation: &Invocation) -> DisplayMode {
+    let is_dumb = invocation.env_var("TERM").is_none_or(|term| term == "dumb");
+    if terminal::size().is_some() && !is_dumb { DisplayMode::Screen } else { DisplayMode::Lines }
 }
 
-impl Picture {
-    /// The sample, as it is written.
-    fn of(&self, watched: &Watched) -> String {
+impl DisplayMode {
+    /// Returns the text of a frame.
+    fn render(&self, frame: &WatchFrame) -> String {
         match self {
-            Self::Lines => output::line(watched) + "\n",
+            Self::Lines => output::render_watch_line(frame) + "\n",
             Self::Screen => {
                 let (width, height) = terminal::size().unwrap_or((80, 24));
-                drawn(watched, width, height)
+                render_screen(frame, width, height)
             }
         }
     }
 
-    /// Gives the terminal back.
-    fn end(&self) {
+    /// Shows the cursor again and moves it below the frame.
+    fn restore_terminal(&self) {
         if matches!(self, Self::Screen) {
-            // There is nobody to tell.
-            let _ = stdio::to_standard_output("\x1b[?25h\n");
+            // The program ends; a write error cannot be shown on this terminal.
+            let _ = stdio::write_stdout("\x1b[?25h\n");
         }
     }
 }
 
-/// The screen with what moves a cursor (ECMA-48): home, no cursor; each row, in
-/// inverse where somebody is over the limit, and nothing behind it; nothing
-/// below.
-fn drawn(watched: &Watched, width: usize, height: usize) -> String {
-    let rows = output::screen(watched, width, height).into_iter().map(|row| match row.is_over {
-        true => format!("\x1b[7m{}\x1b[0m\x1b[K", row.text),
-        false => format!("{}\x1b[K", row.text),
+/// Returns a frame with control sequences (ECMA-48): hides the cursor, overwrites the
+/// screen row by row, and clears the rest. Rows over the limit are in inverse video.
+fn render_screen(frame: &WatchFrame, width: usize, height: usize) -> String {
+    let rows = output::render_watch_screen(frame, width, height).into_iter().map(|row| {
+        if row.is_over_limit {
+            format!("\x1b[7m{}\x1b[0m\x1b[K", row.text)
+        } else {
+            format!("{}\x1b[K", row.text)
+        }
     });
     let rows: Vec<_> = rows.collect();
     format!("\x1b[?25l\x1b[H{}\x1b[J", rows.join("\n"))
 }
 
-/// Shows what comes until there is no more, or nobody reads any more.
-fn show(events: &mpsc::Receiver<Event>, picture: &Picture) -> Result<(), (Failure, u8)> {
-    let mut latest: Option<Box<Watched>> = None;
+/// Shows frames until [`DisplayEvent::Stop`], or until the reader closes standard output.
+fn display_events(
+    events: &mpsc::Receiver<DisplayEvent>,
+    display_mode: &DisplayMode,
+) -> Result<(), (Failure, u8)> {
+    let mut latest_frame: Option<Box<WatchFrame>> = None;
     for event in events {
         match event {
-            Event::Stop => return Ok(()),
-            Event::Resized if matches!(picture, Picture::Lines) => continue,
-            Event::Resized => {}
-            Event::Seen(watched) => latest = Some(watched),
+            DisplayEvent::Stop => return Ok(()),
+            DisplayEvent::Resized if matches!(display_mode, DisplayMode::Lines) => continue,
+            DisplayEvent::Resized => {}
+            DisplayEvent::Sampled(frame) => latest_frame = Some(frame),
         }
-        let Some(watched) = &latest else {
+        let Some(frame) = &latest_frame else {
             continue;
         };
-        match stdio::to_reader(&picture.of(watched)) {
+        match stdio::write_stdout_if_open(&display_mode.render(frame)) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(error) => {
-                let problem = format!("cannot write to standard output: {error}");
-                return Err((Failure::new(&problem, Vec::new()), COULD_NOT));
+                let message = format!("cannot write to standard output: {error}");
+                return Err(runtime_failure(&message));
             }
         }
     }

@@ -1,85 +1,92 @@
-//! A connection that takes no longer and gives no more than it may.
-#![expect(clippy::disallowed_types, reason = "this is where mail servers are connected to")]
+//! A connection to an SMTP server with a deadline and a limit on received bytes.
+#![expect(clippy::disallowed_types, reason = "the only module that connects to mail servers")]
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
-/// How much a server may say in all, TLS included.
-const LONGEST: usize = 1024 * 1024;
+/// Maximum number of bytes received from a server, including TLS overhead.
+const MAX_RECEIVED_BYTES: usize = 1024 * 1024;
 
-/// A connection to a mail server.
+/// TCP connection with a deadline and a limit on received bytes.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct BoundedStream {
     stream: TcpStream,
     deadline: Instant,
-    /// How many bytes more may come.
-    room: usize,
+    /// Number of bytes that may still be received.
+    remaining_bytes: usize,
 }
 
-impl Wire {
-    /// A connection that is there already.
+impl BoundedStream {
+    /// Wraps an open connection.
     pub(super) fn new(stream: TcpStream, deadline: Instant) -> Self {
-        Self { stream, deadline, room: LONGEST }
+        Self { stream, deadline, remaining_bytes: MAX_RECEIVED_BYTES }
     }
 
-    /// Connects to the first of `addresses` that answers.
+    /// Connects to the first of `addresses` that accepts.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the last address if none accepts, or a timeout.
     pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Self> {
-        let mut last = None;
-        for (n_before, address) in addresses.iter().enumerate() {
-            // One that is silent leaves the others their share of the time.
-            let n_left = u32::try_from(addresses.len() - n_before).unwrap_or(u32::MAX);
-            match TcpStream::connect_timeout(address, left(deadline)? / n_left) {
+        let mut last_error = None;
+        for (index, address) in addresses.iter().enumerate() {
+            // Divide the remaining time, so that an address that does not respond
+            // leaves time for the others.
+            let n_remaining = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            match TcpStream::connect_timeout(address, time_left(deadline)? / n_remaining) {
                 Ok(stream) => {
-                    // A dialogue of short lines should not wait for more of them.
+                    // SMTP exchanges short lines, which Nagle's algorithm would
+                    // delay.
                     stream.set_nodelay(true)?;
                     return Ok(Self::new(stream, deadline));
                 }
-                Err(error) => last = Some(error),
+                Err(error) => last_error = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| io::Error::other("it has no address")))
+        Err(last_error.unwrap_or_else(|| io::Error::other("it has no address")))
     }
 
-    /// Leaves no more than `time` for what is still to come.
-    pub(super) fn hurry(&mut self, time: Duration) {
+    /// Moves the deadline to at most `time` from now.
+    pub(super) fn shorten_deadline(&mut self, time: Duration) {
         self.deadline = self.deadline.min(Instant::now() + time);
     }
 }
 
-/// How much time there is until `deadline`; a system call takes 0 for no limit.
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+/// Returns the time until `deadline`. Zero is an error because a socket treats a zero
+/// timeout as no timeout.
+fn time_left(deadline: Instant) -> io::Result<Duration> {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(remaining) }
 }
 
-/// The system's word for a limit that has passed is "would block", on which a
-/// reader may try again, and TLS would.
-fn in_time(error: io::Error) -> io::Error {
+/// Converts `WouldBlock` to `TimedOut`. The system reports an expired socket timeout
+/// as `WouldBlock`, after which a reader such as TLS would try again.
+fn would_block_as_timeout(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
         _ => error,
     }
 }
 
-impl Read for Wire {
+impl Read for BoundedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.room == 0 {
+        if self.remaining_bytes == 0 {
             return Err(io::Error::other("it said more than 1 MiB"));
         }
-        let length = buffer.len().min(self.room);
-        self.stream.set_read_timeout(Some(left(self.deadline)?))?;
-        let n = self.stream.read(&mut buffer[..length]).map_err(in_time)?;
-        self.room -= n;
-        Ok(n)
+        let length = buffer.len().min(self.remaining_bytes);
+        self.stream.set_read_timeout(Some(time_left(self.deadline)?))?;
+        let n_read = self.stream.read(&mut buffer[..length]).map_err(would_block_as_timeout)?;
+        self.remaining_bytes -= n_read;
+        Ok(n_read)
     }
 }
 
-impl Write for Wire {
+impl Write for BoundedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(left(self.deadline)?))?;
-        self.stream.write(bytes).map_err(in_time)
+        self.stream.set_write_timeout(Some(time_left(self.deadline)?))?;
+        self.stream.write(bytes).map_err(would_block_as_timeout)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,138 +1,142 @@
-//! Why a mail was not sent, and what to do about it.
+//! Errors of sending email, with hints.
 use std::{io, path::PathBuf};
 
-/// Why a mail was not sent.
+/// Failure to send an email.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// This program cannot send any.
+    /// topip was built without the `mail` feature.
     #[error("this topip was built without mail")]
     NotBuilt,
-    /// What it says is no mail.
+    /// The text cannot be encoded as an email.
     #[error("it cannot be put into the form of a mail: {problem}")]
-    Form {
-        /// The library's words.
+    Compose {
+        /// Error message of lettre.
         problem: String,
     },
-    /// The server's name has no address.
+    /// The host name cannot be resolved.
     #[error("cannot find {host}")]
     Resolve {
-        /// The name.
+        /// Host name.
         host: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// None of the server's addresses takes a connection.
+    /// No address of the server accepts a connection.
     #[error("cannot connect to {server}")]
     Connect {
-        /// The server.
+        /// Server, as `host:port`.
         server: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The time was up.
-    #[error("{server} gave no answer in time, {doing}")]
-    Late {
-        /// The server, or the program.
+    /// The server or program did not finish before the deadline.
+    #[error("{server} gave no answer in time, {step}")]
+    TimedOut {
+        /// Server, as `host:port`, or path of the program.
         server: String,
-        /// What was going on.
-        doing: String,
+        /// Step that timed out.
+        step: String,
     },
-    /// The connection broke.
-    #[error("lost the connection to {server}, {doing}")]
-    Lost {
-        /// The server.
+    /// The connection to the server was lost.
+    #[error("lost the connection to {server}, {step}")]
+    ConnectionLost {
+        /// Server, as `host:port`.
         server: String,
-        /// What was going on.
-        doing: String,
-        /// What the system said.
+        /// Step during which the connection was lost.
+        step: String,
+        /// Error of the system.
         source: io::Error,
     },
-    /// The server says what is no answer.
-    #[error("{server} talks no SMTP, {doing}: {problem}")]
-    Unintelligible {
-        /// The server.
+    /// The server violates the SMTP protocol.
+    #[error("{server} talks no SMTP, {step}: {problem}")]
+    Protocol {
+        /// Server, as `host:port`.
         server: String,
-        /// What was going on.
-        doing: String,
-        /// What is wrong with it, or what it said.
+        /// SMTP step that failed.
+        step: String,
+        /// Violation, or the unexpected reply.
         problem: String,
     },
-    /// The server says no.
-    #[error("{server} refused it, {doing}: {reply}")]
+    /// The server refused a command.
+    #[error("{server} refused it, {step}: {reply}")]
     Refused {
-        /// The server.
+        /// Server, as `host:port`.
         server: String,
-        /// What it was told.
-        doing: String,
-        /// Its answer.
+        /// Refused step.
+        step: String,
+        /// Reply of the server.
         reply: String,
     },
-    /// The server has no STARTTLS, and that is asked for.
+    /// The server does not offer STARTTLS, which is required.
     #[error("{server} offers no STARTTLS")]
-    NoTls {
-        /// The server.
+    NoStartTls {
+        /// Server, as `host:port`.
         server: String,
     },
-    /// The connection cannot be encrypted, or not to whom it should be.
+    /// TLS negotiation failed, or the certificate is not valid for the server.
     #[error("cannot encrypt the connection to {server}: {problem}")]
     Tls {
-        /// The server.
+        /// Server, as `host:port`.
         server: String,
-        /// What is wrong.
+        /// Error message of OpenSSL.
         problem: String,
     },
-    /// The server has no way to log in that is known here.
+    /// The server offers no supported authentication mechanism.
     #[error("{server} offers neither AUTH PLAIN nor AUTH LOGIN")]
-    NoLogin {
-        /// The server.
+    NoAuthMechanism {
+        /// Server, as `host:port`.
         server: String,
     },
-    /// The program cannot be run.
+    /// The sendmail program cannot be run.
     #[error("cannot run {}", program.display())]
-    Run {
-        /// The program.
+    RunProgram {
+        /// Path of the program.
         program: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// The program says no.
-    #[error("{} ended with {code}{}", program.display(), in_parentheses(output))]
-    Ended {
-        /// The program.
+    /// The sendmail program failed.
+    #[error("{} ended with {code}{}", program.display(), parenthesized(output))]
+    ProgramFailed {
+        /// Path of the program.
         program: PathBuf,
-        /// Its exit code, or the signal that ended it.
+        /// Exit code, or the signal that killed the program.
         code: String,
-        /// What it printed.
+        /// Beginning of its standard error output.
         output: String,
     },
-    /// The server had all of it, and then no answer came that says whether it
-    /// has taken it.
+    /// The whole message was sent, but no reply states whether the server accepted
+    /// it.
     #[error(transparent)]
     Unconfirmed(Box<Self>),
-    /// A mistake in topip.
+    /// A bug in topip.
     #[error("internal error")]
     Internal,
-    /// No thread could be had for it.
+    /// No thread can be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
-fn in_parentheses(text: &str) -> String {
+fn parenthesized(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
 impl MailError {
-    /// What to do about it.
+    /// Returns a hint on how to fix the error.
     #[must_use]
-    pub fn advice(&self) -> String {
-        let advice = match self {
+    pub fn hint(&self) -> String {
+        let hint = match self {
             Self::NotBuilt => "Build it with the feature mail, which is on by default.",
-            Self::Form { .. } | Self::Internal => "This is a mistake in topip. Please report it.",
+            Self::Compose { .. } | Self::Internal => {
+                "This is a mistake in topip. Please report it."
+            }
             Self::Resolve { .. } => "Is the name in --smtp right?",
             Self::Connect { .. } => "Is the server of --smtp running, and does it listen there?",
-            Self::Late { .. } => "Is the server of --smtp slow? A local one takes mail at once.",
-            Self::Lost { .. } => "See the log of the mail server.",
-            Self::Unintelligible { .. } => {
+            Self::TimedOut { .. } => {
+                "Is the server of --smtp slow? A local one takes mail at once."
+            }
+            Self::ConnectionLost { .. } => "See the log of the mail server.",
+            Self::Protocol { .. } => {
                 "Is it the right port? smtps:// is for 465, smtp:// for 25 and 587."
             }
             Self::Refused { reply, .. } if reply.starts_with("530") => {
@@ -143,16 +147,20 @@ impl MailError {
             }
             Self::Refused { .. } => "See the log of the mail server.",
             Self::Unconfirmed(_) => "The log of the mail server tells whether it has taken it.",
-            Self::NoTls { .. } => "Use smtps://, or ?tls=none where nobody listens in between.",
+            Self::NoStartTls { .. } => {
+                "Use smtps://, or ?tls=none where nobody listens in between."
+            }
             Self::Tls { .. } => {
                 "Use the port for it, and the name that its certificate has, and make its authority \
                  known to this system; or see --smtp in check_topip(1)."
             }
-            Self::NoLogin { .. } => "Does it want TLS for that? See --smtp in check_topip(1).",
-            Self::Run { .. } => "Name another program: --smtp sendmail:PATH.",
-            Self::Ended { .. } => "See the log of the mail server.",
+            Self::NoAuthMechanism { .. } => {
+                "Does it want TLS for that? See --smtp in check_topip(1)."
+            }
+            Self::RunProgram { .. } => "Name another program: --smtp sendmail:PATH.",
+            Self::ProgramFailed { .. } => "See the log of the mail server.",
             Self::Thread(_) => "Allow the user that runs the check more processes.",
         };
-        advice.to_owned()
+        hint.to_owned()
     }
 }

@@ -1,6 +1,5 @@
-//! Doors for the fuzzer: a mail as it is sent, and a dialogue with a server that
-//! says what it likes.
-#![expect(clippy::disallowed_types, reason = "a pair of sockets stands for a connection")]
+//! Fuzz hooks: message encoding, and an SMTP session with a hostile server.
+#![expect(clippy::disallowed_types, reason = "a socket pair replaces the connection")]
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
@@ -9,65 +8,65 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::{model::secret::Secret, output::Letter};
+use crate::{model::secret::Secret, output::Email};
 
 use super::{
-    Address, Delivered, Envelope, Login, MailError, Server, Tls, bounded_stream::Wire, message,
-    reply, smtp,
+    Delivery, Envelope, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
+    bounded_stream::BoundedStream, message, reply, smtp,
 };
 
 fn envelope() -> Envelope {
-    let address = |text: &str| Address(text.to_owned());
+    let address = |text: &str| MailAddress(text.to_owned());
     let to = vec![address("ops@example.com"), address("root@example.com")];
     Envelope { from: address("topip@example.com"), to }
 }
 
-/// The bytes of a mail.
+/// Returns the bytes of a message.
 ///
 /// # Panics
 ///
-/// Where it cannot be put into its form.
+/// Panics if the email cannot be encoded.
 #[must_use]
-pub fn message(letter: &Letter) -> Vec<u8> {
-    message::message(&envelope(), letter, 1_196_290_834).expect("it has a form")
+pub fn encoded_message(email: &Email) -> Vec<u8> {
+    message::compose(&envelope(), email, 1_196_290_834).expect("the email can be encoded")
 }
 
-/// What comes of a dialogue with a server that has said all of `answers` before
-/// it is asked, and what it was told.
+/// Runs an SMTP session with a server that has sent all of `replies` in advance.
+/// Returns the result and the bytes that the server received.
 ///
 /// # Panics
 ///
-/// Where there are no sockets to be had.
-pub fn dialogue(answers: &[u8], password: Option<&str>) -> (Result<Delivered, MailError>, Vec<u8>) {
+/// Panics if no socket pair can be created.
+pub fn session(replies: &[u8], password: Option<&str>) -> (Result<Delivery, MailError>, Vec<u8>) {
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    let (ours, theirs) = pair.expect("there are sockets");
-    let mut theirs = TcpStream::from(theirs);
-    theirs.write_all(answers).expect("a socket has room for it");
-    theirs.shutdown(Shutdown::Write).expect("it is connected");
-    let login = |password: &str| Login {
+    let (client_end, server_end) = pair.expect("a socket pair can be created");
+    let mut server_end = TcpStream::from(server_end);
+    server_end.write_all(replies).expect("the socket buffer holds the replies");
+    server_end.shutdown(Shutdown::Write).expect("the socket pair is connected");
+    let login = |password: &str| SmtpLogin {
         user: "monitor".to_owned(),
         password: Secret::new(password.to_owned()),
     };
-    let server = Server {
+    let server = SmtpServer {
         host: "mail.example.com".to_owned(),
         port: 25,
-        // What comes before TLS is what a stranger can say.
-        tls: Tls::None,
-        trusts_any: false,
+        // An attacker controls what is received before TLS.
+        tls: TlsMode::None,
+        accept_any_certificate: false,
         login: password.map(login),
     };
     let deadline = Instant::now() + Duration::from_secs(5);
-    let wire = Wire::new(TcpStream::from(ours), deadline);
+    let stream = BoundedStream::new(TcpStream::from(client_end), deadline);
     let outcome =
-        smtp::converse((&server, wire), &envelope(), b"Subject: x\r\n\r\n.\r\n", deadline);
-    let mut told = Vec::new();
-    theirs.read_to_end(&mut told).expect("it was closed");
-    (outcome, told)
+        smtp::run_session((&server, stream), &envelope(), b"Subject: x\r\n\r\n.\r\n", deadline);
+    let mut received = Vec::new();
+    server_end.read_to_end(&mut received).expect("the client end is closed");
+    (outcome, received)
 }
 
-/// What is told of an answer where it may have the password in it, and where
-/// not.
+/// Returns both excerpts of a reply: the one for replies that may contain the
+/// password, and the one for all others.
 #[must_use]
-pub fn told(text: &str) -> (String, String) {
-    (reply::codes(text), reply::beginning(text))
+pub fn reply_excerpts(text: &str) -> (String, String) {
+    (reply::reply_codes(text), reply::reply_excerpt(text))
 }

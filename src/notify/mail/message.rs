@@ -1,4 +1,4 @@
-//! A letter in the form of a mail.
+//! Encodes an email.
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     time::{Duration, UNIX_EPOCH},
@@ -12,11 +12,11 @@ use lettre::{
     },
 };
 
-use crate::output::Letter;
+use crate::output::Email;
 
-use super::{Address, Envelope, MailError, host_name};
+use super::{Envelope, MailAddress, MailError, host_name};
 
-/// Tells programs that answer mail by themselves not to (RFC 3834).
+/// Header that keeps automatic responders from answering (RFC 3834).
 #[derive(Clone)]
 struct AutoSubmitted;
 
@@ -34,44 +34,51 @@ impl Header for AutoSubmitted {
     }
 }
 
-/// The bytes of a mail, with CRLF at the end of each line, and in ASCII.
-pub(super) fn message(
+/// Returns the bytes of the message, in ASCII with CRLF line endings.
+///
+/// # Errors
+///
+/// Returns an error if lettre rejects an address or the text.
+pub(super) fn compose(
     envelope: &Envelope,
-    letter: &Letter,
-    when: u64,
+    email: &Email,
+    timestamp: u64,
 ) -> Result<Vec<u8>, MailError> {
-    let failed = |problem: String| MailError::Form { problem };
-    let mailbox = |address: &Address| {
-        let address = address.0.parse().map_err(|_| failed(format!("{address} is no address")))?;
+    let compose_error = |problem: String| MailError::Compose { problem };
+    let mailbox = |address: &MailAddress| {
+        let address =
+            address.0.parse().map_err(|_| compose_error(format!("{address} is no address")))?;
         Ok(Mailbox::new(None, address))
     };
     let mut message = Message::builder()
         .from(mailbox(&envelope.from)?)
-        .subject(letter.subject.clone())
-        .date(UNIX_EPOCH + Duration::from_secs(when))
-        .message_id(Some(message_id(when)))
+        .subject(email.subject.clone())
+        .date(UNIX_EPOCH + Duration::from_secs(timestamp))
+        .message_id(Some(message_id(timestamp)))
         .header(AutoSubmitted)
         .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN);
     for address in &envelope.to {
         message = message.to(mailbox(address)?);
     }
-    let message = message.body(letter.body.clone()).map_err(|error| failed(error.to_string()))?;
+    let message =
+        message.body(email.body.clone()).map_err(|error| compose_error(error.to_string()))?;
     Ok(message.formatted())
 }
 
-/// A name for a mail that no other has.
-fn message_id(when: u64) -> String {
-    // The standard library's seed for hashing is the system's randomness.
+/// Returns a unique message ID.
+fn message_id(timestamp: u64) -> String {
+    // The seed of `RandomState` comes from the system's random number generator.
     let random = RandomState::new().build_hasher().finish();
-    format!("<topip.{when}.{random:016x}@{}>", own_domain())
+    format!("<topip.{timestamp}.{random:016x}@{}>", local_domain())
 }
 
-/// What this machine calls itself, as a domain: a name is any text to the
-/// kernel, and this one stands in commands and heads of mail.
-pub(super) fn own_domain() -> String {
-    let is_known = |letter: &char| letter.is_ascii_alphanumeric() || "-.".contains(*letter);
-    let domain: String = host_name().chars().filter(is_known).take(255).collect();
+/// Returns the host name reduced to the characters of a domain: the kernel accepts
+/// any text as a host name, but this one is used in SMTP commands and mail headers.
+pub(super) fn local_domain() -> String {
+    let is_allowed =
+        |character: &char| character.is_ascii_alphanumeric() || "-.".contains(*character);
+    let domain: String = host_name().chars().filter(is_allowed).take(255).collect();
     let domain = domain.trim_matches(['-', '.']);
     if domain.is_empty() { "localhost".to_owned() } else { domain.to_owned() }
 }

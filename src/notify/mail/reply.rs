@@ -1,10 +1,10 @@
-//! What is told of a mail server's answers.
+//! Excerpts of SMTP replies for messages.
 
-/// How much of an answer is told.
-const LONGEST_TOLD: usize = 300;
+/// Maximum number of characters of a reply that are quoted.
+const MAX_QUOTED_CHARS: usize = 300;
 
-/// The code, and the enhanced one where there is one: `535 5.7.8`.
-pub(super) fn codes(text: &str) -> String {
+/// Returns the reply code and the enhanced status code, if any: `535 5.7.8`.
+pub(super) fn reply_codes(text: &str) -> String {
     let mut words = text.split_whitespace();
     let code = words.next().unwrap_or_default();
     match words.next().filter(|word| is_enhanced_code(word)) {
@@ -13,7 +13,7 @@ pub(super) fn codes(text: &str) -> String {
     }
 }
 
-/// `5.7.8`, as RFC 3463 has it.
+/// Returns whether `word` is an enhanced status code (RFC 3463) such as `5.7.8`.
 fn is_enhanced_code(word: &str) -> bool {
     let parts: Vec<_> = word.split('.').collect();
     let is_number = |part: &&str| {
@@ -22,9 +22,9 @@ fn is_enhanced_code(word: &str) -> bool {
     parts.len() == 3 && parts[0].len() == 1 && parts.iter().all(is_number)
 }
 
-/// As much of an answer as is told.
-pub(super) fn beginning(text: &str) -> String {
-    text.chars().take(LONGEST_TOLD).collect::<String>().trim_end().to_owned()
+/// Returns the beginning of a reply.
+pub(super) fn reply_excerpt(text: &str) -> String {
+    text.chars().take(MAX_QUOTED_CHARS).collect::<String>().trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -32,8 +32,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codes_of_an_answer_alone() {
-        let check = |text, expected| assert_eq!(codes(text), expected);
+    fn codes_of_reply_omit_its_text() {
+        let check = |text, expected| assert_eq!(reply_codes(text), expected);
         check("535 5.7.8 Error: AG1lAHNlY3JldA==", "535 5.7.8");
         check("500 AUTH PLAIN AG1lAHNlY3JldA==", "500");
         check("500 5.7.secret", "500");

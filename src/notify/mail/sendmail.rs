@@ -1,5 +1,5 @@
-//! Hands a mail to a program that takes it as `sendmail` does.
-#![expect(clippy::disallowed_types, reason = "this is where that program is started")]
+//! Sends email through a program with the interface of `sendmail`.
+#![expect(clippy::disallowed_types, reason = "the only module that starts sendmail")]
 use std::{
     io::{self, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
@@ -16,105 +16,113 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{Delivered, Envelope, MailError};
+use super::{Delivery, Envelope, MailError};
 
-/// How often it is looked whether the program has ended.
-const INTERVAL: Duration = Duration::from_millis(5);
-/// How long what it printed is waited for once it has ended: what it has
-/// started may hold the other end.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How much of what it printed is kept.
-const LONGEST: u64 = 1000;
+/// Interval between two checks whether the program has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Maximum wait for the output of the program after it has ended: a child of the
+/// program may keep the pipe open.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(100);
+/// Maximum number of output bytes that are kept.
+const MAX_OUTPUT_BYTES: u64 = 1000;
 
-/// The program that runs, and all that it has started.
-static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
-/// Set where no other one is to be started: this process is about to end.
-static ENDS: AtomicBool = AtomicBool::new(false);
+/// Process group of the running program.
+static RUNNING_GROUP: Mutex<Option<Pid>> = Mutex::new(None);
+/// Set once the process is about to exit, to prevent new programs from starting.
+static IS_EXITING: AtomicBool = AtomicBool::new(false);
 
-/// Gives `message` to `program`; ends that where it is not done by `deadline`.
+/// Passes `message` to `program`; kills the program if it has not ended by
+/// `deadline`.
 pub(super) fn send(
     program: &Path,
     envelope: &Envelope,
     message: &[u8],
     deadline: Instant,
-) -> Result<Delivered, MailError> {
-    let failed = |source| MailError::Run { program: program.to_owned(), source };
-    let mut child = start(program, envelope).map_err(failed)?;
-    let mut input = child.stdin.take().expect("it is a pipe");
-    let output = child.stderr.take().expect("it is a pipe");
-    // A local program ends its lines as this system does.
-    let text: Vec<u8> = message.iter().copied().filter(|&byte| byte != b'\r').collect();
-    let (sender, printed) = mpsc::channel();
-    // Who reads nothing and says a lot must not be waited for: each of these
-    // threads ends with the program, which is ended in time.
-    spawn(move || {
-        // Why it took no more of it is what its exit code says.
-        let _ = input.write_all(&text);
+) -> Result<Delivery, MailError> {
+    let run_error = |source| MailError::RunProgram { program: program.to_owned(), source };
+    let mut child = start_program(program, envelope).map_err(run_error)?;
+    let mut input = child.stdin.take().expect("stdin is a pipe");
+    let output = child.stderr.take().expect("stderr is a pipe");
+    // Local programs expect LF line endings.
+    let input_bytes: Vec<u8> = message.iter().copied().filter(|&byte| byte != b'\r').collect();
+    let (sender, output_receiver) = mpsc::channel();
+    // A program that reads no input or writes much output must not block this thread.
+    // The two threads end with the program, which is killed at the deadline.
+    spawn_thread(move || {
+        // If the program closes its input early, its exit code shows the failure.
+        let _ = input.write_all(&input_bytes);
     })?;
-    spawn(move || {
-        // Nobody listens any more: the time was up.
-        let _ = sender.send(beginning(output));
+    spawn_thread(move || {
+        // The receiver is gone after a timeout.
+        let _ = sender.send(read_output(output));
     })?;
-    let Some(status) = wait(&mut child, deadline).map_err(failed)? else {
-        end_running();
-        // One that the kernel holds on to must not be waited for.
+    let Some(status) = wait_until(&mut child, deadline).map_err(run_error)? else {
+        kill_running();
+        // A process in uninterruptible sleep survives SIGKILL for a while, so do not
+        // wait for it.
         let _ = child.try_wait();
         let server = program.display().to_string();
-        return Err(MailError::Late { server, doing: "and was ended".to_owned() });
+        return Err(MailError::TimedOut { server, step: "and was ended".to_owned() });
     };
     if status.success() {
-        return Ok(Delivered { how: program.display().to_string(), refused: Vec::new() });
+        return Ok(Delivery { route: program.display().to_string(), refused: Vec::new() });
     }
-    let output = printed.recv_timeout(PATIENCE).unwrap_or_default();
-    Err(MailError::Ended { program: program.to_owned(), code: code(status), output })
+    let output = output_receiver.recv_timeout(OUTPUT_TIMEOUT).unwrap_or_default();
+    Err(MailError::ProgramFailed {
+        program: program.to_owned(),
+        code: exit_code_or_signal(status),
+        output,
+    })
 }
 
-/// `-i`: a dot is no end. `-f`: who gets what cannot be delivered.
-fn start(program: &Path, envelope: &Envelope) -> io::Result<Child> {
-    if ENDS.load(Ordering::SeqCst) {
-        park();
+/// Starts the program with `-i` (a line with a single dot does not end the message)
+/// and `-f` (the sender, who gets bounces).
+fn start_program(program: &Path, envelope: &Envelope) -> io::Result<Child> {
+    if IS_EXITING.load(Ordering::SeqCst) {
+        park_forever();
     }
-    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = RUNNING_GROUP.lock().unwrap_or_else(PoisonError::into_inner);
     let child = Command::new(program)
         .args(["-i", "-f", &envelope.from.0, "--"])
         .args(envelope.to.iter().map(|address| &address.0))
-        // It has no use for the password of the servers that are looked at.
+        // The program does not need the SSH password of the checked servers.
         .env_remove("TOPIP_PASSWORD")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // It and what it starts can then be ended as one.
+        // A process group of its own, so that the program and its children can be
+        // killed together.
         .process_group(0)
         .spawn()?;
     *running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     drop(running);
-    if ENDS.load(Ordering::SeqCst) {
-        end_running();
-        park();
+    if IS_EXITING.load(Ordering::SeqCst) {
+        kill_running();
+        park_forever();
     }
     Ok(child)
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<(), MailError> {
-    thread::Builder::new().spawn(work).map(drop).map_err(MailError::Thread)
+fn spawn_thread(worker: impl FnOnce() + Send + 'static) -> Result<(), MailError> {
+    thread::Builder::new().spawn(worker).map(drop).map_err(MailError::Thread)
 }
 
-/// The beginning of what was printed, once all of it has been read.
-fn beginning(mut output: impl Read) -> String {
+/// Returns the beginning of the output, after reading all of it.
+fn read_output(mut output: impl Read) -> String {
     let mut bytes = Vec::new();
-    let read = output.by_ref().take(LONGEST).read_to_end(&mut bytes);
+    let read = output.by_ref().take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes);
     if read.is_ok() {
         let _ = io::copy(&mut output, &mut io::sink());
     }
-    let text = String::from_utf8_lossy(&bytes);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let output = String::from_utf8_lossy(&bytes);
+    output.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = RUNNING_GROUP.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(status) = child.try_wait()? {
-            // From now on its number may be another's.
+            // The process is reaped, so its ID may be reused.
             *running = None;
             return Ok(Some(status));
         }
@@ -122,43 +130,43 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
         if Instant::now() >= deadline {
             return Ok(None);
         }
-        thread::sleep(INTERVAL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Waits for the end of this process, which is near.
-fn park() -> ! {
+/// Blocks until the process exits, which is imminent.
+fn park_forever() -> ! {
     loop {
         thread::park();
     }
 }
 
-/// Ends the program, if one runs, and lets no other one run: one that is being
-/// started just now is ended by who starts it.
-pub(super) fn end_for_good() {
-    ENDS.store(true, Ordering::SeqCst);
-    end_running();
+/// Kills the running program, if any, and prevents new ones from starting. A program
+/// that is being started at this moment is killed by the thread that starts it.
+pub(super) fn kill_and_forbid() {
+    IS_EXITING.store(true, Ordering::SeqCst);
+    kill_running();
 }
 
-/// Ends the program and what it has started, if one runs.
-fn end_running() {
-    // One that is being started is not waited for: the disk may not answer.
-    let until = Instant::now() + 2 * INTERVAL;
+/// Kills the running program and its children, if any.
+fn kill_running() {
+    // Do not wait for a program that is being started: its disk may not respond.
+    let deadline = Instant::now() + 2 * POLL_INTERVAL;
     let mut running = loop {
-        match RUNNING.try_lock() {
+        match RUNNING_GROUP.try_lock() {
             Ok(running) => break running,
             Err(TryLockError::Poisoned(running)) => break running.into_inner(),
-            Err(TryLockError::WouldBlock) if Instant::now() >= until => return,
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return,
             Err(TryLockError::WouldBlock) => thread::yield_now(),
         }
     };
     if let Some(group) = running.take() {
-        // It may have ended just now.
+        // The group may have ended just now.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
-fn code(status: ExitStatus) -> String {
+fn exit_code_or_signal(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => code.to_string(),
         (None, signal) => format!("signal {}", signal.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! The dialogue with a mail server.
+//! The SMTP session.
 use std::{
     fmt::Display,
     io::{self, BufRead, BufReader, Read, Write},
@@ -17,372 +17,398 @@ use lettre::transport::smtp::{
 use native_tls::TlsStream;
 
 use super::{
-    Address, Delivered, Envelope, Login, MailError, Server, Tls,
-    bounded_stream::Wire,
-    message::own_domain,
-    reply::{beginning, codes},
+    Delivery, Envelope, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
+    bounded_stream::BoundedStream,
+    message::local_domain,
+    reply::{reply_codes, reply_excerpt},
     sasl, tls,
 };
 
-/// How long a dialogue that is out of time may take to say so itself, with what
-/// it was at.
-const MARGIN: Duration = Duration::from_millis(100);
-/// How long the server's goodbye is waited for: the mail is its already.
-const GOODBYE: Duration = Duration::from_millis(300);
-/// How long an answer may be.
-const LONGEST_ANSWER: usize = 64 * 1024;
-/// How many things a server may ask who logs in.
-const QUESTIONS: usize = 3;
+/// Extra time after the deadline in which the session thread can report the step that
+/// timed out.
+const REPORT_MARGIN: Duration = Duration::from_millis(100);
+/// Maximum wait for the reply to QUIT: the server has accepted the mail already.
+const QUIT_TIMEOUT: Duration = Duration::from_millis(300);
+/// Maximum size of a reply.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// Maximum number of challenges during authentication.
+const MAX_CHALLENGES: usize = 3;
 
-/// Sends `message` to the recipients by way of `server`, until `deadline`.
+/// Sends `message` to the recipients through `server` until `deadline`.
 ///
-/// It has a thread of its own, because nothing bounds the search for an address:
-/// that is left behind then, and ends with the process.
+/// The session runs on its own thread because name resolution has no timeout. If
+/// resolution hangs, the thread is left running and ends with the process.
 pub(super) fn send(
-    server: &Server,
+    server: &SmtpServer,
     envelope: &Envelope,
     message: Vec<u8>,
     deadline: Instant,
-) -> Result<Delivered, MailError> {
-    let (sender, outcomes) = mpsc::channel();
+) -> Result<Delivery, MailError> {
+    let (sender, receiver) = mpsc::channel();
     let worker = {
         let (server, envelope) = (server.clone(), envelope.clone());
         move || {
             let outcome = connect(&server, deadline)
-                .and_then(|wire| converse((&server, wire), &envelope, &message, deadline));
-            // Nobody waits any more: the time was up.
+                .and_then(|stream| run_session((&server, stream), &envelope, &message, deadline));
+            // The receiver is gone after a timeout.
             let _ = sender.send(outcome);
         }
     };
     thread::Builder::new().spawn(worker).map_err(MailError::Thread)?;
-    let left = (deadline + MARGIN).saturating_duration_since(Instant::now());
-    outcomes.recv_timeout(left).unwrap_or_else(|error| {
+    let timeout = (deadline + REPORT_MARGIN).saturating_duration_since(Instant::now());
+    receiver.recv_timeout(timeout).unwrap_or_else(|error| {
         Err(match error {
             RecvTimeoutError::Disconnected => MailError::Internal,
-            RecvTimeoutError::Timeout => MailError::Late {
+            RecvTimeoutError::Timeout => MailError::TimedOut {
                 server: server.to_string(),
-                doing: "while its address was looked for".to_owned(),
+                step: "while its address was looked for".to_owned(),
             },
         })
     })
 }
 
-/// All that is said to a server, and what comes of it.
-pub(super) fn converse(
-    (server, wire): (&Server, Wire),
+/// Runs the whole session on an open connection.
+pub(super) fn run_session(
+    (server, stream): (&SmtpServer, BoundedStream),
     envelope: &Envelope,
     message: &[u8],
     deadline: Instant,
-) -> Result<Delivered, MailError> {
+) -> Result<Delivery, MailError> {
     let stream = match server.tls {
-        Tls::Wrapped => Stream::Tls(tls::encrypt(server, wire, deadline)?),
-        Tls::None | Tls::Offered | Tls::Required => Stream::Clear(wire),
+        TlsMode::Implicit => SmtpStream::Tls(tls::encrypt(server, stream, deadline)?),
+        TlsMode::None | TlsMode::Opportunistic | TlsMode::Required => SmtpStream::Plain(stream),
     };
-    let mut session = Session::new(server, stream, deadline);
-    session.answer("on being connected", Severity::PositiveCompletion)?;
-    let mut info = session.hello()?;
-    let is_offered = info.supports_feature(Extension::StartTls);
+    let mut session = SmtpSession::new(server, stream, deadline);
+    session.expect_reply("on being connected", Severity::PositiveCompletion)?;
+    let mut server_info = session.ehlo()?;
+    let offers_start_tls = server_info.supports_feature(Extension::StartTls);
     match server.tls {
-        Tls::Required if !is_offered => {
-            return Err(MailError::NoTls { server: server.to_string() });
+        TlsMode::Required if !offers_start_tls => {
+            return Err(MailError::NoStartTls { server: server.to_string() });
         }
-        Tls::Required | Tls::Offered if is_offered => {
-            session = session.encrypted()?;
-            info = session.hello()?;
+        TlsMode::Required | TlsMode::Opportunistic if offers_start_tls => {
+            session = session.start_tls()?;
+            server_info = session.ehlo()?;
         }
         _ => {}
     }
     if let Some(login) = &server.login {
-        session.log_in(&info, login)?;
+        session.log_in(&server_info, login)?;
     }
-    let outcome = session.mail(envelope, message);
-    session.goodbye();
+    let outcome = session.send_message(envelope, message);
+    session.quit();
     outcome
 }
 
-fn connect(server: &Server, deadline: Instant) -> Result<Wire, MailError> {
+fn connect(server: &SmtpServer, deadline: Instant) -> Result<BoundedStream, MailError> {
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
         .to_socket_addrs()
         .map_err(|source| MailError::Resolve { host: server.host.clone(), source })?
         .collect();
-    Wire::connect(&addresses, deadline).map_err(|source| match source.kind() {
-        io::ErrorKind::TimedOut => MailError::Late {
+    BoundedStream::connect(&addresses, deadline).map_err(|source| match source.kind() {
+        io::ErrorKind::TimedOut => MailError::TimedOut {
             server: server.to_string(),
-            doing: "while it was connected to".to_owned(),
+            step: "while it was connected to".to_owned(),
         },
         _ => MailError::Connect { server: server.to_string(), source },
     })
 }
 
-enum Stream {
-    Clear(Wire),
-    Tls(TlsStream<Wire>),
+enum SmtpStream {
+    Plain(BoundedStream),
+    Tls(TlsStream<BoundedStream>),
 }
 
-impl Stream {
-    fn wire(&mut self) -> &mut Wire {
+impl SmtpStream {
+    fn bounded_stream(&mut self) -> &mut BoundedStream {
         match self {
-            Self::Clear(wire) => wire,
+            Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_mut(),
         }
     }
 }
 
-impl Read for Stream {
+impl Read for SmtpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Clear(wire) => wire.read(buffer),
+            Self::Plain(stream) => stream.read(buffer),
             Self::Tls(stream) => stream.read(buffer),
         }
     }
 }
 
-/// A connection and who is at its other end.
-struct Session<'a> {
-    server: &'a Server,
-    stream: BufReader<Stream>,
+/// SMTP session with a server.
+struct SmtpSession<'a> {
+    server: &'a SmtpServer,
+    stream: BufReader<SmtpStream>,
     deadline: Instant,
-    /// Whether what it says may be told. It may not while it is given the
-    /// password, which some quote when they refuse it.
+    /// Replies may be quoted in messages. False during authentication: some servers
+    /// quote the password when they refuse it.
     is_quotable: bool,
 }
 
-impl<'a> Session<'a> {
-    fn new(server: &'a Server, stream: Stream, deadline: Instant) -> Self {
+impl<'a> SmtpSession<'a> {
+    fn new(server: &'a SmtpServer, stream: SmtpStream, deadline: Instant) -> Self {
         Self { server, stream: BufReader::new(stream), deadline, is_quotable: true }
     }
 
-    fn hello(&mut self) -> Result<ServerInfo, MailError> {
-        let name = ClientId::Domain(own_domain());
-        let answer = self.tell("told EHLO", Ehlo::new(name), Severity::PositiveCompletion)?;
-        ServerInfo::from_response(&answer).map_err(|_| self.unintelligible("told EHLO", &answer))
+    fn ehlo(&mut self) -> Result<ServerInfo, MailError> {
+        let name = ClientId::Domain(local_domain());
+        let reply =
+            self.send_command("told EHLO", Ehlo::new(name), Severity::PositiveCompletion)?;
+        ServerInfo::from_response(&reply).map_err(|_| self.unexpected_reply("told EHLO", &reply))
     }
 
-    fn encrypted(mut self) -> Result<Self, MailError> {
-        self.tell("told STARTTLS", Starttls, Severity::PositiveCompletion)?;
-        // What came in clear must not be taken for what comes encrypted.
+    fn start_tls(mut self) -> Result<Self, MailError> {
+        self.send_command("told STARTTLS", Starttls, Severity::PositiveCompletion)?;
+        // Data received in clear text must not be treated as encrypted data.
         if !self.stream.buffer().is_empty() {
             let problem = "it said more in clear".to_owned();
-            return Err(self.no_smtp("told STARTTLS", problem));
+            return Err(self.protocol_error("told STARTTLS", problem));
         }
         let Self { server, stream, deadline, .. } = self;
         let stream = match stream.into_inner() {
-            Stream::Clear(wire) => Stream::Tls(tls::encrypt(server, wire, deadline)?),
-            encrypted @ Stream::Tls(_) => encrypted,
+            SmtpStream::Plain(stream) => SmtpStream::Tls(tls::encrypt(server, stream, deadline)?),
+            encrypted @ SmtpStream::Tls(_) => encrypted,
         };
         Ok(Self::new(server, stream, deadline))
     }
 
-    fn log_in(&mut self, info: &ServerInfo, login: &Login) -> Result<(), MailError> {
+    fn log_in(&mut self, server_info: &ServerInfo, login: &SmtpLogin) -> Result<(), MailError> {
         let server = self.server.to_string();
-        let mechanism =
-            info.get_auth_mechanism(DEFAULT_MECHANISMS).ok_or(MailError::NoLogin { server })?;
-        // The command has the password in it, and so may the answers: of these
-        // no more is told than the codes.
-        let doing = format!("told AUTH {mechanism}");
+        let mechanism = server_info
+            .get_auth_mechanism(DEFAULT_MECHANISMS)
+            .ok_or(MailError::NoAuthMechanism { server })?;
+        // The command contains the password, and replies may quote it, so report only
+        // their codes.
+        let step = format!("told AUTH {mechanism}");
         self.is_quotable = false;
-        let outcome = self.prove(&doing, mechanism, login);
+        let outcome = self.authenticate(&step, mechanism, login);
         self.is_quotable = true;
         outcome
     }
 
-    /// Gives name and password, in as many steps as the server asks for.
-    fn prove(&mut self, doing: &str, mechanism: Mechanism, login: &Login) -> Result<(), MailError> {
-        let mut command = sasl::first(mechanism, login);
-        for _ in 0..QUESTIONS {
-            self.say(doing, &command)?;
-            let answer = self.positive(doing)?;
-            if answer.code().severity == Severity::PositiveCompletion {
+    /// Sends user name and password, in as many steps as the server requests.
+    fn authenticate(
+        &mut self,
+        step: &str,
+        mechanism: Mechanism,
+        login: &SmtpLogin,
+    ) -> Result<(), MailError> {
+        let mut command = sasl::initial_command(mechanism, login);
+        for _ in 0..MAX_CHALLENGES {
+            self.write(step, &command)?;
+            let reply = self.positive_reply(step)?;
+            if reply.code().severity == Severity::PositiveCompletion {
                 return Ok(());
             }
-            let question = answer.first_word().unwrap_or_default();
-            command = sasl::next(mechanism, login, question)
-                .ok_or_else(|| self.unintelligible(doing, &answer))?;
+            let challenge = reply.first_word().unwrap_or_default();
+            command = sasl::challenge_response(mechanism, login, challenge)
+                .ok_or_else(|| self.unexpected_reply(step, &reply))?;
         }
-        Err(self.no_smtp(doing, "it asks for more than a name and a password".to_owned()))
+        Err(self.protocol_error(step, "it asks for more than a name and a password".to_owned()))
     }
 
-    /// Sends the mail to all who are not refused, if there is one.
-    fn mail(&mut self, envelope: &Envelope, message: &[u8]) -> Result<Delivered, MailError> {
+    /// Sends the message to all recipients that are not refused.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if all recipients are refused, or if the message is not
+    /// accepted.
+    fn send_message(&mut self, envelope: &Envelope, message: &[u8]) -> Result<Delivery, MailError> {
         let completion = Severity::PositiveCompletion;
         let from = &envelope.from;
-        let command = Mail::new(Some(known(from)?), Vec::new());
-        self.tell(&format!("told MAIL FROM {from}"), command, completion)?;
+        let command = Mail::new(Some(lettre_address(from)?), Vec::new());
+        self.send_command(&format!("told MAIL FROM {from}"), command, completion)?;
         let mut refused = Vec::new();
         for to in &envelope.to {
-            let command = Rcpt::new(known(to)?, Vec::new());
-            match self.tell(&format!("told RCPT TO {to}"), command, completion) {
+            let command = Rcpt::new(lettre_address(to)?, Vec::new());
+            match self.send_command(&format!("told RCPT TO {to}"), command, completion) {
                 Ok(_) => {}
-                Err(MailError::Refused { reply, doing, server }) => {
+                Err(MailError::Refused { reply, step, server }) => {
                     refused.push((to.to_string(), reply.clone()));
                     if refused.len() == envelope.to.len() {
-                        return Err(MailError::Refused { reply, doing, server });
+                        return Err(MailError::Refused { reply, step, server });
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.tell("told DATA", Data, Severity::PositiveIntermediate)?;
-        self.say("given the mail", &dotted(message))?;
-        self.answer("given the mail", completion).map_err(unconfirmed)?;
-        Ok(Delivered { how: self.how(), refused })
+        self.send_command("told DATA", Data, Severity::PositiveIntermediate)?;
+        self.write("given the mail", &dot_stuff(message))?;
+        self.expect_reply("given the mail", completion).map_err(unconfirmed)?;
+        Ok(Delivery { route: self.route(), refused })
     }
 
-    fn how(&mut self) -> String {
-        let how = match self.stream.get_mut() {
-            Stream::Clear(_) => "in clear",
-            Stream::Tls(_) => "encrypted",
+    fn route(&mut self) -> String {
+        let encryption = match self.stream.get_mut() {
+            SmtpStream::Plain(_) => "in clear",
+            SmtpStream::Tls(_) => "encrypted",
         };
         let login = self.server.login.as_ref();
         let user = login.map_or_else(String::new, |login| format!(", as {}", login.user));
-        format!("{}, {how}{user}", self.server)
+        format!("{}, {encryption}{user}", self.server)
     }
 
-    fn goodbye(&mut self) {
-        self.stream.get_mut().wire().hurry(GOODBYE);
-        // What there was to say has been said.
-        let _ = self.tell("told QUIT", Quit, Severity::PositiveCompletion);
+    fn quit(&mut self) {
+        self.stream.get_mut().bounded_stream().shorten_deadline(QUIT_TIMEOUT);
+        // The mail is delivered, so a failure of QUIT does not matter.
+        let _ = self.send_command("told QUIT", Quit, Severity::PositiveCompletion);
     }
 
-    /// Gives a command, and takes the answer, if it is of this kind.
-    fn tell(
+    /// Sends a command and reads its reply.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the reply does not have `severity`.
+    fn send_command(
         &mut self,
-        doing: &str,
+        step: &str,
         command: impl Display,
         severity: Severity,
     ) -> Result<Response, MailError> {
-        self.say(doing, command.to_string().as_bytes())?;
-        self.answer(doing, severity)
+        self.write(step, command.to_string().as_bytes())?;
+        self.expect_reply(step, severity)
     }
 
-    fn say(&mut self, doing: &str, bytes: &[u8]) -> Result<(), MailError> {
-        // An answer to what has not been said yet would be taken for the one to
-        // it. A server that shuts down may say so at any time.
-        let early = self.stream.buffer();
-        if !early.is_empty() && !early.starts_with(b"421") {
-            return Err(self.no_smtp(doing, "it had answered before".to_owned()));
+    fn write(&mut self, step: &str, bytes: &[u8]) -> Result<(), MailError> {
+        // A reply received before its command would be matched with the wrong
+        // command. Only 421 (service shutting down) may be sent at any time.
+        let unread_bytes = self.stream.buffer();
+        if !unread_bytes.is_empty() && !unread_bytes.starts_with(b"421") {
+            return Err(self.protocol_error(step, "it had answered before".to_owned()));
         }
-        let said = match self.stream.get_mut() {
-            Stream::Clear(wire) => wire.write_all(bytes).and_then(|()| wire.flush()),
-            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        let result = match self.stream.get_mut() {
+            SmtpStream::Plain(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            SmtpStream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
         };
-        said.map_err(|error| self.broken(doing, error))
+        result.map_err(|error| self.io_error(step, error))
     }
 
-    fn answer(&mut self, doing: &str, severity: Severity) -> Result<Response, MailError> {
-        let answer = self.positive(doing)?;
-        match answer.code().severity == severity {
-            true => Ok(answer),
-            false => Err(self.unintelligible(doing, &answer)),
+    fn expect_reply(&mut self, step: &str, severity: Severity) -> Result<Response, MailError> {
+        let reply = self.positive_reply(step)?;
+        if reply.code().severity == severity {
+            Ok(reply)
+        } else {
+            Err(self.unexpected_reply(step, &reply))
         }
     }
 
-    /// The next answer, if it is no refusal.
-    fn positive(&mut self, doing: &str) -> Result<Response, MailError> {
-        let text = self.text(doing)?;
-        let answer: Response = text.parse().map_err(|_| self.no_smtp(doing, self.quoted(&text)))?;
-        match answer.is_positive() {
-            true => Ok(answer),
-            false => Err(MailError::Refused {
+    /// Reads the next reply.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the reply is not positive.
+    fn positive_reply(&mut self, step: &str) -> Result<Response, MailError> {
+        let text = self.reply_text(step)?;
+        let reply: Response =
+            text.parse().map_err(|_| self.protocol_error(step, self.quote(&text)))?;
+        if reply.is_positive() {
+            Ok(reply)
+        } else {
+            Err(MailError::Refused {
                 server: self.server.to_string(),
-                doing: doing.to_owned(),
-                reply: self.told(&answer),
-            }),
+                step: step.to_owned(),
+                reply: self.format_reply(&reply),
+            })
         }
     }
 
-    /// The lines of the next answer, the last of which has no hyphen behind
-    /// its code.
-    fn text(&mut self, doing: &str) -> Result<String, MailError> {
+    /// Reads the lines of the next reply. The last line has no hyphen after its code.
+    fn reply_text(&mut self, step: &str) -> Result<String, MailError> {
         let mut text = String::new();
         loop {
             let mut line = Vec::new();
-            let room = (LONGEST_ANSWER - text.len()) as u64;
-            let read = self.stream.by_ref().take(room).read_until(b'\n', &mut line);
-            read.map_err(|error| self.broken(doing, error))?;
+            let remaining_bytes = (MAX_REPLY_BYTES - text.len()) as u64;
+            let read = self.stream.by_ref().take(remaining_bytes).read_until(b'\n', &mut line);
+            read.map_err(|error| self.io_error(step, error))?;
             if !line.ends_with(b"\n") {
-                return Err(match line.len() as u64 == room {
-                    true => self.no_smtp(doing, "its answer does not end".to_owned()),
-                    false => self.broken(doing, io::ErrorKind::UnexpectedEof.into()),
+                return Err(if line.len() as u64 == remaining_bytes {
+                    self.protocol_error(step, "its answer does not end".to_owned())
+                } else {
+                    self.io_error(step, io::ErrorKind::UnexpectedEof.into())
                 });
             }
             text += String::from_utf8_lossy(&line).trim_end();
             text += "\r\n";
-            let goes_on = matches!(line[..], [a, b, c, b'-', ..]
+            let is_continued = matches!(line[..], [a, b, c, b'-', ..]
                 if [a, b, c].iter().all(u8::is_ascii_digit));
-            if !goes_on {
+            if !is_continued {
                 return Ok(text);
             }
-            if text.len() >= LONGEST_ANSWER {
-                return Err(self.no_smtp(doing, "its answer does not end".to_owned()));
+            if text.len() >= MAX_REPLY_BYTES {
+                return Err(self.protocol_error(step, "its answer does not end".to_owned()));
             }
         }
     }
 
-    fn broken(&self, doing: &str, source: io::Error) -> MailError {
-        let (server, doing) = (self.server.to_string(), doing.to_owned());
+    fn io_error(&self, step: &str, source: io::Error) -> MailError {
+        let (server, step) = (self.server.to_string(), step.to_owned());
         match source.kind() {
-            io::ErrorKind::TimedOut => MailError::Late { server, doing },
-            // An error of TLS wraps it in words of its own.
-            _ if Instant::now() >= self.deadline => MailError::Late { server, doing },
-            _ => MailError::Lost { server, doing, source },
+            io::ErrorKind::TimedOut => MailError::TimedOut { server, step },
+            // TLS wraps a timeout in an error of another kind.
+            _ if Instant::now() >= self.deadline => MailError::TimedOut { server, step },
+            _ => MailError::ConnectionLost { server, step, source },
         }
     }
 
-    fn unintelligible(&self, doing: &str, answer: &Response) -> MailError {
-        self.no_smtp(doing, self.told(answer))
+    fn unexpected_reply(&self, step: &str, reply: &Response) -> MailError {
+        self.protocol_error(step, self.format_reply(reply))
     }
 
-    /// `550 5.1.1 no such user`
-    fn told(&self, answer: &Response) -> String {
-        let code = answer.code().to_string();
-        let lines: Vec<_> = std::iter::once(code.as_str()).chain(answer.message()).collect();
+    /// Formats a reply for a message, for example `550 5.1.1 no such user`.
+    fn format_reply(&self, reply: &Response) -> String {
+        let code = reply.code().to_string();
+        let lines: Vec<_> = std::iter::once(code.as_str()).chain(reply.message()).collect();
         let text = lines.join(" ");
-        if self.is_quotable { beginning(&text) } else { codes(&text) }
+        if self.is_quotable { reply_excerpt(&text) } else { reply_codes(&text) }
     }
 
-    fn quoted(&self, text: &str) -> String {
-        match self.is_quotable {
-            true => beginning(text),
-            false => "its words may have the password in them".to_owned(),
+    fn quote(&self, text: &str) -> String {
+        if self.is_quotable {
+            reply_excerpt(text)
+        } else {
+            "its words may have the password in them".to_owned()
         }
     }
 
-    fn no_smtp(&self, doing: &str, problem: String) -> MailError {
-        let (server, doing) = (self.server.to_string(), doing.to_owned());
-        MailError::Unintelligible { server, doing, problem }
+    fn protocol_error(&self, step: &str, problem: String) -> MailError {
+        let (server, step) = (self.server.to_string(), step.to_owned());
+        MailError::Protocol { server, step, problem }
     }
 }
 
-/// What it means that there is no answer to a mail, all of which was given: many
-/// a server takes it first and is slow to say so.
+/// Marks a timeout or a lost connection after the complete message as unconfirmed:
+/// many servers accept a message first and are slow to confirm it.
 fn unconfirmed(error: MailError) -> MailError {
     match error {
-        MailError::Late { .. } | MailError::Lost { .. } => MailError::Unconfirmed(Box::new(error)),
-        answered => answered,
+        MailError::TimedOut { .. } | MailError::ConnectionLost { .. } => {
+            MailError::Unconfirmed(Box::new(error))
+        }
+        error => error,
     }
 }
 
-fn known(address: &Address) -> Result<lettre::Address, MailError> {
-    // It was looked at when the options were read.
+fn lettre_address(address: &MailAddress) -> Result<lettre::Address, MailError> {
+    // The address was validated when the options were parsed.
     address.0.parse().map_err(|_| MailError::Internal)
 }
 
-/// The mail as it is sent: a line of a dot alone is its end, so that a dot at
-/// the beginning of any other line is doubled.
-fn dotted(message: &[u8]) -> Vec<u8> {
-    let mut dotted = Vec::with_capacity(message.len() + 5);
+/// Adds the final line with a single dot, and doubles the dot at the beginning of any
+/// other line.
+fn dot_stuff(message: &[u8]) -> Vec<u8> {
+    let mut stuffed = Vec::with_capacity(message.len() + 5);
     for line in message.split_inclusive(|&byte| byte == b'\n') {
         if line.starts_with(b".") {
-            dotted.push(b'.');
+            stuffed.push(b'.');
         }
-        dotted.extend(line);
+        stuffed.extend(line);
     }
-    if !dotted.ends_with(b"\r\n") {
-        dotted.extend(b"\r\n");
+    if !stuffed.ends_with(b"\r\n") {
+        stuffed.extend(b"\r\n");
     }
-    dotted.extend(b".\r\n");
-    dotted
+    stuffed.extend(b".\r\n");
+    stuffed
 }
 
 #[cfg(test)]
@@ -390,9 +416,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_line_of_a_mail_is_its_end() {
+    fn leading_dots_are_doubled() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(String::from_utf8_lossy(&dotted(text.as_bytes())), expected);
+            assert_eq!(String::from_utf8_lossy(&dot_stuff(text.as_bytes())), expected);
         };
         check("a\r\n.\r\n..b\r\n", "a\r\n..\r\n...b\r\n.\r\n");
         check("a", "a\r\n.\r\n");

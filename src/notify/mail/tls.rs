@@ -1,43 +1,44 @@
-//! Encrypts a connection to a mail server, by the system's OpenSSL.
+//! TLS for connections to SMTP servers, with the system's OpenSSL.
 use std::{io, time::Instant};
 
 use native_tls::{HandshakeError, TlsConnector, TlsStream};
 
-use super::{MailError, Server, bounded_stream::Wire};
+use super::{MailError, SmtpServer, bounded_stream::BoundedStream};
 
-/// Encrypts `wire`; makes sure that `server` is at its other end, unless any
-/// certificate will do.
+/// Negotiates TLS on `stream`. Verifies that the peer is `server`, unless any
+/// certificate is accepted.
 pub(super) fn encrypt(
-    server: &Server,
-    wire: Wire,
+    server: &SmtpServer,
+    stream: BoundedStream,
     deadline: Instant,
-) -> Result<TlsStream<Wire>, MailError> {
-    let failed = |problem: String| match Instant::now() >= deadline {
-        true => MailError::Late {
-            server: server.to_string(),
-            doing: "while the connection was encrypted".to_owned(),
-        },
-        false => MailError::Tls { server: server.to_string(), problem },
+) -> Result<TlsStream<BoundedStream>, MailError> {
+    let tls_error = |problem: String| {
+        let server = server.to_string();
+        if Instant::now() >= deadline {
+            MailError::TimedOut { server, step: "while the connection was encrypted".to_owned() }
+        } else {
+            MailError::Tls { server, problem }
+        }
     };
     let connector = TlsConnector::builder()
-        .danger_accept_invalid_certs(server.trusts_any)
-        .danger_accept_invalid_hostnames(server.trusts_any)
+        .danger_accept_invalid_certs(server.accept_any_certificate)
+        .danger_accept_invalid_hostnames(server.accept_any_certificate)
         .build()
-        .map_err(|error| failed(problem(&error)))?;
-    connector.connect(&server.host, wire).map_err(|error| match error {
-        HandshakeError::Failure(error) => failed(problem(&error)),
-        // The wire waits as long as there is time.
-        HandshakeError::WouldBlock(_) => failed(io::ErrorKind::WouldBlock.to_string()),
+        .map_err(|error| tls_error(error_reason(&error)))?;
+    connector.connect(&server.host, stream).map_err(|error| match error {
+        HandshakeError::Failure(error) => tls_error(error_reason(&error)),
+        // The stream blocks until the deadline, so `WouldBlock` is not expected.
+        HandshakeError::WouldBlock(_) => tls_error(io::ErrorKind::WouldBlock.to_string()),
     })
 }
 
-/// What is wrong, without the place in OpenSSL's source:
+/// Returns the reason of an OpenSSL error without the position in OpenSSL's source:
 /// `error:0A000086:SSL routines:f:certificate verify failed:../x.c:1889: (expired)`.
-fn problem(error: &native_tls::Error) -> String {
-    words(&error.to_string())
+fn error_reason(error: &native_tls::Error) -> String {
+    openssl_reason(&error.to_string())
 }
 
-fn words(text: &str) -> String {
+fn openssl_reason(text: &str) -> String {
     let mut fields = text.split(':');
     match (fields.next(), fields.nth(3)) {
         (Some("error"), Some(reason)) => match text.rsplit_once(": (") {
@@ -53,8 +54,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_in_the_source_is_left_out() {
-        let check = |text, expected| assert_eq!(words(text), expected);
+    fn source_position_is_omitted() {
+        let check = |text, expected| assert_eq!(openssl_reason(text), expected);
         check(
             "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify \
              failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)",

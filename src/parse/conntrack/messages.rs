@@ -1,8 +1,8 @@
-//! The kernel's answers by ctnetlink to connections.
+//! Parser for dumps of ctnetlink.
 //!
 //! The layouts are `struct nfgenmsg` (`include/uapi/linux/netfilter/nfnetlink.h`)
-//! and the attributes of `nfnetlink_conntrack.h`. What an attribute holds is in
-//! the byte order of the network.
+//! and the attributes of `nfnetlink_conntrack.h`. Attribute values are in network byte
+//! order.
 use std::{
     io::BufRead,
     net::{IpAddr, SocketAddr},
@@ -11,33 +11,34 @@ use std::{
 use crate::{
     model::connection::{Connection, TcpState},
     parse::{
-        Dialect, ParseError, Reading,
+        Dialect, ParseError, ParseStats,
         capture::ByteOrder,
-        netlink::{self, Interface, MessageProblem, attributes},
+        netlink::{self, Interface, MessageError, attributes},
     },
 };
 
-use super::{IPPROTO_TCP, state_of_number};
+use super::{IPPROTO_TCP, tcp_state_from_number};
 
-/// `NFNL_SUBSYS_CTNETLINK`.
-const SUBSYSTEM: u16 = 1 << 8;
-/// `IPCTNL_MSG_CT_NEW`: what the kernel sends of a flow.
-const CT_NEW: u16 = SUBSYSTEM;
-/// `IPCTNL_MSG_CT_GET`: the question for flows.
-pub const CT_GET: u16 = SUBSYSTEM + 1;
-/// `IPCTNL_MSG_CT_GET_STATS`: how many there are, and the name of the answer too.
-pub const CT_GET_STATS: u16 = SUBSYSTEM + 5;
-/// `struct nfgenmsg`. The addresses tell the family once more.
-const NFGENMSG: usize = 4;
+/// Number of the subsystem in the upper byte of a message type.
+const NFNL_SUBSYS_CTNETLINK: u16 = 1 << 8;
+/// `IPCTNL_MSG_CT_NEW`: message with one flow.
+const CT_NEW: u16 = NFNL_SUBSYS_CTNETLINK;
+/// `IPCTNL_MSG_CT_GET`: request for flows.
+pub const CT_GET: u16 = NFNL_SUBSYS_CTNETLINK + 1;
+/// `IPCTNL_MSG_CT_GET_STATS`: request for the number of flows, and its answer.
+pub const CT_GET_STATS: u16 = NFNL_SUBSYS_CTNETLINK + 5;
+/// Size of `struct nfgenmsg`. Its address family is not needed: the address attributes
+/// depend on the family.
+const NFGENMSG_BYTES: usize = 4;
 
 // enum ctattr_type.
-/// One of the directions of a flow, that of the first packet.
+/// Original direction of a flow: that of the first packet.
 pub const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_STATUS: u16 = 3;
 const CTA_PROTOINFO: u16 = 4;
 // enum ctattr_tuple.
 const CTA_TUPLE_IP: u16 = 1;
-/// What of a direction is of its protocol.
+/// Protocol and ports of a direction.
 pub const CTA_TUPLE_PROTO: u16 = 2;
 // enum ctattr_ip: IPv4, then IPv6, source and destination.
 const CTA_IP_V4_SRC: u16 = 1;
@@ -45,95 +46,96 @@ const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
 const CTA_IP_V6_DST: u16 = 4;
 // enum ctattr_l4proto.
-/// Which protocol that is.
+/// IP protocol number.
 pub const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
-/// The port that it goes to.
+/// Destination port.
 pub const CTA_PROTO_DST_PORT: u16 = 3;
-// enum ctattr_protoinfo, and that of TCP.
+// enum ctattr_protoinfo and enum ctattr_protoinfo_tcp.
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_PROTOINFO_TCP_STATE: u16 = 1;
-// enum ip_conntrack_status, of nf_conntrack_common.h.
+// enum ip_conntrack_status (nf_conntrack_common.h).
 const IPS_DYING: u32 = 1 << 9;
 const IPS_OFFLOAD: u32 = 1 << 14;
 
-/// Reads a dump to its end and gives each connection to `counts`.
+/// Reads a dump to its end and calls `on_connection` with each connection.
 ///
 /// # Errors
 ///
-/// Where the kernel refuses or interrupts it, or what comes is no dump of flows.
+/// Returns an error if the kernel refused or interrupted the dump, or if the bytes are
+/// not a complete dump of flows.
 pub(in crate::parse) fn read(
     bytes: impl BufRead,
     byte_order: ByteOrder,
-    counts: &mut impl FnMut(&Connection) -> bool,
-) -> Result<Reading, ParseError> {
-    let mut reading = Reading { dialects: vec![Dialect::Ctnetlink], ..Reading::default() };
-    let mut take = |message_type: u16, payload: &[u8]| {
+    on_connection: &mut impl FnMut(&Connection) -> bool,
+) -> Result<ParseStats, ParseError> {
+    let mut stats = ParseStats { dialects: vec![Dialect::Ctnetlink], ..ParseStats::default() };
+    let mut on_message = |message_type: u16, payload: &[u8]| {
         if message_type != CT_NEW {
-            return Err(MessageProblem::Type(message_type));
+            return Err(MessageError::Type(message_type));
         }
         match connection(payload, byte_order)? {
             Some(connection) => {
-                reading.rows += 1;
-                counts(&connection);
+                stats.n_rows += 1;
+                on_connection(&connection);
             }
-            None => reading.other += 1,
+            None => stats.n_other += 1,
         }
         Ok(())
     };
-    netlink::read(bytes, byte_order, Interface::Ctnetlink, &mut take)?;
-    Ok(reading)
+    netlink::read(bytes, byte_order, Interface::Ctnetlink, &mut on_message)?;
+    Ok(stats)
 }
 
-/// How many flows of any protocol the kernel says there are, and how many there is
-/// room for, in its answer to [`CT_GET_STATS`]. Kernels before 4.18 do not say the
-/// latter.
+/// Returns the number of flows of any protocol and the maximum number of flows from an
+/// answer to [`CT_GET_STATS`]. Kernels before 4.18 do not report the maximum.
 #[must_use]
-pub fn entries(answer: &[u8]) -> (Option<u32>, Option<u32>) {
+pub fn count_and_max(answer: &[u8]) -> (Option<u32>, Option<u32>) {
     const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
     const CTA_STATS_MAX_ENTRIES: u16 = 2;
-    let behind = answer.get(netlink::HEADER + NFGENMSG..).unwrap_or_default();
-    let number = |wanted| {
-        let mut all = attributes(behind, ByteOrder::NATIVE);
-        let found = all.find_map(|it| it.ok().filter(|&(it, _)| it == wanted))?;
-        Some(u32::from_be_bytes(found.1.try_into().ok()?))
+    let bytes = answer.get(netlink::HEADER_BYTES + NFGENMSG_BYTES..).unwrap_or_default();
+    let number = |attribute_type| {
+        let mut attributes = attributes(bytes, ByteOrder::NATIVE);
+        let (_, value) = attributes
+            .find_map(|attribute| attribute.ok().filter(|&(found, _)| found == attribute_type))?;
+        Some(u32::from_be_bytes(value.try_into().ok()?))
     };
     (number(CTA_STATS_GLOBAL_ENTRIES), number(CTA_STATS_MAX_ENTRIES))
 }
 
-/// Reads what a message holds of a flow; `None` where that is no connection: it is
-/// of another protocol, or it is over and about to be forgotten.
-fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection>, MessageProblem> {
-    let attributes_of = |bytes| attributes(bytes, byte_order);
+/// Parses a message with a flow. Returns `None` if the flow has another protocol than
+/// TCP, or has ended and is about to be deleted.
+fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection>, MessageError> {
+    let parse_attributes = |bytes| attributes(bytes, byte_order);
     let (mut tuple, mut status, mut tcp_state) = (Tuple::default(), 0, None);
-    for attribute in attributes_of(payload.get(NFGENMSG..).ok_or(MessageProblem::Short)?) {
+    for attribute in parse_attributes(payload.get(NFGENMSG_BYTES..).ok_or(MessageError::Short)?) {
         match attribute? {
             (CTA_TUPLE_ORIG, bytes) => tuple = Tuple::read(bytes, byte_order)?,
-            (CTA_STATUS, bytes) => status = u32::from_be_bytes(exactly(bytes)?),
+            (CTA_STATUS, bytes) => status = u32::from_be_bytes(fixed_bytes(bytes)?),
             (CTA_PROTOINFO, bytes) => tcp_state = self::tcp_state(bytes, byte_order)?,
             _ => {}
         }
     }
-    let protocol = tuple.protocol.ok_or(MessageProblem::Missing("protocol"))?;
+    let protocol = tuple.protocol.ok_or(MessageError::Missing("protocol"))?;
     if protocol != IPPROTO_TCP || status & IPS_DYING != 0 {
         return Ok(None);
     }
-    // What a flowtable forwards, or hardware, is sent without a state: the kernel
-    // takes only what is established out of its own sight.
+    // A flow that is forwarded by a flowtable or by hardware does not have a state. The
+    // kernel offloads established flows only.
     let offloaded = (status & IPS_OFFLOAD != 0).then_some(TcpState::Established);
-    let end = |host: Option<IpAddr>, port: Option<u16>, which| {
-        let missing = MessageProblem::Missing(which);
-        Ok(SocketAddr::new(host.ok_or(missing)?, port.ok_or(missing)?))
+    let endpoint = |address: Option<IpAddr>, port: Option<u16>, name| {
+        let missing = MessageError::Missing(name);
+        Ok(SocketAddr::new(address.ok_or(missing)?, port.ok_or(missing)?))
     };
     Ok(Some(Connection {
-        local: end(tuple.destination, tuple.destination_port, "destination")?,
-        peer: end(tuple.source, tuple.source_port, "source")?,
+        local: endpoint(tuple.destination, tuple.destination_port, "destination")?,
+        peer: endpoint(tuple.source, tuple.source_port, "source")?,
         tcp_state: tcp_state.or(offloaded),
-        peer_cut: None,
+        peer_known_bits: None,
     }))
 }
 
-/// One direction of a flow, as far as it is told.
+/// One direction of a flow. A field is `None` if the message does not contain it.
 #[derive(Default)]
 struct Tuple {
     source: Option<IpAddr>,
@@ -144,7 +146,7 @@ struct Tuple {
 }
 
 impl Tuple {
-    fn read(bytes: &[u8], byte_order: ByteOrder) -> Result<Self, MessageProblem> {
+    fn read(bytes: &[u8], byte_order: ByteOrder) -> Result<Self, MessageError> {
         let mut tuple = Self::default();
         for attribute in attributes(bytes, byte_order) {
             match attribute? {
@@ -156,32 +158,30 @@ impl Tuple {
         Ok(tuple)
     }
 
-    fn read_addresses(
-        &mut self,
-        bytes: &[u8],
-        byte_order: ByteOrder,
-    ) -> Result<(), MessageProblem> {
+    fn read_addresses(&mut self, bytes: &[u8], byte_order: ByteOrder) -> Result<(), MessageError> {
         for attribute in attributes(bytes, byte_order) {
             match attribute? {
-                (CTA_IP_V4_SRC, it) => self.source = Some(exactly::<4>(it)?.into()),
-                (CTA_IP_V4_DST, it) => self.destination = Some(exactly::<4>(it)?.into()),
-                (CTA_IP_V6_SRC, it) => self.source = Some(exactly::<16>(it)?.into()),
-                (CTA_IP_V6_DST, it) => self.destination = Some(exactly::<16>(it)?.into()),
+                (CTA_IP_V4_SRC, value) => self.source = Some(fixed_bytes::<4>(value)?.into()),
+                (CTA_IP_V4_DST, value) => self.destination = Some(fixed_bytes::<4>(value)?.into()),
+                (CTA_IP_V6_SRC, value) => self.source = Some(fixed_bytes::<16>(value)?.into()),
+                (CTA_IP_V6_DST, value) => self.destination = Some(fixed_bytes::<16>(value)?.into()),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn read_protocol(&mut self, bytes: &[u8], byte_order: ByteOrder) -> Result<(), MessageProblem> {
+    fn read_protocol(&mut self, bytes: &[u8], byte_order: ByteOrder) -> Result<(), MessageError> {
         for attribute in attributes(bytes, byte_order) {
             match attribute? {
-                (CTA_PROTO_NUM, it) => self.protocol = Some(u8::from_be_bytes(exactly(it)?)),
-                (CTA_PROTO_SRC_PORT, it) => {
-                    self.source_port = Some(u16::from_be_bytes(exactly(it)?))
+                (CTA_PROTO_NUM, value) => {
+                    self.protocol = Some(u8::from_be_bytes(fixed_bytes(value)?))
                 }
-                (CTA_PROTO_DST_PORT, it) => {
-                    self.destination_port = Some(u16::from_be_bytes(exactly(it)?));
+                (CTA_PROTO_SRC_PORT, value) => {
+                    self.source_port = Some(u16::from_be_bytes(fixed_bytes(value)?))
+                }
+                (CTA_PROTO_DST_PORT, value) => {
+                    self.destination_port = Some(u16::from_be_bytes(fixed_bytes(value)?));
                 }
                 _ => {}
             }
@@ -190,20 +190,22 @@ impl Tuple {
     }
 }
 
-fn tcp_state(bytes: &[u8], byte_order: ByteOrder) -> Result<Option<TcpState>, MessageProblem> {
-    let within = |bytes, wanted| {
+/// Returns the TCP state in a [`CTA_PROTOINFO`] attribute; `None` if it is missing.
+fn tcp_state(bytes: &[u8], byte_order: ByteOrder) -> Result<Option<TcpState>, MessageError> {
+    let value_of = |bytes, attribute_type| {
         let found = attributes(bytes, byte_order)
-            .find(|it| it.as_ref().is_ok_and(|&(it, _)| it == wanted) || it.is_err());
-        found.transpose().map(|it| it.map(|(_, bytes)| bytes))
+            .find(|attribute| !matches!(attribute, Ok((found, _)) if *found != attribute_type));
+        found.transpose().map(|attribute| attribute.map(|(_, value)| value))
     };
-    let Some(tcp) = within(bytes, CTA_PROTOINFO_TCP)? else { return Ok(None) };
-    let Some(state) = within(tcp, CTA_PROTOINFO_TCP_STATE)? else { return Ok(None) };
-    let [number] = exactly(state)?;
-    state_of_number(number).map(Some).ok_or(MessageProblem::TcpState(number))
+    let Some(tcp) = value_of(bytes, CTA_PROTOINFO_TCP)? else { return Ok(None) };
+    let Some(number) = value_of(tcp, CTA_PROTOINFO_TCP_STATE)? else { return Ok(None) };
+    let [number] = fixed_bytes(number)?;
+    tcp_state_from_number(number).map(Some).ok_or(MessageError::TcpState(number))
 }
 
-fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], MessageProblem> {
-    bytes.try_into().map_err(|_| MessageProblem::Attribute)
+/// Returns `bytes` as an array, or an error if the length is not `N`.
+fn fixed_bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], MessageError> {
+    bytes.try_into().map_err(|_| MessageError::Attribute)
 }
 
 #[cfg(test)]
@@ -212,17 +214,17 @@ mod tests {
 
     use super::*;
 
-    const NESTED: u16 = 0x8000;
+    const NLA_F_NESTED: u16 = 0x8000;
 
-    fn attribute(attribute_type: u16, holds: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(4 + holds.len()).expect("short");
-        let mut bytes = [&length.to_ne_bytes()[..], &attribute_type.to_ne_bytes(), holds].concat();
+    fn attribute(attribute_type: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).expect("short");
+        let mut bytes = [&length.to_ne_bytes()[..], &attribute_type.to_ne_bytes(), value].concat();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
     }
 
-    fn nested(attribute_type: u16, holds: &[Vec<u8>]) -> Vec<u8> {
-        attribute(attribute_type | NESTED, &holds.concat())
+    fn nested(attribute_type: u16, value: &[Vec<u8>]) -> Vec<u8> {
+        attribute(attribute_type | NLA_F_NESTED, &value.concat())
     }
 
     fn message(message_type: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
@@ -244,15 +246,18 @@ mod tests {
         message(3, &[])
     }
 
-    fn tuple(which: u16, source: IpAddr, destination: IpAddr, protocol: u8) -> Vec<u8> {
-        let first = if source.is_ipv4() { CTA_IP_V4_SRC } else { CTA_IP_V6_SRC };
+    fn tuple(attribute_type: u16, source: IpAddr, destination: IpAddr, protocol: u8) -> Vec<u8> {
+        let source_type = if source.is_ipv4() { CTA_IP_V4_SRC } else { CTA_IP_V6_SRC };
         let octets = |address: IpAddr| match address {
             IpAddr::V4(it) => it.octets().to_vec(),
             IpAddr::V6(it) => it.octets().to_vec(),
         };
         let ip = nested(
             CTA_TUPLE_IP,
-            &[attribute(first, &octets(source)), attribute(first + 1, &octets(destination))],
+            &[
+                attribute(source_type, &octets(source)),
+                attribute(source_type + 1, &octets(destination)),
+            ],
         );
         let protocol = nested(
             CTA_TUPLE_PROTO,
@@ -262,20 +267,20 @@ mod tests {
                 attribute(CTA_PROTO_DST_PORT, &443u16.to_be_bytes()),
             ],
         );
-        nested(which, &[ip, protocol])
+        nested(attribute_type, &[ip, protocol])
     }
 
-    /// The original direction of an IPv4 flow.
+    /// Returns the original direction of an IPv4 flow.
     fn original(protocol: u8) -> Vec<u8> {
         tuple(CTA_TUPLE_ORIG, [203, 0, 113, 7].into(), [192, 0, 2, 1].into(), protocol)
     }
 
-    fn state(number: u8) -> Vec<u8> {
+    fn tcp_state_attribute(number: u8) -> Vec<u8> {
         let tcp = nested(CTA_PROTOINFO_TCP, &[attribute(CTA_PROTOINFO_TCP_STATE, &[number])]);
         nested(CTA_PROTOINFO, &[tcp])
     }
 
-    fn status(bits: u32) -> Vec<u8> {
+    fn status_attribute(bits: u32) -> Vec<u8> {
         attribute(CTA_STATUS, &bits.to_be_bytes())
     }
 
@@ -285,13 +290,13 @@ mod tests {
         for capacity in [1, 5, 100, 65536] {
             let mut found = Vec::new();
             let reader = BufReader::with_capacity(capacity, &bytes[..]);
-            let reading = read(reader, ByteOrder::NATIVE, &mut |it: &Connection| {
-                let state = it.tcp_state.map_or("-", TcpState::name);
-                found.push(format!("{} {} {state}", it.local, it.peer));
+            let stats = read(reader, ByteOrder::NATIVE, &mut |connection: &Connection| {
+                let tcp_state = connection.tcp_state.map_or("-", TcpState::name);
+                found.push(format!("{} {} {tcp_state}", connection.local, connection.peer));
                 true
             });
-            found.push(match reading {
-                Ok(reading) => format!("{} and {} others", reading.rows, reading.other),
+            found.push(match stats {
+                Ok(stats) => format!("{} and {} others", stats.n_rows, stats.n_other),
                 Err(error) => error.to_string(),
             });
             assert_eq!(found.join(", "), expected, "in chunks of {capacity}");
@@ -299,15 +304,18 @@ mod tests {
     }
 
     #[test]
-    fn flows_of_both_families() {
+    fn flows_of_both_families_are_parsed() {
         const CTA_TUPLE_REPLY: u16 = 2;
         let reply = tuple(CTA_TUPLE_REPLY, [10, 1, 0, 2].into(), [203, 0, 113, 7].into(), 6);
         let v6 = |host: u128| IpAddr::from((0x2001_0db8_u128 << 96 | host).to_be_bytes());
         let mut v6 = tuple(CTA_TUPLE_ORIG, v6(7), v6(1), 6);
-        v6.extend(state(1));
+        v6.extend(tcp_state_attribute(1));
         check(
             &[
-                message(CT_NEW, &[original(6), reply, status(0x1be), state(3)]),
+                message(
+                    CT_NEW,
+                    &[original(6), reply, status_attribute(0x1be), tcp_state_attribute(3)],
+                ),
                 message(CT_NEW, &[v6]),
                 message(CT_NEW, &[original(17)]),
                 done(),
@@ -318,11 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn flows_without_a_state_of_their_own() {
+    fn offloaded_flows_are_established_and_dying_flows_are_skipped() {
         check(
             &[
-                message(CT_NEW, &[original(6), status(0x18e | IPS_OFFLOAD)]),
-                message(CT_NEW, &[original(6), status(0x18e | IPS_DYING), state(3)]),
+                message(CT_NEW, &[original(6), status_attribute(0x18e | IPS_OFFLOAD)]),
+                message(
+                    CT_NEW,
+                    &[original(6), status_attribute(0x18e | IPS_DYING), tcp_state_attribute(3)],
+                ),
                 message(CT_NEW, &[original(6)]),
                 done(),
             ],
@@ -332,32 +343,38 @@ mod tests {
     }
 
     #[test]
-    fn how_many_flows_there_are() {
-        let answer = |attributes: &[Vec<u8>]| entries(&message(CT_GET_STATS, attributes));
-        let most = attribute(2, &262_144u32.to_be_bytes());
-        let some = attribute(1, &7u32.to_be_bytes());
-        assert_eq!(answer(&[some.clone(), most.clone()]), (Some(7), Some(262_144)));
-        assert_eq!(answer(&[some]), (Some(7), None));
-        assert_eq!(answer(&[most]), (None, Some(262_144)));
+    fn flow_count_and_maximum_are_read_from_statistics() {
+        let answer = |attributes: &[Vec<u8>]| count_and_max(&message(CT_GET_STATS, attributes));
+        let max = attribute(2, &262_144u32.to_be_bytes());
+        let count = attribute(1, &7u32.to_be_bytes());
+        assert_eq!(answer(&[count.clone(), max.clone()]), (Some(7), Some(262_144)));
+        assert_eq!(answer(&[count]), (Some(7), None));
+        assert_eq!(answer(&[max]), (None, Some(262_144)));
         assert_eq!(answer(&[attribute(1, &[7])]), (None, None));
-        assert_eq!(entries(&[]), (None, None));
+        assert_eq!(count_and_max(&[]), (None, None));
     }
 
     #[test]
-    fn messages_that_no_kernel_sends() {
+    fn malformed_messages_are_rejected() {
         let text =
             |problem: &str| format!("message 1 of the kernel dump is not understood: {problem}");
         check(&[message(CT_NEW + 1, &[])], &text("its type is 257"));
         check(&[message(CT_NEW, &[])], &text("it has no protocol"));
-        check(&[message(CT_NEW, &[original(6), state(10)])], &text("its TCP state is 10"));
+        check(
+            &[message(CT_NEW, &[original(6), tcp_state_attribute(10)])],
+            &text("its TCP state is 10"),
+        );
         check(&[message(CT_NEW, &[vec![3, 0, 1, 0]])], &text("an attribute of it is not whole"));
         check(&[message(CT_NEW, &[vec![9, 0, 1, 0]])], &text("an attribute of it is not whole"));
         check(&[message(CT_NEW, &[vec![4, 0, 1]])], &text("an attribute of it is not whole"));
-        let wide = attribute(CTA_STATUS, &[0; 5]);
-        check(&[message(CT_NEW, &[original(6), wide])], &text("an attribute of it is not whole"));
+        let too_long = attribute(CTA_STATUS, &[0; 5]);
+        check(
+            &[message(CT_NEW, &[original(6), too_long])],
+            &text("an attribute of it is not whole"),
+        );
         let protocol = nested(CTA_TUPLE_PROTO, &[attribute(CTA_PROTO_NUM, &[6])]);
-        let bare = nested(CTA_TUPLE_ORIG, &[protocol]);
-        check(&[message(CT_NEW, &[bare])], &text("it has no destination"));
+        let without_addresses = nested(CTA_TUPLE_ORIG, &[protocol]);
+        check(&[message(CT_NEW, &[without_addresses])], &text("it has no destination"));
         check(&[], "the kernel dump by ctnetlink has no end");
     }
 }

@@ -1,34 +1,34 @@
-//! The flows that this machine tracks by `/proc`, which root may read, where
-//! ctnetlink is not to be had.
-#![expect(clippy::disallowed_types, reason = "this is where /proc is opened")]
+//! Flows that this host tracks, read from `/proc` where ctnetlink is not available.
+//! Only root may read the table.
+#![expect(clippy::disallowed_types, reason = "this module opens /proc")]
 use std::{
     fs::File,
     io::{BufRead, BufReader},
 };
 
 use crate::{
-    parse::capture::{ByteOrder, Capture, Format},
+    parse::capture::{ByteOrder, Capture, CaptureFormat},
     source::SourceError,
 };
 
-/// That of the thread which asks: it may be in another network namespace than
-/// the rest of its process.
-pub(in crate::source) const FLOWS: &str = "/proc/thread-self/net/nf_conntrack";
+/// Table of the calling thread, whose network namespace can differ from that of the
+/// other threads.
+pub(in crate::source) const NF_CONNTRACK_PATH: &str = "/proc/thread-self/net/nf_conntrack";
 
-/// Opens the table.
+/// Opens the table of tracked flows.
 pub(in crate::source) fn open() -> Result<Vec<Capture>, SourceError> {
-    let failed = |source| SourceError::Open { path: FLOWS.into(), source };
-    let mut bytes = BufReader::new(File::open(FLOWS).map_err(failed)?);
-    if bytes.fill_buf().map_err(failed)?.is_empty() {
+    let open_error = |source| SourceError::Open { path: NF_CONNTRACK_PATH.into(), source };
+    let mut bytes = BufReader::new(File::open(NF_CONNTRACK_PATH).map_err(open_error)?);
+    if bytes.fill_buf().map_err(open_error)?.is_empty() {
         return Err(SourceError::NothingTracked);
     }
     Ok(vec![Capture {
-        format: Format::Listing,
-        origin: FLOWS.to_owned(),
+        format: CaptureFormat::Listing,
+        origin: NF_CONNTRACK_PATH.to_owned(),
         byte_order: Some(ByteOrder::NATIVE),
-        own: None,
-        addresses: Some(super::addresses()?),
-        how: Vec::new(),
+        session_connection: None,
+        local_addresses: Some(super::local_addresses()?),
+        notes: Vec::new(),
         bytes: Box::new(bytes),
     }])
 }

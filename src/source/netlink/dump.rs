@@ -1,4 +1,4 @@
-//! A question to the kernel by netlink (netlink(7)), and its answer.
+//! Netlink requests to the kernel and their answers (netlink(7)).
 use std::{
     io::{self, BufRead, Read},
     os::fd::OwnedFd,
@@ -11,37 +11,37 @@ use rustix::net::{
 };
 
 use crate::{
-    parse::netlink::{HEADER, Interface, refusal},
+    parse::netlink::{HEADER_BYTES, Interface, refusal},
     source::{SourceError, read_buffered},
 };
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP: u16 = 0x300;
-/// What the kernel puts into one datagram of a dump at most.
-const DATAGRAM: usize = 32 * 1024;
+/// Maximum size of one datagram of a dump, as sent by the kernel.
+const MAX_DATAGRAM_BYTES: usize = 32 * 1024;
 
-/// Asks for a dump, and waits for the beginning of the answer: a kernel that
-/// cannot do it says so there.
+/// Requests a dump and waits for the start of the answer, where the kernel reports an
+/// unsupported request.
 pub(in crate::source) fn open(
     interface: Interface,
     message_type: u16,
-    request: &[u8],
-) -> Result<Dump, SourceError> {
-    ask(interface, &message(message_type, NLM_F_REQUEST | NLM_F_DUMP, request))
+    payload: &[u8],
+) -> Result<DumpSocket, SourceError> {
+    send_request(interface, &message(message_type, NLM_F_REQUEST | NLM_F_DUMP, payload))
 }
 
-/// Asks for one answer, and gives it, header and all.
-pub(in crate::source) fn answer(
+/// Sends a request and returns its single answer, including the header.
+pub(in crate::source) fn query(
     interface: Interface,
     message_type: u16,
-    request: &[u8],
+    payload: &[u8],
 ) -> Result<Vec<u8>, SourceError> {
-    let dump = ask(interface, &message(message_type, NLM_F_REQUEST, request))?;
+    let dump = send_request(interface, &message(message_type, NLM_F_REQUEST, payload))?;
     Ok(dump.datagram[dump.start..dump.end].to_vec())
 }
 
-fn ask(interface: Interface, question: &[u8]) -> Result<Dump, SourceError> {
-    let failed = |step| {
+fn send_request(interface: Interface, request: &[u8]) -> Result<DumpSocket, SourceError> {
+    let netlink_error = |step| {
         move |errno: rustix::io::Errno| SourceError::Netlink {
             interface,
             step,
@@ -54,26 +54,26 @@ fn ask(interface: Interface, question: &[u8]) -> Result<Dump, SourceError> {
     };
     let socket =
         socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
-            .map_err(failed("open"))?;
-    // Connected to the kernel, the socket takes nobody else's messages.
-    connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(failed("open"))?;
-    send(&socket, question, SendFlags::empty()).map_err(failed("ask"))?;
+            .map_err(netlink_error("open"))?;
+    // A socket that is connected to the kernel rejects messages from processes.
+    connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(netlink_error("open"))?;
+    send(&socket, request, SendFlags::empty()).map_err(netlink_error("ask"))?;
 
-    let mut dump = Dump { socket, datagram: vec![0; DATAGRAM], start: 0, end: 0 };
-    let first = dump.fill_buf().map_err(|source| SourceError::Netlink {
+    let mut dump = DumpSocket { socket, datagram: vec![0; MAX_DATAGRAM_BYTES], start: 0, end: 0 };
+    let first_datagram = dump.fill_buf().map_err(|source| SourceError::Netlink {
         interface,
         step: "read from",
         source,
     })?;
-    match refusal(first) {
+    match refusal(first_datagram) {
         Some(source) => Err(SourceError::Refused { interface, source }),
         None => Ok(dump),
     }
 }
 
-/// `struct nlmsghdr` and what it is the header of.
+/// Returns a `struct nlmsghdr` followed by `payload`.
 fn message(message_type: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(HEADER + payload.len()).expect("a request is short");
+    let length = u32::try_from(HEADER_BYTES + payload.len()).expect("a request is short");
     let sequence_and_port = [0; 8];
     [
         &length.to_ne_bytes()[..],
@@ -85,22 +85,22 @@ fn message(message_type: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The kernel's answer, datagram by datagram. It has no end of its own: who
-/// reads it stops where the dump says that it is done.
-pub(in crate::source) struct Dump {
+/// The kernel's answer, read datagram by datagram. Reading never reaches an end of
+/// file: stop at the message that ends the dump, because the next read blocks.
+pub(in crate::source) struct DumpSocket {
     socket: OwnedFd,
     datagram: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl BufRead for Dump {
+impl BufRead for DumpSocket {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             let (_, length) = rustix::io::retry_on_intr(|| {
                 recv(&self.socket, &mut self.datagram[..], RecvFlags::TRUNC)
             })?;
-            // With TRUNC the kernel tells how long the datagram was.
+            // With MSG_TRUNC, recv returns the full length of a truncated datagram.
             if length > self.datagram.len() {
                 return Err(io::Error::other("a datagram was longer than the kernel sends"));
             }
@@ -114,7 +114,7 @@ impl BufRead for Dump {
     }
 }
 
-impl Read for Dump {
+impl Read for DumpSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, buffer)
     }

@@ -1,58 +1,68 @@
-//! The ports of this machine that are wanted, as the kernel's own filter takes
-//! them: the bytecode of `INET_DIAG_REQ_BYTECODE` (`net/ipv4/inet_diag.c`).
+//! Filter for local ports that the kernel evaluates: bytecode for
+//! `INET_DIAG_REQ_BYTECODE` (`net/ipv4/inet_diag.c`).
 //!
-//! An operation is a comparison, and two distances: how far it is to the next one
-//! where it holds, and where it does not. A socket that comes to the end exactly
-//! is given; whatever goes four bytes beyond it is not. The kernel takes only what
-//! comes to its end by the first distances alone, and lets the second ones lead
-//! to an operation on that way, or to where a socket is given or not.
+//! An operation is a comparison with two jump distances: `yes` if the comparison
+//! holds, `no` if it does not. The kernel accepts a socket if evaluation reaches
+//! exactly the end of the bytecode, and rejects it if evaluation reaches four bytes
+//! beyond. The kernel audits the bytecode: following the `yes` distances must lead to
+//! the end, and each `no` distance must lead to an operation on that path, to the
+//! end, or to four bytes beyond it.
 use std::ops::RangeInclusive;
 
-/// `INET_DIAG_BC_JMP`: goes the second distance.
-const JUMP: u8 = 1;
-/// `INET_DIAG_BC_S_GE`: whether the local port is at least that in the next four
-/// bytes.
-const AT_LEAST: u8 = 2;
-/// `INET_DIAG_BC_S_LE`.
-const AT_MOST: u8 = 3;
-/// How many bytes a comparison takes, and a jump.
-const COMPARISON: u8 = 8;
-const OPERATION: u8 = 4;
-/// How many bytes a range takes, but for the last one, which needs no jump.
-const RANGE: u8 = 2 * COMPARISON + OPERATION;
-/// To hold a socket against that many ranges takes half as long as to give it,
-/// for nothing where it is wanted.
-const MOST: usize = 64;
+/// Jumps the `no` distance unconditionally.
+const INET_DIAG_BC_JMP: u8 = 1;
+/// Compares: the local port is at least the port in the next four bytes.
+const INET_DIAG_BC_S_GE: u8 = 2;
+/// Compares: the local port is at most the port in the next four bytes.
+const INET_DIAG_BC_S_LE: u8 = 3;
+/// Size of a comparison.
+const COMPARISON_BYTES: u8 = 8;
+/// Size of a jump.
+const JUMP_BYTES: u8 = 4;
+/// Size of the operations of a range. The last range is one jump shorter.
+const RANGE_BYTES: u8 = 2 * COMPARISON_BYTES + JUMP_BYTES;
+/// Maximum number of ranges in a filter. Comparing a socket with this many ranges takes
+/// half as long as dumping it, and that time is wasted for a selected socket.
+const MAX_RANGES: usize = 64;
 
-/// The bytecode for sockets at one of `ports`; `None` where all are wanted, or
-/// more ranges than it is good for.
+/// Returns bytecode that selects sockets at one of `ports`; `None` if `ports` is empty,
+/// which selects all, or has more than `MAX_RANGES` ranges.
 pub(super) fn bytecode(ports: &[RangeInclusive<u16>]) -> Option<Vec<u8>> {
-    if ports.is_empty() || ports.len() > MOST {
+    if ports.is_empty() || ports.len() > MAX_RANGES {
         return None;
     }
     let mut bytecode = Vec::new();
     for (index, range) in ports.iter().enumerate() {
-        // Where it does not hold, the next range is as far away as, behind the
-        // last one, the place where a socket is not given.
-        comparison(&mut bytecode, AT_LEAST, *range.start(), RANGE);
-        comparison(&mut bytecode, AT_MOST, *range.end(), RANGE - COMPARISON);
-        let n_left = ports.len() - index - 1;
-        if n_left > 0 {
-            // The jump that the last range does not have makes up for this one.
-            let to_the_end = u16::try_from(n_left * usize::from(RANGE)).expect("they are few");
-            operation(&mut bytecode, JUMP, OPERATION, to_the_end);
+        // If a comparison fails, evaluation continues at the next range. After the
+        // last range, the same distance leads to four bytes beyond the end, because
+        // the last range does not have a jump.
+        push_comparison(&mut bytecode, INET_DIAG_BC_S_GE, *range.start(), RANGE_BYTES);
+        push_comparison(
+            &mut bytecode,
+            INET_DIAG_BC_S_LE,
+            *range.end(),
+            RANGE_BYTES - COMPARISON_BYTES,
+        );
+        let n_remaining = ports.len() - index - 1;
+        if n_remaining > 0 {
+            // The end is exactly `n_remaining` ranges away from the start of this jump,
+            // because this jump is as long as the one that the last range lacks.
+            let distance_to_end = u16::try_from(n_remaining * usize::from(RANGE_BYTES))
+                .expect("at most MAX_RANGES ranges");
+            push_operation(&mut bytecode, INET_DIAG_BC_JMP, JUMP_BYTES, distance_to_end);
         }
     }
     Some(bytecode)
 }
 
-fn comparison(bytecode: &mut Vec<u8>, code: u8, port: u16, otherwise: u8) {
-    operation(bytecode, code, COMPARISON, otherwise.into());
-    operation(bytecode, 0, 0, port);
+/// Appends a comparison of the local port with `port`.
+fn push_comparison(bytecode: &mut Vec<u8>, code: u8, port: u16, no: u8) {
+    push_operation(bytecode, code, COMPARISON_BYTES, no.into());
+    push_operation(bytecode, 0, 0, port);
 }
 
-/// `struct inet_diag_bc_op`.
-fn operation(bytecode: &mut Vec<u8>, code: u8, yes: u8, no: u16) {
+/// Appends a `struct inet_diag_bc_op`.
+fn push_operation(bytecode: &mut Vec<u8>, code: u8, yes: u8, no: u16) {
     bytecode.extend([code, yes]);
     bytecode.extend(no.to_ne_bytes());
 }
@@ -63,83 +73,86 @@ mod tests {
 
     use super::*;
 
-    struct Operation {
+    struct DecodedOperation {
         code: u8,
         yes: usize,
         no: usize,
         port: Option<u16>,
     }
 
-    fn at(bytecode: &[u8], place: usize) -> Operation {
-        let number = |at: usize| u16::from_ne_bytes([bytecode[at], bytecode[at + 1]]);
-        let code = bytecode[place];
-        Operation {
+    fn decode_at(bytecode: &[u8], offset: usize) -> DecodedOperation {
+        let number = |offset: usize| u16::from_ne_bytes([bytecode[offset], bytecode[offset + 1]]);
+        let code = bytecode[offset];
+        DecodedOperation {
             code,
-            yes: bytecode[place + 1].into(),
-            no: number(place + 2).into(),
-            port: (code != JUMP).then(|| number(place + 6)),
+            yes: bytecode[offset + 1].into(),
+            no: number(offset + 2).into(),
+            port: (code != INET_DIAG_BC_JMP).then(|| number(offset + 6)),
         }
     }
 
-    /// What `inet_diag_bc_audit` of Linux 6.18 asks of it.
+    /// Checks `bytecode` like `inet_diag_bc_audit` of Linux 6.18.
     fn audit(bytecode: &[u8]) -> Result<(), String> {
-        let mut on_the_way = vec![];
+        let mut path = vec![];
         let mut targets = vec![];
-        let mut place = 0;
-        while place < bytecode.len() {
-            let Operation { yes, no, port, .. } = at(bytecode, place);
-            let own = if port.is_some() { 8 } else { 4 };
-            let left = bytecode.len() - place;
+        let mut offset = 0;
+        while offset < bytecode.len() {
+            let DecodedOperation { yes, no, port, .. } = decode_at(bytecode, offset);
+            let size = if port.is_some() { 8 } else { 4 };
+            let remaining = bytecode.len() - offset;
             for distance in [yes, no] {
-                if distance < own || distance > left + 4 || distance % 4 != 0 {
-                    return Err(format!("{distance} at {place} of {}", bytecode.len()));
+                if distance < size || distance > remaining + 4 || distance % 4 != 0 {
+                    return Err(format!("{distance} at {offset} of {}", bytecode.len()));
                 }
             }
-            on_the_way.push(place);
-            targets.extend(Some(place + no).filter(|&it| it < bytecode.len()));
-            place += yes;
+            path.push(offset);
+            targets.extend(Some(offset + no).filter(|&it| it < bytecode.len()));
+            offset += yes;
         }
-        match targets.into_iter().find(|it| !on_the_way.contains(it)) {
-            None if place == bytecode.len() => Ok(()),
-            target => Err(format!("{target:?} is not on the way to {place}")),
+        match targets.into_iter().find(|it| !path.contains(it)) {
+            None if offset == bytecode.len() => Ok(()),
+            target => Err(format!("{target:?} is not on the path to {offset}")),
         }
     }
 
-    /// What `inet_diag_bc_run` says of a socket.
-    fn gives(bytecode: &[u8], local: u16) -> bool {
-        let mut place = 0;
-        while place < bytecode.len() {
-            let Operation { code, yes, no, port } = at(bytecode, place);
+    /// Evaluates `bytecode` like `inet_diag_bc_run` for a socket with this local port.
+    fn accepts(bytecode: &[u8], local_port: u16) -> bool {
+        let mut offset = 0;
+        while offset < bytecode.len() {
+            let DecodedOperation { code, yes, no, port } = decode_at(bytecode, offset);
             let holds = match (code, port) {
-                (AT_LEAST, Some(port)) => local >= port,
-                (AT_MOST, Some(port)) => local <= port,
+                (INET_DIAG_BC_S_GE, Some(port)) => local_port >= port,
+                (INET_DIAG_BC_S_LE, Some(port)) => local_port <= port,
                 _ => false,
             };
-            place += if holds { yes } else { no };
+            offset += if holds { yes } else { no };
         }
-        place == bytecode.len()
+        offset == bytecode.len()
     }
 
     #[test]
-    fn no_ports_are_all() {
+    fn empty_and_oversized_port_lists_have_no_bytecode() {
         assert_eq!(bytecode(&[]), None);
-        assert_eq!(bytecode(&vec![80..=80; MOST + 1]), None);
-        assert!(audit(&bytecode(&vec![80..=80; MOST]).expect("few enough")).is_ok());
+        assert_eq!(bytecode(&vec![80..=80; MAX_RANGES + 1]), None);
+        assert!(
+            audit(&bytecode(&vec![80..=80; MAX_RANGES]).expect("at most MAX_RANGES ranges"))
+                .is_ok()
+        );
     }
 
     proptest! {
         #[test]
-        fn the_kernel_takes_it_and_gives_those_ports(
+        fn bytecode_passes_audit_and_selects_exactly_the_ports(
             ends in prop::collection::vec((0..100u16, 0..100u16), 1..9),
-            highest in any::<bool>(),
+            use_highest_ports in any::<bool>(),
         ) {
-            let base = if highest { u16::MAX - 99 } else { 0 };
+            let base = if use_highest_ports { u16::MAX - 99 } else { 0 };
             let ports: Vec<_> = ends.iter().map(|&(a, b)| base + a.min(b)..=base + a.max(b)).collect();
-            let bytecode = bytecode(&ports).expect("few enough");
+            let bytecode = bytecode(&ports).expect("at most MAX_RANGES ranges");
             prop_assert_eq!(audit(&bytecode), Ok(()));
             for port in (0..200).chain(u16::MAX - 200..=u16::MAX) {
-                let wanted = ports.iter().any(|range| range.contains(&port));
-                prop_assert_eq!(gives(&bytecode, port), wanted, "{}", port);
+                let is_selected = ports.iter().any(|range| range.contains(&port));
+                prop_assert_eq!(accepts(&bytecode, port), is_selected, "{}", port);
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Whether connections may be where the host's own table does not show them, as
-//! far as anybody may see.
+//! Detects network namespaces whose connections the host's own table does not show,
+//! as far as an unprivileged user can see them.
 //!
-//! Which namespace a process is in is for the privileged to see. What a process
-//! sees of its network is not: `/proc/PID/net` is open to all, and its files have
-//! numbers that differ from namespace to namespace.
+//! Only a privileged user can see which namespace a process of another user is in.
+//! `/proc/PID/net` is readable by everyone, and the inode numbers of its files
+//! differ from namespace to namespace.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -14,90 +14,98 @@ use std::{
 use rustix::fs::stat;
 
 use super::{
-    id,
-    process::read,
-    resolve::{names, pids},
+    identify,
+    process::read_proc_file,
+    resolve::{dir_names, list_pids},
 };
 
-/// What else there is on a host that forwards.
+/// Other network namespaces on a host that forwards packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// How many other network namespaces are seen to hold sockets of TCP. Where
-    /// none is, there are others nobody could see into.
-    pub n_holding: usize,
+pub struct HiddenNamespaces {
+    /// Number of other namespaces with TCP sockets. 0 if there are signs of other
+    /// namespaces but none with TCP sockets could be seen.
+    pub count: usize,
 }
 
-/// Looks for other network namespaces, if this host forwards, until `deadline`;
-/// none where there is no sign of any.
+/// Searches for other network namespaces until `deadline`. Returns `None` if this
+/// host does not forward packets, or if nothing indicates another namespace.
 #[must_use]
-pub fn elsewhere(deadline: Instant) -> Option<Elsewhere> {
-    if !forwards() {
+pub fn find_hidden_namespaces(deadline: Instant) -> Option<HiddenNamespaces> {
+    if !is_forwarding() {
         return None;
     }
-    let n_holding = n_holding(deadline);
-    let is_sign = n_holding > 0 || has_names() || has_links();
-    is_sign.then_some(Elsewhere { n_holding })
+    let count = count_with_sockets(deadline);
+    if count > 0 || has_named_namespaces() || has_links_to_other_namespaces() {
+        return Some(HiddenNamespaces { count });
+    }
+    None
 }
 
-fn forwards() -> bool {
+fn is_forwarding() -> bool {
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"]
         .iter()
-        .any(|path| read(path).is_ok_and(|text| text.trim() != "0"))
+        .any(|path| read_proc_file(path).is_ok_and(|text| text.trim() != "0"))
 }
 
-/// How many other namespaces have sockets in them, by a process in each.
-fn n_holding(deadline: Instant) -> usize {
-    let number = |whose: &str| stat(format!("/proc/{whose}/net/tcp")).map(|stat| stat.st_ino);
-    let (Ok(own), Ok(pids)) = (number("self"), pids()) else {
+/// Returns the number of other namespaces with TCP sockets. Each namespace is read
+/// through one process in it.
+fn count_with_sockets(deadline: Instant) -> usize {
+    let inode = |process: &str| stat(format!("/proc/{process}/net/tcp")).map(|stat| stat.st_ino);
+    let (Ok(own_inode), Ok(pids)) = (inode("self"), list_pids()) else {
         return 0;
     };
-    let mut others = BTreeMap::new();
+    let mut pid_by_inode = BTreeMap::new();
     for pid in pids.into_iter().take_while(|_| Instant::now() < deadline) {
-        // It may be over.
-        if let Ok(number) = number(&pid.to_string())
-            && number != own
+        // The process may have ended.
+        if let Ok(inode) = inode(&pid.to_string())
+            && inode != own_inode
         {
-            others.entry(number).or_insert(pid);
+            pid_by_inode.entry(inode).or_insert(pid);
         }
     }
-    others.into_values().filter(|&pid| holds_sockets(pid)).count()
+    pid_by_inode.into_values().filter(|&pid| has_tcp_sockets(pid)).count()
 }
 
-fn holds_sockets(pid: u32) -> bool {
-    let in_use = |file: &str, word: &str| {
-        let text = read(&format!("/proc/{pid}/net/{file}")).unwrap_or_else(|_| String::new());
+fn has_tcp_sockets(pid: u32) -> bool {
+    let is_in_use = |file: &str, prefix: &str| {
+        let text =
+            read_proc_file(&format!("/proc/{pid}/net/{file}")).unwrap_or_else(|_| String::new());
         // TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1
-        let line = text.lines().find_map(|line| line.strip_prefix(word));
-        line.is_some_and(|line| line.split_whitespace().nth(1) != Some("0"))
+        let values = text.lines().find_map(|line| line.strip_prefix(prefix));
+        values.is_some_and(|values| values.split_whitespace().nth(1) != Some("0"))
     };
-    in_use("sockstat", "TCP: inuse") || in_use("sockstat6", "TCP6: inuse")
+    is_in_use("sockstat", "TCP: inuse") || is_in_use("sockstat6", "TCP6: inuse")
 }
 
-/// Whether a name stands for another namespace.
-fn has_names() -> bool {
-    let own = id(Path::new(super::OWN)).ok().map(|(_, id)| id);
-    [super::NAMED, "/run/docker/netns"].iter().any(|folder| {
-        // A folder that is not for this user tells nothing.
-        let names = names(Path::new(folder)).unwrap_or_else(|_| Vec::new());
-        let other = |name: &OsString| {
-            id(&Path::new(folder).join(name)).is_ok_and(|(_, id)| Some(id) != own)
+/// Returns true if another namespace has a name from ip(8) or Docker.
+fn has_named_namespaces() -> bool {
+    let current = identify(Path::new(super::CURRENT_NETNS)).ok().map(|(_, id)| id);
+    [super::NAMED_NETNS_DIR, "/run/docker/netns"].iter().any(|dir| {
+        // A directory that this user may not read gives no information.
+        let names = dir_names(Path::new(dir)).unwrap_or_else(|_| Vec::new());
+        let is_other = |name: &OsString| {
+            identify(&Path::new(dir).join(name)).is_ok_and(|(_, id)| Some(id) != current)
         };
-        names.iter().any(other)
+        names.iter().any(is_other)
     })
 }
 
-/// Whether an interface is linked to one that is not here. Numbers of interfaces
-/// are counted anew in each namespace: where one of here has that number, the
-/// link may be to it, and is no sign.
-fn has_links() -> bool {
+/// Returns true if an interface is linked to one in another namespace.
+///
+/// Each namespace numbers its interfaces independently: if an interface of this
+/// namespace has the linked number, the link may lead to that one and indicates
+/// nothing.
+fn has_links_to_other_namespaces() -> bool {
     const INTERFACES: &str = "/sys/class/net";
-    let Ok(names) = names(Path::new(INTERFACES)) else {
+    let Ok(names) = dir_names(Path::new(INTERFACES)) else {
         return false;
     };
-    let number = |name: &OsString, file: &str| -> Option<u32> {
-        read(&format!("{INTERFACES}/{}/{file}", name.to_str()?)).ok()?.trim().parse().ok()
+    let read_index = |name: &OsString, file: &str| -> Option<u32> {
+        let path = format!("{INTERFACES}/{}/{file}", name.to_str()?);
+        read_proc_file(&path).ok()?.trim().parse().ok()
     };
-    let here: BTreeSet<_> = names.iter().filter_map(|name| number(name, "ifindex")).collect();
-    let mut links = names.iter().filter_map(|name| number(name, "iflink"));
-    links.any(|link| link != 0 && !here.contains(&link))
+    let indexes: BTreeSet<_> =
+        names.iter().filter_map(|name| read_index(name, "ifindex")).collect();
+    let mut linked_indexes = names.iter().filter_map(|name| read_index(name, "iflink"));
+    linked_indexes.any(|index| index != 0 && !indexes.contains(&index))
 }

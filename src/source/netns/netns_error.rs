@@ -1,4 +1,4 @@
-//! Why a network namespace gives nothing, and what to do about it.
+//! Errors of network namespaces, with hints.
 use std::{fmt, io, path::Path, path::PathBuf};
 
 use rustix::{
@@ -6,95 +6,99 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-/// Why a network namespace gives nothing.
+/// Failure to find, open or enter a network namespace.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
-    /// There is nothing at its path.
+    /// The path does not exist.
     #[error("cannot find {}", path.display())]
     Missing {
-        /// Where it was looked for.
+        /// Path of the namespace file.
         path: PathBuf,
-        /// What the system said.
+        /// Cause from the operating system.
         source: io::Error,
     },
-    /// What there is at its path is something else.
+    /// The file at the path is not a network namespace.
     #[error("{} is no network namespace", path.display())]
-    Another {
-        /// Where it was looked for.
+    NotANamespace {
+        /// Path of the file.
         path: PathBuf,
     },
-    /// It may not be looked at.
+    /// The namespace file cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
-        /// Which.
+        /// Path of the namespace file.
         path: PathBuf,
-        /// What it takes.
-        grant: Grant,
-        /// What the system said.
+        /// Capabilities that the access needs.
+        capability: MissingCapability,
+        /// Cause from the operating system.
         source: io::Error,
     },
-    /// It may not be entered.
+    /// The namespace cannot be entered.
     #[error("cannot enter it")]
     Enter {
-        /// What it takes.
-        grant: Grant,
-        /// What the system said.
+        /// Capabilities that the access needs.
+        capability: MissingCapability,
+        /// Cause from the operating system.
         source: io::Error,
     },
-    /// It was there a moment ago.
+    /// The namespace was resolved but no longer exists.
     #[error("it went away")]
     Gone,
-    /// Processes do not let others see where they are.
-    #[error("cannot see the network {}", of_processes(*n))]
-    Processes {
-        /// How many.
-        n: u64,
-        /// What it takes.
-        grant: Grant,
-        /// What the system said of the first.
+    /// The namespaces of some processes cannot be read.
+    #[error("cannot see the network {}", namespaces_of_processes(*n_processes))]
+    UnreadableProcesses {
+        /// Number of these processes.
+        n_processes: u64,
+        /// Capabilities that the access needs.
+        capability: MissingCapability,
+        /// Cause from the operating system, for the first of them.
         source: io::Error,
     },
-    /// `/proc` has this user's processes only.
+    /// `/proc` shows only the processes of this user.
     #[error("cannot see the processes of others: /proc hides them (hidepid)")]
-    Hidden {
-        /// What it takes.
-        grant: Grant,
+    HiddenProcesses {
+        /// Capabilities that the access needs.
+        capability: MissingCapability,
     },
-    /// There is no thread to enter with.
+    /// The thread that enters the namespace cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
-const NO_SYSTEM_CALL: i32 = Errno::NOSYS.raw_os_error();
+const ENOSYS: i32 = Errno::NOSYS.raw_os_error();
 
-fn of_processes(n: u64) -> String {
-    match n {
+fn namespaces_of_processes(n_processes: u64) -> String {
+    match n_processes {
         1 => "namespace of 1 process".to_owned(),
-        _ => format!("namespaces of {n} processes"),
+        _ => format!("namespaces of {n_processes} processes"),
     }
 }
 
 impl NetnsError {
-    /// What it means that `path` cannot be opened.
-    pub(super) fn open(path: &Path, errno: Errno) -> Self {
+    /// Returns the error for a failure to open `path`.
+    pub(super) fn from_open(path: &Path, errno: Errno) -> Self {
         let path = path.to_owned();
         match errno {
-            // A process that is over has neither a folder nor a namespace.
+            // The directory and the namespace of a process vanish when it ends.
             Errno::NOENT | Errno::SRCH | Errno::NOTDIR => {
                 Self::Missing { path, source: errno.into() }
             }
-            _ => Self::Open { path, grant: Grant::to_see(), source: errno.into() },
+            _ => Self::Open {
+                path,
+                capability: MissingCapability::for_inspecting(),
+                source: errno.into(),
+            },
         }
     }
 
-    /// What to do about it.
+    /// Returns a hint on how to fix the problem; `None` if there is nothing to fix.
     #[must_use]
-    pub fn advice(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { path, .. } if path.starts_with("/proc") => {
                 Some("Is that process still there? Those of containers: lsns -t net".to_owned())
             }
-            Self::Missing { .. } | Self::Another { .. } => Some(
+            Self::Missing { .. } | Self::NotANamespace { .. } => Some(
                 "ip netns list shows the names that there are; a container without one is the \
                  pid:N of a process in it. See lsns -t net."
                     .to_owned(),
@@ -102,55 +106,58 @@ impl NetnsError {
             Self::Open { path, .. } if !path.starts_with("/proc") => {
                 Some(format!("May this user read it? ls -l {}", path.display()))
             }
-            Self::Enter { source, .. } if source.raw_os_error() == Some(NO_SYSTEM_CALL) => {
+            Self::Enter { source, .. } if source.raw_os_error() == Some(ENOSYS) => {
                 Some("The kernel or a seccomp filter has no setns(2).".to_owned())
             }
-            Self::Open { grant, .. }
-            | Self::Processes { grant, .. }
-            | Self::Hidden { grant }
-            | Self::Enter { grant, .. } => Some(grant.to_string()),
+            Self::Open { capability, .. }
+            | Self::UnreadableProcesses { capability, .. }
+            | Self::HiddenProcesses { capability }
+            | Self::Enter { capability, .. } => Some(capability.to_string()),
             Self::Gone => None,
             Self::Thread(_) => Some("Is there a limit of processes? ulimit -u".to_owned()),
         }
     }
 }
 
-/// What to grant for what was refused.
+/// Capabilities that an operation needs, and those of them that this process lacks.
+/// `Display` gives the hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// What it takes; capabilities(7) has the names.
+pub struct MissingCapability {
+    /// Names of the needed capabilities, as in capabilities(7).
     needed: &'static [&'static str],
-    /// What of it this process does not have.
-    lacking: Vec<&'static str>,
+    /// Names of the needed capabilities that this process does not have. Empty if
+    /// the operation was refused despite the capabilities.
+    missing: Vec<&'static str>,
 }
 
-impl Grant {
-    /// To enter a namespace (setns(2)).
-    pub(super) fn to_enter() -> Self {
-        Self::of(&["CAP_SYS_ADMIN"])
+impl MissingCapability {
+    /// Checks the capability to enter a namespace (setns(2)).
+    pub(super) fn for_entering() -> Self {
+        Self::new(&["CAP_SYS_ADMIN"])
     }
 
-    /// To see which one a process of somebody else is in, and to enter that.
-    pub(super) fn to_see() -> Self {
-        Self::of(&["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"])
+    /// Checks the capabilities to see the namespace of another user's process, and
+    /// to enter it.
+    pub(super) fn for_inspecting() -> Self {
+        Self::new(&["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"])
     }
 
-    fn of(needed: &'static [&'static str]) -> Self {
-        // Who cannot ask has none that could be counted on.
-        let has = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-        let has_it = |name: &str| match name {
-            "CAP_SYS_ADMIN" => has.contains(CapabilitySet::SYS_ADMIN),
-            _ => has.contains(CapabilitySet::SYS_PTRACE),
+    fn new(needed: &'static [&'static str]) -> Self {
+        // If the capabilities cannot be read, treat all of them as missing.
+        let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+        let has_capability = |name: &str| match name {
+            "CAP_SYS_ADMIN" => effective.contains(CapabilitySet::SYS_ADMIN),
+            _ => effective.contains(CapabilitySet::SYS_PTRACE),
         };
-        let lacking = needed.iter().copied().filter(|name| !has_it(name)).collect();
-        Self { needed, lacking }
+        let missing = needed.iter().copied().filter(|name| !has_capability(name)).collect();
+        Self { needed, missing }
     }
 }
 
-/// Advice: what to grant, and where it is told how.
-impl fmt::Display for Grant {
+impl fmt::Display for MissingCapability {
+    /// Writes the hint: which capabilities to grant, and how.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.lacking[..] {
+        match self.missing[..] {
             [] => write!(
                 f,
                 "It has {}: a container, a seccomp filter or another user namespace forbids it all \
@@ -161,7 +168,7 @@ impl fmt::Display for Grant {
                 f,
                 "Grant it {}: by sudo, or by AmbientCapabilities of a systemd unit. See \
                  Containers, routers, balancers in check_topip(1).",
-                self.lacking.join(" and ")
+                self.missing.join(" and ")
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Which network namespaces there are of those that are asked for.
+//! Resolves requested network namespaces to those that exist.
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     ffi::OsString,
@@ -14,164 +14,177 @@ use rustix::{
 
 use crate::model::namespace::Namespace;
 
-use super::{Id, NAMED, Netns, NetnsError, OWN, id, netns_error::Grant, process::process};
+use super::{
+    CURRENT_NETNS, NAMED_NETNS_DIR, NamespaceId, NetnsError, NetnsSelector, identify,
+    netns_error::MissingCapability, process::read_process,
+};
 
-/// A namespace that was found, and ways to it.
+/// Namespace that exists, with paths to its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// What names it.
+pub struct ResolvedNamespace {
+    /// Identity, name and example process of the namespace.
     pub namespace: Namespace,
-    id: Id,
-    /// By a process that may end before the others there do, for one.
+    id: NamespaceId,
+    /// Paths to the namespace file, at most [`MAX_PATHS`]. A path through a process
+    /// becomes stale if that process ends before others in the namespace.
     pub(super) paths: Vec<PathBuf>,
 }
 
-/// What there is of what is asked for.
+/// Result of resolving the requested namespaces.
 #[derive(Debug, Default)]
-pub struct Finding {
-    /// Each once, in an order that is always the same.
-    pub found: Vec<Found>,
-    /// What cannot be seen.
+pub struct Resolution {
+    /// Namespaces that exist, without duplicates, in a stable order.
+    pub namespaces: Vec<ResolvedNamespace>,
+    /// Failures to find or read namespaces.
     pub errors: Vec<NetnsError>,
-    /// Names without a namespace.
-    pub left_over: Vec<String>,
+    /// Names in `/run/netns` whose namespace no longer exists.
+    pub stale_names: Vec<String>,
 }
 
-/// How many ways to one namespace are kept.
-const WAYS: usize = 4;
+/// Maximum number of paths kept for one namespace.
+const MAX_PATHS: usize = 4;
 
-/// Finds what is asked for. A namespace is no file that is kept open: a host may
-/// have more of them than a process may have files.
+/// Resolves the requested namespaces.
+///
+/// No namespace file is kept open: a host may have more namespaces than a process
+/// may have open files.
 #[must_use]
-pub fn find(asked: &[Netns]) -> Finding {
-    // Without /proc, a name is good all the same; it is entered like any other.
-    let own = id(Path::new(OWN)).ok().map(|(_, id)| id);
-    let mut search = Search { own, ..Search::default() };
-    for one in asked {
-        match one {
-            Netns::All => search.all(),
-            one => search.one(one),
+pub fn resolve_namespaces(selectors: &[NetnsSelector]) -> Resolution {
+    // Without /proc, the current namespace is unknown. Its name still works; it is
+    // entered like any other namespace.
+    let current = identify(Path::new(CURRENT_NETNS)).ok().map(|(_, id)| id);
+    let mut search = NamespaceSearch { current, ..NamespaceSearch::default() };
+    for selector in selectors {
+        match selector {
+            NetnsSelector::All => search.add_all(),
+            selector => search.add_selected(selector),
         }
     }
-    search.finding
+    search.resolution
 }
 
+/// Search in progress.
 #[derive(Debug, Default)]
-struct Search {
-    own: Option<Id>,
-    /// Where in the finding it is.
-    known: BTreeMap<Id, usize>,
-    finding: Finding,
+struct NamespaceSearch {
+    /// Namespace of this process; `None` if it is unknown.
+    current: Option<NamespaceId>,
+    /// Index into the namespaces of `resolution`.
+    index_by_id: BTreeMap<NamespaceId, usize>,
+    resolution: Resolution,
 }
 
-impl Search {
-    fn one(&mut self, asked: &Netns) {
-        let path = asked.path();
-        match id(&path) {
-            Err(error) => self.finding.errors.push(error),
+impl NamespaceSearch {
+    /// Adds the namespace of a selector for a single one.
+    fn add_selected(&mut self, selector: &NetnsSelector) {
+        let path = selector.path();
+        match identify(&path) {
+            Err(error) => self.resolution.errors.push(error),
             Ok((_, id)) => {
-                let namespace = self.see(id, path);
-                match asked {
-                    Netns::Process(pid) if namespace.process.is_none() => {
-                        namespace.process = process(*pid);
+                let namespace = self.add_path(id, path);
+                match selector {
+                    NetnsSelector::Process(pid) if namespace.process.is_none() => {
+                        namespace.process = read_process(*pid);
                     }
-                    Netns::Process(_) => {}
-                    asked => {
-                        namespace.name.get_or_insert_with(|| asked.to_string());
+                    NetnsSelector::Process(_) => {}
+                    selector => {
+                        namespace.name.get_or_insert_with(|| selector.to_string());
                     }
                 }
             }
         }
     }
 
-    /// This program's own, the ones that have a name, and those that processes
-    /// are in.
-    fn all(&mut self) {
-        match self.own {
-            Some(own) => {
-                self.see(own, PathBuf::from(OWN));
+    /// Adds the current namespace, the named ones, and those of all processes.
+    fn add_all(&mut self) {
+        match self.current {
+            Some(current) => {
+                self.add_path(current, PathBuf::from(CURRENT_NETNS));
             }
-            None => self.finding.errors.extend(id(Path::new(OWN)).err()),
+            None => self.resolution.errors.extend(identify(Path::new(CURRENT_NETNS)).err()),
         }
-        self.named();
-        self.of_processes();
+        self.add_named();
+        self.add_processes();
     }
 
-    fn named(&mut self) {
-        let names = match names(Path::new(NAMED)) {
+    fn add_named(&mut self) {
+        let names = match dir_names(Path::new(NAMED_NETNS_DIR)) {
             Ok(names) => names,
-            Err(error) => return self.finding.errors.push(error),
+            Err(error) => return self.resolution.errors.push(error),
         };
         for name in names {
-            let path = Path::new(NAMED).join(&name);
-            let text = || name.to_string_lossy().into_owned();
-            match (id(&path), name.to_str()) {
-                (Ok(_), Some(name)) => self.one(&Netns::Name(name.to_owned())),
-                (Ok(_), None) => self.one(&Netns::Path(path)),
-                // A file that is there for a namespace that is not, or a link
-                // to a process that is over.
-                (Err(NetnsError::Another { .. } | NetnsError::Missing { .. }), _) => {
-                    self.finding.left_over.push(text());
+            let path = Path::new(NAMED_NETNS_DIR).join(&name);
+            match (identify(&path), name.to_str()) {
+                (Ok(_), Some(name)) => self.add_selected(&NetnsSelector::Name(name.to_owned())),
+                (Ok(_), None) => self.add_selected(&NetnsSelector::Path(path)),
+                // A plain file is left of a namespace that was removed, or the name
+                // is a link to a process that has ended.
+                (Err(NetnsError::NotANamespace { .. } | NetnsError::Missing { .. }), _) => {
+                    self.resolution.stale_names.push(name.to_string_lossy().into_owned());
                 }
-                (Err(error), _) => self.finding.errors.push(error),
+                (Err(error), _) => self.resolution.errors.push(error),
             }
         }
     }
 
-    fn of_processes(&mut self) {
-        let pids = match pids() {
+    fn add_processes(&mut self) {
+        let pids = match list_pids() {
             Ok(pids) => pids,
-            Err(error) => return self.finding.errors.push(error),
+            Err(error) => return self.resolution.errors.push(error),
         };
+        let capability = MissingCapability::for_inspecting;
         if !pids.contains(&1) {
-            self.finding.errors.push(NetnsError::Hidden { grant: Grant::to_see() });
+            self.resolution.errors.push(NetnsError::HiddenProcesses { capability: capability() });
         }
-        let mut hidden: Option<(u64, io::Error)> = None;
+        let mut unreadable: Option<(u64, io::Error)> = None;
         for pid in pids {
-            match id_of_process(pid) {
+            match process_namespace_id(pid) {
                 Ok((path, id)) => {
-                    let namespace = self.see(id, path);
-                    if namespace.process.is_none() && !namespace.is_own {
-                        namespace.process = process(pid);
+                    let namespace = self.add_path(id, path);
+                    if namespace.process.is_none() && !namespace.is_current {
+                        namespace.process = read_process(pid);
                     }
                 }
-                // It is over.
+                // The process has ended.
                 Err(Errno::NOENT | Errno::SRCH) => {}
-                Err(errno) => hidden.get_or_insert_with(|| (0, errno.into())).0 += 1,
+                Err(errno) => unreadable.get_or_insert_with(|| (0, errno.into())).0 += 1,
             }
         }
-        if let Some((n, source)) = hidden {
-            self.finding.errors.push(NetnsError::Processes { n, grant: Grant::to_see(), source });
+        if let Some((n_processes, source)) = unreadable {
+            let capability = capability();
+            let error = NetnsError::UnreadableProcesses { n_processes, capability, source };
+            self.resolution.errors.push(error);
         }
     }
 
-    /// One that is there, by one more way.
-    fn see(&mut self, id: Id, path: PathBuf) -> &mut Namespace {
-        let found = &mut self.finding.found;
-        let index = match self.known.entry(id) {
+    /// Adds a path to a namespace, and the namespace itself if it is new.
+    fn add_path(&mut self, id: NamespaceId, path: PathBuf) -> &mut Namespace {
+        let namespaces = &mut self.resolution.namespaces;
+        let index = match self.index_by_id.entry(id) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let is_own = self.own == Some(id);
-                let namespace = Namespace { inode: id.inode, is_own, name: None, process: None };
-                found.push(Found { namespace, id, paths: Vec::new() });
-                *entry.insert(found.len() - 1)
+                let is_current = self.current == Some(id);
+                let namespace =
+                    Namespace { inode: id.inode, is_current, name: None, process: None };
+                namespaces.push(ResolvedNamespace { namespace, id, paths: Vec::new() });
+                *entry.insert(namespaces.len() - 1)
             }
         };
-        let one = &mut found[index];
-        if one.paths.len() < WAYS {
-            one.paths.push(path);
+        let resolved = &mut namespaces[index];
+        if resolved.paths.len() < MAX_PATHS {
+            resolved.paths.push(path);
         }
-        &mut one.namespace
+        &mut resolved.namespace
     }
 }
 
-/// The names in a folder, in order; none where there is no folder.
-pub(super) fn names(folder: &Path) -> Result<Vec<OsString>, NetnsError> {
+/// Returns the sorted names of the entries of a directory; none if the directory
+/// does not exist.
+pub(super) fn dir_names(dir: &Path) -> Result<Vec<OsString>, NetnsError> {
     let failed = |error: io::Error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        NetnsError::open(folder, errno)
+        NetnsError::from_open(dir, errno)
     };
-    let entries = match fs::read_dir(folder) {
+    let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
     };
@@ -184,33 +197,36 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>, NetnsError> {
     Ok(names)
 }
 
-/// Every process that shows, the lowest number first: the one that a container
-/// was begun with.
-pub(super) fn pids() -> Result<Vec<u32>, NetnsError> {
-    let mut pids: Vec<u32> =
-        names(Path::new("/proc"))?.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+/// Returns the ids of all visible processes in ascending order. The lowest one in a
+/// container usually is its first process.
+pub(super) fn list_pids() -> Result<Vec<u32>, NetnsError> {
+    let mut pids: Vec<u32> = dir_names(Path::new("/proc"))?
+        .iter()
+        .filter_map(|name| name.to_str()?.parse().ok())
+        .collect();
     pids.sort_unstable();
     Ok(pids)
 }
 
-fn id_of_process(pid: u32) -> Result<(PathBuf, Id), Errno> {
-    let path = Netns::Process(pid).path();
+fn process_namespace_id(pid: u32) -> Result<(PathBuf, NamespaceId), Errno> {
+    let path = NetnsSelector::Process(pid).path();
     let stat = stat(&path)?;
-    Ok((path, Id { device: stat.st_dev, inode: stat.st_ino }))
+    Ok((path, NamespaceId { device: stat.st_dev, inode: stat.st_ino }))
 }
 
-/// Opens a namespace that was found, if it still is where it was.
-pub(super) fn namespace_file(found: &Found) -> Result<OwnedFd, NetnsError> {
-    for path in &found.paths {
-        match id(path) {
-            Ok((file, id)) if id == found.id => {
-                // What was looked at is what is opened.
+/// Opens the file of a resolved namespace, by the first path that still leads to it.
+pub(super) fn open_namespace(resolved: &ResolvedNamespace) -> Result<OwnedFd, NetnsError> {
+    for path in &resolved.paths {
+        match identify(path) {
+            Ok((file, id)) if id == resolved.id => {
+                // Opening through the descriptor ensures that the identified file is
+                // the one that is opened.
                 let path = format!("/proc/self/fd/{}", file.as_raw_fd());
                 return open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                    .map_err(|errno| NetnsError::open(Path::new(&path), errno));
+                    .map_err(|errno| NetnsError::from_open(Path::new(&path), errno));
             }
-            // Another one has its name, or a process its number.
-            Ok(_) | Err(NetnsError::Missing { .. } | NetnsError::Another { .. }) => {}
+            // Another namespace has taken the name, or another process the id.
+            Ok(_) | Err(NetnsError::Missing { .. } | NetnsError::NotANamespace { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -222,24 +238,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_one_is_found_once_by_whatever_name() {
-        let own = Netns::Process(std::process::id());
-        let path = Netns::Path(PathBuf::from("/proc/self/ns/net"));
-        let Finding { found, errors, .. } = find(&[own.clone(), path, own]);
+    fn current_namespace_is_resolved_once_for_several_selectors() {
+        let pid = NetnsSelector::Process(std::process::id());
+        let path = NetnsSelector::Path(PathBuf::from("/proc/self/ns/net"));
+        let Resolution { namespaces, errors, .. } = resolve_namespaces(&[pid.clone(), path, pid]);
         assert!(errors.is_empty(), "{errors:?}");
-        assert!(matches!(&found[..], [one] if one.namespace.is_own), "{found:?}");
+        assert!(
+            matches!(&namespaces[..], [resolved] if resolved.namespace.is_current),
+            "{namespaces:?}"
+        );
     }
 
     #[test]
-    fn what_is_no_network_namespace_is_not_opened() {
-        let of = |path: &str| {
-            let Finding { found, errors, .. } = find(&[Netns::Path(PathBuf::from(path))]);
-            assert!(found.is_empty(), "{found:?}");
+    fn paths_that_are_not_network_namespaces_are_rejected() {
+        let error_for = |path: &str| {
+            let selector = NetnsSelector::Path(PathBuf::from(path));
+            let Resolution { namespaces, errors, .. } = resolve_namespaces(&[selector]);
+            assert!(namespaces.is_empty(), "{namespaces:?}");
             errors[0].to_string()
         };
-        assert_eq!(of("/dev/null"), "/dev/null is no network namespace");
-        assert_eq!(of("/proc/self/ns/"), "/proc/self/ns/ is no network namespace");
-        assert_eq!(of("/run/netns/../none"), "cannot find /run/netns/../none");
-        assert_eq!(of("/dev/null/x"), "cannot find /dev/null/x");
+        assert_eq!(error_for("/dev/null"), "/dev/null is no network namespace");
+        assert_eq!(error_for("/proc/self/ns/"), "/proc/self/ns/ is no network namespace");
+        assert_eq!(error_for("/run/netns/../none"), "cannot find /run/netns/../none");
+        assert_eq!(error_for("/dev/null/x"), "cannot find /dev/null/x");
     }
 }

@@ -1,4 +1,4 @@
-//! From a server's name to a running command there.
+//! Opens the SSH connection to a server and starts the listing there.
 #![expect(clippy::disallowed_types, reason = "this is where servers are connected to")]
 use std::{
     io,
@@ -8,163 +8,184 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{ErrorCode, MethodType, Session};
 
-use crate::parse::capture::{Capture, Format};
+use crate::parse::capture::{Capture, CaptureFormat};
 
-use super::{Server, SshError, host_key, listing, login, ssh_error::problem, stopwatch::Clock};
-use crate::source::Watch;
+use super::{
+    SshError, SshServer, host_key, listing, login, ssh_error::describe_error, stopwatch::Stopwatch,
+};
+use crate::source::Activity;
 
-/// What a session may be encrypted and sealed with: libssh2 would also take what
-/// was broken long ago, from a server that has nothing else, or from somebody who
-/// sits before it. Its key exchanges are those of today.
+/// Accepted ciphers. The defaults of libssh2 for ciphers and MACs also include broken
+/// ones, which a server without others or an attacker in between could choose. Its
+/// default key exchanges are modern.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,\
                        aes128-gcm@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+/// Accepted MACs, limited for the same reason.
 const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,\
                     hmac-sha2-256,hmac-sha2-512";
 
-/// Connects, makes sure of the host, logs in, starts the command.
-pub(super) fn capture(server: &Server, watch: &Watch) -> Result<Capture, SshError> {
-    let mut clock = Clock::start(server.patience);
-    watch.set("finding its address");
-    let addresses = resolve(server)?;
-    watch.set("connecting");
-    let (stream, socket) = connect(server, &addresses, &clock)?;
-    clock.note("connect");
+/// Connects, verifies the host key, logs in and starts the listing.
+pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Capture, SshError> {
+    let mut stopwatch = Stopwatch::new(server.timeout);
+    activity.set("finding its address");
+    let addresses = resolve_host(server)?;
+    activity.set("connecting");
+    let (stream, poll_stream) = connect_tcp(server, &addresses, &stopwatch)?;
+    stopwatch.record_lap("connect");
 
-    watch.set("agreeing on keys");
-    let known = host_key::KnownKeys::read(server)?;
-    let session = handshake(server, (stream, &socket), &known, &clock)?;
-    host_key::verify(server, &session, known)?;
-    clock.note("key exchange");
+    activity.set("agreeing on keys");
+    let known_hosts = host_key::KnownHosts::read(server)?;
+    let session = handshake(server, (stream, &poll_stream), &known_hosts, &stopwatch)?;
+    host_key::verify(server, &session, known_hosts)?;
+    stopwatch.record_lap("key exchange");
 
-    watch.set("logging in");
-    let method = login::login(server, &session, &clock)?;
-    clock.note("login");
+    activity.set("logging in");
+    let login_method = login::login(server, &session, &stopwatch)?;
+    stopwatch.record_lap("login");
 
-    watch.set("running its listing");
-    let agreed = algorithms(&session);
-    let (reader, begun) = listing::start(server, (session, socket), &clock)?;
-    clock.note("first line");
-    watch.set(format!("running {}", begun.command));
+    activity.set("running its listing");
+    let algorithms = negotiated_algorithms(&session);
+    let (reader, start) = listing::start(server, (session, poll_stream), &stopwatch)?;
+    stopwatch.record_lap("first line");
+    activity.set(format!("running {}", start.command));
     Ok(Capture {
-        format: Format::Listing,
+        format: CaptureFormat::Listing,
         origin: server.name(),
-        byte_order: begun.byte_order,
-        own: begun.own,
-        addresses: begun.addresses,
-        how: vec![
+        byte_order: start.byte_order,
+        session_connection: start.session_connection,
+        local_addresses: start.local_addresses,
+        notes: vec![
             format!(
-                "{}: logged in as {} by {method}; ran {}",
+                "{}: logged in as {} by {login_method}; ran {}",
                 server.name(),
                 server.user,
-                begun.command
+                start.command
             ),
-            format!("{}: {agreed}; {}", server.name(), clock.notes()),
+            format!("{}: {algorithms}; {}", server.name(), stopwatch.lap_summary()),
         ],
         bytes: Box::new(reader),
     })
 }
 
-fn resolve(server: &Server) -> Result<Vec<SocketAddr>, SshError> {
+fn resolve_host(server: &SshServer) -> Result<Vec<SocketAddr>, SshError> {
     let failed = |source| SshError::Resolve { host: server.host.clone(), source };
     let addresses: Vec<_> =
         (server.host.as_str(), server.port).to_socket_addrs().map_err(failed)?.collect();
-    match addresses[..] {
-        [] => Err(failed(std::io::Error::other("it has no address"))),
-        _ => Ok(addresses),
+    if addresses.is_empty() {
+        return Err(failed(io::Error::other("it has no address")));
     }
+    Ok(addresses)
 }
 
-/// The first address that answers, each having its share of what time is left;
-/// to talk by, and to wait on while another has the first.
-fn connect(
-    server: &Server,
+/// Connects to the first address that answers; each address gets an equal share of
+/// the remaining time. Returns the stream twice: one for the session, one to poll
+/// while the session owns the first.
+fn connect_tcp(
+    server: &SshServer,
     addresses: &[SocketAddr],
-    clock: &Clock,
+    stopwatch: &Stopwatch,
 ) -> Result<(TcpStream, TcpStream), SshError> {
     let failed = |address, source| SshError::Connect { host: server.host.clone(), address, source };
-    let mut last = None;
-    for (address, others) in addresses.iter().zip((0..addresses.len()).rev()) {
-        let share = clock.left() / (u32::try_from(others).unwrap_or(u32::MAX - 1) + 1);
-        match TcpStream::connect_timeout(address, share) {
+    let mut last_error = None;
+    for (address, n_others) in addresses.iter().zip((0..addresses.len()).rev()) {
+        let n_addresses_left = u32::try_from(n_others).unwrap_or(u32::MAX - 1) + 1;
+        let timeout = stopwatch.remaining() / n_addresses_left;
+        match TcpStream::connect_timeout(address, timeout) {
             Ok(stream) => {
-                // Packets of a login are small, and wait for one another.
-                let both = stream.set_nodelay(true).and_then(|()| stream.try_clone());
-                let socket = both.map_err(|source| failed(*address, source))?;
-                return Ok((stream, socket));
+                // The packets of a login are small, and each waits for the reply to
+                // the previous one: Nagle's algorithm would delay them.
+                let poll_stream = stream.set_nodelay(true).and_then(|()| stream.try_clone());
+                let poll_stream = poll_stream.map_err(|source| failed(*address, source))?;
+                return Ok((stream, poll_stream));
             }
-            Err(source) => last = Some((*address, source)),
+            Err(source) => last_error = Some((*address, source)),
         }
     }
-    let (address, source) = last.expect("there is an address");
+    let (address, source) = last_error.expect("resolve_host returns at least one address");
     Err(failed(address, source))
 }
 
 fn handshake(
-    server: &Server,
-    (stream, socket): (TcpStream, &TcpStream),
-    known: &host_key::KnownKeys,
-    clock: &Clock,
+    server: &SshServer,
+    (stream, poll_stream): (TcpStream, &TcpStream),
+    known_hosts: &host_key::KnownHosts,
+    stopwatch: &Stopwatch,
 ) -> Result<Session, SshError> {
     let failed = |problem: String| SshError::Handshake { host: server.host.clone(), problem };
-    let unable = |error: ssh2::Error| failed(problem(&error));
-    let mut session = Session::new().map_err(unable)?;
+    let setup_failed = |error: ssh2::Error| failed(describe_error(&error));
+    let mut session = Session::new().map_err(setup_failed)?;
     for (method, names) in [
         (MethodType::CryptCs, CIPHERS),
         (MethodType::CryptSc, CIPHERS),
         (MethodType::MacCs, MACS),
         (MethodType::MacSc, MACS),
     ] {
-        session.method_pref(method, names).map_err(unable)?;
+        session.method_pref(method, names).map_err(setup_failed)?;
     }
-    session.method_pref(MethodType::HostKey, &known.preference()).map_err(unable)?;
+    session
+        .method_pref(MethodType::HostKey, &known_hosts.preferred_algorithms())
+        .map_err(setup_failed)?;
     session.set_tcp_stream(stream);
-    clock.bound(&session);
+    stopwatch.limit_session(&session);
     match session.handshake() {
         Ok(()) => Ok(session),
-        Err(error) => Err(failed(disagreement(&session, socket, &error))),
+        Err(error) => Err(failed(describe_handshake_error(&session, poll_stream, &error))),
     }
 }
 
-/// Why two sides have not agreed on keys. libssh2 has the same numbers for two
-/// that know nothing in common, and for one that goes away before they do; but it
-/// tells what was agreed on, in the order in which that is done (RFC 4253, 7.1).
-fn disagreement(session: &Session, socket: &TcpStream, error: &ssh2::Error) -> String {
-    let lacks =
-        |methods: [MethodType; 2]| methods.map(|it| session.methods(it).is_none()) != [false; 2];
-    let is_started = !lacks([MethodType::Kex, MethodType::HostKey]);
-    let why = match error.code() {
+/// Returns the message for a failed handshake.
+///
+/// libssh2 has the same error codes for two sides without a common algorithm and
+/// for a peer that closes the connection before the agreement. It does report the
+/// algorithms agreed so far, in the order of negotiation (RFC 4253, 7.1).
+fn describe_handshake_error(
+    session: &Session,
+    poll_stream: &TcpStream,
+    error: &ssh2::Error,
+) -> String {
+    let any_missing = |methods: [MethodType; 2]| {
+        methods.map(|method| session.methods(method).is_none()) != [false; 2]
+    };
+    let has_key_exchange = !any_missing([MethodType::Kex, MethodType::HostKey]);
+    let message = match error.code() {
         ErrorCode::Session(-5)
-            if is_started && lacks([MethodType::CryptCs, MethodType::CryptSc]) =>
+            if has_key_exchange && any_missing([MethodType::CryptCs, MethodType::CryptSc]) =>
         {
             "there is no cipher that both sides know"
         }
-        ErrorCode::Session(-5) if is_started && lacks([MethodType::MacCs, MethodType::MacSc]) => {
+        ErrorCode::Session(-5)
+            if has_key_exchange && any_missing([MethodType::MacCs, MethodType::MacSc]) =>
+        {
             "there is no MAC that both sides know"
         }
-        ErrorCode::Session(-5) if !is_started && session.banner().is_some() && is_gone(socket) => {
+        ErrorCode::Session(-5)
+            if !has_key_exchange
+                && session.banner().is_some()
+                && is_closed_by_peer(poll_stream) =>
+        {
             "it closed the connection, maybe for want of a key exchange that both sides know"
         }
-        ErrorCode::Session(-5 | -8) if is_gone(socket) => "it closed the connection",
-        _ => return problem(error),
+        ErrorCode::Session(-5 | -8) if is_closed_by_peer(poll_stream) => "it closed the connection",
+        _ => return describe_error(error),
     };
-    why.to_owned()
+    message.to_owned()
 }
 
-/// Whether the other end is gone: it has closed, and all that it said before is
-/// read, or it has reset the connection.
-fn is_gone(socket: &TcpStream) -> bool {
-    let mut asked = [PollFd::new(socket, PollFlags::IN)];
-    let is_reset = poll(&mut asked, Some(&Timespec::default())).is_ok()
-        && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
-    let next = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+/// Returns true if the peer has reset the connection, or has closed it and all its
+/// data is read.
+fn is_closed_by_peer(poll_stream: &TcpStream) -> bool {
+    let mut poll_fds = [PollFd::new(poll_stream, PollFlags::IN)];
+    let is_reset = poll(&mut poll_fds, Some(&Timespec::default())).is_ok()
+        && poll_fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
+    let peeked = poll_stream.set_nonblocking(true).and_then(|()| poll_stream.peek(&mut [0]));
     is_reset
-        || match next {
+        || match peeked {
             Ok(length) => length == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
 }
 
-fn algorithms(session: &Session) -> String {
+fn negotiated_algorithms(session: &Session) -> String {
     [MethodType::Kex, MethodType::HostKey, MethodType::CryptSc, MethodType::MacSc]
         .into_iter()
         .filter_map(|method| session.methods(method))

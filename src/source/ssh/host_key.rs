@@ -1,10 +1,9 @@
-//! Whose host key is whose, as OpenSSH judges it (sshd(8), "SSH_KNOWN_HOSTS FILE
-//! FORMAT").
+//! Verifies host keys by known_hosts files, as OpenSSH does (sshd(8),
+//! "SSH_KNOWN_HOSTS FILE FORMAT").
 //!
-//! libssh2 has an answer of its own, which differs: it knows no patterns and no
-//! revocations, stops at a line that it cannot read, and takes another *type* of
-//! key for another key. So the files are read here. Only names that are hashed
-//! are left to it, line by line.
+//! The check of libssh2 differs: it knows neither patterns nor revocations, stops at
+//! a malformed line, and takes a key of another *type* for a changed key. So the
+//! files are read here. Only hashed names are left to libssh2, line by line.
 #![expect(clippy::disallowed_types, reason = "this is where known_hosts is opened")]
 use std::{
     fs::File,
@@ -24,15 +23,14 @@ use rustix::{
 };
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
 
-use super::{HostKeyPolicy, Server, SshError};
-use crate::sys::trusted_file::{Folder, FolderError, Missing};
+use super::{HostKeyPolicy, SshError, SshServer};
+use crate::sys::trusted_file::{IfMissing, TrustedDir, TrustedDirError};
 
-/// How long such a file may be.
-const LONGEST: u64 = 64 * 1024 * 1024;
+/// Maximum number of bytes read from a known_hosts file.
+const MAX_KNOWN_HOSTS_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The host key algorithms that can be checked here, the best first, and the
-/// type that known_hosts calls their keys. No certificates: libssh2 cannot
-/// check them.
+/// Host key algorithms that can be verified, best first, with the key type that
+/// known_hosts uses for them. Certificates are missing: libssh2 cannot verify them.
 const ALGORITHMS: [(&str, &str); 6] = [
     ("ssh-ed25519", "ssh-ed25519"),
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
@@ -42,125 +40,146 @@ const ALGORITHMS: [(&str, &str); 6] = [
     ("rsa-sha2-256", "ssh-rsa"),
 ];
 
-/// The lines of known_hosts that are about one server.
+/// Entries of the known_hosts files that match one server.
 #[derive(Debug, Default)]
-pub(super) struct KnownKeys {
-    keys: Vec<KnownKey>,
+pub(super) struct KnownHosts {
+    entries: Vec<KnownHostEntry>,
 }
 
+/// Entry that matches the server, with its place for messages.
 #[derive(Debug)]
-struct KnownKey {
+struct KnownHostEntry {
     file: PathBuf,
+    /// Line number, from 1.
     line: usize,
-    revoked: bool,
+    is_revoked: bool,
     key_type: String,
-    /// The key as SSH sends it.
+    /// Key in the wire format of SSH.
     blob: Vec<u8>,
-    /// Whether the line names the port; one that does not is asked only where
-    /// none does.
+    /// True if the entry names the port. Entries without the port count only if no
+    /// entry names it.
     names_port: bool,
 }
 
-impl KnownKeys {
-    /// Reads what is known of `server`. A file that is not there knows nothing,
-    /// and a line that cannot be read is skipped.
-    pub(super) fn read(server: &Server) -> Result<Self, SshError> {
-        let mut known = Self::default();
+impl KnownHosts {
+    /// Reads the entries for `server`. A missing file counts as empty, and malformed
+    /// lines are skipped.
+    pub(super) fn read(server: &SshServer) -> Result<Self, SshError> {
+        let mut known_hosts = Self::default();
         if server.host_key_policy == HostKeyPolicy::Ignore {
-            return Ok(known);
+            return Ok(known_hosts);
         }
-        let hashes = Session::new().map_err(|error| SshError::Handshake {
+        let hash_session = Session::new().map_err(|error| SshError::Handshake {
             host: server.host.clone(),
             problem: error.message().to_owned(),
         })?;
-        for file in &server.known_hosts {
-            let failed = |source| failed(server, "read", file, source);
+        for path in &server.known_hosts {
+            let failed = |source| known_hosts_error(server, "read", path, source);
             let mut bytes = Vec::new();
-            match File::open(file) {
+            match File::open(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // A service may have no home to speak of.
-                Err(error) if !server.known_hosts_asked_for && is_of_the_file(&error) => continue,
-                opened => opened
-                    .and_then(|opened| {
-                        ones_own(file, opened)?.take(LONGEST).read_to_end(&mut bytes)
+                // The default files need not be readable: the home directory of a
+                // service user may be inaccessible.
+                Err(error) if !server.known_hosts_explicit && is_file_specific(&error) => continue,
+                result => result
+                    .and_then(|file| {
+                        let file = check_ownership(path, file)?;
+                        file.take(MAX_KNOWN_HOSTS_BYTES).read_to_end(&mut bytes)
                     })
                     .map_err(failed)?,
             };
-            known.add(file, &String::from_utf8_lossy(&bytes), server, &hashes);
+            known_hosts.add_file(path, &String::from_utf8_lossy(&bytes), server, &hash_session);
         }
-        // As OpenSSH does: the name alone counts where nothing is said of the
+        // As in OpenSSH, entries with the bare name count only if no entry names the
         // port.
-        if known.keys.iter().any(|key| key.names_port && !key.revoked) {
-            known.keys.retain(|key| key.names_port || key.revoked);
+        if known_hosts.entries.iter().any(|entry| entry.names_port && !entry.is_revoked) {
+            known_hosts.entries.retain(|entry| entry.names_port || entry.is_revoked);
         }
-        Ok(known)
+        Ok(known_hosts)
     }
 
-    fn add(&mut self, file: &Path, text: &str, server: &Server, hashes: &Session) {
-        let (with_port, host) =
-            (server.name().to_ascii_lowercase(), server.host.to_ascii_lowercase());
-        for (line, number) in text.lines().zip(1..) {
-            let Some(Line { revoked, hosts, key_type, blob }) = Line::read(line) else { continue };
-            let names = |name: &str| {
+    fn add_file(&mut self, file: &Path, text: &str, server: &SshServer, hash_session: &Session) {
+        let name_with_port = server.name().to_ascii_lowercase();
+        let host = server.host.to_ascii_lowercase();
+        for (text, line) in text.lines().zip(1..) {
+            let Some(KnownHostsLine { is_revoked, hosts, key_type, blob }) =
+                KnownHostsLine::parse(text)
+            else {
+                continue;
+            };
+            let matches = |name: &str| {
                 if hosts.starts_with("|1|") {
-                    names_hashed(hashes, hosts, &key_type, &blob, name)
+                    matches_hashed(hash_session, hosts, &key_type, &blob, name)
                 } else {
                     matches_list(hosts, name)
                 }
             };
-            let names_port = names(&with_port);
-            if names_port || names(&host) {
+            let names_port = matches(&name_with_port);
+            if names_port || matches(&host) {
                 let file = file.to_owned();
-                let key = KnownKey { file, line: number, revoked, key_type, blob, names_port };
-                self.keys.push(key);
+                self.entries.push(KnownHostEntry {
+                    file,
+                    line,
+                    is_revoked,
+                    key_type,
+                    blob,
+                    names_port,
+                });
             }
         }
     }
 
-    /// The algorithms to ask for: those of known keys first, so that a server
-    /// with several keys shows one that is known.
-    pub(super) fn preference(&self) -> String {
-        let is_known =
-            |key_type: &str| self.keys.iter().any(|key| !key.revoked && key.key_type == key_type);
+    /// Returns the host key algorithms to request, separated by commas. Algorithms of
+    /// known keys come first, so that a server with several keys presents a known
+    /// one.
+    pub(super) fn preferred_algorithms(&self) -> String {
+        let is_known = |key_type: &str| {
+            self.entries.iter().any(|entry| !entry.is_revoked && entry.key_type == key_type)
+        };
         let known = ALGORITHMS.iter().filter(|(_, key_type)| is_known(key_type));
         let unknown = ALGORITHMS.iter().filter(|(_, key_type)| !is_known(key_type));
         known.chain(unknown).map(|&(algorithm, _)| algorithm).collect::<Vec<_>>().join(",")
     }
 }
 
-/// Refuses a file that anybody may have written: whose key it is would be his
-/// to say.
-fn ones_own(path: &Path, file: File) -> io::Result<File> {
+/// Rejects a known_hosts file that other users can write to or may have planted:
+/// they could choose the trusted keys.
+fn check_ownership(path: &Path, file: File) -> io::Result<File> {
     let metadata = file.metadata()?;
     let is_own = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
-    let is_planted = || {
-        let folder = Folder::of(path, Missing::Fail);
-        folder.is_err() || folder.is_ok_and(|(folder, _)| folder.is_shared())
+    let may_be_planted = || match TrustedDir::open_parent_of(path, IfMissing::Fail) {
+        Ok((dir, _)) => dir.writable_by_others(),
+        Err(_) => true,
     };
-    let is_open = metadata.mode() & 0o002 != 0;
-    match metadata.is_file() && (is_open || (!is_own && is_planted())) {
-        true => Err(io::Error::other("others may write to it")),
-        false => Ok(file),
+    let is_world_writable = metadata.mode() & 0o002 != 0;
+    if metadata.is_file() && (is_world_writable || (!is_own && may_be_planted())) {
+        return Err(io::Error::other("others may write to it"));
     }
+    Ok(file)
 }
 
-/// One line that is about keys.
-struct Line<'a> {
-    revoked: bool,
+/// Parsed line of a known_hosts file.
+struct KnownHostsLine<'a> {
+    is_revoked: bool,
+    /// Host patterns separated by commas, or a hashed name.
     hosts: &'a str,
     key_type: String,
+    /// Key in the wire format of SSH.
     blob: Vec<u8>,
 }
 
-impl<'a> Line<'a> {
-    fn read(line: &'a str) -> Option<Self> {
+impl<'a> KnownHostsLine<'a> {
+    /// Parses a line; `None` for comments, certificate authorities and malformed
+    /// lines.
+    fn parse(line: &'a str) -> Option<Self> {
         let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
         let mut hosts = words.next().filter(|word| !word.starts_with('#'))?;
-        let mut revoked = false;
+        let mut is_revoked = false;
         if let Some(marker) = hosts.strip_prefix('@') {
-            // An authority signs certificates, which are not asked for.
-            revoked = marker == "revoked";
-            if !revoked {
+            // The other marker, @cert-authority, is for certificates, which are not
+            // requested.
+            is_revoked = marker == "revoked";
+            if !is_revoked {
                 return None;
             }
             hosts = words.next()?;
@@ -168,33 +187,31 @@ impl<'a> Line<'a> {
         let (key_type, key) = (words.next()?, words.next()?);
         let key = key.trim_matches(|letter: char| letter.is_ascii_control());
         let blob = STANDARD.decode(key).or_else(|_| STANDARD_NO_PAD.decode(key)).ok()?;
-        // A key begins with the name of its type, after its length.
-        let named = blob.get(4..4 + key_type.len())?;
-        (named == key_type.as_bytes() && is_well_formed(&blob)).then(|| Self {
-            revoked,
-            hosts,
-            key_type: key_type.to_owned(),
-            blob,
-        })
+        // A key begins with the length and the name of its type.
+        let blob_type = blob.get(4..4 + key_type.len())?;
+        if blob_type != key_type.as_bytes() || !is_well_formed(&blob) {
+            return None;
+        }
+        Some(Self { is_revoked, hosts, key_type: key_type.to_owned(), blob })
     }
 }
 
-/// Whether a key is texts with their lengths before them, to its end (RFC 4253,
-/// section 6.6); one of ed25519 has 32 bytes (RFC 8709).
+/// Returns true if a key consists of strings, each preceded by its length (RFC 4253,
+/// section 6.6). An Ed25519 key must have 32 bytes (RFC 8709).
 fn is_well_formed(blob: &[u8]) -> bool {
     let mut rest = blob;
-    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
         let length = u32::from_be_bytes(*length) as usize;
-        let Some(behind) = behind.get(length..) else { return false };
-        rest = behind;
+        let Some(tail) = tail.get(length..) else { return false };
+        rest = tail;
     }
     let is_ed25519 = blob.get(4..15) == Some(b"ssh-ed25519");
     rest.is_empty() && (!is_ed25519 || blob.len() == 4 + 11 + 4 + 32)
 }
 
-/// Whether a hashed name, which is HMAC-SHA1 of it, stands for `name`: libssh2
-/// says so by finding another key under it.
-fn names_hashed(session: &Session, hosts: &str, key_type: &str, blob: &[u8], name: &str) -> bool {
+/// Returns true if a hashed host name (HMAC-SHA1) is the hash of `name`: libssh2
+/// then reports a mismatch for a different key under that name.
+fn matches_hashed(session: &Session, hosts: &str, key_type: &str, blob: &[u8], name: &str) -> bool {
     let line = format!("{hosts} {key_type} {}", STANDARD.encode(blob));
     let Ok(mut known_hosts) = session.known_hosts() else { return false };
     if known_hosts.read_str(&line, KnownHostFileKind::OpenSSH).is_err() {
@@ -203,43 +220,49 @@ fn names_hashed(session: &Session, hosts: &str, key_type: &str, blob: &[u8], nam
     matches!(known_hosts.check(name, b"another key"), CheckResult::Mismatch | CheckResult::Match)
 }
 
-/// Whether a list of patterns, separated by commas, takes `name`: one of them
-/// has to, and none with a `!` before it may.
+/// Returns true if `name` matches at least one pattern of a comma-separated list, and
+/// no pattern that is negated with `!`.
 fn matches_list(patterns: &str, name: &str) -> bool {
-    let mut found = false;
+    let mut is_match = false;
     for pattern in patterns.split(',') {
         let pattern = pattern.to_ascii_lowercase();
         match pattern.strip_prefix('!') {
             Some(pattern) if matches_pattern(pattern.as_bytes(), name.as_bytes()) => return false,
             Some(_) => {}
-            None => found |= matches_pattern(pattern.as_bytes(), name.as_bytes()),
+            None => is_match |= matches_pattern(pattern.as_bytes(), name.as_bytes()),
         }
     }
-    found
+    is_match
 }
 
-/// `*` is any text, `?` any letter.
+/// Matches a pattern in which `*` stands for any text and `?` for any character.
 fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
-    // Where the latest * stood, and what it was last tried to take.
-    let (mut star, mut p, mut n) = (None, 0, 0);
-    while n < name.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, n));
-            p += 1;
-        } else if pattern.get(p).is_some_and(|&it| it == b'?' || it == name[n]) {
-            (p, n) = (p + 1, n + 1);
-        } else if let Some((at, taken)) = star {
-            star = Some((at, taken + 1));
-            (p, n) = (at + 1, taken + 1);
+    // Position of the latest `*`, and end of the text that it takes in the current
+    // attempt.
+    let (mut star, mut pattern_index, mut name_index) = (None, 0, 0);
+    while name_index < name.len() {
+        let letter = pattern.get(pattern_index);
+        if letter == Some(&b'*') {
+            star = Some((pattern_index, name_index));
+            pattern_index += 1;
+        } else if letter.is_some_and(|&letter| letter == b'?' || letter == name[name_index]) {
+            (pattern_index, name_index) = (pattern_index + 1, name_index + 1);
+        } else if let Some((star_index, star_end)) = star {
+            star = Some((star_index, star_end + 1));
+            (pattern_index, name_index) = (star_index + 1, star_end + 1);
         } else {
             return false;
         }
     }
-    pattern[p..].iter().all(|&letter| letter == b'*')
+    pattern[pattern_index..].iter().all(|&letter| letter == b'*')
 }
 
-/// Makes sure that the server is who it should be.
-pub(super) fn verify(server: &Server, session: &Session, known: KnownKeys) -> Result<(), SshError> {
+/// Verifies the host key that the server has presented.
+pub(super) fn verify(
+    server: &SshServer,
+    session: &Session,
+    known_hosts: KnownHosts,
+) -> Result<(), SshError> {
     if server.host_key_policy == HostKeyPolicy::Ignore {
         return Ok(());
     }
@@ -248,30 +271,35 @@ pub(super) fn verify(server: &Server, session: &Session, known: KnownKeys) -> Re
         host: host(),
         problem: "it showed no host key".to_owned(),
     })?;
-    let same = |key: &&KnownKey| key.blob == blob;
-    if let Some(key) = known.keys.iter().filter(|key| key.revoked).find(same) {
-        return Err(SshError::RevokedKey { host: host(), file: key.file.clone(), line: key.line });
+    let (revoked, valid): (Vec<_>, Vec<_>) =
+        known_hosts.entries.into_iter().partition(|entry| entry.is_revoked);
+    if let Some(KnownHostEntry { file, line, .. }) =
+        revoked.into_iter().find(|entry| entry.blob == blob)
+    {
+        return Err(SshError::RevokedHostKey { host: host(), file, line });
     }
-    let mut live = known.keys.iter().filter(|key| !key.revoked);
-    if live.clone().any(|key| key.blob == blob) {
+    if valid.iter().any(|entry| entry.blob == blob) {
         return Ok(());
     }
-    // A line without the port is no promise about this port.
-    if let Some(key) = live.find(|key| key.names_port) {
-        return Err(SshError::ChangedKey { host: host(), file: key.file.clone(), line: key.line });
+    // Only an entry that names the port proves a change: another server may run on
+    // another port of the same host.
+    if let Some(KnownHostEntry { file, line, .. }) =
+        valid.into_iter().find(|entry| entry.names_port)
+    {
+        return Err(SshError::ChangedHostKey { host: host(), file, line });
     }
     if server.host_key_policy == HostKeyPolicy::AcceptNew {
-        return write_down(server, blob);
+        return append_key(server, blob);
     }
     let hash = session.host_key_hash(HashType::Sha256).unwrap_or_default();
-    Err(SshError::UnknownKey {
+    Err(SshError::UnknownHostKey {
         host: host(),
-        key_type: type_name(key_type),
+        key_type: key_type_name(key_type),
         fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)),
     })
 }
 
-fn type_name(key_type: HostKeyType) -> &'static str {
+fn key_type_name(key_type: HostKeyType) -> &'static str {
     match key_type {
         HostKeyType::Ed25519 => "ED25519",
         HostKeyType::Ecdsa256 | HostKeyType::Ecdsa384 | HostKeyType::Ecdsa521 => "ECDSA",
@@ -280,22 +308,27 @@ fn type_name(key_type: HostKeyType) -> &'static str {
     }
 }
 
-/// Whether a file cannot be opened for what it is, and not for how many of them
-/// are open: that would be told as a host key that nobody knows.
-fn is_of_the_file(error: &io::Error) -> bool {
-    let number = error.raw_os_error().map(Errno::from_raw_os_error);
-    !matches!(number, Some(Errno::MFILE | Errno::NFILE))
+/// Returns true if the file itself causes the error. Too many open files are a
+/// different cause; skipping the file then would report a known key as unknown.
+fn is_file_specific(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    !matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
-fn failed(server: &Server, action: &'static str, file: &Path, source: io::Error) -> SshError {
+fn known_hosts_error(
+    server: &SshServer,
+    action: &'static str,
+    file: &Path,
+    source: io::Error,
+) -> SshError {
     SshError::KnownHosts { host: server.host.clone(), action, file: file.to_owned(), source }
 }
 
-/// Adds a line to the user's file, by one write at its end: who reads it
-/// meanwhile sees all of the line or nothing.
-fn write_down(server: &Server, blob: &[u8]) -> Result<(), SshError> {
-    let Some(file) = server.known_hosts.first() else { return Ok(()) };
-    let failed = |source| failed(server, "write to", file, source);
+/// Appends the key to the user's known_hosts file with a single write, so that a
+/// concurrent reader sees either the whole line or none of it.
+fn append_key(server: &SshServer, blob: &[u8]) -> Result<(), SshError> {
+    let Some(path) = server.known_hosts.first() else { return Ok(()) };
+    let failed = |source| known_hosts_error(server, "write to", path, source);
     let length = blob.get(..4).map_or(0, |it| u32::from_be_bytes([it[0], it[1], it[2], it[3]]));
     let key_type = blob.get(4..4 + length as usize).unwrap_or_default();
     let line = format!(
@@ -304,42 +337,43 @@ fn write_down(server: &Server, blob: &[u8]) -> Result<(), SshError> {
         String::from_utf8_lossy(key_type),
         STANDARD.encode(blob)
     );
-    let mut opened = open_to_append(file).map_err(failed)?;
+    let mut file = open_for_append(path).map_err(failed)?;
     let line =
-        if ends_in_a_line(&mut opened).map_err(failed)? { line } else { format!("\n{line}") };
-    opened.write_all(line.as_bytes()).map_err(failed)
+        if ends_with_newline(&mut file).map_err(failed)? { line } else { format!("\n{line}") };
+    file.write_all(line.as_bytes()).map_err(failed)
 }
 
-/// Opens the user's file, and makes it where there is none. It may be a link of
-/// his own, but nothing that somebody else has put there.
-fn open_to_append(path: &Path) -> io::Result<File> {
+/// Opens the user's known_hosts file and creates it if it does not exist. The file
+/// may be a link of this user, but nothing that another user may have planted.
+fn open_for_append(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
-    let (folder, opened) = Folder::open_linked(path, flags, Mode::from_raw_mode(0o600)).map_err(
-        |error| match error {
-            FolderError::Open { source, .. } => source,
-            planted => io::Error::other(planted.to_string()),
-        },
-    )?;
-    let opened = File::from(opened);
-    let metadata = opened.metadata()?;
+    let mode = Mode::from_raw_mode(0o600);
+    let (dir, fd) =
+        TrustedDir::open_following_links(path, flags, mode).map_err(|error| match error {
+            TrustedDirError::Open { source, .. } => source,
+            untrusted => io::Error::other(untrusted.to_string()),
+        })?;
+    let file = File::from(fd);
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     let is_own = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
-    if folder.is_shared() && (!is_own || metadata.nlink() > 1) {
+    if dir.writable_by_others() && (!is_own || metadata.nlink() > 1) {
         return Err(io::Error::other("somebody else may have put it there"));
     }
-    Ok(opened)
+    Ok(file)
 }
 
-fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
+/// Returns true if the file is empty or its last byte is a newline.
+fn ends_with_newline(file: &mut File) -> io::Result<bool> {
     use std::os::unix::fs::FileExt;
     let length = file.metadata()?.len();
-    let mut last = [b'\n'];
+    let mut last_byte = [b'\n'];
     if length > 0 {
-        file.read_exact_at(&mut last, length - 1)?;
+        file.read_exact_at(&mut last_byte, length - 1)?;
     }
-    Ok(last == [b'\n'])
+    Ok(last_byte == [b'\n'])
 }
 
 #[cfg(test)]
@@ -347,7 +381,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
+    fn host_patterns_match_as_in_openssh() {
         let check = |list: &str, name: &str, expected| {
             assert_eq!(matches_list(list, name), expected, "{list} {name}");
         };
@@ -369,13 +403,15 @@ mod tests {
     }
 
     #[test]
-    fn lines() {
+    fn only_complete_key_lines_are_parsed() {
         let key = "AAAAC3NzaC1lZDI1NTE5AAAAIGqYfLp4M5mVj7VJTMv4aYdxIqFJb1VtU5b0uC3kqkHc";
-        let reads = |line: &str| Line::read(line).map(|line| (line.revoked, line.hosts.to_owned()));
-        let web1 = |revoked| Some((revoked, "web1".to_owned()));
-        assert_eq!(reads(&format!("web1 ssh-ed25519 {key}")), web1(false));
-        assert_eq!(reads(&format!("  web1\tssh-ed25519  {key} a comment")), web1(false));
-        assert_eq!(reads(&format!("@revoked web1 ssh-ed25519 {key}")), web1(true));
+        let parse = |line: &str| {
+            KnownHostsLine::parse(line).map(|line| (line.is_revoked, line.hosts.to_owned()))
+        };
+        let web1 = |is_revoked| Some((is_revoked, "web1".to_owned()));
+        assert_eq!(parse(&format!("web1 ssh-ed25519 {key}")), web1(false));
+        assert_eq!(parse(&format!("  web1\tssh-ed25519  {key} a comment")), web1(false));
+        assert_eq!(parse(&format!("@revoked web1 ssh-ed25519 {key}")), web1(true));
         for line in [
             String::new(),
             "# comment".to_owned(),
@@ -387,7 +423,7 @@ mod tests {
             format!("@cert-authority * ssh-ed25519 {key}"),
             "web1 ssh-ed25519 !!!!".to_owned(),
         ] {
-            assert_eq!(reads(&line), None, "{line}");
+            assert_eq!(parse(&line), None, "{line}");
         }
     }
 }

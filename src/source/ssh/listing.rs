@@ -1,4 +1,4 @@
-//! What is run on a server, and its output as the bytes of a listing.
+//! Runs the listing command on a server and extracts the listing from its output.
 #![expect(clippy::disallowed_types, reason = "a socket is handed on")]
 use std::{
     io::{self, BufRead, Read},
@@ -9,324 +9,349 @@ use std::{
 use ssh2::Session;
 
 use super::{
-    Server, SshError,
-    remote_command::{Output, Remote},
+    SshError, SshServer,
+    remote_command::{CommandOutput, MAX_QUOTED_CHARS, RemoteCommand},
     script,
-    ssh_error::problem,
-    stopwatch::Clock,
+    ssh_error::describe_error,
+    stopwatch::Stopwatch,
 };
 use crate::{
-    parse::capture::{ByteOrder, OwnConnection},
+    parse::capture::{ByteOrder, SessionConnection},
     source::read_buffered,
 };
 
-/// How much may stand before the listing: banners of a login.
-const BANNER: usize = 64 * 1024;
-/// How much is read at a time.
-const CHUNK: usize = 32 * 1024;
+/// Maximum length of other output before the listing, such as login banners, and of
+/// a line.
+const MAX_BANNER_BYTES: usize = 64 * 1024;
+/// Maximum number of bytes read at a time.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// Maximum length of a command in messages, in characters.
+const MAX_COMMAND_CHARS: usize = 60;
 
-/// What is known where a listing begins.
-pub(super) struct Begun {
+/// Facts about a listing that are known when it begins.
+pub(super) struct ListingStart {
+    /// Command that prints the listing, for messages.
     pub(super) command: String,
+    /// Byte order of the server; `None` if it is unknown.
     pub(super) byte_order: Option<ByteOrder>,
-    pub(super) own: Option<OwnConnection>,
-    pub(super) addresses: Option<Vec<IpAddr>>,
+    /// TCP connection of this session; `None` if it is unknown.
+    pub(super) session_connection: Option<SessionConnection>,
+    /// Sorted addresses of the server; `None` if it has not reported any.
+    pub(super) local_addresses: Option<Vec<IpAddr>>,
 }
 
-/// Starts the command and waits for the first of its listing.
+/// Starts the command and waits for the first line of its listing.
 pub(super) fn start(
-    server: &Server,
-    (session, socket): (Session, TcpStream),
-    clock: &Clock,
-) -> Result<(Listing<Remote>, Begun), SshError> {
-    let failed =
-        |error: ssh2::Error| SshError::Exec { host: server.host.clone(), problem: problem(&error) };
-    clock.bound(&session);
-    let mut channel = session.channel_session().map_err(failed)?;
-    let command = server.command.as_deref().unwrap_or(script::of(server.subject));
-    channel.exec(command).map_err(failed)?;
-    // It has nothing to read, and must not wait for it.
-    channel.send_eof().map_err(failed)?;
-    let deadline = Instant::now() + clock.left();
-    let own = own_ends(&socket);
-    let mut listing = Listing::new(Remote::new((session, socket), channel, deadline));
-    let begun = listing.begin(server, own).map_err(|problem| SshError::NoListing {
+    server: &SshServer,
+    (session, poll_stream): (Session, TcpStream),
+    stopwatch: &Stopwatch,
+) -> Result<(RemoteListing<RemoteCommand>, ListingStart), SshError> {
+    let failed = |error: ssh2::Error| SshError::Exec {
         host: server.host.clone(),
-        problem: problem.to_string(),
+        problem: describe_error(&error),
+    };
+    stopwatch.limit_session(&session);
+    let mut channel = session.channel_session().map_err(failed)?;
+    let command = server.command.as_deref().unwrap_or(script::for_table(server.table_kind));
+    channel.exec(command).map_err(failed)?;
+    // Close standard input, so that the command does not wait for data there.
+    channel.send_eof().map_err(failed)?;
+    let deadline = Instant::now() + stopwatch.remaining();
+    let session_connection = local_session_connection(&poll_stream);
+    let command = RemoteCommand::new((session, poll_stream), channel, deadline);
+    let mut listing = RemoteListing::new(command);
+    let start = listing.read_start(server, session_connection).map_err(|error| {
+        SshError::NoListing { host: server.host.clone(), problem: error.to_string() }
     })?;
-    Ok((listing, begun))
+    Ok((listing, start))
 }
 
-/// The output of the command, without what is not of the listing.
-pub(super) struct Listing<R> {
-    remote: R,
-    /// What is read, and in what part of it what is asked for lies.
-    pending: Vec<u8>,
+/// Reader of the listing in a command's output. Output that does not belong to the
+/// listing is skipped.
+pub(super) struct RemoteListing<R> {
+    command_output: R,
+    /// Bytes that have been read. `start..end` is the part of the listing that is
+    /// ready for the caller.
+    buffer: Vec<u8>,
     start: usize,
     end: usize,
-    body: Body,
-    /// The server's own addresses, as far as it has told them.
-    addresses: Vec<IpAddr>,
-    /// The first line, where all of it is taken for the listing: if it is none,
-    /// it may say why.
-    first: Option<String>,
+    section: Section,
+    /// Addresses of the server that it has reported so far.
+    local_addresses: Vec<IpAddr>,
+    /// First line of output without markers, to explain why there is no listing.
+    first_line: Option<String>,
 }
 
-/// Where the reading of the output stands.
+/// Position of the reader in the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Body {
-    /// All of it is the listing: nothing marks its parts.
-    Raw,
-    /// Marks say where listings begin and end; this is within one, or not.
-    Marked { within: bool, tried: Vec<String>, lines: usize },
-    /// There is no more of it.
+enum Section {
+    /// Output without markers: all of it is the listing.
+    Unmarked,
+    /// Output with markers.
+    Marked {
+        /// True between the markers that begin and end a listing.
+        is_inside: bool,
+        /// Commands tried so far, the current one last.
+        commands: Vec<String>,
+        /// Number of non-blank lines of the current listing that were passed on.
+        n_lines: usize,
+    },
+    /// End of the listing.
     Done,
 }
 
-const BEGIN: &[u8] = b"topip-begin";
-const OWN: &[u8] = b"topip-own ";
-const TRY: &[u8] = b"topip-try ";
-const END: &[u8] = b"topip-end ";
+const BEGIN_MARKER: &[u8] = b"topip-begin";
+const ADDRESS_MARKER: &[u8] = b"topip-own ";
+const TRY_MARKER: &[u8] = b"topip-try ";
+const END_MARKER: &[u8] = b"topip-end ";
 
-impl<R: Output> Listing<R> {
-    /// Before anything of it is read.
-    pub(super) fn new(remote: R) -> Self {
+impl<R: CommandOutput> RemoteListing<R> {
+    pub(super) fn new(command_output: R) -> Self {
         Self {
-            remote,
-            pending: Vec::new(),
+            command_output,
+            buffer: Vec::new(),
             start: 0,
             end: 0,
-            body: Body::Raw,
-            addresses: Vec::new(),
-            first: None,
+            section: Section::Unmarked,
+            local_addresses: Vec::new(),
+            first_line: None,
         }
     }
 
-    /// Reads up to the mark that the script makes first. Where there is none,
-    /// something else was run: a forced command, or one that was asked for.
-    pub(super) fn begin(
+    /// Reads up to the first line of the listing. Output without the script's first
+    /// marker comes from another command: a forced command on the server, or one
+    /// that the user has requested.
+    pub(super) fn read_start(
         &mut self,
-        server: &Server,
-        own: Option<OwnConnection>,
-    ) -> io::Result<Begun> {
-        let raw = |command: &str| Begun {
+        server: &SshServer,
+        session_connection: Option<SessionConnection>,
+    ) -> io::Result<ListingStart> {
+        let unmarked = |command: &str| ListingStart {
             command: command.to_owned(),
             byte_order: None,
-            own,
-            addresses: None,
+            session_connection,
+            local_addresses: None,
         };
         if let Some(command) = &server.command {
-            return Ok(raw(command));
+            return Ok(unmarked(command));
         }
-        let (mark, mark_end) = loop {
-            if let Some(mark) = line_with(&self.pending, BEGIN) {
-                break mark;
+        let (marker_start, marker_end) = loop {
+            if let Some(marker) = find_marker_line(&self.buffer, BEGIN_MARKER) {
+                break marker;
             }
-            let more = self.pending.len() < BANNER && self.more()?;
-            if !more {
-                let text = String::from_utf8_lossy(&self.pending);
+            let has_more = self.buffer.len() < MAX_BANNER_BYTES && self.read_more()?;
+            if !has_more {
+                if self.buffer.is_empty() {
+                    return Err(match self.command_output.exit_result()? {
+                        Ok(()) => self.fail_without_listing(&[]),
+                        Err(problem) => self.fail(&problem),
+                    });
+                }
+                let text = String::from_utf8_lossy(&self.buffer);
                 let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-                self.first = line.map(|line| line.chars().take(120).collect());
-                return match self.pending.is_empty() {
-                    true => match self.remote.end()? {
-                        Ok(()) => Err(self.nothing(&[])),
-                        Err(problem) => Err(self.broken(&problem)),
-                    },
-                    false => Ok(raw("what the server runs for this key")),
-                };
+                self.first_line = line.map(|line| line.chars().take(MAX_QUOTED_CHARS).collect());
+                return Ok(unmarked("what the server runs for this key"));
             }
         };
-        let words = String::from_utf8_lossy(&self.pending[mark..mark_end]).into_owned();
-        let words: Vec<_> = words.split_whitespace().skip(1).collect();
+        let marker = String::from_utf8_lossy(&self.buffer[marker_start..marker_end]).into_owned();
+        let words: Vec<_> = marker.split_whitespace().skip(1).collect();
         let (system, machine) = (words.first().copied(), words.get(1).copied());
-        let begun = Begun {
-            command: String::new(),
-            byte_order: Some(byte_order(machine.unwrap_or_default())),
-            own: own_connection(words.get(2..).unwrap_or_default()).or(own),
-            addresses: None,
-        };
-        self.start = (mark_end + 1).min(self.pending.len());
+        let byte_order = byte_order_of_machine(machine.unwrap_or_default());
+        let session_connection =
+            parse_ssh_connection(words.get(2..).unwrap_or_default()).or(session_connection);
+        self.start = (marker_end + 1).min(self.buffer.len());
         self.end = self.start;
-        self.body = Body::Marked { within: false, tried: Vec::new(), lines: 0 };
-        // To the first line of a listing, so that it can be told what it is of.
+        self.section = Section::Marked { is_inside: false, commands: Vec::new(), n_lines: 0 };
+
+        // Read up to the first line of a listing: then the command is known.
         self.fill_buf()?;
-        let Body::Marked { tried, .. } = &self.body else {
-            return Err(self.nothing(&[]));
+        let Section::Marked { commands, .. } = &self.section else {
+            return Err(self.fail_without_listing(&[]));
         };
-        let command = tried.last().cloned().unwrap_or_default();
+        let command = commands.last().cloned().unwrap_or_default();
         let command = format!("{command} ({})", system.unwrap_or("unknown system"));
-        let mut addresses = std::mem::take(&mut self.addresses);
+        let mut addresses = std::mem::take(&mut self.local_addresses);
         addresses.sort_unstable();
-        let addresses = (!addresses.is_empty()).then_some(addresses);
-        Ok(Begun { command, addresses, ..begun })
+        let local_addresses = if addresses.is_empty() { None } else { Some(addresses) };
+        Ok(ListingStart {
+            command,
+            byte_order: Some(byte_order),
+            session_connection,
+            local_addresses,
+        })
     }
 
-    /// Reads more behind what is pending; says whether there was any.
-    fn more(&mut self) -> io::Result<bool> {
+    /// Appends more output to the buffer; returns false at the end of the output.
+    fn read_more(&mut self) -> io::Result<bool> {
         if self.start > 0 && self.start == self.end {
-            self.pending.drain(..self.start);
+            self.buffer.drain(..self.start);
             (self.start, self.end) = (0, 0);
         }
-        let length = self.pending.len();
-        self.pending.resize(length + CHUNK, 0);
-        let read = self.remote.read(&mut self.pending[length..]);
-        self.pending.truncate(length + read.as_ref().map_or(0, |read| *read));
-        Ok(read? > 0)
+        let length = self.buffer.len();
+        self.buffer.resize(length + CHUNK_BYTES, 0);
+        let result = self.command_output.read(&mut self.buffer[length..]);
+        self.buffer.truncate(length + result.as_ref().map_or(0, |n_read| *n_read));
+        Ok(result? > 0)
     }
 
-    /// Makes the next piece of the listing available; empty at its end.
-    fn next_piece(&mut self) -> io::Result<()> {
+    /// Makes the next part of the listing available; it is empty at the end of the
+    /// listing.
+    fn prepare_part(&mut self) -> io::Result<()> {
         while self.start == self.end {
-            match self.body {
-                Body::Done => return Ok(()),
-                Body::Raw => self.next_raw()?,
-                Body::Marked { .. } => self.next_lines()?,
+            match self.section {
+                Section::Done => return Ok(()),
+                Section::Unmarked => self.prepare_unmarked()?,
+                Section::Marked { .. } => self.prepare_marked()?,
             }
         }
         Ok(())
     }
 
-    /// Takes whole lines of what has no marks, and at the end what is left.
-    fn next_raw(&mut self) -> io::Result<()> {
-        let rest = &self.pending[self.start..];
-        let whole = memchr::memrchr(b'\n', rest).map_or(0, |last| last + 1);
-        // No line of a listing is so long: it will be unreadable.
-        let length = if whole == 0 && rest.len() > BANNER { rest.len() } else { whole };
-        if line_with(&rest[..length], BEGIN).is_some() {
-            // Then it is the script after all, behind a banner.
-            return Err(self.broken("its shell prints more than 64 KiB before the listing"));
+    /// Takes whole lines of output without markers, and the rest at its end.
+    fn prepare_unmarked(&mut self) -> io::Result<()> {
+        let rest = &self.buffer[self.start..];
+        let whole_lines = memchr::memrchr(b'\n', rest).map_or(0, |newline| newline + 1);
+        // No listing has lines of this length. Pass the part on; the parser rejects it.
+        let is_overlong = whole_lines == 0 && rest.len() > MAX_BANNER_BYTES;
+        let length = if is_overlong { rest.len() } else { whole_lines };
+        if find_marker_line(&rest[..length], BEGIN_MARKER).is_some() {
+            // The output comes from the script, behind a long banner.
+            return Err(self.fail("its shell prints more than 64 KiB before the listing"));
         }
         if length > 0 {
             self.end = self.start + length;
-        } else if !self.more()? {
-            if self.start < self.pending.len() {
-                self.end = self.pending.len();
+        } else if !self.read_more()? {
+            if self.start < self.buffer.len() {
+                self.end = self.buffer.len();
                 return Ok(());
             }
-            self.body = Body::Done;
-            if let Err(problem) = self.remote.end()? {
-                return Err(self.broken(&problem));
+            self.section = Section::Done;
+            if let Err(problem) = self.command_output.exit_result()? {
+                return Err(self.fail(&problem));
             }
         }
         Ok(())
     }
 
-    /// Takes whole lines up to a mark, or the mark.
-    fn next_lines(&mut self) -> io::Result<()> {
-        let rest = &self.pending[self.start..];
-        let Some(last) = memchr::memrchr(b'\n', rest) else {
-            if rest.len() > BANNER {
-                // No line of a listing is so long: it will be unreadable.
-                self.end = self.pending.len();
+    /// Takes whole lines up to a marker, or the marker itself.
+    fn prepare_marked(&mut self) -> io::Result<()> {
+        let rest = &self.buffer[self.start..];
+        let Some(last_newline) = memchr::memrchr(b'\n', rest) else {
+            if rest.len() > MAX_BANNER_BYTES {
+                // No listing has lines of this length. Pass the part on; the parser
+                // rejects it.
+                self.end = self.buffer.len();
                 return Ok(());
             }
-            return if self.more()? { Ok(()) } else { Err(self.ended_early()) };
+            return if self.read_more()? { Ok(()) } else { Err(self.fail_at_early_end()) };
         };
-        let lines = &rest[..=last];
-        match first_mark(lines) {
-            Some(0) => {
-                let length = memchr::memchr(b'\n', lines).expect("it is a line");
-                let mark = String::from_utf8_lossy(&lines[..length]).into_owned();
-                self.start += length + 1;
-                self.end = self.start;
-                self.mark(mark.trim())
-            }
-            mark => {
-                let length = mark.unwrap_or(lines.len());
-                let is_blank = lines[..length].iter().all(u8::is_ascii_whitespace);
-                let Body::Marked { within, lines: n_lines, .. } = &mut self.body else {
-                    return Ok(());
-                };
-                self.end = self.start + length;
-                // Blank lines come before the marks, in case a tool ends without.
-                if *within && !is_blank {
-                    let rows = lines[..length].split(|&byte| byte == b'\n');
-                    *n_lines += rows.filter(|row| !row.trim_ascii().is_empty()).count();
-                } else {
-                    self.start = self.end;
-                }
-                Ok(())
-            }
+        let lines = &rest[..=last_newline];
+        let marker_start = find_marker(lines);
+        if marker_start == Some(0) {
+            let length = memchr::memchr(b'\n', lines).expect("the part ends with a newline");
+            let marker = String::from_utf8_lossy(&lines[..length]).into_owned();
+            self.start += length + 1;
+            self.end = self.start;
+            return self.apply_marker(marker.trim());
         }
+        let length = marker_start.unwrap_or(lines.len());
+        let is_blank = lines[..length].iter().all(u8::is_ascii_whitespace);
+        let Section::Marked { is_inside, n_lines, .. } = &mut self.section else {
+            return Ok(());
+        };
+        self.end = self.start + length;
+        // The script prints a blank line before each marker, in case the output of a
+        // tool does not end with a newline.
+        if *is_inside && !is_blank {
+            let rows = lines[..length].split(|&byte| byte == b'\n');
+            *n_lines += rows.filter(|row| !row.trim_ascii().is_empty()).count();
+        } else {
+            self.start = self.end;
+        }
+        Ok(())
     }
 
-    /// Does what a mark says.
-    fn mark(&mut self, mark: &str) -> io::Result<()> {
-        if let Some(address) = mark.strip_prefix("topip-own ") {
-            // The length of its network may stand behind it. Of what is no address,
-            // no flow can be.
+    /// Updates the section by a marker line.
+    fn apply_marker(&mut self, marker: &str) -> io::Result<()> {
+        if let Some(address) = marker.strip_prefix("topip-own ") {
+            // A prefix length may follow the address. A word that is not an address is
+            // ignored: no flow can have it.
             let address = address.split('/').next().unwrap_or_default();
-            self.addresses.extend(address.parse::<IpAddr>());
+            self.local_addresses.extend(address.parse::<IpAddr>());
             return Ok(());
         }
-        let Body::Marked { within, tried, lines } = &mut self.body else { return Ok(()) };
-        if let Some(command) = mark.strip_prefix("topip-try ") {
-            *within = true;
-            *lines = 0;
-            tried.push(match command {
+        let Section::Marked { is_inside, commands, n_lines } = &mut self.section else {
+            return Ok(());
+        };
+        if let Some(command) = marker.strip_prefix("topip-try ") {
+            *is_inside = true;
+            *n_lines = 0;
+            commands.push(match command {
                 "proc" => "cat /proc/net/tcp".to_owned(),
                 "both" => "netstat -an -f inet".to_owned(),
                 command => match command.strip_prefix("c ") {
                     Some(conntrack) => format!("{conntrack} -L"),
-                    None => command.chars().take(60).collect(),
+                    None => command.chars().take(MAX_COMMAND_CHARS).collect(),
                 },
             });
             return Ok(());
         }
-        let status = mark.split(' ').nth(1).unwrap_or_default();
-        *within = false;
-        if status == "0" {
-            self.body = Body::Done;
+        let exit_status = marker.split(' ').nth(1).unwrap_or_default();
+        *is_inside = false;
+        if exit_status == "0" {
+            self.section = Section::Done;
             return Ok(());
         }
-        // A heading does no harm before the next one. Rows that were handed on
+        // A heading alone does not disturb the next listing. Rows that were passed on
         // cannot be taken back.
-        if *lines > 1 {
-            let problem = format!("{} ended with {status}", tried.last().map_or("it", |it| it));
-            return Err(self.broken(&problem));
+        if *n_lines > 1 {
+            let command = commands.last().map_or("it", |command| command);
+            let problem = format!("{command} ended with {exit_status}");
+            return Err(self.fail(&problem));
         }
         Ok(())
     }
 
-    fn ended_early(&mut self) -> io::Error {
-        let Body::Marked { within, tried, .. } = self.body.clone() else {
-            return self.broken("it broke off");
+    /// Ends the listing because the output has ended before the listing; returns the
+    /// error.
+    fn fail_at_early_end(&mut self) -> io::Error {
+        let Section::Marked { is_inside, commands, .. } = self.section.clone() else {
+            return self.fail("it broke off");
         };
-        self.body = Body::Done;
-        match within {
-            false => self.nothing(&tried),
-            true => {
-                let end = self.remote.end();
-                let why = match end {
-                    Ok(Err(problem)) => problem,
-                    _ => "it broke off".to_owned(),
-                };
-                self.broken(&why)
-            }
+        self.section = Section::Done;
+        if !is_inside {
+            return self.fail_without_listing(&commands);
+        }
+        match self.command_output.exit_result() {
+            Ok(Err(problem)) => self.fail(&problem),
+            _ => self.fail("it broke off"),
         }
     }
 
-    fn nothing(&mut self, tried: &[String]) -> io::Error {
-        let tried = match tried {
-            [] => "nothing was printed".to_owned(),
-            _ => format!("none of these worked: {}", tried.join(", ")),
-        };
-        self.broken(&tried)
+    /// Ends the listing because no command has printed one; returns the error.
+    fn fail_without_listing(&mut self, commands: &[String]) -> io::Error {
+        if commands.is_empty() {
+            return self.fail("nothing was printed");
+        }
+        self.fail(&format!("none of these worked: {}", commands.join(", ")))
     }
 
-    fn broken(&mut self, problem: &str) -> io::Error {
-        self.body = Body::Done;
-        io::Error::other(match self.remote.last_complaint().or_else(|| self.first.take()) {
-            Some(complaint) => format!("{problem} ({complaint})"),
+    /// Ends the listing; returns the error, with a line of the output that may
+    /// explain it.
+    fn fail(&mut self, problem: &str) -> io::Error {
+        self.section = Section::Done;
+        let explanation = self.command_output.last_error_line().or_else(|| self.first_line.take());
+        io::Error::other(match explanation {
+            Some(explanation) => format!("{problem} ({explanation})"),
             None => problem.to_owned(),
         })
     }
 }
 
-impl<R: Output> BufRead for Listing<R> {
+impl<R: CommandOutput> BufRead for RemoteListing<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.next_piece()?;
-        Ok(&self.pending[self.start..self.end])
+        self.prepare_part()?;
+        Ok(&self.buffer[self.start..self.end])
     }
 
     fn consume(&mut self, amount: usize) {
@@ -334,58 +359,65 @@ impl<R: Output> BufRead for Listing<R> {
     }
 }
 
-impl<R: Output> Read for Listing<R> {
+impl<R: CommandOutput> Read for RemoteListing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, buffer)
     }
 }
 
-/// The first line that begins with `mark`, where it is whole.
-fn line_with(bytes: &[u8], mark: &[u8]) -> Option<(usize, usize)> {
-    let at =
-        memchr::memmem::find_iter(bytes, mark).find(|&at| at == 0 || bytes[at - 1] == b'\n')?;
-    let length = memchr::memchr(b'\n', &bytes[at..])?;
-    Some((at, at + length))
+/// Returns the range of the first complete line that begins with `marker`.
+fn find_marker_line(bytes: &[u8], marker: &[u8]) -> Option<(usize, usize)> {
+    let start = memchr::memmem::find_iter(bytes, marker)
+        .find(|&start| start == 0 || bytes[start - 1] == b'\n')?;
+    let length = memchr::memchr(b'\n', &bytes[start..])?;
+    Some((start, start + length))
 }
 
-/// Where the first line stands that is a mark.
-fn first_mark(lines: &[u8]) -> Option<usize> {
-    memchr::memmem::find_iter(lines, b"topip-").find(|&at| {
-        let is_first = at == 0 || lines[at - 1] == b'\n';
-        is_first && [OWN, TRY, END].iter().any(|mark| lines[at..].starts_with(mark))
+/// Returns the offset of the first line that is a marker within the listings.
+fn find_marker(lines: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(lines, b"topip-").find(|&start| {
+        let is_line_start = start == 0 || lines[start - 1] == b'\n';
+        is_line_start
+            && [ADDRESS_MARKER, TRY_MARKER, END_MARKER]
+                .iter()
+                .any(|marker| lines[start..].starts_with(marker))
     })
 }
 
-/// The byte order of a machine, by what `uname -m` calls it.
-fn byte_order(machine: &str) -> ByteOrder {
+/// Returns the byte order of a machine by its name in `uname -m`.
+fn byte_order_of_machine(machine: &str) -> ByteOrder {
     let big = ["s390", "ppc", "powerpc", "mips", "sparc", "m68k", "parisc", "aarch64_be", "armeb"];
     let little = ["ppc64le", "ppcle", "powerpc64le", "mipsel", "mips64el"];
-    if big.iter().any(|it| machine.starts_with(it)) && !little.contains(&machine) {
+    if big.iter().any(|prefix| machine.starts_with(prefix)) && !little.contains(&machine) {
         ByteOrder::Big
     } else {
         ByteOrder::Little
     }
 }
 
-/// The connection that this very session is, as it is seen from here. The
-/// server sees the same, unless somebody between rewrites addresses.
-fn own_ends(socket: &TcpStream) -> Option<OwnConnection> {
+/// Returns the TCP connection of this session as this host sees it. The server sees
+/// the same addresses unless a device in between rewrites them.
+fn local_session_connection(poll_stream: &TcpStream) -> Option<SessionConnection> {
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-    let (here, there) = (socket.local_addr().ok()?, socket.peer_addr().ok()?);
-    Some(OwnConnection { local: canonical(there), peer: canonical(here), is_certain: false })
+    let (client, server) = (poll_stream.local_addr().ok()?, poll_stream.peer_addr().ok()?);
+    Some(SessionConnection {
+        local: canonical(server),
+        peer: canonical(client),
+        is_confirmed: false,
+    })
 }
 
-/// The connection that this very session is, as the server sees it:
-/// `$SSH_CONNECTION` has the client's address and port, and its own.
-fn own_connection(words: &[&str]) -> Option<OwnConnection> {
+/// Parses `$SSH_CONNECTION`, the TCP connection of this session as the server sees
+/// it: address and port of the client, then of the server.
+fn parse_ssh_connection(words: &[&str]) -> Option<SessionConnection> {
     let [client, client_port, server, server_port] = words else { return None };
     let end = |address: &str, port: &str| {
-        // A scope may stand behind an address.
-        let address = address.split('%').next()?.parse::<std::net::IpAddr>().ok()?;
+        // A zone id may follow an address.
+        let address = address.split('%').next()?.parse::<IpAddr>().ok()?;
         Some(SocketAddr::new(address.to_canonical(), port.parse().ok()?))
     };
     let (local, peer) = (end(server, server_port)?, end(client, client_port)?);
-    Some(OwnConnection { local, peer, is_certain: true })
+    Some(SessionConnection { local, peer, is_confirmed: true })
 }
 
 #[cfg(test)]
@@ -393,29 +425,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_and_their_byte_order() {
+    fn byte_order_follows_the_machine_name() {
         for machine in ["x86_64", "aarch64", "ppc64le", "mips64el", "riscv64", "armv7l", ""] {
-            assert_eq!(byte_order(machine), ByteOrder::Little, "{machine}");
+            assert_eq!(byte_order_of_machine(machine), ByteOrder::Little, "{machine}");
         }
         for machine in ["s390x", "ppc64", "mips", "sparc64"] {
-            assert_eq!(byte_order(machine), ByteOrder::Big, "{machine}");
+            assert_eq!(byte_order_of_machine(machine), ByteOrder::Big, "{machine}");
         }
     }
 
     #[test]
-    fn marks_are_whole_lines() {
-        assert_eq!(line_with(b"x topip-begin\ntopip-begin a\n", BEGIN), Some((14, 27)));
-        assert_eq!(line_with(b"topip-begin", BEGIN), None);
-        assert_eq!(first_mark(b"a\ntopip-end 0 ss\n"), Some(2));
-        assert_eq!(first_mark(b"a topip-end 0 ss\n"), None);
+    fn markers_are_found_only_at_line_starts() {
+        let output = b"x topip-begin\ntopip-begin a\n";
+        assert_eq!(find_marker_line(output, BEGIN_MARKER), Some((14, 27)));
+        assert_eq!(find_marker_line(b"topip-begin", BEGIN_MARKER), None);
+        assert_eq!(find_marker(b"a\ntopip-end 0 ss\n"), Some(2));
+        assert_eq!(find_marker(b"a topip-end 0 ss\n"), None);
     }
 
     #[test]
-    fn ones_own_connection() {
-        let own = own_connection(&["::ffff:192.0.2.1", "50000", "192.0.2.10", "22"]);
-        let own = own.expect("four words");
-        assert_eq!(own.peer.to_string(), "192.0.2.1:50000");
-        assert_eq!(own.local.to_string(), "192.0.2.10:22");
-        assert_eq!(own_connection(&["192.0.2.1", "50000"]), None);
+    fn session_connection_is_parsed_from_four_words() {
+        let connection = parse_ssh_connection(&["::ffff:192.0.2.1", "50000", "192.0.2.10", "22"]);
+        let connection = connection.expect("the words are complete");
+        assert_eq!(connection.peer.to_string(), "192.0.2.1:50000");
+        assert_eq!(connection.local.to_string(), "192.0.2.10:22");
+        assert_eq!(parse_ssh_connection(&["192.0.2.1", "50000"]), None);
     }
 }

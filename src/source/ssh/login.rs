@@ -1,4 +1,4 @@
-//! Proves who one is, by whatever is at hand: keys, a password, an agent.
+//! Logs in to a server with keys, a password or an agent.
 #![expect(clippy::disallowed_types, reason = "this is where private keys are looked at")]
 use std::{
     fs::File,
@@ -12,110 +12,127 @@ use rustix::process::{Signal, getpid, kill_process};
 use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
 use zeroize::Zeroizing;
 
-use super::{KeyProblem, Server, SshError, ssh_error::problem, stopwatch::Clock};
+use super::{KeyFileError, SshError, SshServer, ssh_error::describe_error, stopwatch::Stopwatch};
 use crate::{
     model::secret::Secret,
     sys::{secret_file, terminal},
 };
 
-/// How much is looked at of what should be a key.
-const LONGEST_KEY: usize = 64 * 1024;
+/// Maximum number of bytes read from a key file.
+const MAX_KEY_BYTES: usize = 64 * 1024;
 
-/// Logs in; says by what.
+/// Logs in; returns the method that succeeded, for messages.
 ///
-/// What was asked for is tried before what happens to be there: a server ends
-/// it after so many tries (`MaxAuthTries`), and an agent may have many keys.
-pub(super) fn login(server: &Server, session: &Session, clock: &Clock) -> Result<String, SshError> {
-    let mut attempt =
-        Attempt { server, session, clock, n_keys: 0, refusals: Vec::new(), ended: false };
-    clock.bound(session);
+/// Explicit credentials are tried before default ones: a server closes the
+/// connection after a number of attempts (`MaxAuthTries`), and an agent may have many
+/// keys.
+pub(super) fn login(
+    server: &SshServer,
+    session: &Session,
+    stopwatch: &Stopwatch,
+) -> Result<String, SshError> {
+    let mut attempt = LoginAttempt {
+        server,
+        session,
+        stopwatch,
+        n_rejected_keys: 0,
+        rejections: Vec::new(),
+        is_closed: false,
+    };
+    stopwatch.limit_session(session);
     let methods = match session.auth_methods(&server.user) {
         Ok(methods) => methods.to_owned(),
-        // Some servers let anybody in.
+        // Some servers accept a login without credentials.
         Err(_) if session.authenticated() => return Ok("no proof, as it asks for none".to_owned()),
         Err(error) => {
-            attempt.refusals.push(problem(&error));
-            return Err(attempt.failure());
+            attempt.rejections.push(describe_error(&error));
+            return Err(attempt.to_error());
         }
     };
     for path in &server.credentials.identities {
-        // A key that was asked for is used, or it is said why not.
+        // An explicit key that cannot be used is an error, not a skipped method.
         let (host, path) = (server.host.clone(), path.clone());
-        match look_at(&path) {
+        match inspect_key(&path) {
             Ok(Ok(_)) => {}
-            Ok(Err(problem)) => return Err(SshError::Key { host, path, problem }),
+            Ok(Err(problem)) => return Err(SshError::UnusableKey { host, path, problem }),
             Err(source) => return Err(SshError::KeyFile { host, path, source }),
         }
     }
-    attempt.all(&methods).ok_or_else(|| attempt.failure())
+    attempt.try_all(&methods).ok_or_else(|| attempt.to_error())
 }
 
-/// One login, as far as it has come.
-struct Attempt<'a> {
-    server: &'a Server,
+/// Login in progress. The `try_…` methods return the method that succeeded, for
+/// messages, or `None`.
+struct LoginAttempt<'a> {
+    server: &'a SshServer,
     session: &'a Session,
-    clock: &'a Clock,
-    /// How many keys were refused.
-    n_keys: usize,
-    /// What else was refused or could not be used, in words.
-    refusals: Vec<String>,
-    /// The server has had enough.
-    ended: bool,
+    stopwatch: &'a Stopwatch,
+    /// Number of keys that the server rejected and `rejections` does not list.
+    n_rejected_keys: usize,
+    /// Phrases about other rejected or unusable credentials.
+    rejections: Vec<String>,
+    /// True after the server has closed the connection or has stopped answering.
+    is_closed: bool,
 }
 
-impl Attempt<'_> {
-    fn all(&mut self, methods: &str) -> Option<String> {
+impl LoginAttempt<'_> {
+    /// Tries all credentials: explicit keys, the password, the agent, default keys, a
+    /// password prompt.
+    fn try_all(&mut self, methods: &str) -> Option<String> {
         let credentials = &self.server.credentials;
-        let keys = methods.contains("publickey");
-        let asked_for = credentials.identities.iter().filter(|_| keys);
-        asked_for
+        let accepts_keys = methods.contains("publickey");
+        let explicit_keys = credentials.identities.iter().filter(|_| accepts_keys);
+        explicit_keys
             .into_iter()
-            .find_map(|path| self.key(path))
+            .find_map(|path| self.try_key(path))
             .or_else(|| {
                 let password = credentials.password.as_ref()?;
-                let left = self.methods_left(methods);
-                self.password(password, &left)
+                let remaining_methods = self.remaining_methods(methods);
+                self.try_password(password, &remaining_methods)
             })
-            .or_else(|| self.agent(credentials.agent.as_deref().filter(|_| keys)?))
+            .or_else(|| self.try_agent(credentials.agent.as_deref().filter(|_| accepts_keys)?))
             .or_else(|| {
-                let there = credentials.default_identities.iter();
-                there.filter(|path| keys && is_key(path)).find_map(|path| self.key(path))
+                let default_keys = credentials.default_identities.iter();
+                default_keys
+                    .filter(|path| accepts_keys && is_usable_key(path))
+                    .find_map(|path| self.try_key(path))
             })
             .or_else(|| {
-                let takes_one = methods.contains("password") || methods.contains("keyboard");
-                if !credentials.may_ask || self.ended || !takes_one {
+                let accepts_password = methods.contains("password") || methods.contains("keyboard");
+                if !credentials.interactive || self.is_closed || !accepts_password {
                     return None;
                 }
-                let password =
-                    ask(&format!("Password of {} on {}: ", self.server.user, self.server.host))?;
-                self.password(&password, methods)
+                let (user, host) = (&self.server.user, &self.server.host);
+                let password = prompt_secret(&format!("Password of {user} on {host}: "))?;
+                self.try_password(&password, methods)
             })
     }
 
-    /// Which methods are left. A server that asks for a key *and* a password
-    /// refuses the key alone, and then takes other methods than before.
-    fn methods_left(&mut self, methods: &str) -> String {
-        if self.n_keys == 0 || self.ended {
+    /// Returns the methods that the server accepts next. A server that requires a key
+    /// *and* a password rejects the key alone and then accepts other methods than
+    /// before.
+    fn remaining_methods(&mut self, methods: &str) -> String {
+        if self.n_rejected_keys == 0 || self.is_closed {
             return methods.to_owned();
         }
-        self.clock.bound(self.session);
+        self.stopwatch.limit_session(self.session);
         match self.session.auth_methods(&self.server.user) {
-            Ok(left) => left.to_owned(),
+            Ok(remaining_methods) => remaining_methods.to_owned(),
             Err(_) => methods.to_owned(),
         }
     }
 
-    /// Takes note of what came of a try; gives `way` where it worked.
-    fn tried(&mut self, outcome: Result<(), ssh2::Error>, way: String) -> Option<String> {
-        match outcome {
-            Ok(()) if self.session.authenticated() => return Some(way),
-            Ok(()) => self.refusals.push("one proof was not enough".to_owned()),
+    /// Records the result of one try; returns `method` if the login is complete.
+    fn record_result(&mut self, result: Result<(), ssh2::Error>, method: String) -> Option<String> {
+        match result {
+            Ok(()) if self.session.authenticated() => return Some(method),
+            Ok(()) => self.rejections.push("one proof was not enough".to_owned()),
             Err(error) => {
-                // A server that has had enough ends the connection.
+                // After too many attempts the server closes the connection.
                 if matches!(error.code(), ssh2::ErrorCode::Session(-13 | -43 | -1 | -7 | -9)) {
-                    self.ended = true;
-                    self.refusals.push(match error.code() {
-                        ssh2::ErrorCode::Session(-9) => problem(&error),
+                    self.is_closed = true;
+                    self.rejections.push(match error.code() {
+                        ssh2::ErrorCode::Session(-9) => describe_error(&error),
                         _ => "it allows no more tries".to_owned(),
                     });
                 }
@@ -124,138 +141,142 @@ impl Attempt<'_> {
         None
     }
 
-    fn key(&mut self, path: &Path) -> Option<String> {
-        if self.ended {
+    fn try_key(&mut self, path: &Path) -> Option<String> {
+        if self.is_closed {
             return None;
         }
-        let is_encrypted = matches!(look_at(path), Ok(Ok(true)));
+        let is_encrypted = matches!(inspect_key(path), Ok(Ok(true)));
         let passphrase = match (is_encrypted, &self.server.credentials.passphrase) {
             (false, _) => None,
             (true, Some(passphrase)) => Some(passphrase.clone()),
-            (true, None) if self.server.credentials.may_ask => {
-                ask(&format!("Passphrase of {}: ", path.display()))
+            (true, None) if self.server.credentials.interactive => {
+                prompt_secret(&format!("Passphrase of {}: ", path.display()))
             }
             (true, None) => {
                 let name = path.display();
-                self.refusals.push(format!("{name} is encrypted, and there is no passphrase"));
+                self.rejections.push(format!("{name} is encrypted, and there is no passphrase"));
                 return None;
             }
         };
-        // libssh2 derives the key from the passphrase twice without this.
-        let public = path.with_added_extension("pub");
-        let public = public.is_file().then_some(&*public);
-        let login = |public| {
-            self.clock.bound(self.session);
+        // Without the public key file, libssh2 derives the key from the passphrase
+        // twice.
+        let public_key = path.with_added_extension("pub");
+        let public_key = if public_key.is_file() { Some(&*public_key) } else { None };
+        let authenticate = |public_key| {
+            self.stopwatch.limit_session(self.session);
             let passphrase = passphrase.as_ref().map(Secret::reveal);
-            self.session.userauth_pubkey_file(&self.server.user, public, path, passphrase)
+            self.session.userauth_pubkey_file(&self.server.user, public_key, path, passphrase)
         };
-        let mut outcome = login(public);
-        if public.is_some() && outcome.as_ref().is_err_and(is_unusable) {
-            outcome = login(None);
+        let mut result = authenticate(public_key);
+        if public_key.is_some() && result.as_ref().is_err_and(is_file_error) {
+            result = authenticate(None);
         }
-        if outcome.as_ref().is_err_and(is_unusable) {
+        if result.as_ref().is_err_and(is_file_error) {
             let reason = if is_encrypted { "its passphrase is wrong" } else { "it is no key" };
-            self.refusals.push(format!("{} cannot be used: {reason}", path.display()));
+            self.rejections.push(format!("{} cannot be used: {reason}", path.display()));
             return None;
         }
-        if outcome.is_err() && is_encrypted {
-            // Of some formats libssh2 does not say which it was.
+        if result.is_err() && is_encrypted {
+            // For some formats, libssh2 does not report which of the two happened.
             let name = path.display();
-            self.refusals.push(format!("{name} was not accepted, or its passphrase is wrong"));
+            self.rejections.push(format!("{name} was not accepted, or its passphrase is wrong"));
         } else {
-            self.n_keys += usize::from(outcome.is_err());
+            self.n_rejected_keys += usize::from(result.is_err());
         }
-        self.tried(outcome, format!("key {}", path.display()))
+        self.record_result(result, format!("key {}", path.display()))
     }
 
-    fn agent(&mut self, socket: &Path) -> Option<String> {
-        if self.ended {
+    fn try_agent(&mut self, socket: &Path) -> Option<String> {
+        if self.is_closed {
             return None;
         }
         let mut agent = self.session.agent().ok()?;
-        let listed = agent
+        let identities = agent
             .set_identity_path(socket)
             .and_then(|()| agent.connect())
             .and_then(|()| agent.list_identities())
             .and_then(|()| agent.identities());
-        let identities = match listed {
+        let identities = match identities {
             Ok(identities) => identities,
             Err(error) => {
-                self.refusals.push(format!("the agent gave no keys ({})", error.message()));
+                self.rejections.push(format!("the agent gave no keys ({})", error.message()));
                 return None;
             }
         };
         for identity in identities {
-            if self.ended {
+            if self.is_closed {
                 break;
             }
-            self.clock.bound(self.session);
-            let outcome = agent.userauth(&self.server.user, &identity);
-            self.n_keys += usize::from(outcome.is_err());
-            let way = self.tried(outcome, format!("key {} of the agent", identity.comment()));
-            if way.is_some() {
-                return way;
+            self.stopwatch.limit_session(self.session);
+            let result = agent.userauth(&self.server.user, &identity);
+            self.n_rejected_keys += usize::from(result.is_err());
+            let method = format!("key {} of the agent", identity.comment());
+            let succeeded_method = self.record_result(result, method);
+            if succeeded_method.is_some() {
+                return succeeded_method;
             }
         }
         None
     }
 
-    fn password(&mut self, password: &Secret, methods: &str) -> Option<String> {
-        if self.ended {
+    fn try_password(&mut self, password: &Secret, methods: &str) -> Option<String> {
+        if self.is_closed {
             return None;
         }
         let user = &self.server.user;
-        let mut asked = false;
+        let mut was_tried = false;
         if methods.split(',').any(|method| method == "password") {
-            asked = true;
-            self.clock.bound(self.session);
-            let outcome = self.session.userauth_password(user, password.reveal());
-            if let Some(way) = self.tried(outcome, "password".to_owned()) {
-                return Some(way);
+            was_tried = true;
+            self.stopwatch.limit_session(self.session);
+            let result = self.session.userauth_password(user, password.reveal());
+            if let Some(method) = self.record_result(result, "password".to_owned()) {
+                return Some(method);
             }
         }
-        if !self.ended && methods.contains("keyboard-interactive") {
-            asked = true;
-            self.clock.bound(self.session);
-            let mut prompter = Prompter { password, answered: false };
-            let outcome = self.session.userauth_keyboard_interactive(user, &mut prompter);
-            if let Some(way) = self.tried(outcome, "keyboard-interactive".to_owned()) {
-                return Some(way);
+        if !self.is_closed && methods.contains("keyboard-interactive") {
+            was_tried = true;
+            self.stopwatch.limit_session(self.session);
+            let mut responder = PasswordResponder { password, has_answered: false };
+            let result = self.session.userauth_keyboard_interactive(user, &mut responder);
+            if let Some(method) = self.record_result(result, "keyboard-interactive".to_owned()) {
+                return Some(method);
             }
         }
-        self.refusals.push(match asked {
-            true => "the password was refused".to_owned(),
-            false => format!("it takes no password ({methods})"),
+        self.rejections.push(if was_tried {
+            "the password was refused".to_owned()
+        } else {
+            format!("it takes no password ({methods})")
         });
         None
     }
 
-    fn failure(&self) -> SshError {
-        let keys = match self.n_keys {
+    /// Returns the error that lists all rejections.
+    fn to_error(&self) -> SshError {
+        let keys = match self.n_rejected_keys {
             0 => None,
             1 => Some("the key was not accepted".to_owned()),
-            n => Some(format!("none of the {n} keys was accepted")),
+            n_keys => Some(format!("none of the {n_keys} keys was accepted")),
         };
-        let tried: Vec<_> = keys.into_iter().chain(self.refusals.iter().cloned()).collect();
-        let tried = match tried[..] {
+        let reasons: Vec<_> = keys.into_iter().chain(self.rejections.iter().cloned()).collect();
+        let reason = match reasons[..] {
             [] => "there is no key and no password to try".to_owned(),
-            _ => tried.join(", "),
+            _ => reasons.join(", "),
         };
-        SshError::Login { host: self.server.host.clone(), user: self.server.user.clone(), tried }
+        SshError::Login { host: self.server.host.clone(), user: self.server.user.clone(), reason }
     }
 }
 
-/// Answers a server's questions with the password, once: a second one means
-/// that it was wrong.
-struct Prompter<'a> {
+/// Answers the first prompt of a server with the password. A second prompt means that
+/// the password was wrong.
+struct PasswordResponder<'a> {
     password: &'a Secret,
-    answered: bool,
+    has_answered: bool,
 }
 
-impl KeyboardInteractivePrompt for Prompter<'_> {
+impl KeyboardInteractivePrompt for PasswordResponder<'_> {
     fn prompt(&mut self, _: &str, _: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
         let mut answer = |prompt: &Prompt<'_>| {
-            if prompt.echo || std::mem::replace(&mut self.answered, true) {
+            if prompt.echo || std::mem::replace(&mut self.has_answered, true) {
                 return String::new();
             }
             self.password.reveal().to_owned()
@@ -264,58 +285,60 @@ impl KeyboardInteractivePrompt for Prompter<'_> {
     }
 }
 
-/// Whether a file is no key, or not the half that it is called.
-fn is_unusable(error: &ssh2::Error) -> bool {
+/// Returns true if libssh2 could not use a key file: the file is not a key, or the
+/// public key in it does not fit its name.
+fn is_file_error(error: &ssh2::Error) -> bool {
     error.code() == ssh2::ErrorCode::Session(-16)
 }
 
-/// Asks a person, without echo.
+/// Prompts the user for a secret without echo.
 ///
-/// It is off before the question is out, so that nothing shows of an answer
-/// that comes at once; the run puts the terminal back when it ends.
-fn ask(question: &str) -> Option<Secret> {
-    terminal::hide_typing();
-    match rpassword::prompt_password(question) {
+/// The echo is disabled before the prompt appears, so that an immediate answer stays
+/// hidden. The end of the run restores the terminal.
+fn prompt_secret(prompt: &str) -> Option<Secret> {
+    terminal::disable_echo();
+    match rpassword::prompt_password(prompt) {
         Ok(answer) => Some(Secret::new(answer)),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => end(),
-        // No more, and no reason.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => interrupt_self(),
+        // Without an answer, the login continues without this secret.
         Err(_) => None,
     }
 }
 
-/// Ends the run by the signal that Ctrl-C stands for: who asks for a password
-/// has taken the letter for himself.
-fn end() -> ! {
-    // Where it cannot be sent, the time is up before long.
+/// Ends the run with SIGINT. The password prompt has consumed Ctrl-C as a character,
+/// so the terminal has not sent the signal.
+fn interrupt_self() -> ! {
+    // If sending fails, the time limit ends the run.
     let _ = kill_process(getpid(), Signal::INT);
     loop {
         thread::park();
     }
 }
 
-/// Whether a file has a private key that can be used.
-fn is_key(path: &Path) -> bool {
-    matches!(look_at(path), Ok(Ok(_)))
+/// Returns true if a file contains a usable private key.
+fn is_usable_key(path: &Path) -> bool {
+    matches!(inspect_key(path), Ok(Ok(_)))
 }
 
-/// Whether the private key in a file is encrypted; or why it cannot be used.
-fn look_at(path: &Path) -> io::Result<Result<bool, KeyProblem>> {
+/// Returns whether the private key in a file is encrypted, or why the file cannot be
+/// used.
+fn inspect_key(path: &Path) -> io::Result<Result<bool, KeyFileError>> {
     let mut file = File::open(path)?;
     if !secret_file::is_private(&file)? {
-        return Ok(Err(KeyProblem::Open));
+        return Ok(Err(KeyFileError::NotPrivate));
     }
-    // The longest, RSA with 16384 bits, has 13 KiB; a text that grows leaves
-    // copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(2 * LONGEST_KEY));
-    (&mut file).take(LONGEST_KEY as u64).read_to_string(&mut text)?;
+    // The longest keys, RSA with 16384 bits, have 13 KiB. The buffer never grows: a
+    // buffer that grows leaves copies of the key in freed memory.
+    let mut text = Zeroizing::new(String::with_capacity(2 * MAX_KEY_BYTES));
+    (&mut file).take(MAX_KEY_BYTES as u64).read_to_string(&mut text)?;
     if !text.contains("PRIVATE KEY-----") {
-        return Ok(Err(KeyProblem::NoKey));
+        return Ok(Err(KeyFileError::NotAPrivateKey));
     }
     Ok(Ok(is_encrypted(&text)))
 }
 
-/// PEM says so in words, OpenSSH's own format by the name of a cipher
-/// (`PROTOCOL.key` of OpenSSH).
+/// Returns true if a private key is encrypted. PEM files have a text header for that;
+/// OpenSSH's own format names the cipher (`PROTOCOL.key` of OpenSSH).
 fn is_encrypted(text: &str) -> bool {
     if text.contains("BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return true;
@@ -323,9 +346,10 @@ fn is_encrypted(text: &str) -> bool {
     const MAGIC: &[u8] = b"openssh-key-v1\0";
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
     let body = Zeroizing::new(body);
-    // Whole groups of four letters; the beginning is enough.
-    let beginning = body.get(..body.len().min(64) / 4 * 4).unwrap_or_default();
-    let Ok(bytes) = STANDARD.decode(beginning).map(Zeroizing::new) else { return false };
+    // Decode whole groups of four base64 letters; the first 64 letters contain the
+    // name of the cipher.
+    let first_groups = body.get(..body.len().min(64) / 4 * 4).unwrap_or_default();
+    let Ok(bytes) = STANDARD.decode(first_groups).map(Zeroizing::new) else { return false };
     let Some(rest) = bytes.strip_prefix(MAGIC) else { return false };
     let cipher = rest.get(4..8);
     text.contains("BEGIN OPENSSH") && cipher.is_some_and(|cipher| cipher != b"none")

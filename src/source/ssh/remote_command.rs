@@ -1,4 +1,4 @@
-//! A command that runs on a server, and its two streams.
+//! A command that runs on a server, and its two output streams.
 #![expect(clippy::disallowed_types, reason = "a socket is waited on")]
 use std::{
     collections::VecDeque,
@@ -10,78 +10,91 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Channel, Session};
 
-use super::ssh_error::problem;
+use super::ssh_error::describe_error;
 
-/// How long a listing may be: some three million connections.
-const LONGEST: u64 = 256 * 1024 * 1024;
-/// How long is waited for the socket before libssh2 is asked again.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How much of standard error is read at a time.
-const CHUNK: usize = 16 * 1024;
-/// How much of its complaints is kept.
-const COMPLAINT: usize = 2048;
+/// Maximum number of bytes that a command may write, on both streams together: about
+/// three million connections.
+const MAX_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;
+/// Maximum wait for the socket before libssh2 is asked for data again.
+const MAX_POLL_WAIT: Duration = Duration::from_millis(50);
+/// Maximum number of bytes of standard error read at a time.
+const STDERR_CHUNK_BYTES: usize = 16 * 1024;
+/// Maximum number of bytes kept of standard error.
+const MAX_STDERR_BYTES: usize = 2048;
+/// Maximum length of a quoted line of output, in characters.
+pub(super) const MAX_QUOTED_CHARS: usize = 120;
 
-/// What a command prints, and how it ends.
-pub(super) trait Output {
-    /// Reads standard output; 0 at its end.
+/// Output of a command, and its exit status.
+pub(super) trait CommandOutput {
+    /// Reads standard output; returns 0 at its end.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-    /// How the command ended; only once its output has.
-    fn end(&mut self) -> io::Result<Result<(), String>>;
-    /// The last line of its complaints, to tell why there is nothing.
-    fn last_complaint(&self) -> Option<String>;
+    /// Returns the exit result: `Err` describes the signal or the exit status other
+    /// than 0. Must be called only at the end of the output.
+    fn exit_result(&mut self) -> io::Result<Result<(), String>>;
+    /// Returns the last line of standard error, which may explain missing output.
+    fn last_error_line(&self) -> Option<String>;
 }
 
-/// The two streams of a running command.
-pub(super) struct Remote {
-    /// Another handle of the session's socket, to wait on.
-    socket: TcpStream,
+/// Running command on a server, with its two streams.
+pub(super) struct RemoteCommand {
+    /// Second handle of the session's socket, for polling.
+    poll_stream: TcpStream,
     session: Session,
     channel: Channel,
-    /// The end of what it wrote to standard error.
-    complaint: VecDeque<u8>,
+    /// Last bytes of standard error, at most [`MAX_STDERR_BYTES`].
+    stderr: VecDeque<u8>,
     deadline: Instant,
-    /// How much more it may write.
-    left: u64,
+    /// Remaining byte budget.
+    bytes_left: u64,
 }
 
-impl Remote {
-    /// Takes over a command that was started, until `deadline`.
+impl RemoteCommand {
+    /// Takes over a started command, which is read until `deadline`.
     ///
-    /// What is not read from one of its streams stops both, so nothing may
-    /// block from now on.
+    /// Sets the session to non-blocking: unread data of one stream stops both, so a
+    /// read of one stream must never block.
     pub(super) fn new(
-        (session, socket): (Session, TcpStream),
+        (session, poll_stream): (Session, TcpStream),
         channel: Channel,
         deadline: Instant,
     ) -> Self {
         session.set_blocking(false);
-        Self { socket, session, channel, complaint: VecDeque::new(), deadline, left: LONGEST }
+        Self {
+            poll_stream,
+            session,
+            channel,
+            stderr: VecDeque::new(),
+            deadline,
+            bytes_left: MAX_OUTPUT_BYTES,
+        }
     }
 
-    /// Reads what there is of standard error, some at a time; says whether there
-    /// was any.
-    fn read_complaint(&mut self) -> io::Result<bool> {
-        let mut chunk = [0; CHUNK];
-        let Some(length @ 1..) = none_yet(self.channel.stderr().read(&mut chunk))? else {
+    /// Reads one chunk of the available standard error; returns false if there was
+    /// none.
+    fn read_stderr(&mut self) -> io::Result<bool> {
+        let mut chunk = [0; STDERR_CHUNK_BYTES];
+        let Some(length @ 1..) = non_blocking(self.channel.stderr().read(&mut chunk))? else {
             return Ok(false);
         };
-        self.allow(length)?;
-        self.complaint.extend(&chunk[..length]);
-        let over = self.complaint.len().saturating_sub(COMPLAINT);
-        self.complaint.drain(..over);
+        self.take_from_budget(length)?;
+        self.stderr.extend(&chunk[..length]);
+        let n_excess = self.stderr.len().saturating_sub(MAX_STDERR_BYTES);
+        self.stderr.drain(..n_excess);
         Ok(true)
     }
 
-    fn allow(&mut self, length: usize) -> io::Result<()> {
-        let left = self.left.checked_sub(length as u64);
-        self.left = left.ok_or_else(|| io::Error::other("it wrote more than 256 MiB"))?;
+    fn take_from_budget(&mut self, length: usize) -> io::Result<()> {
+        let bytes_left = self.bytes_left.checked_sub(length as u64);
+        self.bytes_left =
+            bytes_left.ok_or_else(|| io::Error::other("it wrote more than 256 MiB"))?;
         Ok(())
     }
 
-    /// Waits until there is something to read or, for libssh2, to write.
+    /// Waits until the socket is readable or, if libssh2 needs to write, writable;
+    /// at most [`MAX_POLL_WAIT`].
     fn wait(&self) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let time_left = self.deadline.saturating_duration_since(Instant::now());
+        if time_left.is_zero() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it gave no answer in time"));
         }
         let flags = match self.session.block_directions() {
@@ -89,68 +102,70 @@ impl Remote {
             BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
             BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
         };
-        // libssh2 may have taken in, while it read one stream, what belongs to
-        // the other: then nothing more comes, and there is something all the same.
-        let timeout = Timespec::try_from(left.min(LOOK_AGAIN)).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(&self.socket, flags)], Some(&timeout)) {
+        // While libssh2 read one stream, it may have buffered data of the other one.
+        // Then the socket stays silent although data is available, so the wait is
+        // short.
+        let timeout = Timespec::try_from(time_left.min(MAX_POLL_WAIT)).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&self.poll_stream, flags)], Some(&timeout)) {
             Err(rustix::io::Errno::INTR) | Ok(_) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 }
 
-impl Output for Remote {
-    /// Reads standard error by the way.
+impl CommandOutput for RemoteCommand {
+    /// Reads standard output, and standard error on the way.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let complained = self.read_complaint()?;
-            match none_yet(self.channel.read(buffer))? {
+            let has_stderr = self.read_stderr()?;
+            match non_blocking(self.channel.read(buffer))? {
                 Some(0) if self.channel.eof() => return Ok(0),
                 Some(length) if length > 0 => {
-                    self.allow(length)?;
+                    self.take_from_budget(length)?;
                     return Ok(length);
                 }
-                // Reading the one may have brought something of the other.
-                _ if complained => {}
+                // Reading one stream may have buffered data of the other one.
+                _ if has_stderr => {}
                 _ => self.wait()?,
             }
         }
     }
 
-    fn end(&mut self) -> io::Result<Result<(), String>> {
+    fn exit_result(&mut self) -> io::Result<Result<(), String>> {
         self.session.set_blocking(true);
-        let left = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
-        self.session.set_timeout(u32::try_from(left).unwrap_or(u32::MAX));
-        self.channel.wait_close().map_err(|error| io::Error::other(problem(&error)))?;
+        let time_left = self.deadline.saturating_duration_since(Instant::now());
+        let timeout_ms = u32::try_from(time_left.as_millis().max(1)).unwrap_or(u32::MAX);
+        self.session.set_timeout(timeout_ms);
+        self.channel.wait_close().map_err(|error| io::Error::other(describe_error(&error)))?;
         let signal = self.channel.exit_signal().map_err(io::Error::from)?;
         if let Some(name) = signal.exit_signal {
             return Ok(Err(format!("it was ended by SIG{name}")));
         }
         match self.channel.exit_status().map_err(io::Error::from)? {
             0 => Ok(Ok(())),
-            status => Ok(Err(format!("it ended with {status}"))),
+            exit_status => Ok(Err(format!("it ended with {exit_status}"))),
         }
     }
 
-    fn last_complaint(&self) -> Option<String> {
-        let bytes: Vec<_> = self.complaint.iter().copied().collect();
+    fn last_error_line(&self) -> Option<String> {
+        let bytes: Vec<_> = self.stderr.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-        Some(line.chars().take(120).collect())
+        Some(line.chars().take(MAX_QUOTED_CHARS).collect())
     }
 }
 
-impl Drop for Remote {
+impl Drop for RemoteCommand {
     fn drop(&mut self) {
-        // A session that is dropped takes leave of the server, and would wait
-        // for it.
+        // A dropped session sends a disconnect message. In blocking mode it would
+        // wait for the server.
         self.session.set_blocking(false);
     }
 }
 
-/// `None` where there is nothing yet.
-fn none_yet(read: io::Result<usize>) -> io::Result<Option<usize>> {
-    match read {
+/// Converts `WouldBlock` to `None`.
+fn non_blocking(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
         Ok(length) => Ok(Some(length)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),

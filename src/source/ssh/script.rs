@@ -1,22 +1,23 @@
-//! What is run on a server: the first of the ways of its system that works.
+//! Scripts that run on a server. They try the listing commands of the server's
+//! system until one succeeds.
 //!
-//! The login shell may be any, and is given one word that means the same to
-//! all: a text in single quotes, on one line, without `'`, `\` and `!`. Within
-//! it is the shell of POSIX, and of Solaris before that. Lines that begin with
-//! `topip-` tell the reader where a listing begins and ends, and what a shell
-//! or its start files print otherwise is left out.
-use crate::parse::Subject;
+//! The login shell may be any shell. It gets one word that all shells read the same
+//! way: a text in single quotes, on one line, without `'`, `\` and `!`. The inner
+//! script is for the POSIX shell and for the older shell of Solaris. Marker lines
+//! that begin with `topip-` show where a listing begins and ends; other output of
+//! the shell or its startup files is skipped.
+use crate::parse::TableKind;
 
-/// The script that lists that.
-pub(super) fn of(subject: Subject) -> &'static str {
-    match subject {
-        Subject::Flows => FLOWS,
-        Subject::Sockets | Subject::Both => SOCKETS,
+/// Returns the script that lists tables of this kind.
+pub(super) fn for_table(table_kind: TableKind) -> &'static str {
+    match table_kind {
+        TableKind::Flows => FLOWS,
+        TableKind::Sockets | TableKind::Mixed => SOCKETS,
     }
 }
 
-/// What both scripts begin with.
-macro_rules! beginning {
+/// Common first part of both scripts.
+macro_rules! prologue {
     () => {
         concat!(
             "sh -c '",
@@ -31,9 +32,9 @@ macro_rules! beginning {
     };
 }
 
-/// Its sockets.
+/// Lists the sockets of the server.
 const SOCKETS: &str = concat!(
-    beginning!(),
+    prologue!(),
     "proc() { cat /proc/net/tcp || return 1; ",
     "if test -r /proc/net/tcp6; then cat /proc/net/tcp6; fi; }; ",
     "both() { netstat -an -f inet -P tcp || return 1; netstat -an -f inet6 -P tcp; }; ",
@@ -47,11 +48,12 @@ const SOCKETS: &str = concat!(
     "esac; exit 127'"
 );
 
-/// The flows that it tracks, and before them its addresses. Each family is asked
-/// for by itself: some versions of conntrack list only IPv4 where none is named.
-/// What needs no other right is tried first: every refusal of sudo is logged.
+/// Lists the addresses of the server, then the flows that it tracks. Each address
+/// family is requested separately: some versions of conntrack list only IPv4 if
+/// no family is given. Commands without sudo are tried first, because sudo logs
+/// every refusal.
 const FLOWS: &str = concat!(
-    beginning!(),
+    prologue!(),
     "c() { $* -L -f ipv4 -p tcp || return 1; $* -L -f ipv6 -p tcp; }; ",
     "ip -o addr 2>/dev/null | while read n d f a r; do echo topip-own $a; done; ",
     "t c conntrack; t cat /proc/net/nf_conntrack; ",
@@ -64,10 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_means_the_same_to_every_shell() {
+    fn scripts_are_portable_single_quoted_words() {
         for script in [SOCKETS, FLOWS] {
             let inner = script.strip_prefix("sh -c '").and_then(|it| it.strip_suffix('\''));
-            let inner = inner.expect("it is one word in single quotes");
+            let inner = inner.expect("the script is one word in single quotes");
             for letter in ['\'', '\\', '!', '\n', '~'] {
                 assert!(!inner.contains(letter), "{letter:?}");
             }

@@ -1,9 +1,9 @@
-//! What libssh2 says, for people.
+//! Messages for errors of libssh2.
 
-/// What libssh2 says, in words for those that it has only numbers or riddles
-/// for (libssh2.h).
-pub(super) fn problem(error: &ssh2::Error) -> String {
-    let known = match error.code() {
+/// Returns the message for an error. Replaces the messages of libssh2 that contain
+/// only a number or are unclear; libssh2.h lists the codes.
+pub(super) fn describe_error(error: &ssh2::Error) -> String {
+    let message = match error.code() {
         ssh2::ErrorCode::Session(-5) => "there is no key exchange or host key that both sides know",
         ssh2::ErrorCode::Session(-8) => "the key exchange came to nothing",
         ssh2::ErrorCode::Session(-9) => "it gave no answer in time",
@@ -12,5 +12,5 @@ pub(super) fn problem(error: &ssh2::Error) -> String {
         ssh2::ErrorCode::Session(-2) => "it sent no SSH banner",
         _ => return error.message().to_owned(),
     };
-    known.to_owned()
+    message.to_owned()
 }

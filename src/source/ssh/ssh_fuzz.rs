@@ -1,5 +1,4 @@
-//! Doors for the fuzzer: files of host keys, and what a command prints on a
-//! server.
+//! Hooks for the fuzzer: known_hosts files, and the output of a command on a server.
 use std::{
     io::{self, BufRead},
     path::PathBuf,
@@ -7,101 +6,104 @@ use std::{
 };
 
 use super::{
-    Credentials, HostKeyPolicy, Server, dial,
-    host_key::KnownKeys,
-    listing::{Begun, Listing},
-    remote_command::Output,
+    Credentials, HostKeyPolicy, SshServer, connect,
+    host_key::KnownHosts,
+    listing::{ListingStart, RemoteListing},
+    remote_command::CommandOutput,
 };
 use crate::parse::{
-    Subject,
-    capture::{ByteOrder, OwnConnection},
+    TableKind,
+    capture::{ByteOrder, SessionConnection},
 };
 
-fn server(known_hosts: Vec<PathBuf>, command: Option<String>) -> Server {
-    Server {
+fn server(known_hosts: Vec<PathBuf>, command: Option<String>) -> SshServer {
+    SshServer {
         host: "web1".to_owned(),
         port: 22,
         user: "monitor".to_owned(),
         credentials: Credentials::default(),
         known_hosts,
-        known_hosts_asked_for: true,
+        known_hosts_explicit: true,
         host_key_policy: HostKeyPolicy::Strict,
-        subject: Subject::Sockets,
+        table_kind: TableKind::Sockets,
         command,
-        patience: Duration::from_secs(10),
-        dial,
+        timeout: Duration::from_secs(10),
+        connect,
     }
 }
 
-/// The keys of `web1` in a file, as text, and the algorithms that are asked for.
+/// Returns the entries for `web1` in a known_hosts file, as debug text, and the
+/// algorithms to request.
 ///
 /// # Panics
 ///
-/// Where the file cannot be read.
+/// Panics if the file cannot be read.
 #[must_use]
 pub fn known_hosts(file: PathBuf) -> (String, String) {
-    let known = KnownKeys::read(&server(vec![file], None)).expect("it can be read");
-    (format!("{known:?}"), known.preference())
+    let known_hosts =
+        KnownHosts::read(&server(vec![file], None)).expect("the fuzzer wrote the file");
+    (format!("{known_hosts:?}"), known_hosts.preferred_algorithms())
 }
 
-/// What a server prints, some bytes at a time.
-struct Printed<'a> {
+/// Output of a command, passed on in chunks.
+struct ChunkedOutput<'a> {
     text: &'a [u8],
-    at_once: usize,
-    end: &'a Result<(), String>,
-    complaint: Option<&'a str>,
+    max_chunk_bytes: usize,
+    exit_result: &'a Result<(), String>,
+    error_line: Option<&'a str>,
 }
 
-impl Output for Printed<'_> {
+impl CommandOutput for ChunkedOutput<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.text.len().min(self.at_once).min(buffer.len());
-        let (read, rest) = self.text.split_at(length);
-        buffer[..length].copy_from_slice(read);
+        let length = self.text.len().min(self.max_chunk_bytes).min(buffer.len());
+        let (chunk, rest) = self.text.split_at(length);
+        buffer[..length].copy_from_slice(chunk);
         self.text = rest;
         Ok(length)
     }
 
-    fn end(&mut self) -> io::Result<Result<(), String>> {
-        Ok(self.end.clone())
+    fn exit_result(&mut self) -> io::Result<Result<(), String>> {
+        Ok(self.exit_result.clone())
     }
 
-    fn last_complaint(&self) -> Option<String> {
-        self.complaint.map(str::to_owned)
+    fn last_error_line(&self) -> Option<String> {
+        self.error_line.map(str::to_owned)
     }
 }
 
-/// What is known of a listing, and what is in it.
-pub type Read = (String, Option<ByteOrder>, Option<OwnConnection>, Vec<u8>, Result<(), String>);
+/// Listing that was read: command, byte order, session connection, bytes, and the
+/// result at its end.
+pub type ListingResult =
+    (String, Option<ByteOrder>, Option<SessionConnection>, Vec<u8>, Result<(), String>);
 
-/// The listing in what a server prints, `at_once` bytes at a time, and how it
-/// ends; or why there is none.
+/// Reads the listing in the output of a command, at most `max_chunk_bytes` at a time.
 ///
 /// # Errors
 ///
-/// Where it does not begin.
+/// Returns an error if no listing begins in the output.
 pub fn listing(
     text: &[u8],
-    at_once: usize,
-    end: &Result<(), String>,
-    complaint: Option<&str>,
+    max_chunk_bytes: usize,
+    exit_result: &Result<(), String>,
+    error_line: Option<&str>,
     command: Option<&str>,
-) -> Result<Read, String> {
-    let printed = Printed { text, at_once, end, complaint };
+) -> Result<ListingResult, String> {
+    let output = ChunkedOutput { text, max_chunk_bytes, exit_result, error_line };
     let server = server(Vec::new(), command.map(str::to_owned));
-    let mut listing = Listing::new(printed);
-    let begun = listing.begin(&server, None).map_err(|error| error.to_string())?;
-    let Begun { command, byte_order, own, .. } = begun;
+    let mut listing = RemoteListing::new(output);
+    let start = listing.read_start(&server, None).map_err(|error| error.to_string())?;
+    let ListingStart { command, byte_order, session_connection, .. } = start;
     let mut bytes = Vec::new();
-    let outcome = loop {
+    let result = loop {
         let length = match listing.fill_buf() {
             Ok([]) => break Ok(()),
-            Ok(piece) => {
-                bytes.extend_from_slice(piece);
-                piece.len()
+            Ok(part) => {
+                bytes.extend_from_slice(part);
+                part.len()
             }
             Err(error) => break Err(error.to_string()),
         };
         listing.consume(length);
     };
-    Ok((command, byte_order, own, bytes, outcome))
+    Ok((command, byte_order, session_connection, bytes, result))
 }

@@ -1,39 +1,42 @@
-//! The time that one server may take.
+//! Time limit of one SSH server.
 use std::time::{Duration, Instant};
 
 use ssh2::Session;
 
-/// How much of the time is left, and what the rest went into.
-pub(super) struct Clock {
+/// Remaining time for one server, and the time that each stage took.
+pub(super) struct Stopwatch {
     started: Instant,
-    patience: Duration,
-    lap: Instant,
-    notes: Vec<String>,
+    timeout: Duration,
+    lap_started: Instant,
+    /// Stage and duration of each lap: `connect 3 ms`.
+    laps: Vec<String>,
 }
 
-impl Clock {
-    pub(super) fn start(patience: Duration) -> Self {
+impl Stopwatch {
+    /// Starts the time limit and the first lap.
+    pub(super) fn new(timeout: Duration) -> Self {
         let now = Instant::now();
-        Self { started: now, patience, lap: now, notes: Vec::new() }
+        Self { started: now, timeout, lap_started: now, laps: Vec::new() }
     }
 
-    pub(super) fn note(&mut self, stage: &str) {
-        self.notes.push(format!("{stage} {} ms", self.lap.elapsed().as_millis()));
-        self.lap = Instant::now();
+    /// Ends the current lap under the name of its stage and starts the next one.
+    pub(super) fn record_lap(&mut self, stage: &str) {
+        self.laps.push(format!("{stage} {} ms", self.lap_started.elapsed().as_millis()));
+        self.lap_started = Instant::now();
     }
 
-    /// What each stage took.
-    pub(super) fn notes(&self) -> String {
-        self.notes.join(", ")
+    /// Returns the stages and their durations, separated by commas.
+    pub(super) fn lap_summary(&self) -> String {
+        self.laps.join(", ")
     }
 
-    /// What is left, at least a moment: 0 would mean for ever to libssh2.
-    pub(super) fn left(&self) -> Duration {
-        self.patience.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
+    /// Returns the remaining time, at least 1 ms: libssh2 takes 0 for no limit.
+    pub(super) fn remaining(&self) -> Duration {
+        self.timeout.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
     }
 
-    /// Tells libssh2 how long its next call may take.
-    pub(super) fn bound(&self, session: &Session) {
-        session.set_timeout(u32::try_from(self.left().as_millis()).unwrap_or(u32::MAX));
+    /// Limits the next calls of libssh2 to the remaining time.
+    pub(super) fn limit_session(&self, session: &Session) {
+        session.set_timeout(u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX));
     }
 }

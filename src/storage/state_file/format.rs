@@ -1,45 +1,45 @@
-//! What stands in the state file.
+//! The format of the state file.
 use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::{
-        history::{Mailed, Mails, OnTop, Previous, REMEMBERED},
-        tally::Grain,
+        history::{MAX_RECENT_TOP, MailHistory, PreviousSample, RecentTop, SentAlert},
+        tally::Aggregation,
     },
     model::network::Network,
 };
 
-use super::VERSION;
+use super::FORMAT_VERSION;
 
-/// The content, as it stands in the file; see topip-state(5).
+/// The content of the state file; see topip-state(5).
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct State {
+#[serde(default, rename = "State")]
+pub(super) struct StateContents {
     version: u32,
     program: String,
-    when: u64,
+    timestamp: u64,
     pub(super) servers: Vec<String>,
     prefix4: u8,
     prefix6: u8,
-    maxip: Option<Network>,
+    top_address: Option<Network>,
     connections: u64,
-    row: u32,
-    tops: Vec<Top>,
-    /// The same by other networks, where a check judges by several.
-    also: Vec<Also>,
-    mailed: Vec<Told>,
+    consecutive: u32,
+    recent_top: Vec<RecentTopEntry>,
+    /// The records of the other prefix lengths, if several are judged.
+    other_prefixes: Vec<PrefixRecord>,
+    sent_mails: Vec<SentMailEntry>,
 }
 
-/// An alert that was mailed, as it stands in the file.
+/// An alert that was sent by mail.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Told {
+struct SentMailEntry {
     ip: Network,
-    when: u64,
+    timestamp: u64,
 }
 
-/// A peer that has been on top, as it stands in the file.
+/// A peer that was on top, with the times of the first and last such sample.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Top {
+struct RecentTopEntry {
     ip: Network,
     #[serde(default)]
     first: u64,
@@ -47,87 +47,131 @@ struct Top {
     last: u64,
 }
 
-/// What is remembered of a sample by other networks, as it stands in the file.
+/// The record of a sample with one pair of prefix lengths.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Also {
+struct PrefixRecord {
     prefix4: u8,
     prefix6: u8,
-    maxip: Option<Network>,
+    top_address: Option<Network>,
     connections: u64,
-    row: u32,
-    tops: Vec<Top>,
+    consecutive: u32,
+    recent_top: Vec<RecentTopEntry>,
 }
 
-impl Default for State {
+impl Default for StateContents {
     fn default() -> Self {
-        Self::of(&[], &Mails::default(), Vec::new())
+        Self::new(&[], &MailHistory::default(), Vec::new())
     }
 }
 
-impl Default for Also {
+impl Default for PrefixRecord {
     fn default() -> Self {
-        let Grain { v4, v6, .. } = Grain::ADDRESSES;
-        let tops = Vec::new();
-        Self { prefix4: v4, prefix6: v6, maxip: None, connections: 0, row: 0, tops }
-    }
-}
-
-impl State {
-    /// What is to be kept of a sample of `servers`.
-    pub(super) fn of(records: &[Previous], mails: &Mails, servers: Vec<String>) -> Self {
-        let told = |&Mailed { network, when }: &Mailed| Told { ip: network, when };
-        let mut views = records.iter().map(Also::of);
-        let Also { prefix4, prefix6, maxip, connections, row, tops } =
-            views.next().unwrap_or_default();
         Self {
-            version: VERSION,
+            prefix4: Aggregation::PER_ADDRESS.v4_prefix,
+            prefix6: Aggregation::PER_ADDRESS.v6_prefix,
+            top_address: None,
+            connections: 0,
+            consecutive: 0,
+            recent_top: Vec::new(),
+        }
+    }
+}
+
+impl StateContents {
+    /// Returns the content for a sample of `servers`.
+    pub(super) fn new(
+        records: &[PreviousSample],
+        mail_history: &MailHistory,
+        servers: Vec<String>,
+    ) -> Self {
+        let mut prefix_records = records.iter().map(PrefixRecord::from_previous);
+        let PrefixRecord { prefix4, prefix6, top_address, connections, consecutive, recent_top } =
+            prefix_records.next().unwrap_or_default();
+        Self {
+            version: FORMAT_VERSION,
             program: concat!("topip ", env!("CARGO_PKG_VERSION")).to_owned(),
-            when: records.first().map_or(0, |record| record.when),
+            timestamp: records.first().map_or(0, |record| record.timestamp),
             servers,
             prefix4,
             prefix6,
-            maxip,
+            top_address,
             connections,
-            row,
-            tops,
-            also: views.collect(),
-            mailed: mails.0.iter().map(told).collect(),
+            consecutive,
+            recent_top,
+            other_prefixes: prefix_records.collect(),
+            sent_mails: mail_history.0.iter().map(SentMailEntry::from_alert).collect(),
         }
     }
 
-    /// What was mailed.
-    pub(super) fn mails(&self) -> Mails {
-        let mailed = |&Told { ip, when }: &Told| Mailed { network: ip, when };
-        Mails(self.mailed.iter().map(mailed).collect())
+    /// Returns the alerts that were sent by mail.
+    pub(super) fn mail_history(&self) -> MailHistory {
+        MailHistory(self.sent_mails.iter().map(SentMailEntry::to_alert).collect())
     }
 
-    /// What is on record, for each way to tell peers apart.
-    pub(super) fn records(self) -> Vec<Previous> {
-        let Self { when, prefix4, prefix6, maxip, connections, row, tops, also, .. } = self;
-        let first = Also { prefix4, prefix6, maxip, connections, row, tops };
-        std::iter::once(first).chain(also).map(|view| view.previous(when)).collect()
+    /// Returns the previous sample, one record per aggregation.
+    pub(super) fn into_records(self) -> Vec<PreviousSample> {
+        let timestamp = self.timestamp;
+        let longest_prefix = PrefixRecord {
+            prefix4: self.prefix4,
+            prefix6: self.prefix6,
+            top_address: self.top_address,
+            connections: self.connections,
+            consecutive: self.consecutive,
+            recent_top: self.recent_top,
+        };
+        std::iter::once(longest_prefix)
+            .chain(self.other_prefixes)
+            .map(|record| record.into_previous(timestamp))
+            .collect()
     }
 }
 
-impl Also {
-    fn of(record: &Previous) -> Self {
-        let top = |&OnTop { network, first, last }: &OnTop| Top { ip: network, first, last };
+impl SentMailEntry {
+    fn from_alert(&SentAlert { network, timestamp }: &SentAlert) -> Self {
+        Self { ip: network, timestamp }
+    }
+
+    fn to_alert(&self) -> SentAlert {
+        SentAlert { network: self.ip, timestamp: self.timestamp }
+    }
+}
+
+impl RecentTopEntry {
+    fn from_recent_top(&RecentTop { network, first, last }: &RecentTop) -> Self {
+        Self { ip: network, first, last }
+    }
+
+    fn into_recent_top(self) -> RecentTop {
+        RecentTop { network: self.ip, first: self.first, last: self.last }
+    }
+}
+
+impl PrefixRecord {
+    fn from_previous(previous: &PreviousSample) -> Self {
         Self {
-            prefix4: record.grain.v4,
-            prefix6: record.grain.v6,
-            maxip: record.on_top,
-            connections: record.connections,
-            row: record.row,
-            tops: record.tops.iter().map(top).collect(),
+            prefix4: previous.aggregation.v4_prefix,
+            prefix6: previous.aggregation.v6_prefix,
+            top_address: previous.top_address,
+            connections: previous.connections,
+            consecutive: previous.consecutive,
+            recent_top: previous.recent_top.iter().map(RecentTopEntry::from_recent_top).collect(),
         }
     }
 
-    fn previous(self, when: u64) -> Previous {
-        let Self { prefix4, prefix6, maxip, connections, row, tops } = self;
-        let grain = Grain { v4: prefix4, v6: prefix6, members: 1 };
-        let on_top = |Top { ip, first, last }| OnTop { network: ip, first, last };
-        let tops = tops.into_iter().take(REMEMBERED).map(on_top).collect();
-        Previous { when, grain, on_top: maxip, connections, row, tops }
+    fn into_previous(self, timestamp: u64) -> PreviousSample {
+        let recent_top = self.recent_top.into_iter().take(MAX_RECENT_TOP);
+        PreviousSample {
+            timestamp,
+            aggregation: Aggregation {
+                v4_prefix: self.prefix4,
+                v6_prefix: self.prefix6,
+                min_members: 1,
+            },
+            top_address: self.top_address,
+            connections: self.connections,
+            consecutive: self.consecutive,
+            recent_top: recent_top.map(RecentTopEntry::into_recent_top).collect(),
+        }
     }
 }

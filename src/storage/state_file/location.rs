@@ -1,5 +1,5 @@
-//! Where the state file is.
-#![expect(clippy::disallowed_types, reason = "this is where the state file is opened")]
+//! The location of the state file.
+#![expect(clippy::disallowed_types, reason = "the state file is opened here")]
 use std::{
     ffi::OsString,
     fs::File,
@@ -13,88 +13,91 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::sys::trusted_file::{Folder, FolderError, Missing};
+use crate::sys::trusted_file::{IfMissing, TrustedDir, TrustedDirError};
 
 use super::{
     StateFileError,
-    state_file_error::{ANOTHERS, OPEN},
+    state_file_error::{FOREIGN_OWNER, WRITABLE_BY_OTHERS},
 };
 
-/// Where the state file is to be.
+/// The configured location of the state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Just there.
+pub enum StateLocation {
+    /// The path of the file.
     File(PathBuf),
-    /// In a folder of this user's own.
-    Below {
-        /// The root of all users' folders, where a package has made it, and this
-        /// user's folder in it or leave to make one. Made by a run as root, it
-        /// would shut out everybody else.
-        shared: Option<PathBuf>,
-        /// The root otherwise, which is made where it is missing.
-        own: Option<PathBuf>,
-        /// The file's name.
+    /// A file in a directory of this user.
+    InUserDirectory {
+        /// Parent of all users' directories. It is used only if it exists and is
+        /// writable, or contains a writable directory of this user. It is never
+        /// created: a run as root would lock out all other users.
+        shared_dir: Option<PathBuf>,
+        /// Parent directory used otherwise; created if it is missing.
+        user_dir: Option<PathBuf>,
+        /// Name of the file.
         name: String,
     },
 }
 
-/// A file's path, and its folder, which is open.
+/// The path of a state file with its open directory.
 #[derive(Debug)]
-pub(super) struct Spot {
+pub(super) struct StatePaths {
     pub(super) path: PathBuf,
-    folder: Folder,
+    directory: TrustedDir,
     name: OsString,
 }
 
-/// Why there is no way to a file that was asked for.
-fn no_way(path: &Path, error: FolderError) -> StateFileError {
+/// Converts an error for a path that was set explicitly.
+fn path_error(path: &Path, error: TrustedDirError) -> StateFileError {
     match error {
-        FolderError::Open { source, .. } => {
+        TrustedDirError::Open { source, .. } => {
             StateFileError::File { action: "lock", path: path.to_owned(), source }
         }
-        planted => StateFileError::Way(planted),
+        untrusted => StateFileError::UntrustedPath(untrusted),
     }
 }
 
-impl Place {
-    /// Opens the file's folder; makes it, and those above it, where they are ours
-    /// to make.
-    pub(super) fn spot(&self) -> Result<Spot, StateFileError> {
-        let (shared, own, name) = match self {
+impl StateLocation {
+    /// Opens the directory of the file. The user's own directory and its parents
+    /// are created if they are missing.
+    pub(super) fn open(&self) -> Result<StatePaths, StateFileError> {
+        let (shared_dir, user_dir, name) = match self {
             Self::File(path) => {
-                return Spot::at(path.clone(), Missing::Fail).map_err(|error| no_way(path, error));
+                return StatePaths::open_directory(path.clone(), IfMissing::Fail)
+                    .map_err(|error| path_error(path, error));
             }
-            Self::Below { shared, own, name } => (shared, own, name),
+            Self::InUserDirectory { shared_dir, user_dir, name } => (shared_dir, user_dir, name),
         };
         let user = geteuid().as_raw().to_string();
-        let writable = |folder: &Path| access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok();
-        let shared = shared.as_ref().filter(|root| writable(&root.join(&user)) || writable(root));
-        let root = shared.or(own.as_ref()).ok_or(StateFileError::NoFolder)?;
-        let folder = root.join(user);
-        let failed = |error| match error {
-            FolderError::Open { source, .. } => {
-                StateFileError::Folder { path: folder.clone(), source }
+        let is_writable = |path: &Path| access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        let shared_dir =
+            shared_dir.as_ref().filter(|root| is_writable(&root.join(&user)) || is_writable(root));
+        let root = shared_dir.or(user_dir.as_ref()).ok_or(StateFileError::NoDirectory)?;
+        let directory = root.join(user);
+        let to_error = |error| match error {
+            TrustedDirError::Open { source, .. } => {
+                StateFileError::CreateDirectory { path: directory.clone(), source }
             }
-            planted => StateFileError::Way(planted),
+            untrusted => StateFileError::UntrustedPath(untrusted),
         };
-        let spot = Spot::at(folder.join(name), Missing::Make).map_err(failed)?;
-        if spot.folder.is_anothers() {
-            return Err(StateFileError::Untrusted { path: folder, problem: ANOTHERS });
+        let paths = StatePaths::open_directory(directory.join(name), IfMissing::Create)
+            .map_err(to_error)?;
+        if paths.directory.is_foreign() {
+            return Err(StateFileError::Untrusted { path: directory, problem: FOREIGN_OWNER });
         }
-        if spot.folder.mode() & 0o022 != 0 {
-            return Err(StateFileError::Untrusted { path: folder, problem: OPEN });
+        if paths.directory.mode() & 0o022 != 0 {
+            return Err(StateFileError::Untrusted { path: directory, problem: WRITABLE_BY_OTHERS });
         }
-        Ok(spot)
+        Ok(paths)
     }
 }
 
-impl Spot {
-    fn at(path: PathBuf, missing: Missing) -> Result<Self, FolderError> {
-        let (folder, name) = Folder::of(&path, missing)?;
-        Ok(Self { path, folder, name })
+impl StatePaths {
+    fn open_directory(path: PathBuf, if_missing: IfMissing) -> Result<Self, TrustedDirError> {
+        let (directory, name) = TrustedDir::open_parent_of(&path, if_missing)?;
+        Ok(Self { path, directory, name })
     }
 
-    /// The name of the file with this extension more, if it is any.
+    /// Returns the name of the file, with `extension` appended unless it is empty.
     fn name(&self, extension: &str) -> OsString {
         let mut name = self.name.clone();
         if !extension.is_empty() {
@@ -104,24 +107,24 @@ impl Spot {
         name
     }
 
-    /// Opens it without following a link, and without waiting for the other end
-    /// of a pipe.
+    /// Opens the file without following a link, and without waiting for the other
+    /// end of a pipe.
     pub(super) fn open(&self, extension: &str, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o640);
-        let opened = openat(&self.folder, self.name(extension), flags, mode);
+        let opened = openat(&self.directory, self.name(extension), flags, mode);
         opened.map(File::from).map_err(|errno| match errno {
-            // The system's words for it are "too many levels".
+            // The message of the operating system would be "too many levels".
             Errno::LOOP => io::Error::other("it is a symbolic link"),
             errno => errno.into(),
         })
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(renameat(&self.folder, self.name(from), &self.folder, self.name(to))?)
+        Ok(renameat(&self.directory, self.name(from), &self.directory, self.name(to))?)
     }
 
     pub(super) fn remove(&self, extension: &str) -> io::Result<()> {
-        Ok(unlinkat(&self.folder, self.name(extension), AtFlags::empty())?)
+        Ok(unlinkat(&self.directory, self.name(extension), AtFlags::empty())?)
     }
 }

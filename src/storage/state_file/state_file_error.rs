@@ -1,125 +1,130 @@
-//! Why the state file cannot be used, and what to do about it.
+//! Errors of the state file, with suggested remedies.
 use std::{io, path::PathBuf};
 
-use crate::sys::trusted_file::FolderError;
+use crate::sys::trusted_file::TrustedDirError;
 
-use super::{VERSION, parent};
+use super::{FORMAT_VERSION, parent_directory};
 
-/// Why the state file cannot be used.
+/// An error that prevents the use of the state file.
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
-    /// There is no folder to put it in.
+    /// No directory for the file is available.
     #[error("there is no folder for the state file")]
-    NoFolder,
-    /// The folder cannot be made.
+    NoDirectory,
+    /// The directory cannot be created.
     #[error("cannot make the folder {}", path.display())]
-    Folder {
-        /// Which.
+    CreateDirectory {
+        /// Path of the file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file or folder is where somebody else can put what he likes.
+    /// Another user may have planted or changed the file or directory.
     #[error("cannot trust {}: {problem}", path.display())]
     Untrusted {
-        /// Which.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: &'static str,
     },
-    /// The way to its folder cannot be gone.
+    /// The path to its directory leads through a link or directory of another
+    /// user.
     #[error(transparent)]
-    Way(FolderError),
-    /// It cannot be opened, read, written or renamed.
+    UntrustedPath(TrustedDirError),
+    /// The file cannot be opened, read, written or renamed.
     #[error("cannot {action} the state file {}", path.display())]
     File {
-        /// Which of these.
+        /// The failed action, as a verb.
         action: &'static str,
-        /// Its path.
+        /// Path of the state file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Another run has it, and does not let go.
+    /// Another run holds the lock.
     #[error("the state file {} is held by another run", path.display())]
-    Held {
-        /// Its path.
+    Locked {
+        /// Path of the state file.
         path: PathBuf,
     },
-    /// Another run is sending the mail, and does not come to an end.
+    /// Another run holds the lock for sending a mail.
     #[error("another run of the state file {} is still sending its mail", path.display())]
-    Mailing {
-        /// Its path.
+    MailLocked {
+        /// Path of the state file.
         path: PathBuf,
     },
-    /// A newer topip wrote it.
-    #[error("the state file {} is of version {version}, and this topip knows {VERSION}", path.display())]
-    Newer {
-        /// Its path.
+    /// A newer topip wrote the file.
+    #[error("the state file {} is of version {version}, and this topip knows {FORMAT_VERSION}", path.display())]
+    NewerVersion {
+        /// Path of the state file.
         path: PathBuf,
-        /// The version that it says it has.
+        /// Format version of the file.
         version: u32,
     },
-    /// Another check writes to the same file.
+    /// The file belongs to another check.
     #[error("the state file {} is that of a check of {servers}", path.display())]
-    Foreign {
-        /// Its path.
+    OtherCheck {
+        /// Path of the state file.
         path: PathBuf,
-        /// What that check looks at.
+        /// Servers of that check.
         servers: String,
     },
 }
 
 impl StateFileError {
-    /// What to do about it.
+    /// Returns the suggested remedy.
     #[must_use]
-    pub fn advice(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
-            Self::NoFolder => "Make /var/lib/topip, writable for the user that runs the check, \
+            Self::NoDirectory => "Make /var/lib/topip, writable for the user that runs the check, \
                                or set HOME, or use --state-file."
                 .to_owned(),
-            Self::Folder { path, .. } => format!(
+            Self::CreateDirectory { path, .. } => format!(
                 "Make {} or /var/lib/topip writable for the user that runs the check, or use \
                  --state-file.",
-                parent(path).display()
+                parent_directory(path).display()
             ),
-            Self::Way(_) => "Keep it where nobody else may write, with --state-file.".to_owned(),
-            Self::Untrusted { path, problem: NOT_A_FILE | LINKED } => {
+            Self::UntrustedPath(_) => {
+                "Keep it where nobody else may write, with --state-file.".to_owned()
+            }
+            Self::Untrusted { path, problem: NOT_REGULAR_FILE | HARD_LINKED } => {
                 format!("Name another file with --state-file; see ls -ld {}", path.display())
             }
-            Self::Untrusted { path, problem: OPEN } => {
+            Self::Untrusted { path, problem: WRITABLE_BY_OTHERS } => {
                 format!("chmod go-w {}", path.display())
             }
             Self::Untrusted { .. } => {
                 "Run the check as one user, or give each its own --state-file.".to_owned()
             }
             Self::File { path, source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => format!("Make the folder {}", parent(path).display()),
+                io::ErrorKind::NotFound => {
+                    format!("Make the folder {}", parent_directory(path).display())
+                }
                 io::ErrorKind::PermissionDenied => {
                     format!("Was the check run as another user before? ls -l {}*", path.display())
                 }
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem => {
-                    format!("df {0}; df -i {0}", parent(path).display())
+                    format!("df {0}; df -i {0}", parent_directory(path).display())
                 }
                 _ => {
                     format!("Remove it, or use another --state-file; see ls -l {}*", path.display())
                 }
             },
-            Self::Held { .. } => {
+            Self::Locked { .. } => {
                 "Is a check stopped or slow? Two checks on end should not overlap.".to_owned()
             }
-            Self::Mailing { .. } => "Is the mail server slow, or a check stopped?".to_owned(),
-            Self::Newer { path, .. } => {
+            Self::MailLocked { .. } => "Is the mail server slow, or a check stopped?".to_owned(),
+            Self::NewerVersion { path, .. } => {
                 format!("Install the newer topip again, or remove {}", path.display())
             }
-            Self::Foreign { .. } => "Give each check its own --state-file.".to_owned(),
+            Self::OtherCheck { .. } => "Give each check its own --state-file.".to_owned(),
         }
     }
 }
 
-pub(super) const ANOTHERS: &str = "it belongs to another user";
-pub(super) const LINKED: &str = "it has another name (a hard link)";
-pub(super) const NOT_A_FILE: &str = "it is not a regular file";
-pub(super) const OPEN: &str = "others may write to it";
+pub(super) const FOREIGN_OWNER: &str = "it belongs to another user";
+pub(super) const HARD_LINKED: &str = "it has another name (a hard link)";
+pub(super) const NOT_REGULAR_FILE: &str = "it is not a regular file";
+pub(super) const WRITABLE_BY_OTHERS: &str = "others may write to it";

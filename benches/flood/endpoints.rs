@@ -1,31 +1,31 @@
-//! Who has connections with whom.
+//! Generates the endpoints of a flood's connections.
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Range,
 };
 
-/// Has one connection in twenty.
+/// Address with one connection in twenty.
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 
-/// Some of the connections of a flood.
-pub struct Ends {
-    /// How many there are in all.
+/// A slice of the connections of a flood.
+pub struct Slice {
+    /// Number of connections of the whole flood.
     pub n: usize,
-    /// How many each address has; `None`: one has a twentieth of all, the others
+    /// Connections of each address. `None`: one address has a twentieth of all, the others have
     /// one to nine.
     pub per_address: Option<usize>,
-    /// Which of them.
+    /// Indices of the connections in this slice.
     pub range: Range<usize>,
 }
 
-/// The two ends of a connection.
+/// Both endpoints of a connection.
 pub struct Pair {
     pub server: SocketAddr,
     pub client: SocketAddr,
 }
 
-impl Ends {
-    /// Their ends, where this host is called by the `host`th of its names.
+impl Slice {
+    /// Returns the endpoints of these connections, with the server address number `host`.
     pub fn pairs(&self, host: usize) -> impl Iterator<Item = Pair> {
         let per_address = self.per_address;
         let attacks = if per_address.is_none() { self.n / 20 } else { 0 };
@@ -41,9 +41,10 @@ impl Ends {
     }
 }
 
-/// One address in ten is of IPv6, and one in ten is of IPv4 on a socket for both.
+/// Returns the client address with this index. One in ten is an IPv6 address, and one in ten
+/// is an IPv4-mapped address.
 fn address(index: usize) -> IpAddr {
-    // An odd factor shuffles without giving an address twice.
+    // Multiplying by an odd number is a permutation: no address occurs twice.
     let host = (index as u32).wrapping_mul(0x9E37_79B1) & 0xFF_FFFF;
     let v4 = Ipv4Addr::from_bits(10 << 24 | host);
     match index % 10 {
@@ -53,10 +54,10 @@ fn address(index: usize) -> IpAddr {
     }
 }
 
-/// The connection of that number among those of an address.
+/// Returns connection number `index` of one client address.
 fn pair(peer: IpAddr, index: usize, host: usize) -> Pair {
     let port = if index % 4 == 3 { 80 } else { 443 };
-    // Clients begin anywhere, and each counts on from there.
+    // Each client starts at another port and counts up from there.
     let begin = match peer {
         IpAddr::V4(it) => it.to_bits() as usize,
         IpAddr::V6(it) => (it.to_bits() >> 40) as usize,
@@ -68,7 +69,7 @@ fn pair(peer: IpAddr, index: usize, host: usize) -> Pair {
     }
 }
 
-/// What this host is called by a client; the networks are those of
+/// Returns the server address that a client connects to. The networks are those of
 /// [`Namespaces`](crate::flood::Namespaces).
 pub fn server(peer: IpAddr, host: usize) -> IpAddr {
     let last = 10 + u8::try_from(host).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever ends this, all that it has started ends with it.
+//! Runs the benchmark so that all child processes end with it, however it ends.
 use std::{
     env,
     process::{Command, ExitCode},
@@ -14,13 +14,13 @@ use rustix::{
     process::{Signal as Death, set_parent_process_death_signal},
 };
 
-use crate::shipped;
+use crate::release_build;
 
-/// Builds what is measured, runs this program again, as the first process of a PID
-/// namespace, and waits for it or for a signal. When the first process of a
-/// namespace ends, by a panic too, the kernel ends all others in it; with them go
-/// their sockets, and with these the network namespaces.
-pub fn guard(words: &[&str]) -> ExitCode {
+/// Builds the release executable, runs this program again as the first process of a PID
+/// namespace, and waits for it or for a signal. When the first process of a PID namespace
+/// ends, even by a panic, the kernel kills all others in it. Their sockets and network
+/// namespaces go with them.
+pub fn run_isolated(words: &[&str]) -> ExitCode {
     if !Uid::effective().is_root() {
         eprintln!("Only root makes namespaces: sudo -E cargo bench --bench flood");
         return ExitCode::FAILURE;
@@ -28,23 +28,23 @@ pub fn guard(words: &[&str]) -> ExitCode {
     let signals: SigSet =
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block().unwrap();
-    shipped::build();
-    let folder = tempfile::tempdir().unwrap();
+    release_build::build();
+    let directory = tempfile::tempdir().unwrap();
     unshare(CloneFlags::CLONE_NEWPID).expect("root may make a PID namespace");
-    let mut first = Command::new(env::current_exe().unwrap())
-        .arg("guarded")
+    let mut init = Command::new(env::current_exe().unwrap())
+        .arg("isolated")
         .args(words)
-        .current_dir(&folder)
+        .current_dir(&directory)
         .spawn()
         .unwrap();
     loop {
         if signals.wait().unwrap() != Signal::SIGCHLD {
-            first.kill().unwrap();
-            first.wait().unwrap();
+            init.kill().unwrap();
+            init.wait().unwrap();
             eprintln!("Stopped, and cleaned up.");
             return ExitCode::FAILURE;
         }
-        match first.try_wait().unwrap() {
+        match init.try_wait().unwrap() {
             None => {}
             Some(status) if status.success() => return ExitCode::SUCCESS,
             Some(_) => return ExitCode::FAILURE,
@@ -52,11 +52,11 @@ pub fn guard(words: &[&str]) -> ExitCode {
     }
 }
 
-/// Does what is guarded.
-pub fn guarded(measure: impl FnOnce() -> ExitCode) -> ExitCode {
-    // Nobody tells it to stop if the guard is killed.
+/// Runs `measure` as the first process of the PID namespace.
+pub fn isolated(measure: impl FnOnce() -> ExitCode) -> ExitCode {
+    // If the parent is killed, it cannot stop this process.
     set_parent_process_death_signal(Some(Death::KILL)).unwrap();
-    // A /proc that has the processes of this namespace, by the numbers here.
+    // Mount a /proc that shows the processes of this PID namespace.
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
     mount("proc", "/proc", "proc", MountFlags::empty(), None).expect("root may mount /proc");

@@ -1,4 +1,4 @@
-//! Commands that take turns, and what they cost.
+//! Measures commands in alternating order.
 use std::{
     env,
     process::{Command, Stdio},
@@ -10,62 +10,65 @@ use nix::sys::{
     time::TimeValLike,
 };
 
-/// A command, and what is to be said of it.
-pub struct Contestant {
+/// A command to measure, and the cost of its runs.
+pub struct Candidate {
     pub name: String,
     command: Vec<String>,
     runs: Vec<Cost>,
 }
 
-/// What one run took.
+/// Cost of one run.
 #[derive(Clone, Copy, Default)]
 pub struct Cost {
     /// User and system time, in milliseconds.
     pub cpu: f64,
-    /// In milliseconds.
+    /// Elapsed time, in milliseconds.
     pub wall: f64,
-    /// The largest process, in MiB.
+    /// Peak resident memory of the largest process, in MiB.
     pub memory: f64,
 }
 
-impl Contestant {
+impl Candidate {
     pub fn new(name: &str, command: &[&str]) -> Self {
         let command = command.iter().map(|&word| word.to_owned()).collect();
         Self { name: name.to_owned(), command, runs: Vec::new() }
     }
 
-    /// A pipeline, named as it is written.
+    /// Creates a candidate for a shell pipeline, named by its text.
     pub fn shell(pipeline: &str) -> Self {
         Self::new(pipeline, &["sh", "-c", pipeline])
     }
 
-    /// Medians, each by itself.
+    /// Returns the median of each cost separately.
     pub fn cost(&self) -> Cost {
-        let of = |part: fn(&Cost) -> f64| median(self.runs.iter().map(part).collect());
-        Cost { cpu: of(|it| it.cpu), wall: of(|it| it.wall), memory: of(|it| it.memory) }
+        let median_of = |part: fn(&Cost) -> f64| median(self.runs.iter().map(part).collect());
+        Cost {
+            cpu: median_of(|it| it.cpu),
+            wall: median_of(|it| it.wall),
+            memory: median_of(|it| it.memory),
+        }
     }
 
-    /// What it takes, in terms of what the other one takes: round by round, and
-    /// the median of that.
+    /// Returns the median, over the rounds, of the CPU time relative to that of `other`.
     pub fn relative_to(&self, other: &Self) -> f64 {
         let rounds = self.runs.iter().zip(&other.runs);
-        median(rounds.map(|(one, other)| one.cpu / other.cpu).collect())
+        median(rounds.map(|(own, other)| own.cpu / other.cpu).collect())
     }
 
     fn run(&self) -> Cost {
-        // As a plugin's user: to whoever administers networks the kernel gives one
-        // attribute more, and that takes a twentieth of the dump.
+        // Run without CAP_NET_ADMIN, as a plugin does: with it, the kernel adds an attribute
+        // to each socket, which makes the dump 5 % slower.
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set", "-net_admin"]).arg(env::current_exe().unwrap());
         command.arg("cost").args(&self.command);
-        // With cargo's LD_LIBRARY_PATH, libraries would be looked for in six folders
-        // more, which is a tenth of what it takes to start.
+        // With cargo's LD_LIBRARY_PATH, the loader would search six more directories, which is
+        // a tenth of the start-up time.
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.expect("util-linux is installed");
-        let words = String::from_utf8(output.stdout).unwrap();
-        let mut numbers = words.split_whitespace().map(|word| word.parse().unwrap());
-        let mut next = || numbers.next().expect("the cost of a command");
+        let numbers_text = String::from_utf8(output.stdout).unwrap();
+        let mut numbers = numbers_text.split_whitespace().map(|word| word.parse().unwrap());
+        let mut next = || numbers.next().expect("the command printed three numbers");
         Cost { cpu: next(), wall: next(), memory: next() }
     }
 }
@@ -75,26 +78,26 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Lets them take turns, so that a machine that slows down slows them all. The
-/// first turn is for the caches, and does not count.
-pub fn hold(contestants: &mut [Contestant], runs: usize) {
+/// Runs the candidates in alternating order, so that a machine that slows down affects all
+/// of them. The first round warms the caches and does not count.
+pub fn alternate(candidates: &mut [Candidate], runs: usize) {
     for run in 0..=runs {
-        for contestant in &mut *contestants {
-            let cost = contestant.run();
+        for candidate in &mut *candidates {
+            let cost = candidate.run();
             if run > 0 {
-                contestant.runs.push(cost);
+                candidate.runs.push(cost);
             }
         }
     }
 }
 
-/// Runs a program and prints what it cost. It is done in a process of its own
-/// because the system adds up what all children took.
+/// Runs a program and prints its cost. This needs a process of its own, because the system
+/// sums the resource usage of all children.
 pub fn cost(program: &str, args: &[&str]) {
-    let begin = Instant::now();
+    let started = Instant::now();
     let status = Command::new(program).args(args).stdout(Stdio::null()).status();
-    let wall = begin.elapsed().as_secs_f64() * 1000.0;
-    // A check's verdict is of no interest here; a program that is missing is.
+    let wall = started.elapsed().as_secs_f64() * 1000.0;
+    // The exit code does not matter, unless the program is missing.
     assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).code() != Some(127));
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let cpu = usage.user_time() + usage.system_time();
