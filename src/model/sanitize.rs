@@ -28,8 +28,8 @@ fn single_line_char(character: char) -> char {
     }
 }
 
-/// Returns a space for a line break or tab, `?` for a character without a visible
-/// form, and any other character unchanged.
+/// Returns visible ASCII characters and visible letters and digits of any script
+/// unchanged, a space for a line break or tab, and `?` for any other character.
 fn printable_char(character: char) -> char {
     match character {
         '\n' | '\r' | '\t' | ' ' => ' ',

@@ -7,10 +7,10 @@ use super::range::RangeViolation;
 
 /// Plugin status as defined by Nagios.
 ///
-/// When statuses are combined, the greatest one wins. No standard defines the
-/// order. Here UNKNOWN is below WARNING and CRITICAL, so that an incomplete
-/// observation does not hide a problem that was found, and above OK, because only a
-/// judged sample may be OK.
+/// The greatest of several statuses wins. No standard defines the order. Here
+/// UNKNOWN is below WARNING and CRITICAL, so that an incomplete observation does not
+/// hide a problem that was found, and above OK, because only a judged sample may be
+/// OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Nothing to report; exit code 0.
