@@ -15,6 +15,7 @@ pub mod model {
     pub mod connection;
     pub mod namespace;
     pub mod network;
+    pub mod problem;
     pub mod range;
     pub mod sanitize;
     pub mod secret;
@@ -51,6 +52,8 @@ pub mod analysis {
     pub mod filter;
     pub mod history;
     pub mod label;
+    pub mod note;
+    pub mod observation;
     pub mod peer_details;
     pub mod rule;
     pub mod summary;
@@ -72,7 +75,8 @@ pub mod output {
     pub mod munin;
     mod nagios;
     mod namespaces;
-    mod parse_notes;
+    mod notes;
+    mod parse_problems;
     mod report;
     mod text;
     mod watch;
@@ -80,13 +84,14 @@ pub mod output {
     pub use email::{Email, alert_email, recovery_email};
     pub use json::{render_json, render_json_failure};
     pub use log_table::{
-        TableLayout, render_stderr, render_offender_csv, render_offender_json, render_offender_table,
+        TableLayout, render_log_problem, render_offender_csv, render_offender_json,
+        render_offender_table,
     };
-    pub use nagios::{render_nagios_failure, render_nagios};
-    pub use namespaces::hidden_namespaces_note;
-    pub use parse_notes::{byte_order_problem, truncated_addresses_problem, describe_source, unreadable_rows_problem, unknown_tcp_states_problem};
-    pub use report::{DEFAULT_LISTED_PEERS, Report, Trouble, Verbosity, View};
-    pub use text::{previous_sample_lines, skipped_lines, format_duration};
+    pub use nagios::{render_nagios, render_nagios_failure};
+    pub use notes::note_text;
+    pub use parse_problems::parse_problems;
+    pub use report::{DEFAULT_LISTED_PEERS, MailDetail, Report, Verbosity, View};
+    pub use text::{format_duration, previous_sample_lines, skipped_lines};
     pub use watch::{ScreenRow, WatchFrame, render_watch_line, render_watch_screen};
 }
 
@@ -117,10 +122,13 @@ pub mod source {
     mod ssh;
 
     pub use dispatch::*;
-    pub use netns::{HiddenNamespaces, Resolution, ResolvedNamespace, NetnsSelector, NetnsError, find_hidden_namespaces, resolve_namespaces};
+    pub use netns::{
+        HiddenNamespaces, NetnsError, NetnsSelector, Resolution, ResolvedNamespace,
+        find_hidden_namespaces, resolve_namespaces,
+    };
     #[cfg(all(fuzzing, feature = "ssh"))]
     pub use ssh::ssh_fuzz;
-    pub use ssh::{Credentials, ConnectFn, HostKeyPolicy, SshServer, SshError, connect};
+    pub use ssh::{ConnectFn, Credentials, HostKeyPolicy, SshError, SshServer, connect};
 }
 
 /// Files: the state file, the alert log, and lists of networks.
@@ -154,14 +162,14 @@ pub mod run {
     mod targets;
     mod watch;
 
-    pub use alert::{NotifyConfig, LogConfig, Sink};
+    pub use alert::{LogConfig, NotifyConfig, Sink};
     pub use check::*;
-    pub use error::{Error, hint_for, error_chain};
+    pub use error::Error;
     pub use log_summary::{LogQuery, LogSummary, summarize_logs};
     pub use mail::MailConfig;
     pub use progress::{Progress, Stage};
     pub use targets::Target;
-    pub use watch::{WatchUpdate, WatchSession};
+    pub use watch::{WatchSession, WatchUpdate};
 }
 
 /// Command-line programs: names, options, environment, exit codes, and timeouts.

@@ -2,6 +2,7 @@
 use chrono::{DateTime, FixedOffset, Utc};
 use topip::{
     alert_log::stats::Grouping,
+    model::problem::Problem,
     output::{self, TableLayout},
     run::{LogQuery, LogSummary, summarize_logs},
 };
@@ -63,7 +64,8 @@ fn assert_output_is_well_formed(summary: &LogSummary) {
     }
     let json = output::render_offender_json(offenders, summary.n_bad_lines, 10, local);
     assert!(is_plain(&json), "{json:?}");
-    let stderr = output::render_stderr("cannot read", &summary.bad_lines);
+    let problem = Problem::with_hints("cannot read", summary.bad_lines.clone());
+    let stderr = output::render_log_problem(&problem);
     assert!(is_plain(&stderr), "{stderr:?}");
     assert_eq!(stderr.lines().count(), 1 + summary.bad_lines.len(), "{stderr:?}");
 }

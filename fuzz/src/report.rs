@@ -11,20 +11,23 @@ use topip::{
         filter::{Filter, Selection},
         history::{History, MailHistory, PreviousSample, Sample, SentAlert},
         label::Label,
+        note::{FailedSource, Note, SourceDetail},
+        observation::Observation,
         rule::{self, JudgeConfig, Rule},
         tally::{Aggregation, Tally},
     },
     model::{
         connection::{Connection, TcpState},
         network::Network,
+        problem::Problem,
         sanitize,
         verdict::Status,
     },
     output::{
-        self, Email, Report, Trouble, Verbosity, View, WatchFrame,
+        self, Email, MailDetail, Report, Verbosity, View, WatchFrame,
         munin::{Graphs, JUDGED_FIELD, Threshold, ThresholdBound, ThresholdLevel},
     },
-    parse::TableKind,
+    parse::{Dialect, ParseStats, TableKind, capture::CaptureNote},
 };
 
 /// Structured input made from bytes: numbers from those before the first NUL, texts from
@@ -63,15 +66,14 @@ pub fn check(bytes: &[u8]) {
         assert_nagios(&output::render_nagios(&report, verbosity), Some(report.status()));
         assert_json(&output::render_json(&report, verbosity));
     }
-    let problem = input.text();
-    let more = [input.text(), input.text()];
-    assert_nagios(&output::render_nagios_failure(Status::Unknown, &problem, &more), None);
-    assert_json(&output::render_json_failure(Status::Unknown, &problem, &more));
+    let problem = Problem::with_hints(input.text(), vec![input.text(), input.text()]);
+    assert_nagios(&output::render_nagios_failure(Status::Unknown, &problem), None);
+    assert_json(&output::render_json_failure(Status::Unknown, &problem));
     assert_munin(&report, &problem);
-    assert_screen(report.clone(), &problem);
     assert_emails(&mut input, &report);
     assert_log_lines(&mut input, &report);
-    let printable = sanitize::printable(&problem);
+    assert_screen(report, &problem.message);
+    let printable = sanitize::printable(&problem.message);
     assert!(!printable.contains(is_unprintable), "{printable:?}");
 }
 
@@ -116,24 +118,60 @@ fn generate_report(input: &mut Input<'_>) -> Report {
         View { sample, verdict, previous: history.previous }
     });
     let views = views.collect();
-    let random_problem =
-        |input: &mut Input<'_>| Trouble { message: input.text(), hint: Some(input.text()) };
     Report {
         views,
-        skipped: filter.into_skipped(),
-        table: if input.number().is_multiple_of(2) { TableKind::Sockets } else { TableKind::Flows },
+        observation: random_observation(input, filter),
         is_inbound: input.number().is_multiple_of(2),
         judge_config: rule,
         n_judged: judged,
-        problems: (0..input.number() % 3).map(|_| random_problem(input)).collect(),
-        complete: input.number().is_multiple_of(2),
-        unreliable: input.number().is_multiple_of(4),
-        notes: (0..input.number() % 3).map(|_| input.text()).collect(),
-        details: (0..input.number() % 3).map(|_| input.text()).collect(),
-        servers: (0..input.number() % 3).map(|_| (server_name(&input.text()), 7)).collect(),
-        namespaces: Vec::new(),
+        problems: random_problems(input),
+        notes: vec![Note::StateFileQuarantined {
+            defect: input.text(),
+            renamed_to: input.text().into(),
+        }],
+        state_file: Some(input.text().into()),
         alerts: Vec::new(),
+        mail: Some(MailDetail::Sent {
+            subject: input.text(),
+            to: vec![input.text()],
+            route: input.text(),
+        }),
     }
+}
+
+fn random_observation(input: &mut Input<'_>, filter: Filter) -> Observation {
+    let is_flow_table = input.number().is_multiple_of(2);
+    let dialect = if is_flow_table { Dialect::Ctnetlink } else { Dialect::InetDiag };
+    let failed = FailedSource { source: input.text(), error: input.text() };
+    let login = CaptureNote::SshLogin {
+        server: input.text(),
+        user: input.text(),
+        method: input.text(),
+        command: input.text(),
+    };
+    let read = SourceDetail::Read {
+        source: input.text(),
+        dialects: vec![Dialect::Ss],
+        n_other: 2,
+        table_kind: TableKind::Sockets,
+    };
+    Observation {
+        skipped: filter.into_skipped(),
+        parse_stats: ParseStats { dialects: vec![dialect], ..ParseStats::default() },
+        servers: (0..input.number() % 3).map(|_| (server_name(&input.text()), 7)).collect(),
+        problems: random_problems(input),
+        unreliable: input.number().is_multiple_of(4),
+        notes: vec![
+            Note::UnverifiedServers(vec![input.text()]),
+            Note::VanishedNamespaces(vec![input.text(), input.text()]),
+        ],
+        details: vec![SourceDetail::Failed(failed), read, SourceDetail::Capture(login)],
+        ..Observation::default()
+    }
+}
+
+fn random_problems(input: &mut Input<'_>) -> Vec<Problem> {
+    (0..input.number() % 3).map(|_| Problem::new(input.text(), input.text())).collect()
 }
 
 /// Returns a valid server name, without a user.
@@ -230,7 +268,7 @@ fn assert_json(answer: &str) {
     assert!(!message.contains(is_unprintable) && !message.contains('|'), "{message:?}");
 }
 
-fn assert_munin(report: &Report, problem: &str) {
+fn assert_munin(report: &Report, problem: &Problem) {
     let mut graphs = Graphs { name: "topip".to_owned(), is_multigraph: true, ..Graphs::default() };
     for level in ThresholdLevel::ALL {
         graphs.thresholds.push(Threshold {
@@ -260,8 +298,8 @@ fn assert_munin(report: &Report, problem: &str) {
             assert!(!text.contains(is_forbidden), "{text:?}");
         }
     }
-    let lines = [problem.to_owned()];
-    assert_eq!(output::munin::render_stderr(&lines).lines().count(), 1);
+    let n_lines = 1 + problem.hints.len();
+    assert_eq!(output::munin::render_munin_problem(problem).lines().count(), n_lines);
 }
 
 fn is_value(name: &str) -> bool {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    model::{secret::Secret, verdict::Status},
+    model::{problem::Problem, secret::Secret, verdict::Status},
     sys::{process, signals, stdio, terminal},
 };
 
@@ -139,41 +139,27 @@ pub(in crate::cli) struct ProgramOutput {
     pub(in crate::cli) write_deadline: Option<Instant>,
 }
 
-/// Reason why a program has no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Failure {
-    /// Failed action, its object and the reason, on one line.
-    pub(in crate::cli) message: String,
-    /// Further lines: details and remedies.
-    pub(in crate::cli) hints: Vec<String>,
-    /// `true` if the time limit of the run was reached.
-    pub(in crate::cli) is_timeout: bool,
+/// Returns the problem of a panic, which is always a bug in topip.
+pub(in crate::cli) fn internal_error(panic: &(dyn Any + Send)) -> Problem {
+    let reason = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given");
+    Problem::new(
+        format!("internal error: {reason}"),
+        "This is a mistake in topip. Please report it with the command line.",
+    )
 }
 
-impl Failure {
-    /// Returns a failure that is not a timeout.
-    pub(in crate::cli) fn new(message: &str, hints: Vec<String>) -> Self {
-        Self { message: message.to_owned(), hints, is_timeout: false }
-    }
-
-    /// Returns the failure for a panic, which is always a bug in topip.
-    pub(in crate::cli) fn internal(panic: &(dyn Any + Send)) -> Self {
-        let reason = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
-        let hint = "This is a mistake in topip. Please report it with the command line.".to_owned();
-        Self::new(&format!("internal error: {reason}"), vec![hint])
-    }
-
-    /// Returns the failure for a set-uid or set-gid executable: its options would let
-    /// any caller read and write the files of its owner.
-    fn setid() -> Self {
-        let hint = "Take the bit from its file (chmod ug-s), and start it as that user: by sudo, \
-                    or as a service of that user.";
-        Self::new("cannot run set-uid or set-gid", vec![hint.to_owned()])
-    }
+/// Returns the problem of a set-uid or set-gid executable: its options would let any
+/// caller read and write the files of its owner.
+fn setid_problem() -> Problem {
+    Problem::new(
+        "cannot run set-uid or set-gid",
+        "Take the bit from its file (chmod ug-s), and start it as that user: by sudo, or as a \
+         service of that user.",
+    )
 }
 
 /// Returns the current time by the system clock and by the monotonic clock.
@@ -215,13 +201,13 @@ pub fn main(default_applet: Applet, remote_support: Option<RemoteSupport>) -> Ex
     let applet = Applet::from_name(&program_name()).unwrap_or(default_applet);
     // A caller with fewer rights controls the options and the environment.
     if process::is_setid() {
-        return write_output(failure_output(applet, &Failure::setid()), applet).into();
+        return write_output(failure_output(applet, &setid_problem()), applet).into();
     }
     let invocation = Invocation::from_current_process(remote_support);
     // If blocking fails, signals end this process by their default action.
     let _ = signals::block();
     let output = panic::catch_unwind(AssertUnwindSafe(|| run_applet(applet, &invocation)))
-        .unwrap_or_else(|panic| failure_output(applet, &Failure::internal(&*panic)));
+        .unwrap_or_else(|panic| failure_output(applet, &internal_error(&*panic)));
     write_output(output, applet).into()
 }
 
@@ -234,7 +220,7 @@ fn run_applet(applet: Applet, invocation: &Invocation) -> ProgramOutput {
 }
 
 /// Returns the output of `applet` for a failure outside of its own error handling.
-pub(in crate::cli) fn failure_output(applet: Applet, failure: &Failure) -> ProgramOutput {
+pub(in crate::cli) fn failure_output(applet: Applet, failure: &Problem) -> ProgramOutput {
     match applet {
         Applet::Check => check_topip::unknown_output(failure),
         Applet::Munin => munin_topip::failure_output(failure),

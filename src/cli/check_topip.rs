@@ -4,15 +4,16 @@ use std::ffi::OsString;
 use clap::{Parser, error::ErrorKind};
 
 use crate::{
-    model::verdict::Status,
+    model::{problem::Problem, verdict::Status},
     output::{self, Report, Verbosity},
 };
 
 use super::{
-    applet::{Applet, Failure, Invocation, ProgramOutput},
+    applet::{Applet, Invocation, ProgramOutput},
     args::{CheckArgs, OutputFormat},
     config::{ListLimit, RunOptions},
-    target_config, usage, watchdog,
+    target_config, usage,
+    watchdog::{self, RunFailure},
 };
 
 /// Capacity of a pipe: shorter output does not block (pipe(7)).
@@ -41,8 +42,9 @@ fn usage_output(error: &clap::Error, format: OutputFormat) -> ProgramOutput {
             write_deadline: None,
         };
     }
-    let hints = vec!["See check_topip --help, or check_topip(1).".to_owned()];
-    failure_output(&Failure::new(&usage::describe(error), hints), Status::Unknown, format)
+    let problem =
+        Problem::new(usage::describe(error), "See check_topip --help, or check_topip(1).");
+    problem_output(&problem, Status::Unknown, format)
 }
 
 /// Returns the output format from a command line that clap has rejected: a program
@@ -82,9 +84,12 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
         n_bytes <= PIPE_CAPACITY_BYTES || watchdog::has_time_to_read(n_bytes, timeout, invocation)
     };
     let write_deadline = Some(watchdog::write_deadline(timeout, invocation));
-    let on_failure = move |failure: Failure| {
-        let status = if failure.is_timeout { timeout.status } else { Status::Unknown };
-        ProgramOutput { write_deadline, ..failure_output(&failure, status, format) }
+    let on_failure = move |failure: RunFailure| {
+        let (problem, status) = match failure {
+            RunFailure::TimedOut(problem) => (problem, timeout.status),
+            RunFailure::Failed(problem) => (problem, Status::Unknown),
+        };
+        ProgramOutput { write_deadline, ..problem_output(&problem, status, format) }
     };
     match watchdog::run_with_timeout(sample, options, invocation, render, on_failure) {
         Ok(program_output) if has_time_to_read(program_output.stdout.len()) => {
@@ -98,13 +103,12 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
     }
 }
 
-/// Returns a failure as a status line or a JSON object.
-fn failure_output(failure: &Failure, status: Status, format: OutputFormat) -> ProgramOutput {
-    let Failure { message, hints, .. } = failure;
+/// Returns a problem as a status line or a JSON object.
+fn problem_output(problem: &Problem, status: Status, format: OutputFormat) -> ProgramOutput {
     ProgramOutput {
         stdout: match format {
-            OutputFormat::Nagios => output::render_nagios_failure(status, message, hints),
-            OutputFormat::Json => output::render_json_failure(status, message, hints),
+            OutputFormat::Nagios => output::render_nagios_failure(status, problem),
+            OutputFormat::Json => output::render_json_failure(status, problem),
         },
         stderr: String::new(),
         exit_code: status.exit_code(),
@@ -112,7 +116,7 @@ fn failure_output(failure: &Failure, status: Status, format: OutputFormat) -> Pr
     }
 }
 
-/// Returns a failure with the status UNKNOWN as a status line.
-pub(super) fn unknown_output(failure: &Failure) -> ProgramOutput {
-    failure_output(failure, Status::Unknown, OutputFormat::Nagios)
+/// Returns a problem with the status UNKNOWN as a status line.
+pub(super) fn unknown_output(problem: &Problem) -> ProgramOutput {
+    problem_output(problem, Status::Unknown, OutputFormat::Nagios)
 }

@@ -12,6 +12,7 @@ use crate::{
         rule::{JudgeConfig, Rule},
         tally::Aggregation,
     },
+    model::problem::Problem,
     model::{connection::TcpStates, network::Network, range::Range},
     output::{DEFAULT_LISTED_PEERS, Verbosity},
     run::{CheckConfig, LogConfig, NotifyConfig, Target},
@@ -19,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    applet::{Applet, Failure, Invocation},
+    applet::{Applet, Invocation},
     args::{NotifyArgs, RuleName, SampleArgs, SelectionArgs, SourceKind},
     mail_config, target_config,
 };
@@ -64,7 +65,7 @@ pub(super) fn check_config(
     args: SampleArgs,
     RunOptions { applet, list_limit, notify, report_hidden_namespaces }: RunOptions,
     invocation: &Invocation,
-) -> Result<CheckConfig, Failure> {
+) -> Result<CheckConfig, Problem> {
     let timeout = target_config::timeout(&args, invocation);
     let tcp_states = tcp_states(&args.selection);
     let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
@@ -91,6 +92,7 @@ pub(super) fn check_config(
         RuleName::Lognormal => (lognormal, stddev),
     };
     Ok(CheckConfig {
+        servers: Target::sorted_names(&targets),
         targets,
         selection: Selection {
             family: match (selection.ipv4_only, selection.ipv6_only) {
@@ -140,7 +142,7 @@ fn alerts(
     targets: &[Target],
     deadline: Instant,
     invocation: &Invocation,
-) -> Result<NotifyConfig, Failure> {
+) -> Result<NotifyConfig, Problem> {
     let NotifyArgs { log, log_format, mail } = args;
     let format = log_format.into();
     let log = log.map(|sink| LogConfig { sink, format });
@@ -173,14 +175,15 @@ const MAX_AGGREGATIONS: usize = 4;
 /// # Errors
 ///
 /// Returns an error if there are more than [`MAX_AGGREGATIONS`].
-fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Failure> {
+fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Problem> {
     let (v4, v6) = (distinct_lengths(&selection.prefix4), distinct_lengths(&selection.prefix6));
     let nth = |lengths: &[u8], n: usize| lengths[n.min(lengths.len() - 1)];
     let n_aggregations = v4.len().max(v6.len());
     if n_aggregations > MAX_AGGREGATIONS {
-        let message = format!("--prefix4 and --prefix6 take at most {MAX_AGGREGATIONS} lengths");
+        let message =
+            format!("`--prefix4` and `--prefix6` take at most {MAX_AGGREGATIONS} lengths");
         let hint = "Each has a field of the performance data.".to_owned();
-        return Err(Failure::new(&message, vec![hint]));
+        return Err(Problem::with_hints(&message, vec![hint]));
     }
     let aggregations = (0..n_aggregations).map(|n| Aggregation {
         v4_prefix: nth(&v4, n),

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     model::network::is_loopback_host,
+    model::problem::Problem,
     notify::mail::{self, Envelope, SmtpLogin, SmtpServer, TlsMode, Transport},
     run::{MailConfig, Target},
     source::Source,
@@ -10,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    applet::{Failure, Invocation},
+    applet::Invocation,
     args::{MailAddresses, MailArgs, MailServer},
     server_name::ServerName,
     target_config,
@@ -31,13 +32,13 @@ pub(super) fn build(
     targets: &[Target],
     deadline: Instant,
     invocation: &Invocation,
-) -> Result<Option<MailConfig>, Failure> {
+) -> Result<Option<MailConfig>, Problem> {
     let Some(MailAddresses { from, to }) = args.alert.clone() else {
         return Ok(None);
     };
     if cfg!(not(feature = "mail")) {
         let hints = vec!["Build it with the feature mail, which is on by default.".to_owned()];
-        return Err(Failure::new("this topip was built without mail", hints));
+        return Err(Problem::with_hints("this topip was built without mail", hints));
     }
     let send_mail = invocation.require_remote_support()?.send_mail;
     Ok(Some(MailConfig {
@@ -51,12 +52,15 @@ pub(super) fn build(
     }))
 }
 
-fn transport(args: &MailArgs) -> Result<Transport, Failure> {
+fn transport(args: &MailArgs) -> Result<Transport, Problem> {
     let (name, options) = match &args.smtp {
         MailServer::Smtp { name, options } => (name, options),
         MailServer::Sendmail(_) if args.smtp_password_file.is_some() => {
-            let message = "there is nobody to log in with --smtp-password-file";
-            return Err(Failure::new(message, vec!["Leave it out with sendmail.".to_owned()]));
+            let message = "there is nobody to log in with `--smtp-password-file`";
+            return Err(Problem::with_hints(
+                message,
+                vec!["Leave it out with sendmail.".to_owned()],
+            ));
         }
         MailServer::Sendmail(path) => return Ok(Transport::Sendmail(path.clone())),
     };
@@ -84,7 +88,7 @@ fn default_tls(requested: Option<TlsMode>, name: &ServerName) -> TlsMode {
     }
 }
 
-fn login(name: &ServerName, args: &MailArgs) -> Result<Option<SmtpLogin>, Failure> {
+fn login(name: &ServerName, args: &MailArgs) -> Result<Option<SmtpLogin>, Problem> {
     match (&name.user, &args.smtp_password_file) {
         (None, None) => Ok(None),
         (Some(user), Some(path)) => {
@@ -95,12 +99,12 @@ fn login(name: &ServerName, args: &MailArgs) -> Result<Option<SmtpLogin>, Failur
         }
         (Some(user), None) => {
             let message = format!("there is no password to log in to {} as {user}", name.host);
-            Err(Failure::new(&message, vec!["Give --smtp-password-file.".to_owned()]))
+            Err(Problem::with_hints(&message, vec!["Give `--smtp-password-file`.".to_owned()]))
         }
         (None, Some(_)) => {
-            let message = "there is nobody to log in with --smtp-password-file";
-            let hint = "Name a user: --smtp smtp://USER@HOST".to_owned();
-            Err(Failure::new(message, vec![hint]))
+            let message = "there is nobody to log in with `--smtp-password-file`";
+            let hint = "Name a user: `--smtp` smtp://USER@HOST".to_owned();
+            Err(Problem::with_hints(message, vec![hint]))
         }
     }
 }

@@ -2,19 +2,21 @@
 use std::time::Instant;
 
 use crate::{
+    model::problem::{Hints, Problem},
     output::{
-        Report, Trouble,
-        munin::{Graphs, ReportResult, render_stderr},
+        Report,
+        munin::{Graphs, ReportResult, render_autoconf_no, render_munin_log, render_munin_problem},
     },
-    run::{self, error_chain},
+    run,
 };
 
 use super::{
-    applet::{Applet, Failure, Invocation, ProgramOutput},
+    applet::{Applet, Invocation, ProgramOutput},
     args::SampleArgs,
     config::{self, ListLimit, RunOptions},
     server_name::ServerName,
-    target_config, watchdog,
+    target_config,
+    watchdog::{self, RunFailure},
 };
 
 mod link;
@@ -60,13 +62,10 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
         "--version" | "-V" => {
             success_output(concat!("munin_topip ", env!("CARGO_PKG_VERSION"), "\n"))
         }
-        command => failure_output(&Failure::new(
-            &format!("munin_topip does not answer to {command}"),
-            vec![
-                "It does to config, fetch, autoconf and suggest; \
-                 its settings are variables in plugin-conf.d. See munin_topip(1)."
-                    .to_owned(),
-            ],
+        command => failure_output(&Problem::new(
+            format!("munin_topip does not answer to {command}"),
+            "It does to config, fetch, autoconf and suggest; its settings are variables in \
+             plugin-conf.d. See munin_topip(1).",
         )),
     }
 }
@@ -82,14 +81,15 @@ fn config(invocation: &Invocation) -> ProgramOutput {
     let with_values = is_env_set(invocation, "MUNIN_CAP_DIRTYCONFIG");
     let is_debug = is_env_set(invocation, "MUNIN_DEBUG");
     let write_deadline = write_deadline(munin_config.as_ref().ok(), invocation);
-    let render = move |result: Option<Result<Report, Failure>>| ProgramOutput {
+    let render = move |result: Option<Result<Report, Problem>>| ProgramOutput {
         stdout: graphs.config(result.as_ref().filter(|_| with_values).map(report_result)),
-        stderr: result.map_or_else(String::new, |result| stderr_text(&result, is_debug)),
+        stderr: result
+            .map_or_else(String::new, |result| render_munin_log(report_result(&result), is_debug)),
         exit_code: 0,
         write_deadline,
     };
     let on_timeout = render.clone();
-    let on_timeout = move |failure| on_timeout(Some(Err(failure)));
+    let on_timeout = move |failure: RunFailure| on_timeout(Some(Err(failure.into_problem())));
     render(match munin_config {
         Err(failure) => Some(Err(failure)),
         Ok(munin_config) if with_values => Some(sample(munin_config.args, invocation, on_timeout)),
@@ -103,17 +103,17 @@ fn fetch(invocation: &Invocation) -> ProgramOutput {
     let graphs = graphs(munin_config.as_ref().ok(), invocation);
     let is_debug = is_env_set(invocation, "MUNIN_DEBUG");
     let write_deadline = write_deadline(munin_config.as_ref().ok(), invocation);
-    let render = move |result: Result<Report, Failure>| {
-        let is_complete = result.as_ref().is_ok_and(|report| report.complete);
+    let render = move |result: Result<Report, Problem>| {
+        let is_complete = result.as_ref().is_ok_and(|report| report.is_complete());
         ProgramOutput {
             stdout: graphs.fetch(report_result(&result)),
-            stderr: stderr_text(&result, is_debug),
+            stderr: render_munin_log(report_result(&result), is_debug),
             exit_code: if is_complete { 0 } else { EXIT_FAILURE },
             write_deadline,
         }
     };
     let on_timeout = render.clone();
-    let on_timeout = move |failure| on_timeout(Err(failure));
+    let on_timeout = move |failure: RunFailure| on_timeout(Err(failure.into_problem()));
     render(munin_config.and_then(|munin_config| sample(munin_config.args, invocation, on_timeout)))
 }
 
@@ -138,14 +138,11 @@ fn autoconf(invocation: &Invocation) -> ProgramOutput {
         let timeout = target_config::timeout(&args, invocation);
         let tcp_states = config::tcp_states(&args.selection);
         let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
-        run::probe(targets, invocation.started + timeout.after)
-            .map_err(|error| Failure::new(&error_chain(&error), error.hints()))
+        run::probe(targets, invocation.started + timeout.after).map_err(|error| error.to_problem())
     });
     match result {
         Ok(()) => success_output("yes\n"),
-        Err(failure) => {
-            success_output(&format!("no ({})\n", render_stderr(&[failure.message]).trim_end()))
-        }
+        Err(problem) => success_output(&render_autoconf_no(&problem)),
     }
 }
 
@@ -155,7 +152,7 @@ fn suggest(invocation: &Invocation) -> ProgramOutput {
     if !invocation.name.ends_with('_') {
         let message = format!("{} has no place for a suggestion in its name", invocation.name);
         let hint = "Install it as topip_, which munin-node-configure links as topip_HOST.";
-        return failure_output(&Failure::new(&message, vec![hint.to_owned()]));
+        return failure_output(&Problem::new(message, hint));
     }
     let servers = match variables::read(invocation) {
         Ok(munin_config) => munin_config.args.selection.hostname,
@@ -202,8 +199,8 @@ fn graphed_server(servers: &[ServerName], invocation: &Invocation) -> Option<Ser
 fn sample(
     mut args: SampleArgs,
     invocation: &Invocation,
-    on_timeout: impl FnOnce(Failure) -> ProgramOutput + Send + 'static,
-) -> Result<Report, Failure> {
+    on_timeout: impl FnOnce(RunFailure) -> ProgramOutput + Send + 'static,
+) -> Result<Report, Problem> {
     // Without a host name, Munin would draw the values as values of the node.
     if let Some(server) = graphed_server(&args.selection.hostname, invocation)
         && link::host_name(&server.host).is_none()
@@ -221,34 +218,11 @@ fn sample(
         report_hidden_namespaces: false,
     };
     watchdog::run_with_timeout(args, options, invocation, |report| report, on_timeout)
+        .map_err(RunFailure::into_problem)
 }
 
-fn report_result(result: &Result<Report, Failure>) -> ReportResult<'_> {
-    result.as_ref().map_err(|failure| failure.message.as_str())
-}
-
-/// Returns problems and notes for the log of munin-node, and details for
-/// `munin-run --pidebug`.
-fn stderr_text(result: &Result<Report, Failure>, is_debug: bool) -> String {
-    let (messages, details) = match result {
-        Err(failure) => (message_lines(&failure.message, &failure.hints), Vec::new()),
-        Ok(report) => {
-            let problems = report.problems.iter();
-            let problems =
-                problems.flat_map(|Trouble { message, hint: hints }| message_lines(message, hints));
-            (problems.chain(report.notes.clone()).collect(), report.details.clone())
-        }
-    };
-    let messages: Vec<_> =
-        messages.iter().map(|line| variables::with_variable_names(line)).collect();
-    // munin-node and munin-node-configure ignore lines that start with "#".
-    let details = details.iter().filter(|_| is_debug);
-    let details: Vec<_> = details.map(|line| format!("# {line}")).collect();
-    render_stderr(&messages) + &render_stderr(&details)
-}
-
-fn message_lines<'a>(message: &str, hints: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-    std::iter::once(message.to_owned()).chain(hints.into_iter().cloned()).collect()
+fn report_result(result: &Result<Report, Problem>) -> ReportResult<'_> {
+    result.as_ref()
 }
 
 fn is_env_set(invocation: &Invocation, name: &str) -> bool {
@@ -265,10 +239,10 @@ fn success_output(text: &str) -> ProgramOutput {
 }
 
 /// Returns the output for a failure: messages on standard error, and no values.
-pub(super) fn failure_output(failure: &Failure) -> ProgramOutput {
+pub(super) fn failure_output(failure: &Problem) -> ProgramOutput {
     ProgramOutput {
         stdout: String::new(),
-        stderr: render_stderr(&message_lines(&failure.message, &failure.hints)),
+        stderr: render_munin_problem(failure),
         exit_code: EXIT_FAILURE,
         write_deadline: None,
     }

@@ -7,12 +7,13 @@
 use std::ffi::OsStr;
 
 use crate::{
+    model::problem::Problem,
     notify::mail,
     source::{self, ConnectFn},
     sys::exec,
 };
 
-use super::applet::{Failure, Invocation, PASSWORD_ENV};
+use super::applet::{Invocation, PASSWORD_ENV};
 
 /// File name of the executable with SSH and mail.
 const REMOTE_EXECUTABLE: &str = "topip-remote";
@@ -40,7 +41,7 @@ impl Invocation {
     /// # Errors
     ///
     /// Returns an error if `topip-remote` cannot be executed.
-    pub(super) fn require_remote_support(&self) -> Result<RemoteSupport, Failure> {
+    pub(super) fn require_remote_support(&self) -> Result<RemoteSupport, Problem> {
         match self.remote_support {
             Some(remote_support) => Ok(remote_support),
             None => Err(self.exec_remote()),
@@ -48,26 +49,26 @@ impl Invocation {
     }
 
     /// Replaces this process with `topip-remote`; returns only if that fails.
-    fn exec_remote(&self) -> Failure {
+    fn exec_remote(&self) -> Problem {
         let hints = |text: &str| vec![text.to_owned()];
         let executable = match exec::sibling_executable(REMOTE_EXECUTABLE) {
             Ok(executable) => executable,
             Err(error) => {
                 let message = format!("cannot find {REMOTE_EXECUTABLE}: {error}");
-                return Failure::new(&message, hints("Is /proc mounted?"));
+                return Problem::with_hints(&message, hints("Is /proc mounted?"));
             }
         };
         let path = executable.display();
         if self.env_var(exec::EXEC_GUARD_ENV).is_some() {
             let message = format!("cannot go on as {path}: it is not what it is called");
-            return Failure::new(&message, hints("Install topip anew."));
+            return Problem::with_hints(&message, hints("Install topip anew."));
         }
         let env = self.env.iter().map(|(name, value)| (&**name, &**value));
         let password =
             self.password.iter().map(|it| (OsStr::new(PASSWORD_ENV), OsStr::new(it.reveal())));
         let error = exec::replace_process(&executable, &self.name, &self.args, env.chain(password));
         let message = format!("cannot go on as {path}, which has SSH and mail: {error}");
-        Failure::new(
+        Problem::with_hints(
             &message,
             hints("It belongs beside this program: install topip anew, or copy both."),
         )

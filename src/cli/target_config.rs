@@ -5,9 +5,11 @@ use std::{
 };
 
 use crate::{
+    model::problem::Hints,
+    model::problem::Problem,
     model::{connection::TcpStates, secret::Secret, verdict::Status},
     parse::TableKind,
-    run::{Target, error_chain, hint_for},
+    run::Target,
     source::{ConnectFn, Credentials, HostKeyPolicy, Source, SshServer},
     sys::{
         command_line, process, secret_file,
@@ -16,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    applet::{Failure, Invocation},
+    applet::Invocation,
     args::{HostKeyArg, SampleArgs, SourceKind, Timeout},
     server_name::ServerName,
 };
@@ -44,15 +46,15 @@ pub(super) fn targets(
     invocation: &Invocation,
     timeout: Timeout,
     tcp_states: TcpStates,
-) -> Result<Vec<Target>, Failure> {
+) -> Result<Vec<Target>, Problem> {
     if args.ssh.password.is_some() || invocation.password.is_some() {
         // Process listings show the password until it is wiped; if that fails, until exit.
         let _ = command_line::wipe_passwords();
     }
     if !args.selection.netns.is_empty() && n_remote_servers(args) > 0 {
         let hint = "Network namespaces are of this host. Run check_topip there, by NRPE for one.";
-        let message = "--netns does not go with servers that are reached by SSH";
-        return Err(Failure::new(message, vec![hint.to_owned()]));
+        let message = "`--netns` does not go with servers that are reached by SSH";
+        return Err(Problem::with_hints(message, vec![hint.to_owned()]));
     }
     if let Some(path) = &args.selection.input {
         let source =
@@ -118,10 +120,10 @@ impl<'a> SshSettings<'a> {
         args: &'a SampleArgs,
         invocation: &Invocation,
         timeout: Timeout,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Problem> {
         if cfg!(not(feature = "ssh")) {
             let hints = vec!["Build it with the feature ssh, which is on by default.".to_owned()];
-            return Err(Failure::new("this topip was built without SSH", hints));
+            return Err(Problem::with_hints("this topip was built without SSH", hints));
         }
         let connect = invocation.require_remote_support()?.connect;
         // Secrets are in memory from here on; if this fails, a core dump may contain them.
@@ -131,9 +133,9 @@ impl<'a> SshSettings<'a> {
             && args.ssh.known_hosts.is_none()
             && args.ssh.host_key == HostKeyArg::AcceptNew
         {
-            let hints = vec!["Name a file with --known-hosts.".to_owned()];
+            let hints = vec!["Name a file with `--known-hosts`.".to_owned()];
             let message = "cannot accept new host keys: this user has no home to keep them in";
-            return Err(Failure::new(message, hints));
+            return Err(Problem::with_hints(message, hints));
         }
         let ssh_dir = user.as_ref().map(|user| user.home_dir.join(".ssh"));
         let in_ssh_dir = |file_names: &[&str]| -> Vec<PathBuf> {
@@ -164,13 +166,13 @@ impl<'a> SshSettings<'a> {
     }
 
     /// Returns one server as a target.
-    fn target(&self, name: &ServerName) -> Result<Target, Failure> {
+    fn target(&self, name: &ServerName) -> Result<Target, Problem> {
         let user = name.user.clone().or_else(|| self.args.ssh.username.clone());
         let user = user.or_else(|| self.user.as_ref().map(|user| user.name.clone()));
         let Some(user) = user else {
-            let hints = vec!["Name one with --username.".to_owned()];
+            let hints = vec!["Name one with `--username`.".to_owned()];
             let message = format!("cannot log in to {}: this user has no name", name.host);
-            return Err(Failure::new(&message, hints));
+            return Err(Problem::with_hints(&message, hints));
         };
         let server = SshServer {
             host: name.host.clone(),
@@ -197,7 +199,7 @@ impl<'a> SshSettings<'a> {
 }
 
 /// Returns the password from the option, the file or the environment, in this order.
-fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>, Failure> {
+fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>, Problem> {
     if let Some(password) = &args.ssh.password {
         return Ok(Some(password.clone()));
     }
@@ -212,7 +214,6 @@ fn password(args: &SampleArgs, invocation: &Invocation) -> Result<Option<Secret>
 /// # Errors
 ///
 /// Returns an error if the file is not readable, or not protected from other users.
-pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
-    secret_file::read(path)
-        .map_err(|error| Failure::new(&error_chain(&error), vec![hint_for(&error, error.hint())]))
+pub(super) fn read_secret(path: &Path) -> Result<Secret, Problem> {
+    secret_file::read(path).map_err(|error| error.to_problem())
 }

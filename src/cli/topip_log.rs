@@ -6,8 +6,10 @@ use clap::{
     error::{ContextKind, ErrorKind},
 };
 
+use crate::{model::problem::Problem, output};
+
 use super::{
-    applet::{Applet, Failure, Invocation, ProgramOutput},
+    applet::{Applet, Invocation, ProgramOutput},
     args::{LogArgs, LogCommand},
     usage, watchdog,
 };
@@ -29,7 +31,7 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
         Err(error) => usage_output(&error, &invocation.args),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
             let (applet, activity) = (Applet::Log, "reading the log");
-            let on_signal = |failure: Failure| failure_output(&failure);
+            let on_signal = |failure: Problem| failure_output(&failure);
             let work = || report::run(&args, invocation);
             watchdog::run_until_signal(applet, activity, work, on_signal).unwrap_or_else(on_signal)
         }
@@ -57,7 +59,7 @@ fn usage_output(error: &clap::Error, args: &[OsString]) -> ProgramOutput {
     let hints = usage_hint(error, args).into_iter().chain([help_hint]).collect();
     ProgramOutput {
         exit_code: EXIT_USAGE,
-        ..failure_output(&Failure::new(&usage::describe(error), hints))
+        ..failure_output(&Problem::with_hints(usage::describe(error), hints))
     }
 }
 
@@ -80,10 +82,10 @@ fn usage_hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
 }
 
 /// Returns the output for a failure.
-pub(super) fn failure_output(Failure { message, hints, .. }: &Failure) -> ProgramOutput {
+pub(super) fn failure_output(problem: &Problem) -> ProgramOutput {
     ProgramOutput {
         stdout: String::new(),
-        stderr: crate::output::render_stderr(message, hints),
+        stderr: output::render_log_problem(problem),
         exit_code: EXIT_FAILURE,
         write_deadline: None,
     }

@@ -6,7 +6,7 @@ pub(super) fn describe(error: &clap::Error) -> String {
     let context_text = |kind| error.get(kind).map(ToString::to_string);
     let option = context_text(ContextKind::InvalidArg).unwrap_or_default();
     // clap gives the option with its value name: "--warning <RANGE>".
-    let option = option.split_whitespace().next().unwrap_or_default();
+    let option = &marked(&option);
     let value = redact_password(&context_text(ContextKind::InvalidValue).unwrap_or_default());
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(reason)) => {
@@ -22,13 +22,13 @@ pub(super) fn describe(error: &clap::Error) -> String {
             // The context of this error does not contain the option that requires it.
             format!("this needs {option}")
         }
-        (ErrorKind::UnknownArgument, _) if option.starts_with('-') => {
+        (ErrorKind::UnknownArgument, _) if option.starts_with('`') => {
             format!("there is no option {option}")
         }
         (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
         (ErrorKind::ArgumentConflict, _) => {
             let other_option = context_text(ContextKind::PriorArg).unwrap_or_default();
-            let other_option = other_option.split_whitespace().next().unwrap_or_default();
+            let other_option = marked(&other_option);
             if let Some(command) = context_text(ContextKind::InvalidSubcommand) {
                 return format!("{other_option} goes after {command}");
             }
@@ -40,6 +40,12 @@ pub(super) fn describe(error: &clap::Error) -> String {
             line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
         }
     }
+}
+
+/// Returns the option of clap's context, marked for the outputs, without its value name.
+fn marked(option: &str) -> String {
+    let option = option.split_whitespace().next().unwrap_or_default();
+    if option.starts_with('-') { format!("`{option}`") } else { option.to_owned() }
 }
 
 /// Returns `value` without the user part of a URL, which may contain a password.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    model::problem::{Hints, Problem},
     notify::mail,
     output::Report,
     run::{self, Progress, Stage},
@@ -23,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    applet::{Applet, Failure, Invocation, ProgramOutput, failure_output, write_output},
+    applet::{Applet, Invocation, ProgramOutput, failure_output, internal_error, write_output},
     args::{SampleArgs, Timeout},
     config::{self, RunOptions},
     target_config,
@@ -34,6 +35,30 @@ use super::{
 const GRACE_PERIOD: Duration = Duration::from_millis(300);
 /// Time that a reader of the output may need per MiB on a busy host.
 const READ_TIME_PER_MIB: Duration = Duration::from_millis(20);
+
+/// Reason that a run has no report.
+#[derive(Clone, Debug)]
+pub(super) enum RunFailure {
+    /// The time limit was reached.
+    TimedOut(Problem),
+    /// Anything else.
+    Failed(Problem),
+}
+
+impl From<Problem> for RunFailure {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+impl RunFailure {
+    /// Returns the problem to show.
+    pub(super) fn into_problem(self) -> Problem {
+        match self {
+            Self::TimedOut(problem) | Self::Failed(problem) => problem,
+        }
+    }
+}
 
 /// Returns the time by which the output must be written.
 pub(super) fn write_deadline(timeout: Timeout, invocation: &Invocation) -> Instant {
@@ -52,8 +77,8 @@ pub(super) fn run_with_timeout<T>(
     options: RunOptions,
     invocation: &Invocation,
     render: impl FnOnce(Report) -> T,
-    on_timeout: impl FnOnce(Failure) -> ProgramOutput + Send + 'static,
-) -> Result<T, Failure> {
+    on_timeout: impl FnOnce(RunFailure) -> ProgramOutput + Send + 'static,
+) -> Result<T, RunFailure> {
     // Call execve before starting the watchdog thread: execve ends the other threads,
     // and a signal that the watchdog has consumed would be lost. Before execve, the
     // watchdog could also write output of its own.
@@ -68,7 +93,7 @@ pub(super) fn run_with_timeout<T>(
         deadline: Some(invocation.started + after),
         progress: Arc::clone(&progress),
         on_timeout: move |interruption, stage| {
-            on_timeout(interruption_failure(interruption, after, &activity(stage, input)))
+            on_timeout(run_failure(interruption, after, &activity(stage, input)))
         },
     };
     watchdog.run(|| run(args, options, invocation, &progress).map(render))
@@ -84,13 +109,14 @@ pub(super) fn run_until_signal<T>(
     applet: Applet,
     activity: &'static str,
     work: impl FnOnce() -> T,
-    on_signal: impl FnOnce(Failure) -> ProgramOutput + Send + 'static,
-) -> Result<T, Failure> {
+    on_signal: impl FnOnce(Problem) -> ProgramOutput + Send + 'static,
+) -> Result<T, Problem> {
     let progress = Arc::new(Progress::default());
-    let on_signal = move |interruption, _| {
-        on_signal(interruption_failure(interruption, Duration::ZERO, activity))
+    let on_interruption = move |interruption, _| {
+        on_signal(run_failure(interruption, Duration::ZERO, activity).into_problem())
     };
-    Watchdog { applet, deadline: None, progress, on_timeout: on_signal }.run(|| Ok(work()))
+    let watchdog = Watchdog { applet, deadline: None, progress, on_timeout: on_interruption };
+    watchdog.run(|| Ok(work())).map_err(RunFailure::into_problem)
 }
 
 /// Returns `true` if the run needs SSH or mail.
@@ -117,12 +143,12 @@ where
     G: FnOnce(Interruption, Stage) -> ProgramOutput + Send + 'static,
 {
     /// Runs `work` on this thread and watches it from another one.
-    fn run<T>(self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    fn run<T>(self, work: impl FnOnce() -> Result<T, RunFailure>) -> Result<T, RunFailure> {
         let is_claimed = Arc::new(AtomicBool::new(false));
         let watchdog_claim = Arc::clone(&is_claimed);
         spawn_thread(move || self.watch(&watchdog_claim))?;
         let outcome = panic::catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(Failure::internal(&*panic)));
+            .unwrap_or_else(|panic: Box<dyn Any + Send>| Err(internal_error(&*panic).into()));
         while is_claimed.swap(true, Ordering::AcqRel) {
             // The watchdog writes the output and ends the process.
             thread::park();
@@ -149,7 +175,7 @@ where
         let exit_code =
             panic::catch_unwind(AssertUnwindSafe(|| self.write_interruption(interruption)))
                 .unwrap_or_else(|panic| {
-                    write_output(failure_output(applet, &Failure::internal(&*panic)), applet)
+                    write_output(failure_output(applet, &internal_error(&*panic)), applet)
                 });
         // Meanwhile, the other thread may have started a prompt, which disables echo.
         terminal::restore_echo();
@@ -180,11 +206,13 @@ where
 }
 
 /// Starts the watchdog thread.
-fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
     let spawned = thread::Builder::new().spawn(work);
     spawned.map(drop).map_err(|error| {
-        let hint = "May this user have another process (ulimit -u), and so much more memory?";
-        Failure::new(&format!("cannot start a thread: {error}"), vec![hint.to_owned()])
+        Problem::new(
+            format!("cannot start a thread: {error}"),
+            "May this user have another process (ulimit -u), and so much more memory?",
+        )
     })
 }
 
@@ -195,12 +223,12 @@ pub(super) fn has_time_to_read(n_bytes: usize, timeout: Timeout, invocation: &In
 }
 
 /// Returns the failure for output that is too long to be written in time.
-pub(super) fn output_too_long(n_bytes: usize, timeout: Timeout) -> Failure {
+pub(super) fn output_too_long(n_bytes: usize, timeout: Timeout) -> RunFailure {
     let (size, after) = (n_bytes >> 20, timeout.after.as_secs());
-    let message =
-        format!("no answer within {after} s: it has {size} MiB, which take too long to give");
-    let hint = "Give it more time with --timeout, or ask for less: fewer -v, or --prefix6 64.";
-    Failure { is_timeout: true, ..Failure::new(&message, vec![hint.to_owned()]) }
+    RunFailure::TimedOut(Problem::new(
+        format!("no answer within {after} s: it has {size} MiB, which take too long to give"),
+        "Give it more time with `--timeout`, or ask for less: fewer -v, or `--prefix6` 64.",
+    ))
 }
 
 /// Returns the activity of a stage, for messages.
@@ -211,31 +239,23 @@ fn activity(stage: Stage, input: Option<PathBuf>) -> String {
     }
 }
 
-fn interruption_failure(interruption: Interruption, after: Duration, activity: &str) -> Failure {
+fn run_failure(interruption: Interruption, after: Duration, activity: &str) -> RunFailure {
     match interruption {
-        Interruption::TimedOut => timeout_failure(after, activity),
-        Interruption::Signaled(signal) => signal_failure(signal, activity),
+        Interruption::TimedOut => RunFailure::TimedOut(Problem::new(
+            format!("no answer within {} s, while {activity}", after.as_secs()),
+            "Give it more time with `--timeout`, below what the monitoring allows.",
+        )),
+        Interruption::Signaled(signal) => RunFailure::Failed(signal_problem(signal, activity)),
     }
 }
 
-fn signal_failure(signal: TerminationSignal, activity: &str) -> Failure {
+fn signal_problem(signal: TerminationSignal, activity: &str) -> Problem {
     let hint = if signal.is_cpu_limit() {
         "Allow it more CPU time: ulimit -t, or LimitCPU of its unit."
     } else {
-        "Who ended it? If it was the monitoring, put --timeout below what that allows."
+        "Who ended it? If it was the monitoring, put `--timeout` below what that allows."
     };
-    Failure::new(&format!("ended by {signal} while {activity}"), vec![hint.to_owned()])
-}
-
-fn timeout_failure(after: Duration, activity: &str) -> Failure {
-    let hint = "Give it more time with --timeout, below what the monitoring allows.".to_owned();
-    Failure {
-        is_timeout: true,
-        ..Failure::new(
-            &format!("no answer within {} s, while {activity}", after.as_secs()),
-            vec![hint],
-        )
-    }
+    Problem::new(format!("ended by {signal} while {activity}"), hint)
 }
 
 /// Configures and runs the check.
@@ -244,13 +264,13 @@ fn run(
     options: RunOptions,
     invocation: &Invocation,
     progress: &Progress,
-) -> Result<Report, Failure> {
+) -> Result<Report, RunFailure> {
     let check_config = config::check_config(args, options, invocation)?;
     // Truncate to seconds once: a sum of two truncated values can be a second too
     // early, and the sample of a run just before would lie in the future.
     let now = || (invocation.now + invocation.started.elapsed()).as_secs();
-    run::check(check_config, now, progress).map_err(|error| Failure {
-        is_timeout: matches!(error, run::Error::TimedOut { .. }),
-        ..Failure::new(&run::error_chain(&error), error.hints())
+    run::check(check_config, now, progress).map_err(|error| match error {
+        run::Error::TimedOut { .. } => RunFailure::TimedOut(error.to_problem()),
+        error => RunFailure::Failed(error.to_problem()),
     })
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_types, reason = "sends alerts to the local journal socket")]
 use std::{io, os::unix::net::UnixDatagram, time::Duration};
 
+use crate::model::problem::Hints;
+
 /// Socket of the journal's native protocol (systemd.io, "Native Journal Protocol").
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -16,10 +18,15 @@ pub enum JournalError {
     Send(#[source] io::Error),
 }
 
+impl Hints for JournalError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl JournalError {
     /// Returns a hint on how to fix the error.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::Connect(_) => {
                 "Does systemd-journald run here? If not, log to a file or to syslog.".to_owned()

@@ -4,6 +4,8 @@ use std::{io, os::unix::net::UnixDatagram, process, time::Duration};
 
 use chrono::{DateTime, FixedOffset};
 
+use crate::model::problem::Hints;
+
 /// Socket of the daemon.
 const SOCKET: &str = "/dev/log";
 /// Facility `daemon`, severity `warning` (RFC 3164, 4.1.1).
@@ -22,10 +24,15 @@ pub enum SyslogError {
     Send(#[source] io::Error),
 }
 
+impl Hints for SyslogError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl SyslogError {
     /// Returns a hint on how to fix the error.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::Connect(_) => {
                 "Does a syslog daemon run here? ls -l /dev/log; else log to a file.".to_owned()

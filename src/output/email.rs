@@ -38,7 +38,10 @@ pub fn alert_email(report: &Report, view: &View, host: &str) -> Email {
                 statistics_section(view),
                 section("Trigger", text::explain_limits(report, view)),
                 top_section(report, view),
-                section("Servers", report.servers.iter().map(text::server_line).collect()),
+                section(
+                    "Servers",
+                    report.observation.servers.iter().map(text::server_line).collect(),
+                ),
                 section(
                     "Network namespaces",
                     namespaces::namespace_lines(report, Verbosity::Terse),
@@ -159,7 +162,7 @@ fn previous_sample_section(view: &View) -> Option<Vec<String>> {
 }
 
 fn problems_section(report: &Report) -> Option<Vec<String>> {
-    let lines = report.problems.iter().map(|problem| problem.message.clone());
+    let lines = report.problems().map(|problem| text::options_as_flags(&problem.message));
     section("What could not be seen or kept", lines.collect())
 }
 

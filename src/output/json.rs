@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::{
     analysis::{filter::Skipped, peer_details::PeerDetails},
+    model::problem::Problem,
     model::{
         namespace::Namespace,
         network::Network,
@@ -14,7 +15,8 @@ use crate::{
 };
 
 use super::{
-    report::{Report, Trouble, Verbosity, View, round_to_hundredths},
+    notes::note_text,
+    report::{Report, Verbosity, View, round_to_hundredths},
     text,
 };
 
@@ -130,40 +132,40 @@ pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
         exit_code: status.exit_code(),
         message: text::status_text(report),
         timestamp: report.worst_view().sample.timestamp,
-        table: table_name(report.table),
+        table: table_name(report.table_kind()),
         views: report
             .views
             .iter()
             .map(|view| JsonView::new(view, report.n_listed(view, verbosity)))
             .collect(),
         servers: report
+            .observation
             .servers
             .iter()
             .map(|(name, connections)| JsonServer { name, connections: *connections })
             .collect(),
-        namespaces: report.namespaces.iter().map(JsonNamespace::new).collect(),
-        skipped: JsonSkipped::new(&report.skipped),
-        problems: report.problems.iter().map(JsonProblem::new).collect(),
+        namespaces: report.observation.namespaces.iter().map(JsonNamespace::new).collect(),
+        skipped: JsonSkipped::new(&report.observation.skipped),
+        problems: report.problems().map(JsonProblem::new).collect(),
         notes: report
-            .notes
-            .iter()
-            .cloned()
+            .notes()
+            .map(note_text)
             .chain(text::rule_limitations(report))
-            .map(|note| sanitize::single_line(&note))
+            .map(|note| sanitized(&note))
             .collect(),
     })
 }
 
 /// Returns the output of a run without a verdict, with a line end.
 #[must_use]
-pub fn render_json_failure(status: Status, message: &str, hints: &[String]) -> String {
+pub fn render_json_failure(status: Status, problem: &Problem) -> String {
     serialize_line(&JsonFailure {
         schema: SCHEMA_VERSION,
         program: PROGRAM,
         status: status.to_string(),
         exit_code: status.exit_code(),
-        message: sanitize::truncate(&sanitize::single_line(message), text::MAX_STATUS_TEXT_BYTES),
-        hints: hints.iter().map(|line| sanitize::single_line(line)).collect(),
+        message: sanitize::truncate(&sanitized(&problem.message), text::MAX_STATUS_TEXT_BYTES),
+        hints: problem.hints.iter().map(|hint| sanitized(hint)).collect(),
     })
 }
 
@@ -255,10 +257,12 @@ impl JsonExcluded {
 }
 
 impl JsonProblem {
-    fn new(Trouble { message, hint }: &Trouble) -> Self {
-        Self {
-            message: sanitize::single_line(message),
-            hint: hint.as_deref().map(sanitize::single_line),
-        }
+    fn new(Problem { message, hints }: &Problem) -> Self {
+        let hint = if hints.is_empty() { None } else { Some(sanitized(&hints.join(" "))) };
+        Self { message: sanitized(message), hint }
     }
+}
+
+fn sanitized(text: &str) -> String {
+    sanitize::single_line(&text::options_as_flags(text))
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     alert_log::stats::{Offender, Offenders},
-    model::sanitize,
+    model::{problem::Problem, sanitize},
 };
 
 use super::text;
@@ -27,9 +27,10 @@ pub struct TableLayout {
 /// Returns an error message for standard error, `topip_log: …`, with more lines
 /// below.
 #[must_use]
-pub fn render_stderr(message: &str, hints: &[String]) -> String {
-    let lines = std::iter::once(format!("topip_log: {message}")).chain(hints.iter().cloned());
-    lines.map(|line| sanitize::printable(&line) + "\n").collect()
+pub fn render_log_problem(problem: &Problem) -> String {
+    let mut lines = problem.lines();
+    lines[0] = format!("topip_log: {}", lines[0]);
+    lines.iter().map(|line| sanitize::printable(&text::options_as_flags(line)) + "\n").collect()
 }
 
 /// Returns the `top` offenders as a table.

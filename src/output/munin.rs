@@ -1,10 +1,12 @@
 //! The output for Munin: the configuration and the values of the graphs.
 use crate::model::{
+    problem::Problem,
     sanitize,
     verdict::{Reason, Status},
 };
 
 use super::{
+    notes::{self, note_text},
     report::{Report, View},
     text,
 };
@@ -173,7 +175,7 @@ pub fn field_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The report of a run, or the message if there is none.
-pub type ReportResult<'a> = Result<&'a Report, &'a str>;
+pub type ReportResult<'a> = Result<&'a Report, &'a Problem>;
 
 impl Graphs {
     /// Returns the configuration of the graphs, and with `result` their values as
@@ -251,7 +253,10 @@ fn limit_range(level: ThresholdLevel, report: &Report) -> Option<String> {
     let is_critical =
         verdict.status == Status::Critical && verdict.reasons.contains(&Reason::Limit);
     let applies = level == ThresholdLevel::Warning || is_critical;
-    (report.complete && applies).then(|| format!(":{}", text::decimal(verdict.limit.connections)))
+    if !report.is_complete() || !applies {
+        return None;
+    }
+    Some(format!(":{}", text::decimal(verdict.limit.connections)))
 }
 
 /// Returns the lines for the value of a field. The value of an incomplete sample
@@ -259,7 +264,7 @@ fn limit_range(level: ThresholdLevel, report: &Report) -> Option<String> {
 fn value_lines(field: &Field, result: ReportResult<'_>) -> String {
     let name = field.name;
     let value = match result {
-        Ok(report) if report.complete => (field.value)(report),
+        Ok(report) if report.is_complete() => (field.value)(report),
         _ => "U".to_owned(),
     };
     let extinfo = (name == JUDGED_FIELD).then(|| format!("{name}.extinfo {}\n", extinfo(result)));
@@ -269,14 +274,14 @@ fn value_lines(field: &Field, result: ReportResult<'_>) -> String {
 /// Returns the text that Munin adds to an alert.
 fn extinfo(result: ReportResult<'_>) -> String {
     let text = match result {
-        Err(message) => message.to_owned(),
+        Err(problem) => text::options_as_variables(&problem.message),
         Ok(report) => {
             let view = graphed_view(report);
             let verdict = text::verdict_text(report, view);
             let top = view.sample.top.first();
             let details = top.map(|peer| text::peer_details(peer, view.sample.timestamp));
-            let problem = report.problems.first().filter(|_| !report.complete);
-            let problem = problem.map(|problem| problem.message.clone());
+            let problem = report.observation.problems.first();
+            let problem = problem.map(|problem| text::options_as_variables(&problem.message));
             let parts: Vec<_> = problem.into_iter().chain([verdict]).chain(details).collect();
             parts.join("; ")
         }
@@ -290,10 +295,40 @@ fn sanitize_extinfo(text: &str) -> String {
     sanitize::single_line(text).replace(['#', '\\'], "?")
 }
 
-/// Returns error messages for the log of the node, with line ends.
+/// Returns the problems and notes of a run for the log of the node; with `is_debug`, its
+/// details as comments.
 #[must_use]
-pub fn render_stderr(lines: &[String]) -> String {
-    lines.iter().map(|line| sanitize::single_line(line) + "\n").collect()
+pub fn render_munin_log(result: ReportResult<'_>, is_debug: bool) -> String {
+    let report = match result {
+        Err(problem) => return render_munin_problem(problem),
+        Ok(report) => report,
+    };
+    let problems: String = report.problems().map(render_munin_problem).collect();
+    let notes: String = report.notes().map(|note| log_line(&note_text(note))).collect();
+    // munin-node and munin-node-configure ignore lines that start with "#".
+    let details: String = if is_debug {
+        let lines = notes::detail_lines(report);
+        lines.iter().map(|line| log_line(&format!("# {line}"))).collect()
+    } else {
+        String::new()
+    };
+    problems + &notes + &details
+}
+
+/// Returns a problem and its hints for the log of the node, with line ends.
+#[must_use]
+pub fn render_munin_problem(problem: &Problem) -> String {
+    problem.lines().iter().map(|line| log_line(line)).collect()
+}
+
+/// Returns the answer of `autoconf` for a host that cannot be sampled.
+#[must_use]
+pub fn render_autoconf_no(problem: &Problem) -> String {
+    format!("no ({})\n", log_line(&problem.message).trim_end())
+}
+
+fn log_line(text: &str) -> String {
+    sanitize::single_line(&text::options_as_variables(text)) + "\n"
 }
 
 #[cfg(test)]
@@ -320,7 +355,7 @@ mod tests {
     fn messages_cannot_inject_protocol_lines() {
         let graphs = Graphs { name: "topip".to_owned(), is_multigraph: true, ..Graphs::default() };
         let hostile = "a\nb.value 7\nmultigraph x |$(y) #c \\#d";
-        let output = graphs.config(Some(Err(hostile)));
+        let output = graphs.config(Some(Err(&Problem::without_hints(hostile))));
         assert!(!output.contains(['#', '\\', '|', '$']), "{output}");
         assert!(
             output.contains("\nconnections_max.extinfo a b.value 7 multigraph x ??(y) ?c ??d\n")

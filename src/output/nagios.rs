@@ -2,11 +2,12 @@
 //! performance data, and long output.
 use nagiosplugin::{CheckResult, PerfData, Resource, ToPerfString};
 
-use crate::model::{range::Range, sanitize, verdict::Status};
+use crate::model::{problem::Problem, range::Range, sanitize, verdict::Status};
 
 use super::{
     namespaces,
-    report::{Report, Trouble, Verbosity, View},
+    notes::{self, note_text},
+    report::{Report, Verbosity, View},
     text::{self, MAX_STATUS_TEXT_BYTES},
 };
 
@@ -25,24 +26,25 @@ pub fn render_nagios(report: &Report, verbosity: Verbosity) -> String {
 
 /// Returns the output of a run without a verdict, with a line end.
 #[must_use]
-pub fn render_nagios_failure(status: Status, message: &str, hints: &[String]) -> String {
-    let message = sanitize::truncate(&sanitize::single_line(message), MAX_STATUS_TEXT_BYTES);
+pub fn render_nagios_failure(status: Status, problem: &Problem) -> String {
+    let message = sanitize::single_line(&text::options_as_flags(&problem.message));
+    let message = sanitize::truncate(&message, MAX_STATUS_TEXT_BYTES);
     let mut lines = vec![format!("TOPIP {status} - {message}")];
-    lines.extend(hints.iter().map(|line| sanitize_line(line)));
+    lines.extend(problem.hints.iter().map(|hint| sanitize_line(hint)));
     lines.join("\n") + "\n"
 }
 
 fn sanitize_line(line: &str) -> String {
-    sanitize::truncate(&sanitize::single_line(line), MAX_LINE_BYTES)
+    sanitize::truncate(&sanitize::single_line(&text::options_as_flags(line)), MAX_LINE_BYTES)
 }
 
 fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
     let mut lines = Vec::new();
-    for Trouble { message, hint } in &report.problems {
+    for Problem { message, hints } in report.problems() {
         lines.push(format!("{}.", capitalize(message)));
-        lines.extend(hint.clone());
+        lines.extend(hints.iter().cloned());
     }
-    lines.extend(report.notes.iter().cloned());
+    lines.extend(report.notes().map(note_text));
     lines.extend(text::rule_limitations(report));
     let is_verbose = verbosity >= Verbosity::Addresses;
     if is_verbose || text::needs_explanation(report.status()) {
@@ -51,7 +53,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.extend(views.iter().flat_map(|view| peer_lines(report, view, verbosity)));
     }
     if is_verbose {
-        lines.extend(report.servers.iter().map(text::server_line));
+        lines.extend(report.observation.servers.iter().map(text::server_line));
         lines.extend(namespaces::namespace_lines(report, verbosity));
         for view in &report.views {
             for line in text::explain_limits(report, view) {
@@ -60,7 +62,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         }
     }
     if verbosity >= Verbosity::Details {
-        lines.extend(report.details.iter().cloned());
+        lines.extend(notes::detail_lines(report));
     }
     lines
 }

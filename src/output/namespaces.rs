@@ -9,7 +9,7 @@ use super::{
 /// Returns the connections of each namespace, busiest first. Unless all are
 /// requested, as many namespaces as peers are listed.
 pub(super) fn namespace_lines(report: &Report, verbosity: Verbosity) -> Vec<String> {
-    let namespaces = &report.namespaces;
+    let namespaces = &report.observation.namespaces;
     let shown = match verbosity {
         Verbosity::Everything => namespaces.len(),
         _ => namespaces.len().min(DEFAULT_LISTED_PEERS),
@@ -29,20 +29,4 @@ fn namespace_line((namespace, n): &(Namespace, u64)) -> String {
 
 fn pluralize_connections(n: u64) -> String {
     pluralize(n, "connection", "connections")
-}
-
-/// Returns a note about sockets in other namespaces, which are not counted, with
-/// the options that count them. With `count` 0, other namespaces exist, but none was
-/// found to hold sockets.
-#[must_use]
-pub fn hidden_namespaces_note(count: usize) -> String {
-    let others = match count {
-        0 => "has other network namespaces, whose connections are not in this count".to_owned(),
-        1 => "another network namespace holds sockets, which are not in this count".to_owned(),
-        n => format!("{n} other network namespaces hold sockets, which are not in this count"),
-    };
-    format!(
-        "This host forwards and {others}: containers, for one. See --netns all and --source \
-         conntrack, and Containers, routers, balancers in check_topip(1)."
-    )
 }

@@ -1,13 +1,17 @@
 //! The result of one run as values, which the other modules of this layer render.
+use std::{path::PathBuf, time::Duration};
+
 use crate::{
     alert_log::entry::Alert,
     analysis::{
-        filter::Skipped,
         history::{AlertState, PreviousSample, Sample},
+        note::Note,
+        observation::Observation,
         rule::{self, JudgeConfig},
     },
     model::{
-        namespace::Namespace,
+        network::Network,
+        problem::Problem,
         verdict::{Reason, Status, Verdict},
     },
     parse::TableKind,
@@ -17,43 +21,79 @@ use crate::{
 pub const DEFAULT_LISTED_PEERS: usize = 10;
 
 /// The result of one run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Report {
     /// The samples with their verdicts, one per aggregation; never empty.
     pub views: Vec<View>,
-    /// Connections that were not counted.
-    pub skipped: Skipped,
-    /// The kind of the entries that were counted.
-    pub table: TableKind,
+    /// Everything else that was observed; its tally is empty.
+    pub observation: Observation,
     /// True if only connections to the host were selected.
     pub is_inbound: bool,
     /// The configuration that the samples were judged by.
     pub judge_config: JudgeConfig,
     /// Number of the busiest peers that are judged; `None` for all.
     pub n_judged: Option<usize>,
-    /// Failures during the run: each makes the status at least UNKNOWN.
-    pub problems: Vec<Trouble>,
-    /// True if exactly the selected connections were counted; any problem then
-    /// concerns the state file, the log or a mail.
-    pub complete: bool,
-    /// True if connections were counted that should have been skipped. The top
-    /// peer is then not reliable, and the status is UNKNOWN at most.
-    pub unreliable: bool,
-    /// Remarks that do not change the status.
-    pub notes: Vec<String>,
-    /// Details of the run, shown with `-vv`.
-    pub details: Vec<String>,
-    /// The connections of each server; empty unless several were checked.
-    pub servers: Vec<(String, u64)>,
-    /// The connections of each network namespace, busiest first; empty unless
-    /// `--netns` is set.
-    pub namespaces: Vec<(Namespace, u64)>,
+    /// Failures after sampling: of the state file, the log or the mail.
+    pub problems: Vec<Problem>,
+    /// Facts that the default output shows, in addition to those of the observation.
+    pub notes: Vec<Note>,
+    /// Path of the state file; `None` if it could not be loaded.
+    pub state_file: Option<PathBuf>,
     /// Alerts for the recipients, one for each view that is critical by its
     /// limit.
     pub alerts: Vec<Alert>,
+    /// The mail that was sent, or the reason that none was sent.
+    pub mail: Option<MailDetail>,
+}
+
+/// The outcome of a pending mail, if it is not a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailDetail {
+    /// Another run has sent the mail meanwhile.
+    SentByOtherRun,
+    /// A recent mail was about the same peer.
+    RecentlySent {
+        /// The peer.
+        network: Network,
+        /// Age of that mail, in seconds.
+        seconds_ago: u64,
+        /// Minimum time between two mails about a peer.
+        remind_after: Duration,
+    },
+    /// The mail was sent.
+    Sent {
+        /// Subject of the mail.
+        subject: String,
+        /// Recipients that were not refused.
+        to: Vec<String>,
+        /// Mail server or program.
+        route: String,
+    },
 }
 
 impl Report {
+    /// Returns all failures: each makes the status at least UNKNOWN.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.observation.problems.iter().chain(&self.problems)
+    }
+
+    /// Returns true if no connections are missing from the counts.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.observation.problems.is_empty()
+    }
+
+    /// Returns the facts that the default output shows.
+    pub fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.observation.notes.iter().chain(&self.notes)
+    }
+
+    /// Returns the kind of the entries that were counted.
+    #[must_use]
+    pub fn table_kind(&self) -> TableKind {
+        self.observation.parse_stats.table_kind()
+    }
+
     /// Returns the view for the status line: the first one with the worst status.
     #[must_use]
     pub fn worst_view(&self) -> &View {
@@ -74,9 +114,9 @@ impl Report {
     #[must_use]
     pub fn status(&self) -> Status {
         let status = self.worst_view().verdict.status;
-        if self.unreliable {
+        if self.observation.unreliable {
             Status::Unknown
-        } else if self.problems.is_empty() {
+        } else if self.problems().next().is_none() {
             status
         } else {
             status.max(Status::Unknown)
@@ -86,8 +126,8 @@ impl Report {
     /// Returns the views that alerts are sent for: those that are critical by
     /// their limit. A critical fixed threshold alone sends no alert.
     pub fn alerting_views(&self) -> impl Iterator<Item = &View> {
-        let views = self.views.iter().filter(|_| !self.unreliable);
-        views.filter(|view| rule::is_alert(&view.verdict, &self.judge_config))
+        let views = if self.observation.unreliable { &[][..] } else { &self.views[..] };
+        views.iter().filter(|view| rule::is_alert(&view.verdict, &self.judge_config))
     }
 
     /// Returns the alert state that decides about mails.
@@ -98,7 +138,7 @@ impl Report {
             self.alerting_views().filter_map(|view| view.sample.top_address()).collect();
         match alerts[..] {
             // An incomplete sample may lack the connections of an offender.
-            [] if self.views.iter().any(is_over_limit) || !self.problems.is_empty() => {
+            [] if self.views.iter().any(is_over_limit) || self.problems().next().is_some() => {
                 AlertState::Indeterminate
             }
             [] => AlertState::Clear,
@@ -116,15 +156,6 @@ pub struct View {
     pub verdict: Verdict,
     /// The previous sample; `None` if none is on record.
     pub previous: Option<PreviousSample>,
-}
-
-/// A failure that did not end the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// The failed action, its object and the cause, on one line.
-    pub message: String,
-    /// The suggested remedy.
-    pub hint: Option<String>,
 }
 
 /// The amount of output.

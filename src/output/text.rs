@@ -30,6 +30,35 @@ pub(super) fn pluralize(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// Returns `text` with the options that are marked in it (`` `--timeout` ``) as flags of
+/// a command line.
+pub(super) fn options_as_flags(text: &str) -> String {
+    replace_options(text, str::to_owned)
+}
+
+/// Returns `text` with the options that are marked in it as variables of Munin's
+/// plugin-conf.d: `env.timeout`.
+pub(super) fn options_as_variables(text: &str) -> String {
+    replace_options(text, |flag| format!("env.{}", flag.trim_start_matches('-').replace('-', "_")))
+}
+
+/// Replaces each marked option by what `render` returns for it, without the marks.
+fn replace_options(text: &str, render: fn(&str) -> String) -> String {
+    let mut rendered = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("`-") {
+        rendered.push_str(before);
+        let Some((flag, after)) = after.split_once('`') else {
+            rendered.push_str("`-");
+            rest = after;
+            break;
+        };
+        rendered.push_str(&render(&format!("-{flag}")));
+        rest = after;
+    }
+    rendered + rest
+}
+
 /// Maximum length of the text of the status line in bytes. With the perfdata,
 /// the line stays below the limit of an old NRPE, 1024 bytes.
 pub(super) const MAX_STATUS_TEXT_BYTES: usize = 600;
@@ -37,14 +66,12 @@ pub(super) const MAX_STATUS_TEXT_BYTES: usize = 600;
 /// Returns the text of the status line, sanitized.
 pub(super) fn status_text(report: &Report) -> String {
     let verdict = verdict_text(report, report.worst_view());
-    match report.problems.first() {
+    match report.problems().next() {
         Some(problem) if report.status() == Status::Unknown => {
             // If the two do not fit, the problem is truncated, not the verdict.
-            let max_message_bytes = MAX_STATUS_TEXT_BYTES - verdict.len() - 2;
-            format!(
-                "{}; {verdict}",
-                sanitize::truncate(&sanitize::single_line(&problem.message), max_message_bytes)
-            )
+            let max_message_bytes = MAX_STATUS_TEXT_BYTES.saturating_sub(verdict.len() + 2);
+            let message = sanitize::single_line(&options_as_flags(&problem.message));
+            format!("{}; {verdict}", sanitize::truncate(&message, max_message_bytes))
         }
         _ => verdict,
     }
@@ -61,7 +88,10 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
             format!("{} has {connections}{direction}", peer_label(peer))
         }
         None => {
-            format!("no connections{direction} counted{}", skipped_summary(&report.skipped))
+            format!(
+                "no connections{direction} counted{}",
+                skipped_summary(&report.observation.skipped)
+            )
         }
     };
     match verdict.reasons.first() {
@@ -85,7 +115,7 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
 
 /// Returns the direction of the counted flows; empty for sockets.
 fn direction(report: &Report) -> &'static str {
-    match (report.table, report.is_inbound, report.servers.len() > 1) {
+    match (report.table_kind(), report.is_inbound, report.observation.servers.len() > 1) {
         (TableKind::Sockets | TableKind::Mixed, ..) => "",
         (TableKind::Flows, false, false) => " through this gateway",
         (TableKind::Flows, false, true) => " through these gateways",
@@ -330,7 +360,7 @@ fn rule_limitation(report: &Report, view: &View) -> Option<String> {
     let is_above_floor = sample.summary.max as f64 > judge_config.floor;
     unreachable_limit(sample, multiplier)
         .filter(|_| !is_over && is_above_floor)
-        .map(|line| line + " Consider --rule lognormal, or --warning and --critical.")
+        .map(|line| line + " Consider `--rule` lognormal, or `--warning` and `--critical`.")
 }
 
 const WOULD_ALERT: &str = " would say over";
@@ -404,7 +434,7 @@ fn explain_first_sample(reason: FirstSampleReason) -> String {
     match reason {
         FirstSampleReason::NoHistory => "There is no earlier sample.".to_owned(),
         FirstSampleReason::TooOld { age_secs } => {
-            format!("The earlier sample is {age_secs} s old, over --max-age, and does not count.")
+            format!("The earlier sample is {age_secs} s old, over `--max-age`, and does not count.")
         }
         FirstSampleReason::InFuture { ahead_secs } => {
             format!("The earlier sample lies {ahead_secs} s in the future, and does not count.")

@@ -5,7 +5,7 @@ use crate::model::{sanitize, verdict::Status};
 use super::{report::Report, text};
 
 /// One sample of a live view.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct WatchFrame {
     /// The report, with the change in connections of each listed peer of the worst
     /// view since the previous sample, if there was one; or the error message.
@@ -53,8 +53,12 @@ fn summary_lines(report: &Report) -> Vec<String> {
         text::connections_summary(&view.sample),
         text::limit_and_statistics(report, view),
     ];
-    lines.extend(report.problems.iter().map(|problem| sanitize::single_line(&problem.message)));
-    lines.extend(report.servers.iter().map(text::server_line));
+    lines.extend(
+        report
+            .problems()
+            .map(|problem| sanitize::single_line(&text::options_as_flags(&problem.message))),
+    );
+    lines.extend(report.observation.servers.iter().map(text::server_line));
     lines.push(String::new());
     lines
 }

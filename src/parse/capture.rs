@@ -24,8 +24,8 @@ pub struct Capture {
     /// Sorted addresses of the sampled host, for a flow table, which does not show
     /// them; `None` if they are unknown or not needed.
     pub local_addresses: Option<Vec<IpAddr>>,
-    /// Sentences for verbose output that describe how the bytes were obtained.
-    pub notes: Vec<String>,
+    /// Facts for verbose output about how the bytes were obtained.
+    pub notes: Vec<CaptureNote>,
     /// Bytes of the table.
     pub bytes: Box<dyn BufRead + Send>,
 }
@@ -38,6 +38,38 @@ impl fmt::Debug for Capture {
             .field("byte_order", &self.byte_order)
             .finish_non_exhaustive()
     }
+}
+
+/// A fact about how the bytes of a capture were obtained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaptureNote {
+    /// Login to a server over SSH.
+    SshLogin {
+        /// Name of the server.
+        server: String,
+        /// Name of the user.
+        user: String,
+        /// Authentication method, with the key's file.
+        method: String,
+        /// Command that listed the sockets.
+        command: String,
+    },
+    /// Parameters of an SSH session.
+    SshSession {
+        /// Name of the server.
+        server: String,
+        /// Negotiated algorithms.
+        algorithms: String,
+        /// Durations of the stages.
+        timings: String,
+    },
+    /// Size of the kernel's flow table.
+    FlowTableSize {
+        /// Number of flows.
+        count: u32,
+        /// Maximum number of flows.
+        max: u32,
+    },
 }
 
 /// TCP connection of the SSH session that samples a host. IPv4-mapped addresses are

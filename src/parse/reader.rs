@@ -7,6 +7,7 @@ use std::io;
 
 use super::capture::{ByteOrder, Capture, CaptureFormat};
 use crate::model::connection::Connection;
+use crate::model::problem::Hints;
 
 use super::{
     conntrack, inet_diag, listing,
@@ -301,10 +302,15 @@ pub enum ParseError {
     },
 }
 
+impl Hints for ParseError {
+    fn hints(&self) -> Vec<String> {
+        self.hint().into_iter().collect()
+    }
+}
+
 impl ParseError {
     /// Returns advice for the user, if there is any for this error.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Empty { .. } => {
                 "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
@@ -313,7 +319,7 @@ impl ParseError {
                 "Known are the listings of netstat, ss and conntrack, and /proc/net/tcp; see topip(7)."
             }
             Self::SessionConnectionMissing { .. } => {
-                "May its user see the sockets there? Or name another command with --command."
+                "May its user see the sockets there? Or name another command with `--command`."
             }
             Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
@@ -321,7 +327,7 @@ impl ParseError {
                 "List the table as text: conntrack -L -p tcp, without -o xml."
             }
             Self::UnknownLocalAddresses { .. } => {
-                "Leave --inbound out, or look on that host itself with --source conntrack."
+                "Leave `--inbound` out, or look on that host itself with `--source` conntrack."
             }
             Self::NothingTracked { .. } => {
                 "No rule there uses connection tracking; see nft list ruleset. Or its user may not see the flows."

@@ -7,15 +7,16 @@ use std::{
 use crate::{
     alert_log::entry::{Alert, LineFormat},
     analysis::tally::Peer,
+    model::problem::{Hints, Problem},
     notify::{journald, syslog},
-    output::{Report, Trouble, View},
+    output::{Report, View},
     storage::log_file,
     sys::local_time,
 };
 
 use super::{
-    error::problem_with_hint,
-    mail::{MailConfig, send_pending_mail},
+    check::CheckConfig,
+    mail::{MailConfig, StateFileId, send_pending_mail},
     saved_state::SavedState,
 };
 
@@ -70,22 +71,19 @@ pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
 }
 
 /// Writes the log and sends the mail, and adds the outcome to `report`.
-pub(super) fn notify(
-    config: &NotifyConfig,
-    saved_state: &SavedState,
-    deadline: Instant,
-    report: &mut Report,
-) {
-    if let Some(log) = &config.log {
+pub(super) fn notify(config: &CheckConfig, saved_state: &SavedState, report: &mut Report) {
+    if let Some(log) = &config.notify.log {
         let outcome = match (&log.sink, &report.alerts[..]) {
-            (Sink::File(path), []) => log_file::probe(path, deadline)
-                .map_err(|error| problem_with_hint(&error, error.hint())),
-            (_, alerts) => write_all(log, alerts, deadline),
+            (Sink::File(path), []) => {
+                log_file::probe(path, config.deadline).map_err(|error| error.to_problem())
+            }
+            (_, alerts) => write_all(log, alerts, config.deadline),
         };
         report.problems.extend(outcome.err());
     }
-    if let Some(mail) = &config.mail {
-        send_pending_mail(mail, saved_state, report);
+    if let Some(mail) = &config.notify.mail {
+        let state_file = StateFileId { location: &config.state_location, servers: &config.servers };
+        send_pending_mail(mail, &state_file, saved_state, report);
     }
 }
 
@@ -94,7 +92,7 @@ pub(super) fn notify(
 /// # Errors
 ///
 /// Returns the first failure.
-fn write_all(log: &LogConfig, alerts: &[Alert], deadline: Instant) -> Result<(), Trouble> {
+fn write_all(log: &LogConfig, alerts: &[Alert], deadline: Instant) -> Result<(), Problem> {
     let mut write_deadline = match log.sink {
         Sink::File(_) => deadline,
         Sink::Syslog | Sink::Journal => deadline.min(Instant::now() + DAEMON_TIMEOUT),
@@ -116,17 +114,17 @@ fn write(
     LogConfig { sink, format }: &LogConfig,
     alert: &Alert,
     write_deadline: Instant,
-) -> Result<(), Trouble> {
+) -> Result<(), Problem> {
     // A socket treats a zero timeout as no timeout, so wait at least 1 ms.
     let timeout =
         write_deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     match sink {
         Sink::File(path) => log_file::append(path, &alert.line(*format), write_deadline)
-            .map_err(|error| problem_with_hint(&error, error.hint())),
+            .map_err(|error| error.to_problem()),
         Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.timestamp, timeout)
-            .map_err(|error| problem_with_hint(&error, error.hint())),
+            .map_err(|error| error.to_problem()),
         Sink::Journal => journald::send(&journal_fields(alert, *format), timeout)
-            .map_err(|error| problem_with_hint(&error, error.hint())),
+            .map_err(|error| error.to_problem()),
     }
 }
 

@@ -5,11 +5,13 @@ use crate::{
     analysis::{
         filter::{Filter, Selection},
         history::{History, PreviousSample, Sample},
-        label::Label,
+        label::{Label, Labels},
+        note::Note,
+        observation::Observation,
         rule::{self, JudgeConfig},
         tally::Aggregation,
     },
-    output::{self, Report, View},
+    output::{Report, View},
     source,
     storage::state_file::StateLocation,
 };
@@ -17,7 +19,7 @@ use crate::{
 use super::{
     alert::{self, NotifyConfig},
     error::Error,
-    observation::{Seen, observe},
+    observation::observe,
     progress::{Progress, Stage},
     saved_state::SavedState,
     targets::{Target, sample_targets},
@@ -28,6 +30,8 @@ use super::{
 pub struct CheckConfig {
     /// Servers and files to sample; their connection counts are summed.
     pub targets: Vec<Target>,
+    /// Names of the targets, sorted.
+    pub servers: Vec<String>,
     /// Filter for the connections that are counted.
     pub selection: Selection,
     /// Files that list more networks and hosts to exclude.
@@ -70,72 +74,84 @@ pub fn check(
     now: impl Fn() -> u64,
     progress: &Progress,
 ) -> Result<Report, Error> {
-    let observation = observe(&config, progress)?;
+    let observed = observe(&config, config.deadline, progress)?;
     // Aggregating can take long, so do it before taking the lock.
-    let samples = observation.samples(&config);
+    let samples = observed.samples(&config);
+
     progress.enter(Stage::Locking);
-    let mut saved_state = SavedState::open(
-        config.state_location.clone(),
-        observation.servers.clone(),
-        config.deadline,
-    );
-    progress.enter(Stage::State);
-    saved_state.load();
+    let mut saved_state =
+        SavedState::load(&config.state_location, &config.servers, config.deadline);
     let (views, records) =
-        judge_samples(samples, now(), &saved_state.records, &observation, &config.judge_config);
-    // A sample that missed connections does not know the top peer. Saving it would
-    // break the comparison with the next sample.
-    if !observation.nothing_visible && !observation.unreliable {
+        judge_samples(samples, now(), (&saved_state.records, &observed.labels), &config);
+    progress.enter(Stage::State);
+    if observed.is_comparable() {
         saved_state.save(records);
     }
     saved_state.unlock();
-    let mut report = observation.into_report(views, &config);
+
+    let mut report = config.report(views, observed.observation);
     report.problems.append(&mut saved_state.problems);
     report.notes.append(&mut saved_state.notes);
-    report.notes.extend(hidden_namespaces_note(&config));
-    let path = saved_state.path.as_ref();
-    report.details.extend(path.map(|path| format!("State file: {}", path.display())));
-    report.details.extend(output::previous_sample_lines(&report.views));
-    report.details.extend(output::skipped_lines(&report.skipped));
+    report.notes.extend(hidden_namespaces(&config));
+    report.state_file.clone_from(&saved_state.path);
     progress.enter(Stage::Notifying);
-    report.alerts = alert::alerts(&report, &saved_state.servers);
-    alert::notify(&config.notify, &saved_state, config.deadline, &mut report);
+    report.alerts = alert::alerts(&report, &config.servers);
+    alert::notify(&config, &saved_state, &mut report);
     progress.enter(Stage::Reporting);
     Ok(report)
 }
 
+impl CheckConfig {
+    /// Returns a report of what was observed.
+    pub(super) fn report(&self, views: Vec<View>, observation: Observation) -> Report {
+        Report {
+            views,
+            observation,
+            is_inbound: self.selection.inbound_only,
+            judge_config: self.judge_config.clone(),
+            n_judged: self.n_judged,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            state_file: None,
+            alerts: Vec::new(),
+            mail: None,
+        }
+    }
+}
+
 /// Returns a note on connections in other network namespaces, if only the local
 /// socket table was read.
-fn hidden_namespaces_note(config: &CheckConfig) -> Option<String> {
+fn hidden_namespaces(config: &CheckConfig) -> Option<Note> {
     if !config.report_hidden_namespaces || !config.targets.iter().any(Target::is_local_table) {
         return None;
     }
     let hidden_namespaces = source::find_hidden_namespaces(config.deadline)?;
-    Some(output::hidden_namespaces_note(hidden_namespaces.count))
+    Some(Note::HiddenNamespaces { count: hidden_namespaces.count })
 }
 
 /// Judges the samples. Returns the views to report and the records to save.
 pub(super) fn judge_samples(
     samples: Vec<Sample>,
     now: u64,
-    records: &[PreviousSample],
-    observation: &Seen,
-    judge_config: &JudgeConfig,
+    (records, labels): (&[PreviousSample], &Labels),
+    config: &CheckConfig,
 ) -> (Vec<View>, Vec<PreviousSample>) {
-    let views = samples.into_iter().enumerate().map(|(index, sample)| {
+    let mut views = Vec::new();
+    let mut new_records = Vec::new();
+    for (index, sample) in samples.into_iter().enumerate() {
         let mut sample = Sample { timestamp: now, ..sample };
         let previous =
             records.iter().find(|record| record.has_same_prefixes(sample.aggregation)).cloned();
         let history = History { previous };
-        let verdict = rule::judge(&sample, &history, &judge_config.for_view(index));
-        let record = PreviousSample::new(&sample, &history, verdict.consecutive);
+        let verdict = rule::judge(&sample, &history, &config.judge_config.for_view(index));
+        new_records.push(PreviousSample::new(&sample, &history, verdict.consecutive));
         for peer in &mut sample.top {
             peer.first_on_top = history.first_on_top(peer.network, now);
-            peer.label = observation.labels.name_of(peer.network).map(str::to_owned);
+            peer.label = labels.name_of(peer.network).map(str::to_owned);
         }
-        (View { sample, verdict, previous: history.previous }, record)
-    });
-    views.unzip()
+        views.push(View { sample, verdict, previous: history.previous });
+    }
+    (views, new_records)
 }
 
 /// Samples `targets` without saving anything, to test whether they can be read.

@@ -1,11 +1,9 @@
 //! Errors of a run, with hints on how to fix them.
 use std::io;
 
-use rustix::io::Errno;
-
 use crate::{
-    analysis::tally::OutOfMemory,
-    output::Trouble,
+    analysis::{note::FailedSource, tally::OutOfMemory},
+    model::problem::{Hints, Problem, error_chain},
     parse::{ParseError, TableKind},
     source::SourceError,
     storage::network_list::NetworkListError,
@@ -81,35 +79,32 @@ pub enum Error {
         table_kind: TableKind,
         /// Error of the last source.
         last: Box<Error>,
-        /// Messages about the sources tried before the last one.
-        earlier_attempts: Vec<String>,
+        /// Sources tried before the last one.
+        earlier: Vec<FailedSource>,
+        /// Hints of the earlier sources of tracked connections: each needs its own
+        /// capability and kernel module.
+        flow_hints: Vec<String>,
     },
 }
 
-impl Error {
+impl Hints for Error {
     /// Returns hints on how to fix the error, and the other errors that it stands
     /// for.
-    #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        if let Some(hint) = open_files_hint(self) {
-            return vec![hint];
-        }
+    fn hints(&self) -> Vec<String> {
         match self {
-            Self::NetworkFile(error) => vec![error.hint()],
-            Self::Source(error) => error.hint().into_iter().collect(),
-            Self::Parse(error) => error.hint().into_iter().collect(),
-            Self::AllSourcesFailed { last, earlier_attempts, .. } => {
-                [earlier_attempts.clone(), last.hints()].concat()
+            Self::NetworkFile(error) => error.hints(),
+            Self::Source(error) => error.hints(),
+            Self::Parse(error) => error.hints(),
+            Self::AllSourcesFailed { last, earlier, flow_hints, .. } => {
+                let earlier = earlier.iter().map(ToString::to_string).collect();
+                [earlier, flow_hints.clone(), last.to_problem().hints].concat()
             }
-            Self::Namespace { source, .. } => source.hints(),
+            Self::Namespace { source, .. } => source.to_problem().hints,
             Self::AllNamespacesFailed(errors) => {
-                let mut hints = Vec::new();
-                for error in errors.iter().skip(1) {
-                    hints.push(format!("{}.", error_chain(error)));
-                }
+                let mut hints: Vec<_> = errors.iter().skip(1).map(sentence).collect();
                 // The required capabilities are the same for all namespaces, so list
                 // each hint once.
-                for hint in errors.iter().flat_map(Self::hints) {
+                for hint in errors.iter().flat_map(|error| error.to_problem().hints) {
                     if !hints.contains(&hint) {
                         hints.push(hint);
                     }
@@ -118,32 +113,40 @@ impl Error {
             }
             Self::TimedOut { .. } | Self::Busy { .. } | Self::NamespacesTimedOut { .. } => {
                 vec![
-                    "Give it more time with --timeout, below what the monitoring allows."
+                    "Give it more time with `--timeout`, below what the monitoring allows."
                         .to_owned(),
                 ]
             }
             Self::OutOfMemory(_) => {
                 vec![
                     "Allow it more memory (ulimit -v, or LimitAS of its unit), or look at some \
-                      ports alone with --port."
+                      ports alone with `--port`."
                         .to_owned(),
                 ]
             }
             Self::Thread { .. } => vec!["Ask for fewer servers at once.".to_owned()],
             Self::AllTargetsFailed(errors) => errors
                 .iter()
-                .flat_map(|error| {
-                    [vec![format!("{}.", error_chain(error))], error.hints()].concat()
-                })
+                .flat_map(|error| [vec![sentence(error)], error.to_problem().hints].concat())
                 .collect(),
         }
     }
+}
 
-    /// Converts the error to a problem in the report of a run that goes on.
-    pub(super) fn to_problem(&self) -> Trouble {
-        let hints = self.hints();
-        Trouble { message: error_chain(self), hint: (!hints.is_empty()).then(|| hints.join(" ")) }
+impl Error {
+    /// Returns the error as a problem in the report of a run that goes on: all hints in
+    /// one paragraph.
+    pub(super) fn to_partial_problem(&self) -> Problem {
+        let Problem { message, hints } = self.to_problem();
+        if hints.is_empty() {
+            return Problem::without_hints(message);
+        }
+        Problem::new(message, hints.join(" "))
     }
+}
+
+fn sentence(error: &Error) -> String {
+    format!("{}.", error_chain(error))
 }
 
 fn table_name(table_kind: TableKind) -> &'static str {
@@ -162,51 +165,4 @@ fn describe_namespaces(n_namespaces: usize, first: &str) -> String {
 
 fn while_active(activity: &str) -> String {
     if activity.is_empty() { String::new() } else { format!(" (while {activity})") }
-}
-
-/// Joins the messages of an error and its causes to one line.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Converts an error of one stage to a problem in the report. `hint` applies unless
-/// the limit on open files is the cause.
-pub(super) fn problem_with_hint(
-    error: &(dyn std::error::Error + 'static),
-    hint: String,
-) -> Trouble {
-    Trouble { message: error_chain(error), hint: Some(hint_for(error, hint)) }
-}
-
-/// Returns the hint for an error: `hint`, unless the limit on open files is the
-/// cause. That limit can be hit in any stage.
-#[must_use]
-pub fn hint_for(error: &(dyn std::error::Error + 'static), hint: String) -> String {
-    open_files_hint(error).unwrap_or(hint)
-}
-
-/// Returns a hint if the limit on open files of this process (`EMFILE`) or of the
-/// system (`ENFILE`) is the cause.
-fn open_files_hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    let number = causes.find_map(|cause| cause.downcast_ref::<io::Error>())?.raw_os_error()?;
-    match Errno::from_raw_os_error(number) {
-        Errno::MFILE => Some(
-            "Allow it more open files (ulimit -n, or LimitNOFILE of its unit), or ask for fewer \
-             servers at once."
-                .to_owned(),
-        ),
-        Errno::NFILE => Some(
-            "This machine allows no more open files: see sysctl fs.file-nr and fs.file-max."
-                .to_owned(),
-        ),
-        _ => None,
-    }
 }

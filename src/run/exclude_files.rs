@@ -2,19 +2,18 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    model::network::Network,
-    output::Trouble,
+    model::{
+        network::Network,
+        problem::{Problem, error_chain},
+    },
     storage::network_list::{self, ExcludeEntry, NetworkListError},
     sys::resolver,
 };
 
-use super::{
-    error::error_chain,
-    progress::{Progress, Stage},
-};
+use super::progress::{Progress, Stage};
 
 /// Networks to exclude, and problems with hosts that could not be resolved.
-type ResolvedExcludes = (Vec<Network>, Vec<Trouble>);
+type ResolvedExcludes = (Vec<Network>, Vec<Problem>);
 
 /// Reads the files and resolves the host names in them. Resolving uses at most three
 /// quarters of the time until `deadline`, so that time for sampling is left when a
@@ -43,14 +42,11 @@ pub(super) fn read_exclude_files(
                 let single_address = |address| Network::new(address, u8::MAX);
                 networks.extend(addresses.into_iter().map(single_address));
             }
-            Err(error) => problems.push(Trouble {
-                message: error_chain(&error),
-                hint: Some(
-                    "It is to be excluded, and its connections were counted: nobody can be \
-                     blamed. List its addresses instead."
-                        .to_owned(),
-                ),
-            }),
+            Err(error) => problems.push(Problem::new(
+                error_chain(&error),
+                "It is to be excluded, and its connections were counted: nobody can be blamed. \
+                 List its addresses instead.",
+            )),
         }
     }
     Ok((networks, problems))

@@ -9,12 +9,10 @@ use crate::{
         parse::{LineError, LogLineParser},
         stats::{Grouping, Offenders},
     },
-    output::Trouble,
+    model::problem::{Hints, Problem},
     parse::line::Line,
     storage::log_reader::{self, LogFile, LogFinder, LogReaderError, PendingLogFile},
 };
-
-use super::error::problem_with_hint;
 
 /// Number of lines between two progress reports.
 const LINES_PER_PROGRESS_REPORT: u64 = 4096;
@@ -46,7 +44,7 @@ pub struct LogSummary {
     /// The first bad lines, each with its file, line number and error.
     pub bad_lines: Vec<String>,
     /// Logs that could not be read.
-    pub problems: Vec<Trouble>,
+    pub problems: Vec<Problem>,
 }
 
 /// Reads the logs of `query` and returns the alert totals. Local times in the logs
@@ -71,7 +69,7 @@ pub fn summarize_logs(
             n_bytes_before += file.bytes_read();
             Ok(())
         });
-        summary.problems.extend(outcome.err().map(|error| problem_with_hint(&error, error.hint())));
+        summary.problems.extend(outcome.err().map(|error| error.to_problem()));
     }
     summary
 }

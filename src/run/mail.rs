@@ -2,16 +2,14 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    analysis::history::{AlertState, MailHistory, PendingMail},
+    analysis::history::{AlertState, MailHistory, PendingMail, PreviousSample},
+    model::problem::{Hints, Problem},
     notify::mail::{Delivery, Envelope, MailError, SendMail, Transport},
-    output::{self, Email, Report, Trouble},
-    storage::state_file::{MailLock, StateFile, StateFileError},
+    output::{self, Email, MailDetail, Report},
+    storage::state_file::{MailLock, StateFile, StateFileError, StateLocation},
 };
 
-use super::{
-    error::{error_chain, problem_with_hint},
-    saved_state::SavedState,
-};
+use super::saved_state::SavedState;
 
 /// Extra time after the deadline to save that a mail was sent: an unsaved mail would
 /// be sent again.
@@ -36,71 +34,89 @@ pub struct MailConfig {
     pub send_mail: SendMail,
 }
 
+/// Location of the state file, and the names of the targets that it must be about.
+pub(super) struct StateFileId<'a> {
+    pub(super) location: &'a StateLocation,
+    pub(super) servers: &'a [String],
+}
+
+impl StateFileId<'_> {
+    fn open(&self, deadline: Instant) -> Result<StateFile, StateFileError> {
+        StateFile::open(self.location, self.servers.to_vec(), deadline)
+    }
+}
+
 /// Sends the pending mail, if any, and adds the outcome to `report`.
 ///
 /// The sample is already saved and the state file unlocked, so a slow mail server
 /// does not block other runs.
 pub(super) fn send_pending_mail(
     config: &MailConfig,
+    state_file: &StateFileId<'_>,
     saved_state: &SavedState,
     report: &mut Report,
 ) {
-    let Some(pending) = pending_mail(config, &saved_state.mail_history, report) else {
-        report.details.extend(recently_sent_note(config, &saved_state.mail_history, report));
+    let mail_history = &saved_state.mail_history;
+    let Some(pending) = pending_mail(config, mail_history, report) else {
+        report.mail = recently_sent(config, mail_history, report);
         return;
     };
-    if saved_state.is_writable {
-        send_with_lock(config, saved_state, report);
+    if saved_state.is_writable() {
+        send_with_lock(config, state_file, &saved_state.records, report);
     } else {
         // Without a state file, sent mails cannot be recorded. A repeated mail is
         // better than a missing one.
-        send(
-            config,
-            pending,
-            &saved_state.mail_history,
-            "It is sent again at the next sample.",
-            report,
-        );
+        let resend_note = "It is sent again at the next sample.";
+        send(config, pending, mail_history, resend_note, report);
     }
 }
 
-fn send_with_lock(config: &MailConfig, saved_state: &SavedState, report: &mut Report) {
-    let (_lock, mail_history) = match lock_and_load(config, saved_state) {
+fn send_with_lock(
+    config: &MailConfig,
+    state_file: &StateFileId<'_>,
+    own_records: &[PreviousSample],
+    report: &mut Report,
+) {
+    let (_lock, mail_history) = match lock_and_load(config, state_file) {
         Ok(locked) => locked,
-        Err(error) => return report.problems.push(not_sent_problem(&error, error.hint())),
+        Err(error) => return report.problems.push(not_sent(error.to_problem())),
     };
     let Some(pending) = pending_mail(config, &mail_history, report) else {
-        report.details.push("Mail: another run has just sent it.".to_owned());
+        report.mail = Some(MailDetail::SentByOtherRun);
         return;
     };
     let resend_note = match pending {
-        PendingMail::Alert(_) => "It is not sent again before --remind.",
+        PendingMail::Alert(_) => "It is not sent again before `--remind`.",
         PendingMail::Recovery => "It is not sent again.",
     };
     if send(config, pending, &mail_history, resend_note, report)
-        && let Err(error) = record_sent(config, saved_state, pending, report)
+        && let Err(error) = record_sent(config, state_file, own_records, (pending, report))
     {
-        let message = format!("cannot put on record that a mail was sent: {}", error_chain(&error));
-        let hint = format!("{} The next sample mails it again.", error.hint());
-        report.problems.push(Trouble { message, hint: Some(hint) });
+        report.problems.push(extended(
+            error.to_problem(),
+            "cannot put on record that a mail was sent",
+            "The next sample mails it again.",
+        ));
     }
 }
 
-/// Returns a note if the alert is not mailed because a recent mail was about the same
-/// address.
-fn recently_sent_note(
+/// Returns the recent mail about the same address that keeps the alert from being
+/// mailed.
+fn recently_sent(
     config: &MailConfig,
     mail_history: &MailHistory,
     report: &Report,
-) -> Option<String> {
+) -> Option<MailDetail> {
     let AlertState::Alerting(networks) = report.alert_state() else { return None };
     let (network, sent_alert) = networks.iter().find_map(|network| {
         let mut sent_alerts = mail_history.0.iter().rev();
-        Some((network, sent_alerts.find(|sent_alert| sent_alert.network == *network)?))
+        Some((*network, sent_alerts.find(|sent_alert| sent_alert.network == *network)?))
     })?;
-    let ago = sample_time(report).saturating_sub(sent_alert.timestamp);
-    let remind_after = output::format_duration(config.remind_after.as_secs());
-    Some(format!("Mail: about {network} sent {ago} s ago already; again after {remind_after}"))
+    Some(MailDetail::RecentlySent {
+        network,
+        seconds_ago: sample_time(report).saturating_sub(sent_alert.timestamp),
+        remind_after: config.remind_after,
+    })
 }
 
 fn pending_mail(
@@ -120,13 +136,6 @@ fn sample_time(report: &Report) -> u64 {
     report.worst_view().sample.timestamp
 }
 
-fn open_state_file(
-    saved_state: &SavedState,
-    deadline: Instant,
-) -> Result<StateFile, StateFileError> {
-    StateFile::open(&saved_state.location, saved_state.servers.clone(), deadline)
-}
-
 /// Waits until no other run is sending mail, then loads the mails that other runs
 /// have recorded.
 ///
@@ -136,10 +145,10 @@ fn open_state_file(
 /// deadline.
 fn lock_and_load(
     config: &MailConfig,
-    saved_state: &SavedState,
+    state_file: &StateFileId<'_>,
 ) -> Result<(MailLock, MailHistory), StateFileError> {
-    let locked = MailLock::acquire(&saved_state.location, config.deadline)?;
-    Ok((locked, open_state_file(saved_state, config.deadline)?.load()?.mail_history))
+    let lock = MailLock::acquire(state_file.location, config.deadline)?;
+    Ok((lock, state_file.open(config.deadline)?.load()?.mail_history))
 }
 
 /// Saves that a mail was sent. Keeps the samples that other runs have saved
@@ -150,34 +159,26 @@ fn lock_and_load(
 /// Returns an error if the state file cannot be opened, read or written.
 fn record_sent(
     config: &MailConfig,
-    saved_state: &SavedState,
-    pending: PendingMail,
-    report: &Report,
+    state_file: &StateFileId<'_>,
+    own_records: &[PreviousSample],
+    (pending, report): (PendingMail, &Report),
 ) -> Result<(), StateFileError> {
-    let file = open_state_file(saved_state, config.deadline + SAVE_TIME)?;
+    let file = state_file.open(config.deadline + SAVE_TIME)?;
     let mut loaded = file.load()?;
     loaded.mail_history.record(pending, sample_time(report));
     let saved_records = loaded.records;
-    let records = if saved_records.is_empty() { &saved_state.records } else { &saved_records };
+    let records = if saved_records.is_empty() { own_records } else { &saved_records };
     file.save(records, &loaded.mail_history)
 }
 
-fn not_sent_problem(error: &(dyn std::error::Error + 'static), hint: String) -> Trouble {
-    let Trouble { message, hint } = problem_with_hint(error, hint);
-    Trouble {
-        message: format!("mail not sent: {message}"),
-        hint: hint.map(|hint| format!("{hint} It is tried again at the next sample.")),
-    }
+/// Returns the problem with a prefix to its message and a sentence after its hints.
+fn extended(problem: Problem, prefix: &str, sentence: &str) -> Problem {
+    let hints = [problem.hints, vec![sentence.to_owned()]].concat();
+    Problem::new(format!("{prefix}: {}", problem.message), hints.join(" "))
 }
 
-/// Returns the problem of a mail that the server may have accepted. Such a mail
-/// counts as sent: one duplicate is acceptable, but a slow server would otherwise get
-/// the mail again at every sample.
-fn unconfirmed_problem(error: &MailError, resend_note: &str) -> Trouble {
-    Trouble {
-        message: format!("mail perhaps not sent: {}", error_chain(error)),
-        hint: Some(format!("{} {resend_note}", error.hint())),
-    }
+fn not_sent(problem: Problem) -> Problem {
+    extended(problem, "mail not sent", "It is tried again at the next sample.")
 }
 
 /// Sends the mail and reports the outcome. Returns whether a recipient got it or may
@@ -193,16 +194,19 @@ fn send(
     let MailConfig { transport, envelope, deadline, send_mail, .. } = config;
     match send_mail(transport, envelope, &email, sample_time(report), *deadline) {
         Ok(delivery) => {
-            report.details.push(sent_note(&email, envelope, &delivery));
+            report.mail = Some(sent_detail(email, envelope, &delivery));
             report.problems.extend(delivery.refused.into_iter().map(refused_problem));
             true
         }
+        // The server may have accepted the mail. It counts as sent: one duplicate is
+        // acceptable, but a slow server would get the mail again at every sample.
         Err(error @ MailError::Unconfirmed(_)) => {
-            report.problems.push(unconfirmed_problem(&error, resend_note));
+            let problem = extended(error.to_problem(), "mail perhaps not sent", resend_note);
+            report.problems.push(problem);
             true
         }
         Err(error) => {
-            report.problems.push(not_sent_problem(&error, error.hint()));
+            report.problems.push(not_sent(error.to_problem()));
             false
         }
     }
@@ -221,17 +225,16 @@ fn compose_email(
     output::alert_email(report, view.unwrap_or_else(|| report.worst_view()), &config.host)
 }
 
-/// Returns the note that a mail was sent, with the recipients that were not refused.
-fn sent_note(email: &Email, envelope: &Envelope, delivery: &Delivery) -> String {
-    let is_refused = |to: &String| delivery.refused.iter().any(|(refused, _)| refused == to);
-    let to = envelope.to.iter().map(ToString::to_string).filter(|to| !is_refused(to));
-    let to = to.collect::<Vec<_>>().join(", ");
-    format!("Mail: {} sent to {to} by {}", email.subject, delivery.route)
+/// Returns the mail that was sent, with the recipients that were not refused.
+fn sent_detail(email: Email, envelope: &Envelope, delivery: &Delivery) -> MailDetail {
+    let mut to: Vec<_> = envelope.to.iter().map(ToString::to_string).collect();
+    to.retain(|to| delivery.refused.iter().all(|(refused, _)| refused != to));
+    MailDetail::Sent { subject: email.subject, to, route: delivery.route.clone() }
 }
 
-fn refused_problem((to, reply): (String, String)) -> Trouble {
-    Trouble {
-        message: format!("mail to {to} was refused: {reply}"),
-        hint: Some("The others have got it. See the log of the mail server.".to_owned()),
-    }
+fn refused_problem((to, reply): (String, String)) -> Problem {
+    Problem::new(
+        format!("mail to {to} was refused: {reply}"),
+        "The others have got it. See the log of the mail server.",
+    )
 }

@@ -5,17 +5,19 @@
 use std::time::Instant;
 
 use crate::{
-    analysis::filter::Filter,
+    analysis::{
+        filter::Filter,
+        note::{Note, SourceDetail},
+        observation::Observation,
+    },
+    model::problem::error_chain,
     source::{
         self, Activity, NetnsError, NetnsSelector, Resolution, ResolvedNamespace, Source,
         SourceError,
     },
 };
 
-use super::{
-    error::{Error, error_chain},
-    sample::{Looked, sample_sources},
-};
+use super::{error::Error, sample::sample_sources};
 
 /// Samples each requested namespace and adds up the results.
 ///
@@ -29,7 +31,7 @@ pub(super) fn sample_namespaces(
     filter: &Filter,
     activity: &Activity,
     deadline: Instant,
-) -> Result<Looked, Error> {
+) -> Result<Observation, Error> {
     let Resolution { namespaces, errors, stale_names } = source::resolve_namespaces(selectors);
     let mut totals = NamespaceTotals::default();
     totals.failures.extend(errors.into_iter().map(|error| Error::from(SourceError::from(error))));
@@ -42,7 +44,7 @@ pub(super) fn sample_namespaces(
         let outcome = sample_sources(&sources_in_namespace(&resolved, sources), filter, activity);
         totals.add(&resolved, outcome);
     }
-    totals.finish(&stale_names)
+    totals.finish(stale_names)
 }
 
 /// Returns the same sources, to be read inside a namespace.
@@ -57,37 +59,27 @@ fn sources_in_namespace(resolved: &ResolvedNamespace, sources: &[Source]) -> Vec
 /// Results of the namespaces sampled so far.
 #[derive(Default)]
 struct NamespaceTotals {
-    sum: Looked,
+    sum: Observation,
     failures: Vec<Error>,
     /// Details of namespaces whose tables were empty.
-    empty_table_details: Vec<String>,
+    empty_table_details: Vec<SourceDetail>,
     /// Namespaces that vanished before they were sampled.
     vanished: Vec<String>,
 }
 
 impl NamespaceTotals {
-    fn add(&mut self, resolved: &ResolvedNamespace, outcome: Result<Looked, Error>) {
+    fn add(&mut self, resolved: &ResolvedNamespace, outcome: Result<Observation, Error>) {
         let namespace = &resolved.namespace;
         match outcome {
-            Ok(observation) => {
-                let sum = &mut self.sum;
-                sum.namespaces.push((namespace.clone(), observation.tally.connections()));
-                sum.tally.merge(observation.tally);
-                sum.skipped.merge(observation.skipped);
+            Ok(mut observation) => {
+                let connections = observation.tally.connections();
+                observation.namespaces = vec![(namespace.clone(), connections)];
                 // An empty table has no row that shows the format in which it was
                 // read.
-                let details = if observation.parse_stats.dialects.is_empty() {
-                    &mut self.empty_table_details
-                } else {
-                    &mut sum.details
-                };
-                // The details of most namespaces are the same, so list each once.
-                for detail in observation.details {
-                    if !details.contains(&detail) {
-                        details.push(detail);
-                    }
+                if observation.parse_stats.dialects.is_empty() {
+                    self.empty_table_details = std::mem::take(&mut observation.details);
                 }
-                sum.parse_stats.merge(observation.parse_stats);
+                self.sum.merge(observation);
             }
             Err(error) if has_vanished(&error) => self.vanished.push(namespace.to_string()),
             Err(error) => self.add_failure(namespace.to_string(), error),
@@ -122,7 +114,7 @@ impl NamespaceTotals {
         Error::Namespace { n_namespaces, name, source }
     }
 
-    fn finish(mut self, stale_names: &[String]) -> Result<Looked, Error> {
+    fn finish(mut self, stale_names: Vec<String>) -> Result<Observation, Error> {
         self.sum.namespaces.sort_by_key(|(_, connections)| std::cmp::Reverse(*connections));
         if self.sum.namespaces.is_empty() {
             return Err(match self.failures.len() {
@@ -134,27 +126,13 @@ impl NamespaceTotals {
         if self.sum.details.is_empty() {
             self.sum.details = self.empty_table_details;
         }
-        self.sum.problems = self.failures.iter().map(Error::to_problem).collect();
-        let note = |names: &[String], singular: &str, plural: &str| match names {
-            [] => None,
-            [name] => Some(format!("Network namespace {name} {singular}.")),
-            [name, ..] => {
-                Some(format!("{} network namespaces {plural}, {name} first.", names.len()))
-            }
-        };
-        let notes = [
-            note(
-                &self.vanished,
-                "went away before it was looked into",
-                "went away before they were looked into",
-            ),
-            note(
-                stale_names,
-                "is a name in /run/netns without one, as seen from here",
-                "are names in /run/netns without one, as seen from here",
-            ),
-        ];
-        self.sum.notes = notes.into_iter().flatten().collect();
+        self.sum.problems = self.failures.iter().map(Error::to_partial_problem).collect();
+        if !self.vanished.is_empty() {
+            self.sum.notes.push(Note::VanishedNamespaces(self.vanished));
+        }
+        if !stale_names.is_empty() {
+            self.sum.notes.push(Note::StaleNamespaceNames(stale_names));
+        }
         Ok(self.sum)
     }
 }

@@ -1,14 +1,12 @@
-//! The result of sampling all targets, before it is judged.
+//! Samples all targets: from the configuration to an observation that can be judged.
+use std::time::Instant;
+
 use crate::{
     analysis::{
-        filter::{Filter, Skipped},
-        history::Sample,
-        label::Labels,
+        filter::Filter, history::Sample, label::Labels, note::Note, observation::Observation,
         tally::Counts,
     },
-    model::namespace::Namespace,
-    output::{self, Report, Trouble, View},
-    parse::TableKind,
+    output,
     source::{HostKeyPolicy, Source},
     storage::network_list,
 };
@@ -18,27 +16,15 @@ use super::{
     error::Error,
     exclude_files::read_exclude_files,
     progress::{Progress, Stage},
-    targets::{Sum, Target, sample_targets},
+    targets::{Target, sample_targets},
 };
 
-/// Result of sampling all targets.
+/// Counts of all targets, and everything else that was observed.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct CountedObservation {
+    pub(super) observation: Observation,
     pub(super) counts: Counts,
-    /// Names of the targets, sorted.
-    pub(super) servers: Vec<String>,
     pub(super) labels: Labels,
-    skipped: Skipped,
-    table_kind: TableKind,
-    details: Vec<String>,
-    shares: Vec<(String, u64)>,
-    namespaces: Vec<(Namespace, u64)>,
-    notes: Vec<String>,
-    problems: Vec<Trouble>,
-    /// Nothing was counted, and some source could not be read completely.
-    pub(super) nothing_visible: bool,
-    /// Connections were counted that should have been excluded.
-    pub(super) unreliable: bool,
 }
 
 /// Reads the exclude and label files, then samples the targets.
@@ -47,7 +33,11 @@ pub(super) struct Seen {
 ///
 /// Returns an error if a list cannot be read, if no sample could be taken, or if
 /// there is not enough memory.
-pub(super) fn observe(config: &CheckConfig, progress: &Progress) -> Result<Seen, Error> {
+pub(super) fn observe(
+    config: &CheckConfig,
+    deadline: Instant,
+    progress: &Progress,
+) -> Result<CountedObservation, Error> {
     progress.enter(Stage::NetworkLists);
     let mut labels = Labels::default();
     for path in &config.label_files {
@@ -56,80 +46,56 @@ pub(super) fn observe(config: &CheckConfig, progress: &Progress) -> Result<Seen,
     // Labels on the command line take precedence over those in files.
     labels.extend(config.labels.iter().cloned());
     let mut selection = config.selection.clone();
-    let (excludes, unresolved) =
-        read_exclude_files(&config.exclude_files, config.deadline, progress)?;
+    let (excludes, unresolved) = read_exclude_files(&config.exclude_files, deadline, progress)?;
     selection.excludes.extend(excludes);
+
     progress.enter(Stage::Sampling);
-    let Sum { mut tally, skipped, parse_stats, details, shares, namespaces, mut problems, notes } =
-        sample_targets(config.targets.clone(), &Filter::new(selection), config.deadline)?;
+    let mut observation =
+        sample_targets(config.targets.clone(), &Filter::new(selection), deadline)?;
+    let mut tally = std::mem::take(&mut observation.tally);
     tally.check_memory()?;
     let counts = tally.finish();
-    let parse_problems = [
-        output::unreadable_rows_problem(&parse_stats),
-        output::truncated_addresses_problem(&parse_stats),
-        output::byte_order_problem(&parse_stats),
-        output::unknown_tcp_states_problem(&skipped),
-    ];
-    problems.extend(parse_problems.into_iter().flatten());
-    let nothing_visible = counts.addresses() == 0 && !problems.is_empty();
-    let unreliable = !unresolved.is_empty();
-    problems.extend(unresolved);
-    let servers = Target::sorted_names(&config.targets);
-    Ok(Seen {
-        counts,
-        servers,
-        labels,
-        skipped,
-        table_kind: parse_stats.table_kind(),
-        details,
-        shares,
-        namespaces,
-        notes,
-        problems,
-        nothing_visible,
-        unreliable,
-    })
+
+    let parse_problems = output::parse_problems(&observation);
+    observation.problems.extend(parse_problems);
+    observation.unreliable = !unresolved.is_empty();
+    observation.problems.extend(unresolved);
+    observation.notes.extend(unverified_servers(&config.targets));
+    Ok(CountedObservation { observation, counts, labels })
 }
 
 /// Returns a note on servers whose host keys were not verified.
-fn unverified_servers_note(targets: &[Target]) -> Vec<String> {
-    let is_unverified = |source: &Source| matches!(source, Source::Ssh(server) if server.host_key_policy == HostKeyPolicy::Ignore);
-    let names = targets.iter().filter(|target| target.sources.iter().any(is_unverified));
-    let names: Vec<_> = names.map(|target| target.name.as_str()).collect();
-    match names[..] {
-        [] => Vec::new(),
-        _ => vec![format!(
-            "Who answered as {} was not checked (--host-key ignore).",
-            names.join(", ")
-        )],
+fn unverified_servers(targets: &[Target]) -> Option<Note> {
+    let mut names = Vec::new();
+    for target in targets {
+        if target.sources.iter().any(is_unverified) {
+            names.push(target.name.clone());
+        }
     }
+    if names.is_empty() { None } else { Some(Note::UnverifiedServers(names)) }
 }
 
-impl Seen {
-    /// Returns a sample for each aggregation. The timestamp is set later, when the
-    /// sample is judged.
+fn is_unverified(source: &Source) -> bool {
+    matches!(source, Source::Ssh(server) if server.host_key_policy == HostKeyPolicy::Ignore)
+}
+
+impl CountedObservation {
+    /// Returns a sample for each aggregation, with `timestamp` 0: the time is taken when
+    /// the state file is locked.
     pub(super) fn samples(&self, config: &CheckConfig) -> Vec<Sample> {
-        let sample = |&grain| Sample::new(&self.counts, 0, grain, config.n_judged, config.n_listed);
-        config.aggregations.iter().map(sample).collect()
+        let mut samples = Vec::new();
+        for &aggregation in &config.aggregations {
+            let CheckConfig { n_judged, n_listed, .. } = *config;
+            samples.push(Sample::new(&self.counts, 0, aggregation, n_judged, n_listed));
+        }
+        samples
     }
 
-    /// Converts the observation and its views to a report.
-    pub(super) fn into_report(self, views: Vec<View>, config: &CheckConfig) -> Report {
-        Report {
-            views,
-            skipped: self.skipped,
-            table: self.table_kind,
-            is_inbound: config.selection.inbound_only,
-            judge_config: config.judge_config.clone(),
-            n_judged: config.n_judged,
-            complete: self.problems.is_empty(),
-            unreliable: self.unreliable,
-            problems: self.problems,
-            notes: [self.notes, unverified_servers_note(&config.targets)].concat(),
-            details: self.details,
-            servers: self.shares,
-            namespaces: self.namespaces,
-            alerts: Vec::new(),
-        }
+    /// Returns true if the next sample can be compared with this one. A sample that
+    /// missed all connections does not know the top peer, and one that counted excluded
+    /// connections may have the wrong one.
+    pub(super) fn is_comparable(&self) -> bool {
+        let is_blind = self.counts.addresses() == 0 && !self.observation.problems.is_empty();
+        !is_blind && !self.observation.unreliable
     }
 }

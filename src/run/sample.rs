@@ -5,32 +5,23 @@ use rustix::io::Errno;
 
 use crate::{
     analysis::{
-        filter::{DuplicateDetector, Filter, Skipped},
+        filter::{DuplicateDetector, Filter},
+        note::{FailedSource, SourceDetail},
+        observation::Observation,
         tally::Tally,
     },
-    model::{connection::Connection, namespace::Namespace},
-    output::{self, Trouble},
-    parse::{self, ParseError, ParseStats, TableKind, capture::SessionConnection},
+    model::{
+        connection::Connection,
+        problem::{Hints, error_chain},
+    },
+    parse::{
+        self, ParseError, ParseStats, TableKind,
+        capture::{Capture, SessionConnection},
+    },
     source::{Activity, Source, SourceError},
 };
 
-use super::error::{Error, error_chain};
-
-/// Result of reading a source.
-#[derive(Default)]
-pub(super) struct Looked {
-    pub(super) tally: Tally,
-    pub(super) skipped: Skipped,
-    pub(super) parse_stats: ParseStats,
-    /// The source that was read, and the failures of the sources tried before it.
-    pub(super) details: Vec<String>,
-    /// Number of connections in each network namespace; empty if none were requested.
-    pub(super) namespaces: Vec<(Namespace, u64)>,
-    /// Failures of parts of the source.
-    pub(super) problems: Vec<Trouble>,
-    /// Information that does not affect the status.
-    pub(super) notes: Vec<String>,
-}
+use super::error::Error;
 
 /// Maximum number of attempts at a source that fails temporarily, for example a dump
 /// interrupted by the kernel.
@@ -45,33 +36,21 @@ pub(super) fn sample_sources(
     sources: &[Source],
     filter: &Filter,
     activity: &Activity,
-) -> Result<Looked, Error> {
-    let mut attempts = Vec::new();
-    let mut hints = Vec::new();
-    let mut last = None;
+) -> Result<Observation, Error> {
+    let mut failures: Vec<(&Source, Error)> = Vec::new();
     for source in sources {
         for attempt in 1..=MAX_ATTEMPTS {
             match read_source(source, filter, activity) {
                 Ok(mut observation) => {
-                    attempts.push(output::describe_source(
-                        &source.to_string(),
-                        &observation.parse_stats,
-                    ));
-                    attempts.append(&mut observation.details);
-                    observation.details = attempts;
+                    let failed = failed_sources(&failures).into_iter().map(SourceDetail::Failed);
+                    observation.details.splice(0..0, failed);
                     return Ok(observation);
                 }
                 // No other source can enter the namespace.
                 Err(error @ Error::Source(SourceError::Netns(_))) => return Err(error),
                 Err(error) => {
-                    attempts.push(format!("Not by {source}: {}", error_chain(&error)));
-                    // Each source of tracked connections needs its own capability and
-                    // kernel module, so keep the hints of all.
-                    if source.table_kind() == Some(TableKind::Flows) {
-                        hints.append(&mut error.hints());
-                    }
                     let is_retried = is_temporary(&error) && attempt < MAX_ATTEMPTS;
-                    last = Some(error);
+                    failures.push((source, error));
                     if !is_retried {
                         break;
                     }
@@ -79,18 +58,37 @@ pub(super) fn sample_sources(
             }
         }
     }
-    let last = last.expect("there is a source");
-    // The error of the last source is reported separately, with its hints.
-    attempts.pop();
-    let last_hints = last.hints();
-    hints.retain(|line| !last_hints.contains(line));
-    hints.dedup();
-    attempts.append(&mut hints);
-    if sources.len() == 1 && attempts.is_empty() {
+    let (_, last) = failures.pop().expect("there is a source");
+    if sources.len() == 1 && failures.is_empty() {
         return Err(last);
     }
-    let table_kind = sources.iter().find_map(Source::table_kind).unwrap_or_default();
-    Err(Error::AllSourcesFailed { table_kind, last: Box::new(last), earlier_attempts: attempts })
+    Err(all_sources_failed(sources, &failures, last))
+}
+
+fn failed_sources(failures: &[(&Source, Error)]) -> Vec<FailedSource> {
+    let failed = failures.iter().map(|(source, error)| FailedSource {
+        source: source.to_string(),
+        error: error_chain(error),
+    });
+    failed.collect()
+}
+
+fn all_sources_failed(sources: &[Source], earlier: &[(&Source, Error)], last: Error) -> Error {
+    let last_hints = last.to_problem().hints;
+    let mut flow_hints = Vec::new();
+    for (source, error) in earlier {
+        if source.table_kind() == Some(TableKind::Flows) {
+            flow_hints.extend(error.to_problem().hints);
+        }
+    }
+    flow_hints.retain(|hint| !last_hints.contains(hint));
+    flow_hints.dedup();
+    Error::AllSourcesFailed {
+        table_kind: sources.iter().find_map(Source::table_kind).unwrap_or_default(),
+        last: Box::new(last),
+        earlier: failed_sources(earlier),
+        flow_hints,
+    }
 }
 
 /// Returns whether another attempt at the same source may succeed.
@@ -113,81 +111,190 @@ fn is_temporary(error: &Error) -> bool {
     }
 }
 
-fn read_source(source: &Source, filter: &Filter, activity: &Activity) -> Result<Looked, Error> {
-    let mut filter = filter.clone();
-    let mut tally = Tally::default();
-    let mut total_stats = ParseStats::default();
+/// Reads one source: parses its captures, counts the connections that the filter
+/// accepts, and validates the result.
+fn read_source(
+    source: &Source,
+    filter: &Filter,
+    activity: &Activity,
+) -> Result<Observation, Error> {
+    let mut counter = ConnectionCounter::new(source, filter);
+    let mut parse_stats = ParseStats::default();
     let mut details = Vec::new();
     for mut capture in source.open(activity)? {
-        details.append(&mut capture.notes);
-        let session_connection = capture.session_connection;
-        let knows_addresses = capture.local_addresses.is_some();
-        if let Some(addresses) = capture.local_addresses.take() {
-            filter.set_local_addresses(addresses);
+        details.extend(capture.notes.drain(..).map(SourceDetail::Capture));
+        let knows_addresses = counter.set_local_addresses(&mut capture);
+        counter.start_capture(capture.session_connection);
+        let stats = parse::read(capture, &mut |connection| counter.count(connection))
+            .map_err(|error| expected_flows_error(source, error))?;
+        counter.check_capture(source, &stats)?;
+        if stats.table_kind() != TableKind::Sockets && !knows_addresses {
+            counter.require_local_addresses(source)?;
+            details.push(SourceDetail::UnknownLocalAddresses { source: source.to_string() });
         }
-        let mut duplicates = matches!(source, Source::Proc).then(DuplicateDetector::default);
-        let (mut n_connected, mut saw_session_connection) = (0_u64, false);
-        let parse_stats = parse::read(capture, &mut |connection| {
-            if duplicates.as_mut().is_some_and(|duplicates| duplicates.is_duplicate(connection)) {
-                return false;
-            }
-            n_connected += u64::from(connection.is_connected());
-            let is_session = session_connection.is_some_and(|session_connection| {
-                is_session_connection(connection, session_connection)
+        parse_stats.merge(stats);
+    }
+    let mut observation = counter.finish(source, parse_stats)?;
+    details.insert(0, read_detail(source, &observation.parse_stats));
+    observation.details = details;
+    Ok(observation)
+}
+
+fn read_detail(source: &Source, stats: &ParseStats) -> SourceDetail {
+    SourceDetail::Read {
+        source: source.to_string(),
+        dialects: stats.dialects.clone(),
+        n_other: stats.n_other,
+        table_kind: stats.table_kind(),
+    }
+}
+
+/// Returns the error of an empty capture: for a flow table, that nothing is tracked.
+fn expected_flows_error(source: &Source, error: ParseError) -> ParseError {
+    match error {
+        ParseError::Empty { .. } if expects_flows(source) => nothing_tracked(source),
+        error => error,
+    }
+}
+
+fn expects_flows(source: &Source) -> bool {
+    source.table_kind() == Some(TableKind::Flows)
+}
+
+fn nothing_tracked(source: &Source) -> ParseError {
+    ParseError::NothingTracked { origin: source.to_string() }
+}
+
+/// Counts the connections of one source.
+struct ConnectionCounter {
+    filter: Filter,
+    tally: Tally,
+    /// Detector of rows that `/proc` repeats; `None` for other sources.
+    duplicates: Option<DuplicateDetector>,
+    /// Connection over which the current capture is read.
+    session_connection: Option<SessionConnection>,
+    /// True if the current capture has shown that connection.
+    saw_session_connection: bool,
+    /// Number of connections in the current capture that are not listening.
+    n_connected: u64,
+}
+
+impl ConnectionCounter {
+    fn new(source: &Source, filter: &Filter) -> Self {
+        let duplicates =
+            if matches!(source, Source::Proc) { Some(DuplicateDetector::default()) } else { None };
+        Self {
+            filter: filter.clone(),
+            tally: Tally::default(),
+            duplicates,
+            session_connection: None,
+            saw_session_connection: false,
+            n_connected: 0,
+        }
+    }
+
+    /// Passes the host's addresses to the filter. Returns whether the capture has them.
+    fn set_local_addresses(&mut self, capture: &mut Capture) -> bool {
+        let Some(addresses) = capture.local_addresses.take() else {
+            return false;
+        };
+        self.filter.set_local_addresses(addresses);
+        true
+    }
+
+    fn start_capture(&mut self, session_connection: Option<SessionConnection>) {
+        self.session_connection = session_connection;
+        self.saw_session_connection = false;
+        self.n_connected = 0;
+    }
+
+    /// Counts a connection unless it is a duplicate, the session connection, or not
+    /// selected. Returns whether it was counted.
+    fn count(&mut self, connection: &Connection) -> bool {
+        if let Some(duplicates) = &mut self.duplicates
+            && duplicates.is_duplicate(connection)
+        {
+            return false;
+        }
+        self.n_connected += u64::from(connection.is_connected());
+        if let Some(session_connection) = self.session_connection
+            && is_session_connection(connection, session_connection)
+        {
+            self.saw_session_connection = true;
+            return false;
+        }
+        if !self.filter.accepts(connection) {
+            return false;
+        }
+        self.tally.add(connection);
+        true
+    }
+
+    /// Checks that the current capture was a complete table of the expected kind.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the capture lacks the connection over which it was read, or
+    /// if it is not a flow table and the source should be one.
+    fn check_capture(&self, source: &Source, stats: &ParseStats) -> Result<(), ParseError> {
+        let has_sockets = stats.table_kind() == TableKind::Sockets;
+        if self.is_incomplete(has_sockets, stats) && stats.n_unreadable == 0 {
+            return Err(if has_sockets {
+                ParseError::SessionConnectionMissing { origin: source.to_string() }
+            } else {
+                nothing_tracked(source)
             });
-            saw_session_connection |= is_session;
-            let counts = !is_session && filter.accepts(connection);
-            if counts {
-                tally.add(connection);
-            }
-            counts
-        });
-        let nothing_tracked = || ParseError::NothingTracked { origin: source.to_string() };
-        let expects_flows = source.table_kind() == Some(TableKind::Flows);
-        let parse_stats = parse_stats.map_err(|error| match error {
-            ParseError::Empty { .. } if expects_flows => nothing_tracked(),
-            error => error,
-        })?;
-        let has_sockets = parse_stats.table_kind() == TableKind::Sockets;
-        // A server reached over TCP must list the session connection. Conntrack may
-        // list it with other endpoints if it was forwarded.
-        let is_incomplete = session_connection.is_some_and(|session_connection| {
-            let must_see =
-                session_connection.is_confirmed && has_sockets && parse_stats.n_truncated == 0;
-            n_connected == 0 || (must_see && !saw_session_connection)
-        });
-        if is_incomplete && parse_stats.n_unreadable == 0 {
-            let missing_connection =
-                || ParseError::SessionConnectionMissing { origin: source.to_string() };
-            return Err(if has_sockets { missing_connection() } else { nothing_tracked() }.into());
         }
-        if expects_flows && parse_stats.table_kind() != TableKind::Flows {
-            return Err(ParseError::NotAFlowTable { origin: source.to_string() }.into());
+        if expects_flows(source) && stats.table_kind() != TableKind::Flows {
+            return Err(ParseError::NotAFlowTable { origin: source.to_string() });
         }
-        if !has_sockets && !knows_addresses {
-            if filter.is_inbound_only() {
-                return Err(ParseError::UnknownLocalAddresses { origin: source.to_string() }.into());
-            }
-            details.push(format!(
-                "{source} does not tell the addresses of its host: flows that it opened count too."
-            ));
-        }
-        total_stats.merge(parse_stats);
+        Ok(())
     }
-    let outbound =
-        filter.inbound_ports().map(|ports| (ports.is_empty(), tally.retain_ports(ports)));
-    // A listing may omit the listening sockets, but a namespace without listening
-    // sockets is normal.
-    let must_have_listeners = !matches!(source, Source::InNamespace { .. });
-    if let Some((true, _)) = outbound
-        && total_stats.n_rows > 0
-        && must_have_listeners
-    {
-        return Err(ParseError::NoListeners { origin: source.to_string() }.into());
+
+    /// Returns whether the capture of a server lacks connections. A server reached over
+    /// TCP must list the session connection; conntrack may list it with other endpoints
+    /// if it was forwarded.
+    fn is_incomplete(&self, has_sockets: bool, stats: &ParseStats) -> bool {
+        let Some(session_connection) = self.session_connection else {
+            return false;
+        };
+        let must_list_session =
+            session_connection.is_confirmed && has_sockets && stats.n_truncated == 0;
+        self.n_connected == 0 || (must_list_session && !self.saw_session_connection)
     }
-    let mut skipped = filter.into_skipped();
-    skipped.outbound += outbound.map_or(0, |(_, n)| n);
-    Ok(Looked { tally, skipped, parse_stats: total_stats, details, ..Looked::default() })
+
+    /// # Errors
+    ///
+    /// Returns an error if inbound connections are selected: without the addresses of
+    /// the host, the direction of a flow is unknown.
+    fn require_local_addresses(&self, source: &Source) -> Result<(), ParseError> {
+        if self.filter.is_inbound_only() {
+            return Err(ParseError::UnknownLocalAddresses { origin: source.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Leaves out outbound connections if only inbound ones are selected.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a table without listening sockets does not show which
+    /// connections are inbound.
+    fn finish(self, source: &Source, parse_stats: ParseStats) -> Result<Observation, ParseError> {
+        let Self { filter, mut tally, .. } = self;
+        let mut n_outbound = 0;
+        if let Some(ports) = filter.inbound_ports() {
+            // A namespace without listening sockets is normal; a listing may omit them.
+            let may_lack_listeners = matches!(source, Source::InNamespace { .. });
+            if ports.is_empty() && parse_stats.n_rows > 0 && !may_lack_listeners {
+                return Err(ParseError::NoListeners { origin: source.to_string() });
+            }
+            n_outbound = tally.retain_ports(ports);
+        }
+        let mut skipped = filter.into_skipped();
+        skipped.outbound += n_outbound;
+        Ok(Observation { tally, skipped, parse_stats, ..Observation::default() })
+    }
 }
 
 /// Returns whether a connection is the session connection over which the source is

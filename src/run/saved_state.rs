@@ -2,78 +2,59 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    analysis::history::{MailHistory, PreviousSample},
-    output::Trouble,
+    analysis::{
+        history::{MailHistory, PreviousSample},
+        note::Note,
+    },
+    model::problem::{Hints, Problem},
     storage::state_file::{DamagedFile, LoadedState, StateFile, StateFileError, StateLocation},
 };
 
-use super::error::problem_with_hint;
-
 /// Content of the state file, and problems with it. Without a state file the check
 /// goes on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SavedState {
-    /// Configured location of the state file.
-    pub(super) location: StateLocation,
-    /// Names of the targets.
-    pub(super) servers: Vec<String>,
     file: Option<StateFile>,
-    /// Path of the state file; `None` until it has been loaded.
+    /// Path of the state file; `None` unless it has been loaded.
     pub(super) path: Option<PathBuf>,
     /// Records of the previous sample, one for each aggregation.
     pub(super) records: Vec<PreviousSample>,
     /// Alerts that were mailed.
     pub(super) mail_history: MailHistory,
-    /// The state can be saved; `false` after a failure.
-    pub(super) is_writable: bool,
-    pub(super) problems: Vec<Trouble>,
-    pub(super) notes: Vec<String>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<Note>,
 }
 
 impl SavedState {
-    /// Opens and locks the state file.
-    pub(super) fn open(location: StateLocation, servers: Vec<String>, deadline: Instant) -> Self {
-        let mut saved_state = Self {
-            location,
-            servers,
-            file: None,
-            path: None,
-            records: Vec::new(),
-            mail_history: MailHistory::default(),
-            is_writable: true,
-            problems: Vec::new(),
-            notes: Vec::new(),
-        };
-        match StateFile::open(&saved_state.location, saved_state.servers.clone(), deadline) {
-            Ok(file) => saved_state.file = Some(file),
+    /// Locks the state file and loads its records.
+    pub(super) fn load(location: &StateLocation, servers: &[String], deadline: Instant) -> Self {
+        let mut saved_state = Self::default();
+        let loaded = StateFile::open(location, servers.to_vec(), deadline)
+            .and_then(|file| Ok((file.load()?, file)));
+        match loaded {
+            Ok((loaded, file)) => saved_state.set_loaded(loaded, file),
             Err(error) => saved_state.add_failure(&error),
         }
         saved_state
     }
 
-    /// Loads the records and the mail history.
-    pub(super) fn load(&mut self) {
-        let Some(file) = self.file.take() else {
-            return;
-        };
-        match file.load() {
-            Ok(LoadedState { records, mail_history, damaged_file }) => {
-                (self.records, self.mail_history) = (records, mail_history);
-                self.path = Some(file.path().to_owned());
-                match damaged_file.as_ref().map(damage_note) {
-                    // A damaged file that cannot be renamed is not overwritten.
-                    Some(Err(problem)) => {
-                        self.is_writable = false;
-                        self.problems.push(problem);
-                    }
-                    note => {
-                        self.notes.extend(note.and_then(Result::ok));
-                        self.file = Some(file);
-                    }
-                }
+    fn set_loaded(&mut self, loaded: LoadedState, file: StateFile) {
+        let LoadedState { records, mail_history, damaged_file } = loaded;
+        (self.records, self.mail_history) = (records, mail_history);
+        self.path = Some(file.path().to_owned());
+        match damaged_file.map(quarantine_note).transpose() {
+            Ok(note) => {
+                self.notes.extend(note);
+                self.file = Some(file);
             }
-            Err(error) => self.add_failure(&error),
+            // A damaged file that cannot be renamed is not overwritten.
+            Err(problem) => self.problems.push(problem),
         }
+    }
+
+    /// Returns true if the state was loaded and, if that was requested, saved.
+    pub(super) fn is_writable(&self) -> bool {
+        self.problems.is_empty()
     }
 
     /// Replaces the saved records by `records`.
@@ -91,8 +72,7 @@ impl SavedState {
     }
 
     fn add_failure(&mut self, error: &StateFileError) {
-        self.is_writable = false;
-        self.problems.push(problem_with_hint(error, error.hint()));
+        self.problems.push(error.to_problem());
     }
 }
 
@@ -102,18 +82,17 @@ impl SavedState {
 ///
 /// Returns a problem if the damaged file could not be renamed; the problem persists
 /// until the file is removed.
-fn damage_note(DamagedFile { path, problem, renamed_to }: &DamagedFile) -> Result<String, Trouble> {
+fn quarantine_note(
+    DamagedFile { path, problem, renamed_to }: DamagedFile,
+) -> Result<Note, Problem> {
     match renamed_to {
-        Ok(quarantined) => Ok(format!(
-            "The state file was damaged ({problem}) and is kept as {}; this is a first sample.",
-            quarantined.display()
-        )),
-        Err(error) => Err(Trouble {
-            message: format!(
+        Ok(renamed_to) => Ok(Note::StateFileQuarantined { defect: problem, renamed_to }),
+        Err(error) => Err(Problem::new(
+            format!(
                 "the state file {} is damaged ({problem}) and cannot be put aside: {error}",
                 path.display()
             ),
-            hint: Some(format!("Remove {}.bad", path.display())),
-        }),
+            format!("Remove {}.bad", path.display()),
+        )),
     }
 }

@@ -10,21 +10,11 @@ use std::{
 };
 
 use crate::{
-    analysis::{
-        filter::{Filter, Skipped},
-        tally::Tally,
-    },
-    model::namespace::Namespace,
-    output::Trouble,
-    parse::ParseStats,
+    analysis::{filter::Filter, observation::Observation},
     source::{Activity, NetnsSelector, Source},
 };
 
-use super::{
-    error::Error,
-    namespaces::sample_namespaces,
-    sample::{Looked, sample_sources},
-};
+use super::{error::Error, namespaces::sample_namespaces, sample::sample_sources};
 
 /// A server, or a file with its socket listing.
 #[derive(Clone, Debug)]
@@ -99,29 +89,12 @@ impl Target {
         filter: &Filter,
         activity: &Activity,
         deadline: Instant,
-    ) -> Result<Looked, Error> {
+    ) -> Result<Observation, Error> {
         match self.namespaces[..] {
             [] => sample_sources(&self.sources, filter, activity),
             _ => sample_namespaces(&self.namespaces, &self.sources, filter, activity, deadline),
         }
     }
-}
-
-/// Results of all targets.
-#[derive(Debug, Default)]
-pub(super) struct Sum {
-    pub(super) tally: Tally,
-    pub(super) skipped: Skipped,
-    pub(super) parse_stats: ParseStats,
-    pub(super) details: Vec<String>,
-    /// Number of connections of each target; empty for a single target.
-    pub(super) shares: Vec<(String, u64)>,
-    /// Number of connections in each network namespace; empty if none were requested.
-    pub(super) namespaces: Vec<(Namespace, u64)>,
-    /// Targets that failed, and parts of targets that could not be read.
-    pub(super) problems: Vec<Trouble>,
-    /// Information that does not affect the status.
-    pub(super) notes: Vec<String>,
 }
 
 /// Samples `targets` until `deadline`. Each target gets a thread if there are several
@@ -130,50 +103,47 @@ pub(super) fn sample_targets(
     targets: Vec<Target>,
     filter: &Filter,
     deadline: Instant,
-) -> Result<Sum, Error> {
-    let has_several = targets.len() > 1;
-    let outcomes = match &targets[..] {
-        [target] if !target.sources.iter().any(may_hang) => {
-            vec![(target.name.clone(), target.sample(filter, &Activity::default(), deadline))]
-        }
-        _ => sample_concurrently(targets, filter, deadline),
-    };
-    let mut sum = Sum::default();
+) -> Result<Observation, Error> {
+    if let [target] = &targets[..]
+        && !target.sources.iter().any(may_hang)
+    {
+        return target.sample(filter, &Activity::default(), deadline);
+    }
+    let mut outcomes = sample_concurrently(targets, filter, deadline);
+    if outcomes.len() == 1 {
+        return outcomes.remove(0).1;
+    }
+    merge_outcomes(outcomes)
+}
+
+/// Adds up the observations of several targets. The targets that failed are problems.
+///
+/// # Errors
+///
+/// Returns an error if all targets failed.
+fn merge_outcomes(
+    outcomes: Vec<(String, Result<Observation, Error>)>,
+) -> Result<Observation, Error> {
+    let mut total = Observation::default();
     let mut errors = Vec::new();
     for (name, outcome) in outcomes {
         match outcome {
-            Ok(observation) => sum.add(name, observation),
+            Ok(mut observation) => {
+                observation.servers = vec![(name, observation.tally.connections())];
+                total.merge(observation);
+            }
             Err(error) => errors.push(error),
         }
     }
-    if !has_several {
-        sum.shares.clear();
-        if let Some(error) = errors.pop() {
-            return Err(error);
-        }
-    }
-    if sum.shares.is_empty() && has_several {
+    if total.servers.is_empty() {
         return Err(Error::AllTargetsFailed(errors));
     }
-    sum.problems.extend(errors.iter().map(Error::to_problem));
-    Ok(sum)
+    total.problems.extend(errors.iter().map(Error::to_partial_problem));
+    Ok(total)
 }
 
 fn may_hang(source: &Source) -> bool {
     matches!(source, Source::Ssh(_))
-}
-
-impl Sum {
-    fn add(&mut self, name: String, observation: Looked) {
-        self.shares.push((name, observation.tally.connections()));
-        self.tally.merge(observation.tally);
-        self.skipped.merge(observation.skipped);
-        self.parse_stats.merge(observation.parse_stats);
-        self.details.extend(observation.details);
-        self.namespaces.extend(observation.namespaces);
-        self.problems.extend(observation.problems);
-        self.notes.extend(observation.notes);
-    }
 }
 
 /// Samples a target on a new thread, which passes the result to `on_result`.
@@ -186,7 +156,7 @@ fn spawn_sampling(
     target: Target,
     (filter, deadline): (&Filter, Instant),
     activity: &Activity,
-    on_result: impl FnOnce(Result<Looked, Error>) + Send + 'static,
+    on_result: impl FnOnce(Result<Observation, Error>) + Send + 'static,
 ) -> Result<(), Error> {
     let name = target.name.clone();
     let guard = target.sampling_flag.set().ok_or_else(|| Error::Busy { name: name.clone() })?;
@@ -206,7 +176,7 @@ fn sample_concurrently(
     targets: Vec<Target>,
     filter: &Filter,
     deadline: Instant,
-) -> Vec<(String, Result<Looked, Error>)> {
+) -> Vec<(String, Result<Observation, Error>)> {
     let started = Instant::now();
     let (sender, receiver) = mpsc::channel();
     let mut results: Vec<_> = targets

@@ -12,7 +12,7 @@ use crate::{
 use super::{
     check::{CheckConfig, judge_samples},
     error::Error,
-    observation::observe,
+    observation::{CountedObservation, observe},
     progress::Progress,
 };
 
@@ -26,7 +26,7 @@ pub struct WatchSession {
 }
 
 /// Result of one sample.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct WatchUpdate {
     /// Report on the sample.
     pub report: Report,
@@ -49,19 +49,19 @@ impl WatchSession {
     ///
     /// Returns an error if no sample could be taken. The next call may succeed.
     pub fn sample(&mut self, now: u64) -> Result<WatchUpdate, Error> {
-        self.config.deadline = Instant::now() + self.timeout;
-        let mut observation = observe(&self.config, &Progress::default())?;
-        let samples = observation.samples(&self.config);
-        let (views, records) =
-            judge_samples(samples, now, &self.records, &observation, &self.config.judge_config);
-        if !observation.nothing_visible && !observation.unreliable {
+        let deadline = Instant::now() + self.timeout;
+        let observed = observe(&self.config, deadline, &Progress::default())?;
+        let samples = observed.samples(&self.config);
+        let is_comparable = observed.is_comparable();
+        let CountedObservation { observation, counts, labels } = observed;
+        let (views, records) = judge_samples(samples, now, (&self.records, &labels), &self.config);
+        if is_comparable {
             self.records = records;
         }
-        let counts = std::mem::take(&mut observation.counts);
-        let report = observation.into_report(views, &self.config);
+        let report = self.config.report(views, observation);
         let peers = &report.worst_view().sample.top;
-        let changes =
-            self.previous_counts.as_ref().map(|previous_counts| changes(peers, previous_counts));
+        let previous_counts = self.previous_counts.as_ref();
+        let changes = previous_counts.map(|previous_counts| changes(peers, previous_counts));
         self.previous_counts = Some(counts);
         Ok(WatchUpdate { report, changes })
     }

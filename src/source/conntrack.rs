@@ -12,7 +12,7 @@ use nix::ifaddrs::getifaddrs;
 use rustix::io::Errno;
 
 use crate::parse::{
-    capture::{ByteOrder, Capture, CaptureFormat},
+    capture::{ByteOrder, Capture, CaptureFormat, CaptureNote},
     conntrack::messages::{
         CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO,
         count_and_max,
@@ -64,7 +64,7 @@ pub(super) fn open(ports: &[RangeInclusive<u16>]) -> Result<Vec<Capture>, Source
         dumps.into_iter().map(|dump| capture(dump, addresses.clone())).collect();
     if let (Some(count), Some(max)) = (count, max) {
         // If the table is full, the kernel drops the packets of new flows.
-        captures[0].notes.push(format!("The kernel tracks {count} flows; it has room for {max}."));
+        captures[0].notes.push(CaptureNote::FlowTableSize { count, max });
     }
     Ok(captures)
 }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     model::connection::TcpStates,
+    model::problem::Hints,
     parse::{TableKind, capture::Capture, netlink::Interface},
 };
 
@@ -202,10 +203,15 @@ pub enum SourceError {
     },
 }
 
+impl Hints for SourceError {
+    fn hints(&self) -> Vec<String> {
+        self.hint().into_iter().collect()
+    }
+}
+
 impl SourceError {
     /// Returns a hint on how to fix the problem.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Netlink { interface: Interface::Ctnetlink, source, .. }
             | Self::Refused { interface: Interface::Ctnetlink, source } => {
@@ -219,7 +225,7 @@ impl SourceError {
             Self::NothingTracked => conntrack::NOTHING_TRACKED_HINT.to_owned(),
             Self::LocalAddresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
             Self::Netlink { .. } | Self::Refused { .. } => {
-                "Load the kernel module tcp_diag, or use --source proc.".to_owned()
+                "Load the kernel module tcp_diag, or use `--source` proc.".to_owned()
             }
             Self::Open { path, .. } if path.starts_with("/proc") => {
                 "Is /proc mounted, and may this user read it?".to_owned()

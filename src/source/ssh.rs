@@ -222,7 +222,7 @@ impl SshError {
                     .map_or_else(String::new, |file| format!(" to {}", file.display()));
                 format!(
                     "Compare that fingerprint, and add what ssh-keyscan {port_option}{} prints{file}, \
-                     or use --host-key accept-new once.",
+                     or use `--host-key` accept-new once.",
                     server.host
                 )
             }
@@ -233,7 +233,7 @@ impl SshError {
                 server.name()
             ),
             Self::RevokedHostKey { .. } => "Do not log in there with this key.".to_owned(),
-            Self::KnownHosts { .. } => "Name another file with --known-hosts.".to_owned(),
+            Self::KnownHosts { .. } => "Name another file with `--known-hosts`.".to_owned(),
             Self::UnusableKey { path, problem: KeyFileError::NotPrivate, .. } => {
                 format!("chmod 600 {}", path.display())
             }
@@ -245,7 +245,7 @@ impl SshError {
                  /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp",
                 user = server.user
             ),
-            Self::NoListing { .. } => "Name a command that lists its sockets with --command, \
+            Self::NoListing { .. } => "Name a command that lists its sockets with `--command`, \
                                        such as netstat -n for Windows."
                 .to_owned(),
             Self::Connect { .. }

@@ -23,6 +23,8 @@ use rustix::{
 
 use crate::sys::trusted_file::{IfMissing, TrustedDir, TrustedDirError};
 
+use crate::model::problem::Hints;
+
 /// Permissions of a new log, independent of the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 /// Flags for opening the log. `NONBLOCK` avoids waiting for the other end of a
@@ -90,10 +92,15 @@ pub enum LogFileError {
     },
 }
 
+impl Hints for LogFileError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl LogFileError {
     /// Returns the suggested remedy.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::File { path, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
@@ -101,7 +108,7 @@ impl LogFileError {
                 }
                 io::ErrorKind::PermissionDenied => format!(
                     "Make it as root, for the user that runs this: install -m 640 -o USER \
-                     /dev/null {}; or name another with --log.",
+                     /dev/null {}; or name another with `--log`.",
                     path.display()
                 ),
                 io::ErrorKind::StorageFull
@@ -109,13 +116,13 @@ impl LogFileError {
                 | io::ErrorKind::ReadOnlyFilesystem => {
                     format!("df {0}; df -i {0}", parent_directory(path).display())
                 }
-                _ => format!("Name another with --log; see ls -ld {}", path.display()),
+                _ => format!("Name another with `--log`; see ls -ld {}", path.display()),
             },
             Self::UntrustedPath(_) | Self::Untrusted { .. } => {
-                "Name one with --log in a folder where nobody else may write.".to_owned()
+                "Name one with `--log` in a folder where nobody else may write.".to_owned()
             }
             Self::NotRegularFile { .. } => {
-                "Name a regular file with --log, or syslog or journald.".to_owned()
+                "Name a regular file with `--log`, or syslog or journald.".to_owned()
             }
             Self::ShortWrite { path, .. } => format!("df {}", parent_directory(path).display()),
             Self::Locked { path } => format!("Who holds it? fuser -v {}", path.display()),

@@ -18,6 +18,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::parse::line::{Line, LineReader};
 
+use crate::model::problem::Hints;
+
 /// Size of the read buffer.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// The first bytes of a gzip file (RFC 1952).
@@ -68,22 +70,27 @@ pub enum LogReaderError {
     },
 }
 
+impl Hints for LogReaderError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl LogReaderError {
     /// Returns the suggested remedy.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::Open { name, source } if source.kind() == io::ErrorKind::NotFound => {
-                format!("The first alert makes it; or name another than {name} with --log.")
+                format!("The first alert makes it; or name another than {name} with `--log`.")
             }
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
-                "Name a file in it with --log.".to_owned()
+                "Name a file in it with `--log`.".to_owned()
             }
             Self::Open { name, .. } | Self::Directory { name, .. } => {
                 format!("May this user read it? ls -l {name}")
             }
             Self::Compressed { name } => {
-                format!("Unpack {name} to standard output, and read that with --log -")
+                format!("Unpack {name} to standard output, and read that with `--log` -")
             }
             Self::Gzip { name, .. } | Self::Read { name, .. } => {
                 format!("What it had until there counts. Look at {name}")

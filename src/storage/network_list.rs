@@ -9,6 +9,7 @@ use std::{
 use crate::{
     analysis::label::Label,
     model::network::{Network, NetworkError},
+    model::problem::Hints,
 };
 
 /// Maximum size of a list file, enough for 100,000 networks.
@@ -68,10 +69,15 @@ pub enum NetworkListError {
     },
 }
 
+impl Hints for NetworkListError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl NetworkListError {
     /// Returns the suggested remedy.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::Read { path, .. } => {
                 format!("Is it there, and may this user read it? ls -l {}", path.display())

@@ -10,6 +10,7 @@ use std::{
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+use crate::model::problem::Hints;
 use crate::model::secret::Secret;
 
 /// Maximum size of a secret file.
@@ -44,10 +45,15 @@ pub enum SecretFileError {
     },
 }
 
+impl Hints for SecretFileError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl SecretFileError {
     /// Returns a hint on how to fix the problem.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::Read { path, .. } => {
                 format!("As the user that runs the check: wc -c {}", path.display())

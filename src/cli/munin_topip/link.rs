@@ -1,5 +1,5 @@
 //! Names of plugin links: the server and the graph name.
-use crate::cli::{Failure, server_name::ServerName};
+use crate::{cli::server_name::ServerName, model::problem::Problem};
 
 /// Returns the host in the name of a link: `ssh_HOST_topip` or `topip_HOST`.
 pub(super) fn host(name: &str) -> Option<&str> {
@@ -14,11 +14,11 @@ pub(super) fn host(name: &str) -> Option<&str> {
 /// # Errors
 ///
 /// Returns an error if the host in the name is not a valid server.
-pub(super) fn server(name: &str) -> Result<Option<ServerName>, Failure> {
+pub(super) fn server(name: &str) -> Result<Option<ServerName>, Problem> {
     let parsed = host(name).map(str::parse).transpose();
     parsed.map_err(|error: String| {
         let hints = vec!["Link it as topip_HOST or ssh_HOST_topip.".to_owned()];
-        Failure::new(&format!("cannot read the server in the name {name}: {error}"), hints)
+        Problem::with_hints(format!("cannot read the server in the name {name}: {error}"), hints)
     })
 }
 
@@ -38,9 +38,9 @@ pub(super) fn host_name(host: &str) -> Option<String> {
 }
 
 /// Returns the failure for a host that has no [`host_name`].
-pub(super) fn unnameable_host(host: &str) -> Failure {
+pub(super) fn unnameable_host(host: &str) -> Problem {
     let hint = "Link it by a name with letters from a to z or digits, and set env.hostname.";
-    Failure::new(&format!("Munin has no letters for the host {host}"), vec![hint.to_owned()])
+    Problem::with_hints(format!("Munin has no letters for the host {host}"), vec![hint.to_owned()])
 }
 
 fn replace_unknown(text: &str, is_allowed: impl Fn(char) -> bool, replacement: &str) -> String {

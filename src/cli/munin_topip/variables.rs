@@ -8,7 +8,8 @@ use std::ffi::{OsStr, OsString};
 use clap::{Arg, ArgAction, CommandFactory, Parser};
 
 use crate::{
-    cli::{Failure, Invocation, args::SampleArgs, usage},
+    cli::{Invocation, args::SampleArgs, usage},
+    model::problem::Problem,
     output::munin::{JUDGED_FIELD, Threshold, ThresholdBound, ThresholdLevel, field_names},
 };
 
@@ -38,7 +39,7 @@ pub(super) struct MuninConfig {
 /// # Errors
 ///
 /// Returns an error if a supported variable has an invalid value.
-pub(super) fn read(invocation: &Invocation) -> Result<MuninConfig, Failure> {
+pub(super) fn read(invocation: &Invocation) -> Result<MuninConfig, Problem> {
     let args = supported_options()
         .iter()
         .flat_map(|arg| variable_names(arg).into_iter().map(move |name| (arg, name)))
@@ -89,7 +90,7 @@ fn command_line_argument(
     arg: &Arg,
     name: &str,
     value: &OsStr,
-) -> Result<Option<OsString>, Failure> {
+) -> Result<Option<OsString>, Problem> {
     let flag = option_flag(arg);
     if matches!(arg.get_action(), ArgAction::SetTrue) {
         let is_on = parse_bool(value).ok_or_else(|| {
@@ -117,7 +118,7 @@ fn parse_bool(value: &OsStr) -> Option<bool> {
 }
 
 /// Reads the thresholds of the Munin fields.
-fn thresholds(invocation: &Invocation) -> Result<Vec<Threshold>, Failure> {
+fn thresholds(invocation: &Invocation) -> Result<Vec<Threshold>, Problem> {
     let mut thresholds = Vec::new();
     for field in field_names() {
         for level in ThresholdLevel::ALL {
@@ -169,27 +170,9 @@ fn parse_threshold(field: &str, text: &str) -> Result<ThresholdBound, String> {
     }
 }
 
-/// Returns the failure for a mistake in plugin-conf.d.
-fn configuration_failure(message: &str) -> Failure {
-    let hint = "Set it in plugin-conf.d, then restart munin-node; see munin_topip(1).".to_owned();
-    Failure::new(&with_variable_names(message), vec![hint])
-}
-
-/// Replaces names of options in `text` with names of variables.
-pub(super) fn with_variable_names(text: &str) -> String {
-    let option_variables: Vec<_> = supported_options()
-        .iter()
-        .filter_map(|arg| Some((option_flag(arg), variable_names(arg).into_iter().next()?)))
-        .collect();
-    let words = text.split(' ').map(|word| {
-        // Punctuation may follow the option.
-        let bare = word.trim_end_matches(['.', ',', ';', ':']);
-        match option_variables.iter().find(|(flag, _)| flag == bare) {
-            Some((_, name)) => format!("env.{name}{}", &word[bare.len()..]),
-            None => word.to_owned(),
-        }
-    });
-    words.collect::<Vec<_>>().join(" ")
+/// Returns the problem of a mistake in plugin-conf.d.
+fn configuration_failure(message: &str) -> Problem {
+    Problem::new(message, "Set it in plugin-conf.d, then restart munin-node; see munin_topip(1).")
 }
 
 /// Returns the names of all supported variables, for the manual.

@@ -2,8 +2,9 @@
 use std::path::PathBuf;
 
 use crate::{
+    cli::watchdog::RunFailure,
     cli::{
-        Applet, Failure, Invocation, ProgramOutput,
+        Applet, Invocation, ProgramOutput,
         args::{DEFAULT_LOG, NotifyArgs, RecordArgs},
         config::{ListLimit, RunOptions},
         target_config, watchdog,
@@ -41,8 +42,10 @@ pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
         };
         ProgramOutput { stdout, ..problems_output(&report) }
     };
-    let on_failure =
-        move |failure: Failure| ProgramOutput { write_deadline, ..failure_output(&failure) };
+    let on_failure = move |failure: RunFailure| ProgramOutput {
+        write_deadline,
+        ..failure_output(&failure.into_problem())
+    };
     match watchdog::run_with_timeout(sample, options, invocation, render, on_failure) {
         Err(failure) => on_failure(failure),
         Ok(program_output) => ProgramOutput { write_deadline, ..program_output },
@@ -51,14 +54,11 @@ pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
 
 /// Returns the problems of a run on standard error, and exit code 0 if there are none.
 fn problems_output(report: &Report) -> ProgramOutput {
-    let messages = report.problems.iter().map(|problem| {
-        let hints: Vec<_> = problem.hint.iter().cloned().collect();
-        output::render_stderr(&problem.message, &hints)
-    });
+    let stderr: String = report.problems().map(output::render_log_problem).collect();
     ProgramOutput {
         stdout: String::new(),
-        stderr: messages.collect(),
-        exit_code: if report.problems.is_empty() { 0 } else { EXIT_FAILURE },
+        exit_code: if stderr.is_empty() { 0 } else { EXIT_FAILURE },
+        stderr,
         write_deadline: None,
     }
 }

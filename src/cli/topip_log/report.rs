@@ -7,10 +7,11 @@ use std::{
 use crate::{
     alert_log::{parse, stats::Grouping},
     cli::{
-        Failure, Invocation, ProgramOutput,
+        Invocation, ProgramOutput,
         args::{ReportArgs, ReportFormat, TimeSpec},
     },
-    output::{self, TableLayout, Trouble},
+    model::problem::Problem,
+    output::{self, TableLayout},
     run::{self, LogQuery, LogSummary},
     sys::{local_time, stdio},
 };
@@ -48,7 +49,7 @@ pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
 }
 
 /// Returns the query for the options.
-fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Failure> {
+fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Problem> {
     if let Some(daemon) = args.log.iter().find(|log| is_daemon(log)) {
         let hints = vec![
             "If it was logged as JSON: journalctl -t topip -o cat | topip_log report --log -"
@@ -56,7 +57,7 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Fai
         ];
         let daemon = daemon.display();
         let message = format!("{daemon} is a daemon; a file of that name is ./{daemon}");
-        return Err(Failure::new(&message, hints));
+        return Err(Problem::with_hints(&message, hints));
     }
     let to_seconds = |time_spec| unix_seconds(time_spec, invocation.now);
     let (since, until) =
@@ -64,8 +65,8 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Fai
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
-        let hints = vec!["--since has to be the earlier one.".to_owned()];
-        return Err(Failure::new("there is no time from --since to --until", hints));
+        let hints = vec!["`--since` has to be the earlier one.".to_owned()];
+        return Err(Problem::with_hints("there is no time from `--since` to `--until`", hints));
     }
     let grouping = Grouping { v4_prefix: args.prefix4, v6_prefix: args.prefix6 };
     Ok(LogQuery { logs: args.log.clone(), since, until, grouping })
@@ -78,7 +79,7 @@ fn is_daemon(log: &Path) -> bool {
 
 /// Returns a time in seconds since 1970-01-01 UTC. An ambiguous local time, when clocks
 /// are put back, is the first of its two instants.
-fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Failure> {
+fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Problem> {
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     match time_spec {
         TimeSpec::Ago(ago) => Ok(now.saturating_sub_unsigned(ago.as_secs())),
@@ -87,7 +88,7 @@ fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Failure> {
             let instants = parse::local_instants(&local_time::time_zone(), &local);
             instants.map(|(first, _)| first.timestamp()).ok_or_else(|| {
                 let hints = vec!["The clocks leap over it: name an hour later.".to_owned()];
-                Failure::new(&format!("there is no {local} here"), hints)
+                Problem::with_hints(format!("there is no {local} here"), hints)
             })
         }
     }
@@ -132,21 +133,18 @@ fn table_layout(invocation: &Invocation) -> TableLayout {
 
 /// Returns the problems of the report and the first lines that are not alerts.
 fn stderr_text(summary: &LogSummary) -> String {
-    let mut text: String = summary
-        .problems
-        .iter()
-        .map(|Trouble { message, hint }| {
-            output::render_stderr(message, &hint.iter().cloned().collect::<Vec<_>>())
-        })
-        .collect();
+    let mut text: String = summary.problems.iter().map(output::render_log_problem).collect();
     let LogSummary { n_bad_lines, bad_lines, .. } = summary;
     if *n_bad_lines > 0 {
         let n_omitted = *n_bad_lines - bad_lines.len() as u64;
-        let omitted = (n_omitted > 0).then(|| format!("... and {n_omitted} more"));
-        let lines: Vec<_> = bad_lines.iter().cloned().chain(omitted).collect();
+        let mut lines = bad_lines.clone();
+        if n_omitted > 0 {
+            lines.push(format!("... and {n_omitted} more"));
+        }
         let subject =
             if *n_bad_lines == 1 { "1 line is" } else { &format!("{n_bad_lines} lines are") };
-        text += &output::render_stderr(&format!("{subject} no alert, and did not count:"), &lines);
+        let message = format!("{subject} no alert, and did not count:");
+        text += &output::render_log_problem(&Problem::with_hints(message, lines));
     }
     text
 }

@@ -8,13 +8,15 @@ use std::{
 
 use crate::{
     cli::{
-        Applet, Failure, Invocation, ProgramOutput,
+        Applet, Invocation, ProgramOutput,
         args::WatchArgs,
         config::{self, ListLimit, RunOptions},
         target_config,
     },
+    model::problem::Problem,
+    model::problem::error_chain,
     output::{self, WatchFrame},
-    run::{Target, WatchSession, WatchUpdate, error_chain},
+    run::{Target, WatchSession, WatchUpdate},
     sys::{
         local_time,
         signals::{SignalEvent, SignalWaiter},
@@ -42,7 +44,7 @@ enum DisplayEvent {
 }
 
 /// Reason for the end: a signal (`None`), or the result of the display thread.
-type WatchOutcome = Option<Result<(), (Failure, u8)>>;
+type WatchOutcome = Option<Result<(), (Problem, u8)>>;
 
 /// Shows samples until a signal, or until the reader closes standard output.
 pub(super) fn run(args: WatchArgs, invocation: &Invocation) -> ProgramOutput {
@@ -67,7 +69,7 @@ struct WatchThreads {
 
 impl WatchThreads {
     /// Waits for a signal, or for the end of the display.
-    fn wait(&self) -> Result<(), (Failure, u8)> {
+    fn wait(&self) -> Result<(), (Problem, u8)> {
         // The signal thread keeps the channel open until it has sent an outcome.
         if let Some(outcome) = self.outcomes.recv().unwrap_or_default() {
             return outcome;
@@ -81,11 +83,11 @@ impl WatchThreads {
 
 /// Starts the threads for sampling, display and signals. Signals have a thread of their
 /// own, so that they work while the display is blocked in a write.
-fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Failure, u8)> {
+fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Problem, u8)> {
     let WatchArgs { interval, sample, .. } = args;
     if sample.selection.input.as_deref() == Some(Path::new("-")) {
         let hint = "It can be read once. Name a file that is written anew.".to_owned();
-        return Err((Failure::new("cannot watch standard input", vec![hint]), EXIT_USAGE));
+        return Err((Problem::with_hints("cannot watch standard input", vec![hint]), EXIT_USAGE));
     }
     let timeout = target_config::timeout(&sample, invocation).after;
     let options = RunOptions {
@@ -140,8 +142,8 @@ fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Fail
 }
 
 /// Returns a failure of the running program, without hints, and its exit code.
-fn runtime_failure(message: &str) -> (Failure, u8) {
-    (Failure::new(message, Vec::new()), EXIT_FAILURE)
+fn runtime_failure(message: &str) -> (Problem, u8) {
+    (Problem::with_hints(message, Vec::new()), EXIT_FAILURE)
 }
 
 /// Takes a sample every `interval` until the display has ended.
@@ -224,7 +226,7 @@ fn render_screen(frame: &WatchFrame, width: usize, height: usize) -> String {
 fn display_events(
     events: &mpsc::Receiver<DisplayEvent>,
     display_mode: &DisplayMode,
-) -> Result<(), (Failure, u8)> {
+) -> Result<(), (Problem, u8)> {
     let mut latest_frame: Option<Box<WatchFrame>> = None;
     for event in events {
         match event {

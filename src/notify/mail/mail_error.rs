@@ -1,6 +1,8 @@
 //! Errors of sending email, with hints.
 use std::{io, path::PathBuf};
 
+use crate::model::problem::Hints;
+
 /// Failure to send an email.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
@@ -121,29 +123,34 @@ fn parenthesized(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
+impl Hints for MailError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl MailError {
     /// Returns a hint on how to fix the error.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         let hint = match self {
             Self::NotBuilt => "Build it with the feature mail, which is on by default.",
             Self::Compose { .. } | Self::Internal => {
                 "This is a mistake in topip. Please report it."
             }
-            Self::Resolve { .. } => "Is the name in --smtp right?",
-            Self::Connect { .. } => "Is the server of --smtp running, and does it listen there?",
+            Self::Resolve { .. } => "Is the name in `--smtp` right?",
+            Self::Connect { .. } => "Is the server of `--smtp` running, and does it listen there?",
             Self::TimedOut { .. } => {
-                "Is the server of --smtp slow? A local one takes mail at once."
+                "Is the server of `--smtp` slow? A local one takes mail at once."
             }
             Self::ConnectionLost { .. } => "See the log of the mail server.",
             Self::Protocol { .. } => {
                 "Is it the right port? smtps:// is for 465, smtp:// for 25 and 587."
             }
             Self::Refused { reply, .. } if reply.starts_with("530") => {
-                "Name a user in --smtp, and give --smtp-password-file."
+                "Name a user in `--smtp`, and give `--smtp-password-file`."
             }
             Self::Refused { reply, .. } if reply.starts_with("535") => {
-                "Are the user in --smtp and the password in --smtp-password-file right?"
+                "Are the user in `--smtp` and the password in `--smtp-password-file` right?"
             }
             Self::Refused { .. } => "See the log of the mail server.",
             Self::Unconfirmed(_) => "The log of the mail server tells whether it has taken it.",
@@ -152,12 +159,12 @@ impl MailError {
             }
             Self::Tls { .. } => {
                 "Use the port for it, and the name that its certificate has, and make its authority \
-                 known to this system; or see --smtp in check_topip(1)."
+                 known to this system; or see `--smtp` in check_topip(1)."
             }
             Self::NoAuthMechanism { .. } => {
-                "Does it want TLS for that? See --smtp in check_topip(1)."
+                "Does it want TLS for that? See `--smtp` in check_topip(1)."
             }
-            Self::RunProgram { .. } => "Name another program: --smtp sendmail:PATH.",
+            Self::RunProgram { .. } => "Name another program: `--smtp` sendmail:PATH.",
             Self::ProgramFailed { .. } => "See the log of the mail server.",
             Self::Thread(_) => "Allow the user that runs the check more processes.",
         };

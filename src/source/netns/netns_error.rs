@@ -93,7 +93,7 @@ impl NetnsError {
 
     /// Returns a hint on how to fix the problem; `None` if there is nothing to fix.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub(in crate::source) fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { path, .. } if path.starts_with("/proc") => {
                 Some("Is that process still there? Those of containers: lsns -t net".to_owned())

@@ -8,7 +8,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{ErrorCode, MethodType, Session};
 
-use crate::parse::capture::{Capture, CaptureFormat};
+use crate::parse::capture::{Capture, CaptureFormat, CaptureNote};
 
 use super::{
     SshError, SshServer, host_key, listing, login, ssh_error::describe_error, stopwatch::Stopwatch,
@@ -55,13 +55,17 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
         session_connection: start.session_connection,
         local_addresses: start.local_addresses,
         notes: vec![
-            format!(
-                "{}: logged in as {} by {login_method}; ran {}",
-                server.name(),
-                server.user,
-                start.command
-            ),
-            format!("{}: {algorithms}; {}", server.name(), stopwatch.lap_summary()),
+            CaptureNote::SshLogin {
+                server: server.name(),
+                user: server.user.clone(),
+                method: login_method,
+                command: start.command,
+            },
+            CaptureNote::SshSession {
+                server: server.name(),
+                algorithms,
+                timings: stopwatch.lap_summary(),
+            },
         ],
         bytes: Box::new(reader),
     })

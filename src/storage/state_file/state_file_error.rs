@@ -1,6 +1,7 @@
 //! Errors of the state file, with suggested remedies.
 use std::{io, path::PathBuf};
 
+use crate::model::problem::Hints;
 use crate::sys::trusted_file::TrustedDirError;
 
 use super::{FORMAT_VERSION, parent_directory};
@@ -71,30 +72,35 @@ pub enum StateFileError {
     },
 }
 
+impl Hints for StateFileError {
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint()]
+    }
+}
+
 impl StateFileError {
     /// Returns the suggested remedy.
-    #[must_use]
-    pub fn hint(&self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::NoDirectory => "Make /var/lib/topip, writable for the user that runs the check, \
-                               or set HOME, or use --state-file."
+                               or set HOME, or use `--state-file`."
                 .to_owned(),
             Self::CreateDirectory { path, .. } => format!(
                 "Make {} or /var/lib/topip writable for the user that runs the check, or use \
-                 --state-file.",
+                 `--state-file`.",
                 parent_directory(path).display()
             ),
             Self::UntrustedPath(_) => {
-                "Keep it where nobody else may write, with --state-file.".to_owned()
+                "Keep it where nobody else may write, with `--state-file`.".to_owned()
             }
             Self::Untrusted { path, problem: NOT_REGULAR_FILE | HARD_LINKED } => {
-                format!("Name another file with --state-file; see ls -ld {}", path.display())
+                format!("Name another file with `--state-file`; see ls -ld {}", path.display())
             }
             Self::Untrusted { path, problem: WRITABLE_BY_OTHERS } => {
                 format!("chmod go-w {}", path.display())
             }
             Self::Untrusted { .. } => {
-                "Run the check as one user, or give each its own --state-file.".to_owned()
+                "Run the check as one user, or give each its own `--state-file`.".to_owned()
             }
             Self::File { path, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
@@ -109,7 +115,10 @@ impl StateFileError {
                     format!("df {0}; df -i {0}", parent_directory(path).display())
                 }
                 _ => {
-                    format!("Remove it, or use another --state-file; see ls -l {}*", path.display())
+                    format!(
+                        "Remove it, or use another `--state-file`; see ls -l {}*",
+                        path.display()
+                    )
                 }
             },
             Self::Locked { .. } => {
@@ -119,7 +128,7 @@ impl StateFileError {
             Self::NewerVersion { path, .. } => {
                 format!("Install the newer topip again, or remove {}", path.display())
             }
-            Self::OtherCheck { .. } => "Give each check its own --state-file.".to_owned(),
+            Self::OtherCheck { .. } => "Give each check its own `--state-file`.".to_owned(),
         }
     }
 }

@@ -1,0 +1,67 @@
+//! Everything that one run observed, from the sources to the report.
+use crate::{
+    model::{namespace::Namespace, problem::Problem},
+    parse::ParseStats,
+};
+
+use super::{
+    filter::Skipped,
+    note::{Note, SourceDetail},
+    tally::Tally,
+};
+
+/// Result of sampling: of one source, of one target, or of all targets together.
+#[derive(Debug, Default)]
+pub struct Observation {
+    /// Counted connections. Empty once the samples have been made.
+    pub tally: Tally,
+    /// Connections that were not counted.
+    pub skipped: Skipped,
+    /// Rows that were parsed, and rows that could not be parsed.
+    pub parse_stats: ParseStats,
+    /// Connections of each server; empty for a single target.
+    pub servers: Vec<(String, u64)>,
+    /// Connections of each network namespace, busiest first; empty unless namespaces
+    /// were selected.
+    pub namespaces: Vec<(Namespace, u64)>,
+    /// Failures: connections may be missing from the counts.
+    pub problems: Vec<Problem>,
+    /// True if connections were counted that should have been excluded. The top peer
+    /// is then not reliable, and the status is UNKNOWN at most.
+    pub unreliable: bool,
+    /// Facts for the default output.
+    pub notes: Vec<Note>,
+    /// Facts about the sources, for verbose output.
+    pub details: Vec<SourceDetail>,
+}
+
+impl Observation {
+    /// Adds the result of another part of the run.
+    pub fn merge(&mut self, other: Self) {
+        let Self {
+            tally,
+            skipped,
+            parse_stats,
+            servers,
+            namespaces,
+            problems,
+            unreliable,
+            notes,
+            details,
+        } = other;
+        self.tally.merge(tally);
+        self.skipped.merge(skipped);
+        self.parse_stats.merge(parse_stats);
+        self.servers.extend(servers);
+        self.namespaces.extend(namespaces);
+        self.problems.extend(problems);
+        self.unreliable |= unreliable;
+        self.notes.extend(notes);
+        // The details of most namespaces are the same.
+        for detail in details {
+            if !self.details.contains(&detail) {
+                self.details.push(detail);
+            }
+        }
+    }
+}

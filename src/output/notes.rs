@@ -1,0 +1,129 @@
+//! Sentences for the notes and details of a run.
+use crate::{
+    analysis::note::{Note, SourceDetail},
+    parse::{Dialect, TableKind, capture::CaptureNote},
+};
+
+use super::{
+    report::{MailDetail, Report},
+    text,
+};
+
+/// Returns a note as a sentence.
+#[must_use]
+pub fn note_text(note: &Note) -> String {
+    match note {
+        Note::UnverifiedServers(names) => {
+            format!("Who answered as {} was not checked (`--host-key` ignore).", names.join(", "))
+        }
+        Note::VanishedNamespaces(names) => namespaces_text(
+            names,
+            "went away before it was looked into",
+            "went away before they were looked into",
+        ),
+        Note::StaleNamespaceNames(names) => namespaces_text(
+            names,
+            "is a name in /run/netns without one, as seen from here",
+            "are names in /run/netns without one, as seen from here",
+        ),
+        Note::StateFileQuarantined { defect, renamed_to } => format!(
+            "The state file was damaged ({defect}) and is kept as {}; this is a first sample.",
+            renamed_to.display()
+        ),
+        Note::HiddenNamespaces { count } => hidden_namespaces_text(*count),
+    }
+}
+
+/// Returns the details of a run, one line each: sources, state file, previous samples,
+/// skipped connections, mail.
+pub(super) fn detail_lines(report: &Report) -> Vec<String> {
+    let mut lines: Vec<_> = report.observation.details.iter().map(source_detail_text).collect();
+    if let Some(path) = &report.state_file {
+        lines.push(format!("State file: {}", path.display()));
+    }
+    lines.extend(text::previous_sample_lines(&report.views));
+    lines.extend(text::skipped_lines(&report.observation.skipped));
+    lines.extend(report.mail.as_ref().map(mail_text));
+    lines
+}
+
+fn source_detail_text(detail: &SourceDetail) -> String {
+    match detail {
+        SourceDetail::Read { source, dialects, n_other, table_kind } => {
+            source_text(source, dialects, (*n_other, *table_kind))
+        }
+        SourceDetail::Failed(failed) => failed.to_string(),
+        SourceDetail::Capture(CaptureNote::SshLogin { server, user, method, command }) => {
+            format!("{server}: logged in as {user} by {method}; ran {command}")
+        }
+        SourceDetail::Capture(CaptureNote::SshSession { server, algorithms, timings }) => {
+            format!("{server}: {algorithms}; {timings}")
+        }
+        SourceDetail::Capture(CaptureNote::FlowTableSize { count, max }) => {
+            format!("The kernel tracks {count} flows; it has room for {max}.")
+        }
+        SourceDetail::UnknownLocalAddresses { source } => format!(
+            "{source} does not tell the addresses of its host: flows that it opened count too."
+        ),
+    }
+}
+
+/// Returns a source with the dialects that it was parsed as.
+fn source_text(source: &str, dialects: &[Dialect], other_rows: (u64, TableKind)) -> String {
+    let mut line = format!("Looked at: {source}");
+    match dialects {
+        [] => line += ", which has headings only",
+        // Netlink messages have a single format, so it is not shown.
+        [Dialect::InetDiag | Dialect::Ctnetlink] => {}
+        _ => {
+            let names: Vec<_> = dialects.iter().map(|dialect| dialect.name()).collect();
+            line = format!("{line}, read as {}", names.join(", "));
+        }
+    }
+    let (n_other, table_kind) = other_rows;
+    if n_other > 0 {
+        let rows = text::pluralize(n_other, "row", "rows");
+        let other_kind = match table_kind {
+            TableKind::Flows => "flows",
+            TableKind::Sockets | TableKind::Mixed => "sockets",
+        };
+        line = format!("{line}; {rows} of other {other_kind}");
+    }
+    line
+}
+
+fn mail_text(detail: &MailDetail) -> String {
+    match detail {
+        MailDetail::SentByOtherRun => "Mail: another run has just sent it.".to_owned(),
+        MailDetail::RecentlySent { network, seconds_ago, remind_after } => format!(
+            "Mail: about {network} sent {seconds_ago} s ago already; again after {}",
+            text::format_duration(remind_after.as_secs())
+        ),
+        MailDetail::Sent { subject, to, route } => {
+            format!("Mail: {subject} sent to {} by {route}", to.join(", "))
+        }
+    }
+}
+
+fn namespaces_text(names: &[String], singular: &str, plural: &str) -> String {
+    match names {
+        [name] => format!("Network namespace {name} {singular}."),
+        [name, ..] => format!("{} network namespaces {plural}, {name} first.", names.len()),
+        [] => String::new(),
+    }
+}
+
+/// Returns a sentence about sockets in other namespaces, which are not counted, with
+/// the options that count them. With `count` 0, other namespaces exist, but none was
+/// found to hold sockets.
+fn hidden_namespaces_text(count: usize) -> String {
+    let others = match count {
+        0 => "has other network namespaces, whose connections are not in this count".to_owned(),
+        1 => "another network namespace holds sockets, which are not in this count".to_owned(),
+        n => format!("{n} other network namespaces hold sockets, which are not in this count"),
+    };
+    format!(
+        "This host forwards and {others}: containers, for one. See `--netns` all and `--source` \
+         conntrack, and Containers, routers, balancers in check_topip(1)."
+    )
+}
