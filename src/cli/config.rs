@@ -1,8 +1,7 @@
 //! Configuration of a run from command-line options and environment.
 use std::{
     cmp::Reverse,
-    ops::RangeInclusive,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -82,8 +81,9 @@ pub(super) fn check_config(
     let aggregations = aggregations(&selection)?;
     let mut excludes = selection.exclude;
     if !selection.no_default_excludes {
-        let network = |text: &str| text.parse::<Network>().expect("it is a network");
-        excludes.extend(DEFAULT_EXCLUDES.map(network));
+        for network in DEFAULT_EXCLUDES {
+            excludes.push(network.parse::<Network>().expect("a default exclude is a network"));
+        }
     }
     let stddev = Rule::Stddev(thresholds.stddev);
     let lognormal = Rule::Lognormal { false_alarm_rate: thresholds.false_alarm_rate };
@@ -177,7 +177,6 @@ const MAX_AGGREGATIONS: usize = 4;
 /// Returns an error if there are more than [`MAX_AGGREGATIONS`].
 fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Problem> {
     let (v4, v6) = (distinct_lengths(&selection.prefix4), distinct_lengths(&selection.prefix6));
-    let nth = |lengths: &[u8], n: usize| lengths[n.min(lengths.len() - 1)];
     let n_aggregations = v4.len().max(v6.len());
     if n_aggregations > MAX_AGGREGATIONS {
         let message =
@@ -186,8 +185,8 @@ fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Problem> 
         return Err(Problem::with_hints(&message, vec![hint]));
     }
     let aggregations = (0..n_aggregations).map(|n| Aggregation {
-        v4_prefix: nth(&v4, n),
-        v6_prefix: nth(&v6, n),
+        v4_prefix: v4[n.min(v4.len() - 1)],
+        v6_prefix: v6[n.min(v6.len() - 1)],
         min_members: selection.prefix_members,
     });
     Ok(aggregations.collect())
@@ -204,23 +203,9 @@ fn state_location(
     if let Some(path) = &args.thresholds.state_file {
         return StateLocation::File(path.clone());
     }
-    let dir = |name: &str| invocation.env_var(name).map(PathBuf::from);
-    // A relative path would depend on the working directory of the check.
-    let absolute_dir = |name: &str| dir(name).filter(|dir| dir.is_absolute());
-    let explicit_dir = dir("MP_STATE_PATH").or_else(|| dir("NAGIOS_PLUGIN_STATE_DIRECTORY"));
-    let explicit_dir = explicit_dir.or_else(|| match applet {
-        Applet::Munin => dir("MUNIN_PLUGSTATE"),
-        Applet::Check | Applet::Log => None,
-    });
-    let home = || absolute_dir("HOME").map(|home| home.join(".local/state"));
-    let (shared_dir, user_dir) = match explicit_dir {
+    let (shared_dir, user_dir) = match explicit_state_dir(applet, invocation) {
         Some(dir) => (None, Some(dir)),
-        None => {
-            let user_dir = absolute_dir("XDG_STATE_HOME")
-                .or_else(home)
-                .map(|state_home| state_home.join("topip"));
-            (Some(PathBuf::from("/var/lib/topip")), user_dir)
-        }
+        None => (Some(PathBuf::from("/var/lib/topip")), user_state_dir(invocation)),
     };
     let servers = Target::sorted_names(targets).join("+");
     let servers: String = servers.chars().map(file_name_char).take(64).collect();
@@ -232,6 +217,27 @@ fn state_location(
     StateLocation::InUserDirectory { shared_dir, user_dir, name }
 }
 
+/// Returns the directory that the plugin guidelines' variables or munin-node name.
+fn explicit_state_dir(applet: Applet, invocation: &Invocation) -> Option<PathBuf> {
+    let mut variables = vec!["MP_STATE_PATH", "NAGIOS_PLUGIN_STATE_DIRECTORY"];
+    if applet == Applet::Munin {
+        variables.push("MUNIN_PLUGSTATE");
+    }
+    variables.into_iter().find_map(|name| invocation.env_var(name)).map(PathBuf::from)
+}
+
+/// Returns the directory for state in the user's home (XDG Base Directory
+/// Specification). A relative path would depend on the working directory of the check.
+fn user_state_dir(invocation: &Invocation) -> Option<PathBuf> {
+    if let Some(dir) = invocation.env_var("XDG_STATE_HOME").map(Path::new)
+        && dir.is_absolute()
+    {
+        return Some(dir.join("topip"));
+    }
+    let home = Path::new(invocation.env_var("HOME")?);
+    if home.is_absolute() { Some(home.join(".local/state/topip")) } else { None }
+}
+
 /// Returns an identifier of the Munin master and the plugin link: munin-node names its
 /// own state file after both.
 ///
@@ -239,8 +245,10 @@ fn state_location(
 /// of one client would be consecutive samples for another one. `None` if munin-node has
 /// not set the variable, and for other programs.
 fn munin_client(applet: Applet, invocation: &Invocation) -> Option<String> {
-    let state_file = invocation.env_var("MUNIN_STATEFILE").filter(|_| applet == Applet::Munin)?;
-    Some(state_file.to_string_lossy().into_owned())
+    if applet != Applet::Munin {
+        return None;
+    }
+    Some(invocation.env_var("MUNIN_STATEFILE")?.to_string_lossy().into_owned())
 }
 
 /// Returns a character of a server's name as a character of a file name.
@@ -256,31 +264,22 @@ fn file_name_char(letter: char) -> char {
 /// not given adds nothing, so that a new option keeps the names of existing files.
 fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
     let SampleArgs { selection, ssh, thresholds, .. } = args;
-    let join = |items: Vec<String>| items.join(",");
-    let join_sorted = |mut items: Vec<String>| {
-        items.sort();
-        join(items)
-    };
-    let yes_if = |is_set: bool| if is_set { "yes".to_owned() } else { String::new() };
-    let display_paths =
-        |paths: &[PathBuf]| paths.iter().map(|it| it.display().to_string()).collect();
-    let display_numbers = |lengths: Vec<u8>| lengths.iter().map(ToString::to_string).collect();
-    let display_range = |range: Option<Range>| range.map(|it| it.to_string()).unwrap_or_default();
-    let display_ports = |ports: &RangeInclusive<u16>| format!("{}-{}", ports.start(), ports.end());
+    let ports = selection.port.iter().map(|it| format!("{}-{}", it.start(), it.end()));
+    let exclude_files = selection.exclude_file.iter().map(|it| it.display().to_string());
     let parts = [
         ("input", selection.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
-        ("servers", join(Target::sorted_names(targets))),
+        ("servers", Target::sorted_names(targets).join(",")),
         ("command", ssh.command.clone().unwrap_or_default()),
-        ("port", join(selection.port.iter().map(display_ports).collect())),
+        ("port", ports.collect::<Vec<_>>().join(",")),
         ("tcp_states", format!("{:x}", tcp_states(selection).bits())),
         ("inbound", yes_if(selection.inbound)),
         ("ipv4_only", yes_if(selection.ipv4_only)),
         ("ipv6_only", yes_if(selection.ipv6_only)),
-        ("exclude", join_sorted(selection.exclude.iter().map(ToString::to_string).collect())),
-        ("exclude_file", join(display_paths(&selection.exclude_file))),
+        ("exclude", sorted_texts(&selection.exclude).join(",")),
+        ("exclude_file", exclude_files.collect::<Vec<_>>().join(",")),
         ("no_default_excludes", yes_if(selection.no_default_excludes)),
-        ("prefix4", join(display_numbers(distinct_lengths(&selection.prefix4)))),
-        ("prefix6", join(display_numbers(distinct_lengths(&selection.prefix6)))),
+        ("prefix4", texts(&distinct_lengths(&selection.prefix4)).join(",")),
+        ("prefix6", texts(&distinct_lengths(&selection.prefix6)).join(",")),
         ("prefix_members", selection.prefix_members.to_string()),
         ("top", thresholds.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
         ("rule", rule_key(thresholds.rule).to_owned()),
@@ -289,11 +288,11 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("floor", thresholds.floor.to_string()),
         ("consecutive", thresholds.consecutive.to_string()),
         ("max_age", thresholds.max_age.as_secs().to_string()),
-        ("warning", display_range(thresholds.warning)),
-        ("critical", display_range(thresholds.critical)),
+        ("warning", range_text(thresholds.warning)),
+        ("critical", range_text(thresholds.critical)),
         // Connection tracking is a different table; netlink and /proc show the same one.
         ("conntrack", yes_if(selection.source == SourceKind::Conntrack)),
-        ("netns", join(netns_names(selection))),
+        ("netns", netns_names(selection).join(",")),
     ];
     let non_empty = parts.iter().filter(|(_, value)| !value.is_empty());
     non_empty.map(|(name, value)| format!("{name}={}\n", value.escape_default())).collect()
@@ -306,11 +305,28 @@ fn rule_key(rule: RuleName) -> &'static str {
     }
 }
 
+fn yes_if(is_set: bool) -> String {
+    if is_set { "yes".to_owned() } else { String::new() }
+}
+
+fn range_text(range: Option<Range>) -> String {
+    range.map(|range| range.to_string()).unwrap_or_default()
+}
+
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+fn sorted_texts(values: &[impl ToString]) -> Vec<String> {
+    let mut texts = texts(values);
+    texts.sort();
+    texts
+}
+
 /// Returns the requested network namespaces, sorted and without duplicates. The set of
 /// existing namespaces is not part of the key, because it changes over time.
 fn netns_names(selection: &SelectionArgs) -> Vec<String> {
-    let mut names: Vec<_> = selection.netns.iter().map(ToString::to_string).collect();
-    names.sort();
+    let mut names = sorted_texts(&selection.netns);
     names.dedup();
     names
 }

@@ -12,7 +12,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => (text, 1),
     };
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: Option<u64> = is_number.then(|| digits.parse().ok()).flatten();
+    let number: Option<u64> = if is_number { digits.parse().ok() } else { None };
     number
         .and_then(|number| number.checked_mul(unit_seconds))
         // At most 100 years, so that adding the duration to a time does not overflow.

@@ -50,27 +50,29 @@ impl Invocation {
 
     /// Replaces this process with `topip-remote`; returns only if that fails.
     fn exec_remote(&self) -> Problem {
-        let hints = |text: &str| vec![text.to_owned()];
         let executable = match exec::sibling_executable(REMOTE_EXECUTABLE) {
             Ok(executable) => executable,
             Err(error) => {
-                let message = format!("cannot find {REMOTE_EXECUTABLE}: {error}");
-                return Problem::with_hints(&message, hints("Is /proc mounted?"));
+                return Problem::new(
+                    format!("cannot find {REMOTE_EXECUTABLE}: {error}"),
+                    "Is /proc mounted?",
+                );
             }
         };
         let path = executable.display();
         if self.env_var(exec::EXEC_GUARD_ENV).is_some() {
-            let message = format!("cannot go on as {path}: it is not what it is called");
-            return Problem::with_hints(&message, hints("Install topip anew."));
+            return Problem::new(
+                format!("cannot go on as {path}: it is not what it is called"),
+                "Install topip anew.",
+            );
         }
         let env = self.env.iter().map(|(name, value)| (&**name, &**value));
         let password =
             self.password.iter().map(|it| (OsStr::new(PASSWORD_ENV), OsStr::new(it.reveal())));
         let error = exec::replace_process(&executable, &self.name, &self.args, env.chain(password));
-        let message = format!("cannot go on as {path}, which has SSH and mail: {error}");
-        Problem::with_hints(
-            &message,
-            hints("It belongs beside this program: install topip anew, or copy both."),
+        Problem::new(
+            format!("cannot go on as {path}, which has SSH and mail: {error}"),
+            "It belongs beside this program: install topip anew, or copy both.",
         )
     }
 }

@@ -32,7 +32,7 @@ impl FromStr for ServerName {
         let (host, port) = match address.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or_else(usage)?;
-                (host, rest.strip_prefix(':').or((!rest.is_empty()).then_some("")))
+                (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("") }))
             }
             // An IPv6 address without brackets has several colons and no port.
             None if address.parse::<IpAddr>().is_ok() => (address, None),

@@ -31,9 +31,13 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
         Err(error) => usage_output(&error, &invocation.args),
         Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
             let (applet, activity) = (Applet::Log, "reading the log");
-            let on_signal = |failure: Problem| failure_output(&failure);
-            let work = || report::run(&args, invocation);
-            watchdog::run_until_signal(applet, activity, work, on_signal).unwrap_or_else(on_signal)
+            watchdog::run_until_signal(
+                applet,
+                activity,
+                || report::run(&args, invocation),
+                |problem| failure_output(&problem),
+            )
+            .unwrap_or_else(|problem| failure_output(&problem))
         }
         Ok(LogArgs { command: Some(LogCommand::Watch(args)), .. }) => {
             watch_command::run(*args, invocation)

@@ -38,7 +38,7 @@ pub(super) fn netns(text: &str) -> Result<NetnsSelector, String> {
                 let is_name = !matches!(text, "" | "." | "..")
                     && text.len() <= MAX_NAME_BYTES
                     && !text.contains(['/', '\0']);
-                is_name.then(|| NetnsSelector::Name(text.to_owned())).ok_or_else(usage)
+                if is_name { Ok(NetnsSelector::Name(text.to_owned())) } else { Err(usage()) }
             }
         },
     }
@@ -77,7 +77,7 @@ pub(super) fn label(text: &str) -> Result<Label, String> {
 /// Parses a whole number without a sign.
 fn whole_number(text: &str) -> Option<u64> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number)
+    if is_number { text.parse().ok() } else { None }
 }
 
 /// Parses a number of addresses, 0 included.
@@ -109,7 +109,7 @@ pub(super) fn connections(text: &str) -> Result<f64, String> {
 fn decimal(text: &str) -> Option<f64> {
     let is_decimal =
         text.len() <= 15 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.parse().ok().filter(|_| is_decimal)
+    if is_decimal { text.parse().ok() } else { None }
 }
 
 /// Parses a number of samples, 1 or more.

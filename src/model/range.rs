@@ -47,7 +47,11 @@ impl Range {
     pub fn violation(&self, value: f64) -> Option<RangeViolation> {
         if self.alert_inside {
             let is_inside = self.start <= value && value <= self.end;
-            return is_inside.then_some(RangeViolation::Inside(self.start, self.end));
+            return if is_inside {
+                Some(RangeViolation::Inside(self.start, self.end))
+            } else {
+                None
+            };
         }
         if value > self.end {
             Some(RangeViolation::Above(self.end))

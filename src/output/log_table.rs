@@ -76,17 +76,25 @@ pub fn render_offender_table(
 /// Returns the rows with aligned columns. The first two columns are numbers and
 /// are aligned to the right.
 fn align_columns(rows: &[[String; 6]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 6] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    let line = |row: &[String; 6]| {
-        let cells =
-            row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
-                0 | 1 => format!("{cell:>width$}"),
-                _ => format!("{cell:<width$}"),
-            });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+    let mut widths = [0; 6];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    rows.iter().map(|row| align_row(row, widths)).collect()
+}
+
+fn align_row(row: &[String; 6], widths: [usize; 6]) -> String {
+    let [alerts, peak, rest @ ..] = row;
+    let mut cells = vec![
+        format!("{alerts:>width$}", width = widths[0]),
+        format!("{peak:>width$}", width = widths[1]),
+    ];
+    for (cell, width) in rest.iter().zip(&widths[2..]) {
+        cells.push(format!("{cell:<width$}"));
+    }
+    cells.join("  ").trim_end().to_owned()
 }
 
 /// Appends a bar for the peak to each line, if the terminal is wide enough.
@@ -114,10 +122,7 @@ fn bar(peak: u64, highest: u64, columns: usize, has_blocks: bool) -> String {
     let max_units = columns * if has_blocks { 8 } else { 1 };
     let length = u128::from(peak) * max_units as u128 / u128::from(highest);
     let length = usize::try_from(length).expect("peak is at most the highest peak").max(1);
-    match has_blocks {
-        true => "█".repeat(length / 8) + EIGHTHS[length % 8],
-        false => "#".repeat(length),
-    }
+    if has_blocks { "█".repeat(length / 8) + EIGHTHS[length % 8] } else { "#".repeat(length) }
 }
 
 /// Returns the `top` offenders as one JSON object.
@@ -144,19 +149,22 @@ pub fn render_offender_json(
         last: String,
         servers: Vec<String>,
     }
-    let entry = |offender: Offender| OffenderEntry {
-        address: offender.network.to_string(),
-        alerts: offender.alerts,
-        peak: offender.peak,
-        first: to_local(offender.first).to_rfc3339(),
-        last: to_local(offender.last).to_rfc3339(),
-        servers: offender.servers,
-    };
+    let mut entries = Vec::new();
+    for offender in offenders.top(top) {
+        entries.push(OffenderEntry {
+            address: offender.network.to_string(),
+            alerts: offender.alerts,
+            peak: offender.peak,
+            first: to_local(offender.first).to_rfc3339(),
+            last: to_local(offender.last).to_rfc3339(),
+            servers: offender.servers,
+        });
+    }
     let report = OffenderReport {
         alerts: offenders.alerts(),
         addresses: offenders.len(),
         damaged_lines: n_bad_lines,
-        offenders: offenders.top(top).into_iter().map(entry).collect(),
+        offenders: entries,
     };
     serde_json::to_string_pretty(&report).expect("numbers and strings are serializable") + "\n"
 }

@@ -210,9 +210,10 @@ impl Graphs {
     /// Returns the `multigraph` line. The first graph is named as well, although
     /// the master would use the same name, so that the output is complete.
     fn heading(&self, graph: &Graph) -> String {
-        match self.is_multigraph {
-            true => format!("multigraph {}{}\n", self.name, graph.suffix),
-            false => String::new(),
+        if self.is_multigraph {
+            format!("multigraph {}{}\n", self.name, graph.suffix)
+        } else {
+            String::new()
         }
     }
 
@@ -267,8 +268,11 @@ fn value_lines(field: &Field, result: ReportResult<'_>) -> String {
         Ok(report) if report.is_complete() => (field.value)(report),
         _ => "U".to_owned(),
     };
-    let extinfo = (name == JUDGED_FIELD).then(|| format!("{name}.extinfo {}\n", extinfo(result)));
-    format!("{name}.value {value}\n{}", extinfo.unwrap_or_default())
+    let mut lines = format!("{name}.value {value}\n");
+    if name == JUDGED_FIELD {
+        lines += &format!("{name}.extinfo {}\n", extinfo(result));
+    }
+    lines
 }
 
 /// Returns the text that Munin adds to an alert.

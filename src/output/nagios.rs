@@ -71,10 +71,15 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
 fn peer_lines(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String> {
     let sample = &view.sample;
     let n_listed = report.n_listed(view, verbosity);
-    let heading = (n_listed > 0).then(|| text::peer_list_heading(sample, n_listed));
-    let heading = heading.map(|line| text::prefixed(&report.views, view, &line));
-    let peers = sample.top.iter().take(n_listed);
-    heading.into_iter().chain(peers.map(|peer| text::peer_line(peer, sample.timestamp))).collect()
+    if n_listed == 0 {
+        return Vec::new();
+    }
+    let heading = text::peer_list_heading(sample, n_listed);
+    let mut lines = vec![text::prefixed(&report.views, view, &heading)];
+    for peer in sample.top.iter().take(n_listed) {
+        lines.push(text::peer_line(peer, sample.timestamp));
+    }
+    lines
 }
 
 fn capitalize(text: &str) -> String {

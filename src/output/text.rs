@@ -189,9 +189,10 @@ fn format_violation(violation: RangeViolation) -> String {
 /// Returns the address with its label, or the network with its label and its
 /// number of addresses.
 pub(super) fn peer_label(peer: &Peer) -> String {
-    let addresses = (!peer.network.is_single_address())
-        .then(|| pluralize(peer.addresses, "address", "addresses"));
-    let notes: Vec<_> = peer.label.iter().cloned().chain(addresses).collect();
+    let mut notes: Vec<_> = peer.label.iter().cloned().collect();
+    if !peer.network.is_single_address() {
+        notes.push(pluralize(peer.addresses, "address", "addresses"));
+    }
     match notes[..] {
         [] => peer.network.to_string(),
         _ => format!("{} ({})", peer.network, notes.join(", ")),
@@ -221,16 +222,20 @@ pub(super) fn peer_details(peer: &Peer, now: u64) -> String {
 /// Returns the busiest ports of a peer: `443 (150), 80 (2)`.
 pub(super) fn format_ports(peer: &Peer) -> String {
     const MAX_PORTS: usize = 5;
-    let ports = peer.ports.iter().take(MAX_PORTS).map(|(port, n)| format!("{port} ({n})"));
-    let n_more = peer.ports.len().saturating_sub(MAX_PORTS);
-    let more = (n_more > 0).then(|| format!("{n_more} more"));
-    ports.chain(more).collect::<Vec<_>>().join(", ")
+    let ports = peer.ports.iter().take(MAX_PORTS);
+    let mut parts: Vec<_> = ports.map(|(port, n)| format!("{port} ({n})")).collect();
+    if peer.ports.len() > MAX_PORTS {
+        parts.push(format!("{} more", peer.ports.len() - MAX_PORTS));
+    }
+    parts.join(", ")
 }
 
 /// Returns the TCP states of a peer: `ESTABLISHED (140), SYN_RECV (12)`.
 pub(super) fn format_tcp_states(peer: &Peer) -> String {
-    let name = |tcp_state: &Option<TcpState>| tcp_state.map_or("state not told", TcpState::name);
-    let states = peer.tcp_states.iter().map(|(tcp_state, n)| format!("{} ({n})", name(tcp_state)));
+    let states = peer.tcp_states.iter().map(|(tcp_state, n)| {
+        let name = tcp_state.map_or("state not told", TcpState::name);
+        format!("{name} ({n})")
+    });
     states.collect::<Vec<_>>().join(", ")
 }
 

@@ -39,7 +39,7 @@ impl SamplingFlag {
     /// Sets the flag until the guard is dropped. Returns `None` if it is already set.
     fn set(&self) -> Option<SamplingGuard> {
         let was_set = self.0.swap(true, Ordering::Relaxed);
-        (!was_set).then(|| SamplingGuard(self.clone()))
+        if was_set { None } else { Some(SamplingGuard(self.clone())) }
     }
 }
 

@@ -61,9 +61,11 @@ pub(super) fn read(invocation: &Invocation) -> Result<MuninConfig, Problem> {
 /// them: Munin has thresholds and alerts of its own.
 fn supported_options() -> Vec<Arg> {
     let command = MuninArgs::command();
-    let is_threshold =
-        |arg: &Arg| ThresholdLevel::ALL.iter().any(|level| arg.get_id() == level.name());
     command.get_arguments().filter(|arg| !is_threshold(arg)).cloned().collect()
+}
+
+fn is_threshold(arg: &Arg) -> bool {
+    ThresholdLevel::ALL.iter().any(|level| arg.get_id() == level.name())
 }
 
 /// Returns the names of the variables for an option, such as `exclude_file` or `4`.
@@ -97,7 +99,7 @@ fn command_line_argument(
             let value = value.to_string_lossy();
             configuration_failure(&format!("cannot read env.{name} {value}: neither yes nor no"))
         })?;
-        return Ok(is_on.then(|| flag.into()));
+        return Ok(if is_on { Some(flag.into()) } else { None });
     }
     if name == "input" && value == "-" {
         return Err(configuration_failure(
@@ -139,8 +141,11 @@ fn thresholds(invocation: &Invocation) -> Result<Vec<Threshold>, Problem> {
 
 /// Returns the variables for a field's threshold, in order of precedence.
 fn threshold_names(field: &str, level: ThresholdLevel) -> Vec<String> {
-    let general_name = (field == JUDGED_FIELD).then(|| level.name().to_owned());
-    std::iter::once(format!("{field}_{}", level.name())).chain(general_name).collect()
+    let mut names = vec![format!("{field}_{}", level.name())];
+    if field == JUDGED_FIELD {
+        names.push(level.name().to_owned());
+    }
+    names
 }
 
 /// Parses `limit`, or a range of munin-limits: `MAX`, `MIN:MAX`, `MIN:`, `:MAX`.
@@ -152,13 +157,6 @@ fn parse_threshold(field: &str, text: &str) -> Result<ThresholdBound, String> {
         _ => {}
     }
     let (min, max) = text.split_once(':').unwrap_or(("", text));
-    let parse_number = |text: &str| {
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        text.parse::<f64>().ok().filter(|_| is_decimal)
-    };
-    let parse_bound =
-        |text: &str| if text.is_empty() { Some(None) } else { parse_number(text).map(Some) };
     match (parse_bound(min), parse_bound(max)) {
         (Some(Some(min)), Some(Some(max))) if min > max => {
             Err("its beginning is above its end".to_owned())
@@ -168,6 +166,18 @@ fn parse_threshold(field: &str, text: &str) -> Result<ThresholdBound, String> {
         }
         _ => Err("not a range of Munin, such as 150, 10:150 or :150, and not limit".to_owned()),
     }
+}
+
+/// Parses one end of a range; the empty text is no bound.
+fn parse_bound(text: &str) -> Option<Option<f64>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    text.parse().ok().map(Some)
 }
 
 /// Returns the problem of a mistake in plugin-conf.d.
