@@ -181,8 +181,10 @@ pub mod cli {
     pub mod cli_fuzz;
     mod config;
     mod duration;
+    mod invocation;
     mod mail_config;
     mod munin_topip;
+    mod program_output;
     mod remote;
     mod server_name;
     mod target_config;
@@ -191,8 +193,9 @@ pub mod cli {
     mod value_parser;
     mod watchdog;
 
-    pub use applet::*;
+    pub use applet::{Applet, main};
     pub use args::{command, manual_options};
+    pub use invocation::Invocation;
     pub use munin_topip::munin_variables;
     pub use remote::RemoteSupport;
 }

@@ -9,9 +9,11 @@ use crate::{
 };
 
 use super::{
-    applet::{Applet, Invocation, ProgramOutput},
+    applet::Applet,
     args::{CheckArgs, OutputFormat},
     config::{ListLimit, RunOptions},
+    invocation::Invocation,
+    program_output::ProgramOutput,
     target_config, usage,
     watchdog::{self, RunFailure},
 };

@@ -19,8 +19,9 @@ use crate::{
 };
 
 use super::{
-    applet::{Applet, Invocation},
+    applet::Applet,
     args::{NotifyArgs, RuleName, SampleArgs, SelectionArgs, SourceKind},
+    invocation::Invocation,
     mail_config, target_config,
 };
 

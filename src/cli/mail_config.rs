@@ -11,8 +11,8 @@ use crate::{
 };
 
 use super::{
-    applet::Invocation,
     args::{MailAddresses, MailArgs, MailServer},
+    invocation::Invocation,
     server_name::ServerName,
     target_config,
 };

@@ -11,9 +11,11 @@ use crate::{
 };
 
 use super::{
-    applet::{Applet, Invocation, ProgramOutput},
+    applet::Applet,
     args::SampleArgs,
     config::{self, ListLimit, RunOptions},
+    invocation::Invocation,
+    program_output::ProgramOutput,
     server_name::ServerName,
     target_config,
     watchdog::{self, RunFailure},

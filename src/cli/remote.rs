@@ -13,7 +13,7 @@ use crate::{
     sys::exec,
 };
 
-use super::applet::{Invocation, PASSWORD_ENV};
+use super::invocation::{Invocation, PASSWORD_ENV};
 
 /// File name of the executable with SSH and mail.
 const REMOTE_EXECUTABLE: &str = "topip-remote";

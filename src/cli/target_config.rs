@@ -18,8 +18,8 @@ use crate::{
 };
 
 use super::{
-    applet::Invocation,
     args::{HostKeyArg, SampleArgs, SourceKind, Timeout},
+    invocation::Invocation,
     server_name::ServerName,
 };
 

@@ -9,8 +9,10 @@ use clap::{
 use crate::{model::problem::Problem, output};
 
 use super::{
-    applet::{Applet, Invocation, ProgramOutput},
+    applet::Applet,
     args::{LogArgs, LogCommand},
+    invocation::Invocation,
+    program_output::ProgramOutput,
     usage, watchdog,
 };
 

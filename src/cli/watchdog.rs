@@ -24,9 +24,11 @@ use crate::{
 };
 
 use super::{
-    applet::{Applet, Invocation, ProgramOutput, failure_output, internal_error, write_output},
+    applet::{Applet, failure_output, internal_error},
     args::{SampleArgs, Timeout},
     config::{self, RunOptions},
+    invocation::Invocation,
+    program_output::{ProgramOutput, write_output},
     target_config,
 };
 

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use crate::{
     cli::watchdog::RunFailure,
     cli::{
-        Applet, Invocation, ProgramOutput,
+        Applet, Invocation,
         args::{DEFAULT_LOG, NotifyArgs, RecordArgs},
         config::{ListLimit, RunOptions},
+        program_output::ProgramOutput,
         target_config, watchdog,
     },
     output::{self, Report, Verbosity},

@@ -7,8 +7,9 @@ use std::{
 use crate::{
     alert_log::{parse, stats::Grouping},
     cli::{
-        Invocation, ProgramOutput,
+        Invocation,
         args::{ReportArgs, ReportFormat, TimeSpec},
+        program_output::ProgramOutput,
     },
     model::problem::Problem,
     output::{self, TableLayout},

@@ -8,9 +8,10 @@ use std::{
 
 use crate::{
     cli::{
-        Applet, Invocation, ProgramOutput,
+        Applet, Invocation,
         args::WatchArgs,
         config::{self, ListLimit, RunOptions},
+        program_output::ProgramOutput,
         target_config,
     },
     model::problem::Problem,
