@@ -28,7 +28,9 @@ pub mod parse {
     pub mod capture;
     pub mod conntrack;
     mod detect;
+    mod dialect;
     mod endpoint;
+    mod error;
     mod fast_path;
     pub mod inet_diag;
     pub mod line;
@@ -41,9 +43,13 @@ pub mod parse {
     mod solaris;
     mod ss;
     mod state_name;
+    mod stats;
     mod windows;
 
-    pub use reader::*;
+    pub use dialect::{Dialect, TableKind};
+    pub use error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat};
+    pub use reader::read;
+    pub use stats::ParseStats;
 }
 
 /// Analysis that turns connections into a verdict: filter, counts, statistics, rules,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use memchr::memrchr;
 
-use super::{endpoint, reader::RowErrorKind, row::RowError};
+use super::{endpoint, error::RowErrorKind, row::RowError};
 
 /// End of a connection, with the number of known leading bits if its address may be
 /// truncated.

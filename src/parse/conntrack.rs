@@ -18,7 +18,7 @@ use crate::model::connection::{Connection, TcpState};
 
 use super::{
     endpoint::{parse_address, parse_decimal, parse_port},
-    reader::{RowErrorKind, UnsupportedFormat},
+    error::{RowErrorKind, UnsupportedFormat},
     row::{ParsedRow, RowError, fields},
 };
 

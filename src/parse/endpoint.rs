@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use memchr::{memchr, memrchr};
 
-use super::reader::RowErrorKind;
+use super::error::RowErrorKind;
 
 /// Parses `ADDRESS:PORT` in the formats of Linux and Windows: `192.0.2.1:80`,
 /// `2001:db8::1:80` (net-tools), `[2001:db8::1]:80` (ss, Windows), optionally with a

@@ -14,7 +14,7 @@ use memchr::memchr2;
 use super::capture::ByteOrder;
 use crate::model::connection::{Connection, TcpState};
 
-use super::{reader::Dialect, state_name};
+use super::{dialect::Dialect, state_name};
 
 mod endpoints;
 mod cursor;

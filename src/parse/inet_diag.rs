@@ -12,8 +12,10 @@ use super::capture::ByteOrder;
 use crate::model::connection::{Connection, TcpState};
 
 use super::{
+    dialect::Dialect,
+    error::ParseError,
     netlink::{self, AF_INET, AF_INET6, Interface, MessageError},
-    reader::{Dialect, ParseError, ParseStats},
+    stats::ParseStats,
 };
 
 /// Message type of a request for the sockets of both families in one walk, and of its

@@ -13,12 +13,15 @@ use crate::model::connection::Connection;
 use super::{
     conntrack,
     detect::{self, Table},
+    dialect::Dialect,
+    error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat},
     fast_path::{FastReader, RowFormat},
     netstat::NetstatColumns,
     proc_net,
-    reader::{Dialect, ParseError, ParseStats, RowErrorKind, UnreadableRow, UnsupportedFormat},
     row::{ParsedRow, RowError, fields},
-    solaris, ss, windows,
+    solaris, ss,
+    stats::ParseStats,
+    windows,
 };
 
 /// Parses all listings in `bytes` and passes each connection to `accept`.

@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead},
 };
 
-use super::{capture::ByteOrder, reader::ParseError};
+use super::{capture::ByteOrder, error::ParseError};
 
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;

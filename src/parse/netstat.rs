@@ -5,8 +5,10 @@
 use crate::model::connection::Connection;
 
 use super::{
-    bsd, endpoint,
-    reader::{Dialect, RowErrorKind},
+    bsd,
+    dialect::Dialect,
+    endpoint,
+    error::RowErrorKind,
     row::{ParsedRow, RowError, fields},
     state_name,
 };

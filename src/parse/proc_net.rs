@@ -13,7 +13,7 @@ use super::capture::ByteOrder;
 use crate::model::connection::{Connection, TcpState};
 
 use super::{
-    reader::RowErrorKind,
+    error::RowErrorKind,
     row::{ParsedRow, RowError, fields},
 };
 

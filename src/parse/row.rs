@@ -3,7 +3,7 @@ use std::iter;
 
 use crate::model::connection::Connection;
 
-use super::reader::RowErrorKind;
+use super::error::RowErrorKind;
 
 /// Successfully parsed row.
 #[derive(Debug)]

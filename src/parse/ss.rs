@@ -7,7 +7,7 @@ use crate::model::connection::Connection;
 use super::{
     detect::{self, Table},
     endpoint::{parse_decimal, parse_with_colon},
-    reader::RowErrorKind,
+    error::RowErrorKind,
     row::{ParsedRow, RowError, fields},
     state_name,
 };

@@ -3,7 +3,7 @@ use crate::model::connection::Connection;
 
 use super::{
     endpoint::parse_with_colon,
-    reader::RowErrorKind,
+    error::RowErrorKind,
     row::{ParsedRow, RowError, fields},
     state_name,
 };

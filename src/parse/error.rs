@@ -1,0 +1,226 @@
+//! Errors of parsing: of a capture, and of one row of a listing.
+use std::io;
+
+use crate::model::problem::Hints;
+
+use super::netlink::{Interface, MessageError};
+
+/// Row that should be a connection and could not be parsed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}{}: {kind}: {text}", render_origin(origin))]
+pub struct UnreadableRow {
+    /// File of the row; `None` if it is the file that the user named.
+    pub origin: Option<String>,
+    /// Line number, from 1.
+    pub line: u64,
+    /// Invalid part of the row, of which at most
+    /// [`MAX_QUOTED_BYTES`](Self::MAX_QUOTED_BYTES) are quoted.
+    pub text: String,
+    /// Reason why the row could not be parsed.
+    pub kind: RowErrorKind,
+}
+
+fn render_origin(origin: &Option<String>) -> String {
+    origin.as_ref().map_or_else(String::new, |origin| format!(" of {origin}"))
+}
+
+impl UnreadableRow {
+    /// Number of bytes of a row that are quoted at most.
+    pub const MAX_QUOTED_BYTES: usize = 60;
+
+    pub(super) fn new(line: u64, (kind, text): (RowErrorKind, &[u8])) -> Self {
+        let quoted = &text[..text.len().min(Self::MAX_QUOTED_BYTES)];
+        let text = String::from_utf8_lossy(quoted).into_owned();
+        Self { origin: None, line, text, kind }
+    }
+}
+
+/// Reason why a row could not be parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowErrorKind {
+    /// The row ends before all required fields.
+    #[error("it ends too early")]
+    MissingField,
+    /// The field for the TCP state holds an unknown word.
+    #[error("unknown TCP state")]
+    UnknownTcpState,
+    /// A field for an address and port holds something else.
+    #[error("not an address and port")]
+    InvalidEndpoint,
+    /// A field for a number holds something else.
+    #[error("not a number")]
+    InvalidNumber,
+    /// The row does not have the form of the rows of its table.
+    #[error("not a row of a socket table")]
+    UnrecognizedRow,
+    /// The footer reports rows, but the listing has none.
+    #[error("the rows that it tells of are missing")]
+    MissingRows,
+    /// The line exceeds the limit of the line reader.
+    #[error("a line of more than 64 KiB")]
+    LineTooLong,
+}
+
+/// Output format of `conntrack` that is recognized but not supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsupportedFormat {
+    /// Output of `conntrack -o xml`.
+    Xml,
+    /// Output of `conntrack -E`: one event per line.
+    Events,
+}
+
+impl UnsupportedFormat {
+    fn description(self) -> &'static str {
+        match self {
+            Self::Xml => "is a flow table in XML, which is not read",
+            Self::Events => "has events of conntrack -E, which are no table",
+        }
+    }
+}
+
+/// Reason why a capture could not be parsed to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The source failed while the capture was read.
+    #[error("cannot read {origin}")]
+    Read {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The capture has no text.
+    #[error("{origin} is empty")]
+    Empty {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The text is not a recognized listing.
+    #[error("{origin} is no listing of TCP sockets; it begins: {first_line}")]
+    UnrecognizedListing {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// First non-empty line, of which at most
+        /// [`UnreadableRow::MAX_QUOTED_BYTES`] are quoted.
+        first_line: String,
+    },
+    /// The text is UTF-16, as saved by PowerShell.
+    #[error("{origin} is text in UTF-16")]
+    Utf16 {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The listing was transferred over TCP, but lacks the connection of that session.
+    #[error("{origin} listed sockets, but not that of this session")]
+    SessionConnectionMissing {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// Only inbound connections were requested, but the listing has no listening
+    /// socket to recognize them by.
+    #[error("{origin} shows no listening socket, so that none is known to be inbound")]
+    NoListeners {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The text is a flow table or flow events in an unsupported format.
+    #[error("{origin} {}", format.description())]
+    UnsupportedFormat {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// Format of the text.
+        format: UnsupportedFormat,
+    },
+    /// Only flows to the host itself were requested, but the addresses of the host
+    /// are unknown.
+    #[error("{origin} does not tell which flows are to addresses of its host")]
+    UnknownLocalAddresses {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The flow table lacks even the connection of the session, or this host's own
+    /// connections.
+    #[error("{origin} tracks no connection, not even this session")]
+    NothingTracked {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// Tracked flows were requested, but the listing has sockets.
+    #[error("{origin} listed sockets, where tracked flows were asked for")]
+    NotAFlowTable {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The kernel reported an error instead of a dump or at the end of the dump.
+    #[error("the kernel refused a dump by {interface}")]
+    DumpRefused {
+        /// Netlink interface of the dump.
+        interface: Interface,
+        /// Error that the kernel reported.
+        source: io::Error,
+    },
+    /// The kernel reported that the table changed during the dump, so that the dump
+    /// is inconsistent.
+    #[error("the kernel dump by {interface} was interrupted")]
+    DumpInterrupted {
+        /// Netlink interface of the dump.
+        interface: Interface,
+    },
+    /// The dump ended without an end message.
+    #[error("the kernel dump by {interface} has no end")]
+    DumpIncomplete {
+        /// Netlink interface of the dump.
+        interface: Interface,
+    },
+    /// A message does not match the layout in the kernel's headers.
+    #[error("message {number} of the kernel dump is not understood: {problem}")]
+    InvalidMessage {
+        /// Number of the message, from 1.
+        number: u64,
+        /// Reason why the message could not be parsed.
+        problem: MessageError,
+    },
+}
+
+impl Hints for ParseError {
+    fn hints(&self) -> Vec<String> {
+        self.hint().into_iter().collect()
+    }
+}
+
+impl ParseError {
+    /// Returns advice for the user, if there is any for this error.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Empty { .. } => {
+                "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
+            }
+            Self::UnrecognizedListing { .. } => {
+                "Known are the listings of netstat, ss and conntrack, and /proc/net/tcp; see topip(7)."
+            }
+            Self::SessionConnectionMissing { .. } => {
+                "May its user see the sockets there? Or name another command with `--command`."
+            }
+            Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
+            Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
+            Self::UnsupportedFormat { .. } => {
+                "List the table as text: conntrack -L -p tcp, without -o xml."
+            }
+            Self::UnknownLocalAddresses { .. } => {
+                "Leave `--inbound` out, or look on that host itself with `--source` conntrack."
+            }
+            Self::NothingTracked { .. } => {
+                "No rule there uses connection tracking; see nft list ruleset. Or its user may not see the flows."
+            }
+            Self::NotAFlowTable { .. } => {
+                "What it runs for topip has to be conntrack -L -p tcp, or cat /proc/net/nf_conntrack."
+            }
+            Self::Utf16 { .. } => {
+                "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
