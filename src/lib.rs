@@ -119,15 +119,19 @@ pub mod sys {
 
 /// Sources of connections: the kernel, `/proc`, files, and servers over SSH.
 pub mod source {
+    mod activity;
     mod conntrack;
     mod dispatch;
+    mod error;
     mod file;
     mod netlink;
     mod netns;
     mod procfs;
     mod ssh;
 
-    pub use dispatch::*;
+    pub use activity::Activity;
+    pub use dispatch::Source;
+    pub use error::{SourceError, SshFailure};
     pub use netns::{
         HiddenNamespaces, NetnsError, NetnsSelector, Resolution, ResolvedNamespace,
         find_hidden_namespaces, resolve_namespaces,

@@ -21,7 +21,7 @@ use crate::parse::{
 };
 
 use super::{
-    dispatch::SourceError,
+    error::SourceError,
     netlink::dump::{self, DumpSocket},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::dispatch::SourceError;
+use super::error::SourceError;
 
 pub(super) mod dump;
 mod port_filter;

@@ -21,10 +21,7 @@ use rustix::{
 
 use crate::parse::capture::Capture;
 
-use super::{
-    dispatch::{Activity, Source, SourceError},
-    procfs,
-};
+use super::{activity::Activity, dispatch::Source, error::SourceError, procfs};
 
 mod netns_error;
 mod resolve;

@@ -15,7 +15,10 @@ use crate::{
     parse::{TableKind, capture::Capture},
 };
 
-use super::dispatch::{Activity, SourceError, SshFailure};
+use super::{
+    activity::Activity,
+    error::{SourceError, SshFailure},
+};
 
 #[cfg(feature = "ssh")]
 mod stopwatch;

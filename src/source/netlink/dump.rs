@@ -12,7 +12,7 @@ use rustix::net::{
 
 use crate::{
     parse::netlink::{HEADER_BYTES, Interface, refusal},
-    source::{SourceError, read_buffered},
+    source::{SourceError, dispatch::read_buffered},
 };
 
 const NLM_F_REQUEST: u16 = 0x1;

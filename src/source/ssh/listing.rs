@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     parse::capture::{ByteOrder, SessionConnection},
-    source::read_buffered,
+    source::dispatch::read_buffered,
 };
 
 /// Maximum length of other output before the listing, such as login banners, and of

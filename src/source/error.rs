@@ -1,0 +1,117 @@
+//! Errors of opening a source, with hints.
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{model::problem::Hints, parse::netlink::Interface};
+
+use super::{conntrack, netns::NetnsError, ssh::SshError};
+
+/// Error of an SSH server, with a hint for the administrator.
+#[derive(Debug)]
+pub struct SshFailure {
+    pub(super) error: SshError,
+    pub(super) hint: String,
+}
+
+impl fmt::Display for SshFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for SshFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Error of opening a source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The netlink interface is not available, because of a missing kernel module, a
+    /// sandbox or a security policy.
+    #[error("cannot {step} netlink")]
+    Netlink {
+        /// Netlink interface that was used.
+        interface: Interface,
+        /// Operation that failed: `open`, `ask` or `read from`.
+        step: &'static str,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The kernel accepted the request and answered with an error.
+    #[error("the kernel refused a dump by {interface}")]
+    Refused {
+        /// Netlink interface that was used.
+        interface: Interface,
+        /// Error number from the kernel.
+        source: io::Error,
+    },
+    /// Connection tracking has no flow at all, not even one of this host's own
+    /// connections.
+    #[error("the kernel tracks no connection here")]
+    NothingTracked,
+    /// The local addresses of this host cannot be listed.
+    #[error("cannot list the addresses of this host")]
+    LocalAddresses(#[source] io::Error),
+    /// A file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Path as given.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The connections of an SSH server cannot be listed.
+    #[error(transparent)]
+    Ssh(#[from] SshFailure),
+    /// A network namespace cannot be resolved or entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The path of a saved listing is a directory.
+    #[error("cannot read {}: it is a folder", path.display())]
+    Directory {
+        /// Path as given.
+        path: PathBuf,
+    },
+}
+
+impl Hints for SourceError {
+    fn hints(&self) -> Vec<String> {
+        self.hint().into_iter().collect()
+    }
+}
+
+impl SourceError {
+    /// Returns a hint on how to fix the problem.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Netlink { interface: Interface::Ctnetlink, source, .. }
+            | Self::Refused { interface: Interface::Ctnetlink, source } => {
+                conntrack::hint(source).to_owned()
+            }
+            Self::Open { path, source }
+                if path == Path::new(conntrack::procfs::NF_CONNTRACK_PATH) =>
+            {
+                conntrack::hint(source).to_owned()
+            }
+            Self::NothingTracked => conntrack::NOTHING_TRACKED_HINT.to_owned(),
+            Self::LocalAddresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
+            Self::Netlink { .. } | Self::Refused { .. } => {
+                "Load the kernel module tcp_diag, or use `--source` proc.".to_owned()
+            }
+            Self::Open { path, .. } if path.starts_with("/proc") => {
+                "Is /proc mounted, and may this user read it?".to_owned()
+            }
+            Self::Open { path, .. } => {
+                format!("Is it there, and may this user read it? ls -l {}", path.display())
+            }
+            Self::Ssh(failure) => failure.hint.clone(),
+            Self::Netns(error) => return error.hint(),
+            Self::Directory { .. } => "Name a file, or - for standard input.".to_owned(),
+        };
+        Some(hint)
+    }
+}
