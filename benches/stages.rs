@@ -21,8 +21,9 @@ use divan::{Bencher, counter::ItemsCount};
 use topip::{
     analysis::{
         filter::{DEFAULT_EXCLUDES, Filter, Selection},
-        history::{History, Sample},
+        history::History,
         rule::{self, JudgeConfig, Rule},
+        sample::Sample,
         summary::Summary,
         tally::{Aggregation, Counts, Tally},
     },

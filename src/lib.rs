@@ -62,6 +62,7 @@ pub mod analysis {
     pub mod observation;
     pub mod peer_details;
     pub mod rule;
+    pub mod sample;
     pub mod summary;
     pub mod tally;
 }

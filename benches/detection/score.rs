@@ -4,8 +4,9 @@ use std::{cmp::Reverse, time::Duration};
 
 use topip::{
     analysis::{
-        history::{History, PreviousSample, Sample},
+        history::{History, PreviousSample},
         rule::{self, JudgeConfig, Rule},
+        sample::Sample,
         summary::Summary,
         tally::{Aggregation, Peer},
     },

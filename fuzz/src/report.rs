@@ -9,11 +9,12 @@ use topip::{
     },
     analysis::{
         filter::{Filter, Selection},
-        history::{History, MailHistory, PreviousSample, Sample, SentAlert},
+        history::{History, MailHistory, PreviousSample, SentAlert},
         label::Label,
         note::{FailedSource, Note, SourceDetail},
         observation::Observation,
         rule::{self, JudgeConfig, Rule},
+        sample::Sample,
         tally::{Aggregation, Tally},
     },
     model::{

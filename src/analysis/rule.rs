@@ -1,7 +1,7 @@
 //! Judges a sample by its configuration and by the previous sample.
 use std::time::Duration;
 
-use super::history::{History, Sample};
+use super::{history::History, sample::Sample};
 use crate::model::{
     range::Range,
     verdict::{Basis, FirstSampleReason, Limit, Reason, Status, Verdict},

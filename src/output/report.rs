@@ -4,10 +4,11 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     alert_log::entry::Alert,
     analysis::{
-        history::{AlertState, PreviousSample, Sample},
+        history::{AlertState, PreviousSample},
         note::Note,
         observation::Observation,
         rule::{self, JudgeConfig},
+        sample::Sample,
     },
     model::{
         network::Network,

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use crate::{
     analysis::{
         filter::Skipped,
-        history::{PreviousSample, Sample},
+        history::PreviousSample,
         rule::{self, Rule},
+        sample::Sample,
         tally::{Aggregation, Peer},
     },
     model::{

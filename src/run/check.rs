@@ -4,11 +4,12 @@ use std::{path::PathBuf, time::Instant};
 use crate::{
     analysis::{
         filter::{Filter, Selection},
-        history::{History, PreviousSample, Sample},
+        history::{History, PreviousSample},
         label::{Label, Labels},
         note::Note,
         observation::Observation,
         rule::{self, JudgeConfig},
+        sample::Sample,
         tally::Aggregation,
     },
     output::{Report, View},

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use crate::{
     analysis::{
-        filter::Filter, history::Sample, label::Labels, note::Note, observation::Observation,
+        filter::Filter, label::Labels, note::Note, observation::Observation, sample::Sample,
         tally::Counts,
     },
     output,
