@@ -4,6 +4,7 @@
 //! these can be read back from each format. Only JSON contains the ports and TCP
 //! states.
 use chrono::{DateTime, FixedOffset};
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
@@ -17,15 +18,18 @@ const MAX_PORTS: usize = 100;
 /// Name of this host in the list of servers.
 pub(super) const LOCALHOST: &str = "localhost";
 
-/// Format of a line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Format of a line. The variants are the values of `--log-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LineFormat {
     /// The format of topip.py: `Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7`.
     #[default]
+    #[value(help = None)]
     Classic,
     /// The same with the time in RFC 3339 format, which includes the UTC offset.
+    #[value(help = None)]
     Rfc3339,
     /// One JSON object, with ports and TCP states.
+    #[value(help = None)]
     Json,
 }
 

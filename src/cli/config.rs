@@ -145,8 +145,7 @@ fn alerts(
     invocation: &Invocation,
 ) -> Result<NotifyConfig, Problem> {
     let NotifyArgs { log, log_format, mail } = args;
-    let format = log_format.into();
-    let log = log.map(|sink| LogConfig { sink, format });
+    let log = log.map(|sink| LogConfig { sink, format: log_format });
     Ok(NotifyConfig { log, mail: mail_config::build(&mail, targets, deadline, invocation)? })
 }
 

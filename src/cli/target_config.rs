@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    args::{HostKeyArg, SampleArgs, SourceKind, Timeout},
+    args::{SampleArgs, SourceKind, Timeout},
     invocation::Invocation,
     server_name::ServerName,
 };
@@ -131,7 +131,7 @@ impl<'a> SshSettings<'a> {
         let user = user::current();
         if user.is_none()
             && args.ssh.known_hosts.is_none()
-            && args.ssh.host_key == HostKeyArg::AcceptNew
+            && args.ssh.host_key == HostKeyPolicy::AcceptNew
         {
             let hints = vec!["Name a file with `--known-hosts`.".to_owned()];
             let message = "cannot accept new host keys: this user has no home to keep them in";
@@ -181,11 +181,7 @@ impl<'a> SshSettings<'a> {
             credentials: self.credentials.clone(),
             known_hosts: self.known_hosts.clone(),
             known_hosts_explicit: self.args.ssh.known_hosts.is_some(),
-            host_key_policy: match self.args.ssh.host_key {
-                HostKeyArg::Strict => HostKeyPolicy::Strict,
-                HostKeyArg::AcceptNew => HostKeyPolicy::AcceptNew,
-                HostKeyArg::Ignore => HostKeyPolicy::Ignore,
-            },
+            host_key_policy: self.args.ssh.host_key,
             table_kind: match self.args.selection.source {
                 SourceKind::Conntrack => TableKind::Flows,
                 SourceKind::Auto | SourceKind::Netlink | SourceKind::Proc => TableKind::Sockets,

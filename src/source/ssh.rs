@@ -10,6 +10,8 @@
 //! own, and stop waiting for it at the deadline.
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use clap::ValueEnum;
+
 use crate::{
     model::secret::Secret,
     parse::{TableKind, capture::Capture},
@@ -112,14 +114,18 @@ pub struct Credentials {
 }
 
 /// Treatment of unknown host keys. A changed host key is rejected, except with
-/// `Ignore`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `Ignore`. The variants are the values of `--host-key`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HostKeyPolicy {
     /// Reject the key.
+    #[default]
+    #[value(help = None)]
     Strict,
     /// Accept the key and append it to known_hosts.
+    #[value(help = None)]
     AcceptNew,
     /// Accept any key.
+    #[value(help = None)]
     Ignore,
 }
 

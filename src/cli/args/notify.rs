@@ -1,7 +1,7 @@
 //! Options for notifications: alert log and mail.
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::{alert_log::entry::LineFormat, run::Sink};
 
@@ -25,34 +25,9 @@ pub(in crate::cli) struct NotifyArgs {
     pub(in crate::cli) log: Option<Sink>,
     /// How a line of the log is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(in crate::cli) log_format: LogFormat,
+    pub(in crate::cli) log_format: LineFormat,
     #[command(flatten)]
     pub(in crate::cli) mail: MailArgs,
-}
-
-/// Format of a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum LogFormat {
-    /// Format of topip.py.
-    #[default]
-    #[value(help = None)]
-    Classic,
-    /// Classic format with a time of RFC 3339.
-    #[value(help = None)]
-    Rfc3339,
-    /// One JSON object per line.
-    #[value(help = None)]
-    Json,
-}
-
-impl From<LogFormat> for LineFormat {
-    fn from(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Classic => Self::Classic,
-            LogFormat::Rfc3339 => Self::Rfc3339,
-            LogFormat::Json => Self::Json,
-        }
-    }
 }
 
 /// Parses the value of --log.

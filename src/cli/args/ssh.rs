@@ -1,9 +1,9 @@
 //! Options for SSH.
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use crate::model::secret::Secret;
+use crate::{model::secret::Secret, source::HostKeyPolicy};
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "SSH")]
@@ -34,23 +34,8 @@ pub(in crate::cli) struct SshArgs {
     pub(in crate::cli) known_hosts: Option<PathBuf>,
     /// What to do with a host key that is not known
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
-    pub(in crate::cli) host_key: HostKeyArg,
+    pub(in crate::cli) host_key: HostKeyPolicy,
     /// Run this there instead of the built-in choice
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(in crate::cli) command: Option<String>,
-}
-
-/// Policy for unknown host keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum HostKeyArg {
-    /// Reject an unknown key.
-    #[default]
-    #[value(help = None)]
-    Strict,
-    /// Accept an unknown key and append it to the file of known hosts.
-    #[value(help = None)]
-    AcceptNew,
-    /// Accept any key.
-    #[value(help = None)]
-    Ignore,
 }

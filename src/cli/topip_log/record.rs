@@ -23,7 +23,7 @@ pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
     let list_limit = ListLimit::for_verbosity(verbosity);
     let write_deadline =
         Some(watchdog::write_deadline(target_config::timeout(&sample, invocation), invocation));
-    let format = notify.log_format.into();
+    let format = notify.log_format;
     // Unlike check_topip, `record` always logs.
     let log = notify.log.unwrap_or_else(|| Sink::File(PathBuf::from(DEFAULT_LOG)));
     let notify = NotifyArgs { log: Some(log), ..notify };
