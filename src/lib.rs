@@ -153,6 +153,7 @@ pub mod storage {
 /// Notifications by mail, syslog, and journald.
 pub mod notify {
     pub mod journald;
+    pub mod log_daemon;
     pub mod mail;
     pub mod syslog;
 }

@@ -1,40 +1,15 @@
 //! Sends alerts to the systemd journal, with fields that can be searched for.
-#![expect(clippy::disallowed_types, reason = "sends alerts to the local journal socket")]
-use std::{io, os::unix::net::UnixDatagram, time::Duration};
+use std::time::Duration;
 
-use crate::model::problem::Hints;
+use super::log_daemon::{LogDaemon, LogDaemonError};
 
-/// Socket of the journal's native protocol (systemd.io, "Native Journal Protocol").
-const SOCKET: &str = "/run/systemd/journal/socket";
-
-/// Failure to send an alert to the journal.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The socket cannot be connected to.
-    #[error("cannot reach the journal at {SOCKET}")]
-    Connect(#[source] io::Error),
-    /// The entry was not accepted.
-    #[error("cannot write to the journal at {SOCKET}")]
-    Send(#[source] io::Error),
-}
-
-impl Hints for JournalError {
-    fn hints(&self) -> Vec<String> {
-        vec![self.hint()]
-    }
-}
-
-impl JournalError {
-    /// Returns a hint on how to fix the error.
-    fn hint(&self) -> String {
-        match self {
-            Self::Connect(_) => {
-                "Does systemd-journald run here? If not, log to a file or to syslog.".to_owned()
-            }
-            Self::Send(_) => "Is systemd-journald stopped or overrun?".to_owned(),
-        }
-    }
-}
+/// The systemd journal, by its native protocol (systemd.io, "Native Journal Protocol").
+static JOURNAL: LogDaemon = LogDaemon {
+    name: "the journal",
+    socket: "/run/systemd/journal/socket",
+    connect_hint: "Does systemd-journald run here? If not, log to a file or to syslog.",
+    send_hint: "Is systemd-journald stopped or overrun?",
+};
 
 /// Sends an entry of these fields. Waits at most `timeout` for a busy journal;
 /// `timeout` must not be zero.
@@ -42,17 +17,8 @@ impl JournalError {
 /// # Errors
 ///
 /// Returns an error if the journal does not accept the entry.
-pub fn send(fields: &[(&str, String)], timeout: Duration) -> Result<(), JournalError> {
-    let socket = UnixDatagram::unbound().map_err(JournalError::Connect)?;
-    socket.connect(SOCKET).map_err(JournalError::Connect)?;
-    socket.set_write_timeout(Some(timeout)).map_err(JournalError::Send)?;
-    let packet = encode(fields);
-    let n_sent = socket.send(&packet).map_err(JournalError::Send)?;
-    if n_sent == packet.len() {
-        Ok(())
-    } else {
-        Err(JournalError::Send(io::ErrorKind::WriteZero.into()))
-    }
+pub fn send(fields: &[(&str, String)], timeout: Duration) -> Result<(), LogDaemonError> {
+    JOURNAL.send(&encode(fields), timeout)
 }
 
 /// Encodes each field as `NAME=value` and a line end. A value that contains line ends
