@@ -1,6 +1,6 @@
 //! The report in the format of the plugin guidelines: a status line with
 //! performance data, and long output.
-use nagiosplugin::{CheckResult, PerfData, Resource, ToPerfString};
+use nagiosplugin::ToPerfString;
 
 use crate::model::{problem::Problem, range::Range, sanitize, verdict::Status};
 
@@ -99,7 +99,7 @@ impl ToPerfString for PerfValue {
     fn to_perf_string(&self) -> String {
         match self {
             Self::Number(number) => text::decimal(*number),
-            Self::Count(count) => count.to_string(),
+            Self::Count(count) => count.to_perf_string(),
             Self::Range(range) => range.to_string(),
         }
     }
@@ -109,37 +109,59 @@ impl ToPerfString for PerfValue {
 fn perfdata(report: &Report) -> String {
     // Always the first view, so that a graph shows one series.
     let View { sample, verdict, .. } = &report.views[0];
-    let judge_config = &report.judge_config;
     let summary = &sample.summary;
     let limit = PerfValue::Number(verdict.limit.connections);
-    let warning = judge_config.warning.map_or(limit, PerfValue::Range);
-    let max = PerfData::new("max", PerfValue::Count(summary.max))
-        .with_thresholds(Some(warning), judge_config.critical.map(PerfValue::Range));
-    let statistics = [
-        ("avg", PerfValue::Number(summary.avg)),
-        ("stddev", PerfValue::Number(summary.stddev)),
-        ("med", PerfValue::Count(summary.median)),
-        ("min", PerfValue::Count(summary.min)),
-        ("addresses", PerfValue::Count(sample.addresses)),
-        ("connections", PerfValue::Count(sample.connections)),
+    let warning = report.judge_config.warning.map_or(limit, PerfValue::Range);
+    let critical = report.judge_config.critical.map(PerfValue::Range);
+    let mut metrics = vec![
+        metric("max", PerfValue::Count(summary.max), Some(warning), critical),
+        metric("avg", PerfValue::Number(summary.avg), None, None),
+        metric("stddev", PerfValue::Number(summary.stddev), None, None),
+        metric("med", PerfValue::Count(summary.median), None, None),
+        metric("min", PerfValue::Count(summary.min), None, None),
+        metric("addresses", PerfValue::Count(sample.addresses), None, None),
+        metric("connections", PerfValue::Count(sample.connections), None, None),
     ];
-    let statistics = statistics.map(|(label, value)| PerfData::new(label, value));
-    let other_views = report.views[1..].iter().map(|View { sample, verdict, .. }| {
+    for View { sample, verdict, .. } in &report.views[1..] {
         let label =
             format!("max_{}_{}", sample.aggregation.v4_prefix, sample.aggregation.v6_prefix);
         let limit = PerfValue::Number(verdict.limit.connections);
-        PerfData::new(label, PerfValue::Count(sample.summary.max))
-            .with_thresholds(Some(limit), None)
-    });
-    let mut resource = Resource::new("TOPIP").with_fixed_state(report.status().into());
-    for metric in std::iter::once(max).chain(statistics).chain(other_views) {
-        let metric = metric.with_minimum(PerfValue::Count(0));
-        resource.push_result(CheckResult::new().with_perf_data(metric));
+        metrics.push(metric(&label, PerfValue::Count(sample.summary.max), Some(limit), None));
     }
-    // The crate writes its own status text before the bar, quotes labels that do
-    // not need quotes, and keeps trailing empty fields.
-    let (_, line) = resource.nagios_result();
-    let (_, perfdata) = line.split_once('|').expect("the crate puts a bar before perfdata");
-    let metrics: Vec<_> = perfdata.split(' ').map(|metric| metric.replace('\'', "")).collect();
-    metrics.iter().map(|metric| metric.trim_end_matches(';')).collect::<Vec<_>>().join(" ")
+    metrics.join(" ")
+}
+
+/// Returns a metric with the minimum 0: `max=12;28.1;;0`.
+fn metric(
+    label: &str,
+    value: PerfValue,
+    warning: Option<PerfValue>,
+    critical: Option<PerfValue>,
+) -> String {
+    // The crate's `PerfData` is not used: it quotes every label, ends in an empty field,
+    // and is rendered only as a part of `Resource`, which begins with `TOPIP is OK`
+    // where the status line of a plugin begins with `TOPIP OK - `.
+    let value = value.to_perf_string();
+    let warning = warning.map_or_else(String::new, |range| range.to_perf_string());
+    let critical = critical.map_or_else(String::new, |range| range.to_perf_string());
+    format!("{label}={value};{warning};{critical};0")
+}
+
+#[cfg(test)]
+mod tests {
+    use nagiosplugin::{CheckResult, PerfData, Resource};
+
+    use super::*;
+
+    #[test]
+    fn metric_differs_from_crate_by_quotes_and_empty_field() {
+        let perf_data = PerfData::new("max", PerfValue::Count(12))
+            .with_thresholds(Some(PerfValue::Number(28.1)), None)
+            .with_minimum(PerfValue::Count(0));
+        let result = CheckResult::new().with_perf_data(perf_data);
+        let (_, line) = Resource::new("TOPIP").with_result(result).nagios_result();
+        assert_eq!(line, "TOPIP is OK|'max'=12;28.1;;0;");
+        let rendered = metric("max", PerfValue::Count(12), Some(PerfValue::Number(28.1)), None);
+        assert_eq!(rendered, "max=12;28.1;;0");
+    }
 }
