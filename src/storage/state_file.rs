@@ -80,7 +80,7 @@ impl MailLock {
 /// The content of a state file.
 #[derive(Debug, Default)]
 pub struct LoadedState {
-    /// The previous sample, one record per aggregation; empty if there is none.
+    /// The previous sample, one record per view; empty if there is none.
     pub records: Vec<PreviousSample>,
     /// The alerts that were sent by mail.
     pub mail_history: MailHistory,
@@ -200,8 +200,7 @@ impl StateFile {
         Ok(self.path().with_added_extension("bad"))
     }
 
-    /// Replaces the content with `records`, one per aggregation, and the mail
-    /// history.
+    /// Replaces the content with `records`, one per view, and the mail history.
     ///
     /// # Errors
     ///

@@ -25,8 +25,8 @@ fn state_text(age: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let when = now.checked_add_signed(-age).unwrap();
     format!(
-        "(version: 1, program: \"topip\", timestamp: {when}, servers: [\"input\"], \
-         top_address: Some(\"203.0.113.7\"), connections: 17, consecutive: 1)\n"
+        "(version: 1, program: \"topip\", timestamp: {when}, servers: [\"input\"], views: [\
+         (top_address: Some(\"203.0.113.7\"), connections: 17, consecutive: 1)])\n"
     )
 }
 
@@ -64,7 +64,7 @@ fn different_top_address_resets_consecutive() {
 fn first_on_top_time_is_reported() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let dir = TestDir::new();
-    // Files without recent_top, as the first version wrote them, and files with it.
+    // Files without recent_top, as an administrator may have edited them, and with it.
     for (tops, first_on_top) in [
         (String::new(), ""),
         (
@@ -180,7 +180,8 @@ fn damaged_state_file_is_quarantined() {
         (&whole[..whole.len() / 2], "1:"),
         ("\0\0\0\0", "1:1"),
         ("(version: 1, timestamp: -5)", "1:"),
-        ("(version: 1, top_address: Some(\"web1|x\"))", "1:"),
+        ("(version: 1, views: [(top_address: Some(\"web1|x\"))])", "1:"),
+        ("(version: 1, views: (top_address: None))", "1:"),
         ("hello", "1:1"),
         ("()", "1:2"),
         ("(timestamp: 5, servers: [\"local\"])", "1:"),
@@ -195,6 +196,82 @@ fn damaged_state_file_is_quarantined() {
         assert!(note.ends_with("is kept as state.bad; this is a first sample."), "{note}");
         assert_eq!(fs::read_to_string(dir.path("state.bad")).unwrap(), damaged);
         assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
+    }
+}
+
+/// The layout of topip-state(5), one record per view.
+#[test]
+fn state_file_lists_views() {
+    let dir = TestDir::new();
+    let args = ["--state-file", "state", "--prefix4", "32,24", "--prefix6", "64"];
+    dir.check_listing(listing(&[("203.0.113.7", 9), ("2001:db8::7", 2)]), &args);
+    let written = fs::read_to_string(dir.path("state")).unwrap();
+    let timestamp = written.lines().find_map(|line| line.strip_prefix("    timestamp: ")).unwrap();
+    let expected = r#"(
+    version: 1,
+    program: "topip VERSION",
+    timestamp: NOW
+    servers: [
+        "input",
+    ],
+    views: [
+        (
+            prefix4: 32,
+            prefix6: 64,
+            top_address: Some("203.0.113.7"),
+            connections: 9,
+            consecutive: 1,
+            recent_top: [
+                (
+                    ip: "203.0.113.7",
+                    first: NOW
+                    last: NOW
+                ),
+            ],
+        ),
+        (
+            prefix4: 24,
+            prefix6: 64,
+            top_address: Some("203.0.113.0/24"),
+            connections: 9,
+            consecutive: 1,
+            recent_top: [
+                (
+                    ip: "203.0.113.0/24",
+                    first: NOW
+                    last: NOW
+                ),
+            ],
+        ),
+    ],
+    sent_mails: [],
+)
+"#;
+    let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));
+    assert_eq!(written, expected.replace("NOW", timestamp));
+}
+
+/// A file without views, such as one of a layout before the first release, is no
+/// previous sample, and is not damaged either.
+#[test]
+fn state_file_without_views_is_first_sample() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for fields in [
+        "",
+        ", views: []",
+        ", prefix4: 32, prefix6: 128, top_address: Some(\"203.0.113.7\"), connections: 152, \
+         consecutive: 5, recent_top: [(ip: \"203.0.113.7\", first: 1, last: 1)], \
+         other_prefixes: [(prefix4: 24)], sent_mails: []",
+    ] {
+        let dir = TestDir::new();
+        let text = format!("(version: 1, timestamp: {now}, servers: [\"input\"]{fields})");
+        dir.write("state", text);
+        let result = check(&dir, &["-v"]);
+        assert_eq!(result.code_and_status(), WARNING, "{fields}");
+        assert!(!result.stdout.contains("tate file"), "{}", result.stdout);
+        assert!(!result.stdout.contains("first on top"), "{}", result.stdout);
+        assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL, "{fields}");
+        assert_eq!(directory_entries(&dir), ["state", "state.lock"]);
     }
 }
 

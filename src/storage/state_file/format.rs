@@ -12,21 +12,14 @@ use crate::{
 use super::FORMAT_VERSION;
 
 /// The content of the state file; see topip-state(5).
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename = "State")]
 pub(super) struct StateContents {
     version: u32,
     program: String,
     timestamp: u64,
     pub(super) servers: Vec<String>,
-    prefix4: u8,
-    prefix6: u8,
-    top_address: Option<Network>,
-    connections: u64,
-    consecutive: u32,
-    recent_top: Vec<RecentTopEntry>,
-    /// The records of the other prefix lengths, if several are judged.
-    other_prefixes: Vec<PrefixRecord>,
+    views: Vec<ViewEntry>,
     sent_mails: Vec<SentMailEntry>,
 }
 
@@ -47,10 +40,10 @@ struct RecentTopEntry {
     last: u64,
 }
 
-/// The record of a sample with one pair of prefix lengths.
+/// The record of a sample in one view.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct PrefixRecord {
+struct ViewEntry {
     prefix4: u8,
     prefix6: u8,
     top_address: Option<Network>,
@@ -59,13 +52,7 @@ struct PrefixRecord {
     recent_top: Vec<RecentTopEntry>,
 }
 
-impl Default for StateContents {
-    fn default() -> Self {
-        Self::new(&[], &MailHistory::default(), Vec::new())
-    }
-}
-
-impl Default for PrefixRecord {
+impl Default for ViewEntry {
     fn default() -> Self {
         Self {
             prefix4: Aggregation::PER_ADDRESS.v4_prefix,
@@ -85,21 +72,12 @@ impl StateContents {
         mail_history: &MailHistory,
         servers: Vec<String>,
     ) -> Self {
-        let mut prefix_records = records.iter().map(PrefixRecord::from_previous);
-        let PrefixRecord { prefix4, prefix6, top_address, connections, consecutive, recent_top } =
-            prefix_records.next().unwrap_or_default();
         Self {
             version: FORMAT_VERSION,
             program: concat!("topip ", env!("CARGO_PKG_VERSION")).to_owned(),
             timestamp: records.first().map_or(0, |record| record.timestamp),
             servers,
-            prefix4,
-            prefix6,
-            top_address,
-            connections,
-            consecutive,
-            recent_top,
-            other_prefixes: prefix_records.collect(),
+            views: records.iter().map(ViewEntry::from_previous).collect(),
             sent_mails: mail_history.0.iter().map(SentMailEntry::from_alert).collect(),
         }
     }
@@ -109,21 +87,10 @@ impl StateContents {
         MailHistory(self.sent_mails.iter().map(SentMailEntry::to_alert).collect())
     }
 
-    /// Returns the previous sample, one record per aggregation.
+    /// Returns the previous sample, one record per view; empty if there is none.
     pub(super) fn into_records(self) -> Vec<PreviousSample> {
         let timestamp = self.timestamp;
-        let longest_prefix = PrefixRecord {
-            prefix4: self.prefix4,
-            prefix6: self.prefix6,
-            top_address: self.top_address,
-            connections: self.connections,
-            consecutive: self.consecutive,
-            recent_top: self.recent_top,
-        };
-        std::iter::once(longest_prefix)
-            .chain(self.other_prefixes)
-            .map(|record| record.into_previous(timestamp))
-            .collect()
+        self.views.into_iter().map(|view| view.into_previous(timestamp)).collect()
     }
 }
 
@@ -147,7 +114,7 @@ impl RecentTopEntry {
     }
 }
 
-impl PrefixRecord {
+impl ViewEntry {
     fn from_previous(previous: &PreviousSample) -> Self {
         Self {
             prefix4: previous.aggregation.v4_prefix,
@@ -173,5 +140,31 @@ impl PrefixRecord {
             consecutive: self.consecutive,
             recent_top: recent_top.map(RecentTopEntry::into_recent_top).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bound is that of the manual.
+    #[test]
+    fn longest_content_has_at_most_20_kib() {
+        let network: Network = "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe/127".parse().unwrap();
+        let timestamp = 1_795_375_200;
+        let top = RecentTop { network, first: timestamp, last: timestamp };
+        let record = PreviousSample {
+            timestamp,
+            aggregation: Aggregation { v4_prefix: 31, v6_prefix: 127, min_members: 1 },
+            top_address: Some(network),
+            connections: 1_000_000,
+            consecutive: 1_000_000,
+            recent_top: vec![top; MAX_RECENT_TOP],
+        };
+        let sent_mails = MailHistory(vec![SentAlert { network, timestamp }; 20]);
+        let contents = StateContents::new(&vec![record; 4], &sent_mails, vec!["x".repeat(253)]);
+        let text =
+            ron::ser::to_string_pretty(&contents, ron::ser::PrettyConfig::default()).unwrap();
+        assert!(text.len() <= 20 * 1024, "{}", text.len());
     }
 }
