@@ -114,7 +114,8 @@ pub mod sys {
     pub mod signals;
     pub mod stdio;
     pub mod terminal;
-    pub mod trusted_file;
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code, reason = "known_hosts is for SSH"))]
+    pub(crate) mod trusted_file;
     pub mod user;
 }
 

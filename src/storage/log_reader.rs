@@ -9,14 +9,16 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::parse::line::{Line, LineReader};
+use crate::{
+    parse::line::{Line, LineReader},
+    sys::trusted_file::{file_identity, parent_directory},
+};
 
 use crate::model::problem::Hints;
 
@@ -228,14 +230,10 @@ impl PendingLogFile {
 
 fn reopen(name: &str, identity: FileIdentity) -> io::Result<File> {
     let file = File::open(name)?;
-    match file_identity(&file.metadata()?) == identity {
-        true => Ok(file),
-        false => Err(io::Error::other("it was rotated meanwhile")),
+    if file_identity(&file.metadata()?) != identity {
+        return Err(io::Error::other("it was rotated meanwhile"));
     }
-}
-
-fn file_identity(metadata: &fs::Metadata) -> FileIdentity {
-    (metadata.dev(), metadata.ino())
+    Ok(file)
 }
 
 /// Finds the files of logs, and returns each file only once.
@@ -282,8 +280,9 @@ impl LogFinder {
         if metadata.is_dir() && nth == 0 {
             return Err(to_error(io::ErrorKind::IsADirectory.into()));
         }
+        let identity = file_identity(&metadata);
         let is_readable = metadata.is_file() || nth == 0;
-        if !is_readable || !self.known_files.insert(file_identity(&metadata)) {
+        if !is_readable || !self.known_files.insert(identity) {
             return Ok(None);
         }
         if has_unsupported_compression(path) {
@@ -292,7 +291,7 @@ impl LogFinder {
         let file =
             (nth < MAX_OPEN_FILES).then(|| File::open(path)).transpose().map_err(to_error)?;
         let size = metadata.is_file().then_some(metadata.len());
-        Ok(Some(PendingLogFile { name, size, file, identity: file_identity(&metadata) }))
+        Ok(Some(PendingLogFile { name, size, file, identity }))
     }
 }
 
@@ -303,13 +302,9 @@ fn has_unsupported_compression(path: &Path) -> bool {
 /// Returns the files in the directory of `path` that are named like files
 /// rotated by logrotate, newest first.
 fn rotated_files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut by_name = HashMap::new();
-    for entry in fs::read_dir(directory)? {
+    for entry in fs::read_dir(parent_directory(path))? {
         let file_name = entry?.file_name();
         let text = file_name.to_string_lossy();
         let Some(order) = rotation_order(&name, &text) else {

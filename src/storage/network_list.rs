@@ -1,15 +1,16 @@
 //! Files with lists of networks: excluded networks, and labels of networks.
-#![expect(clippy::disallowed_types, reason = "list files are opened here")]
 use std::{
-    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use crate::{
     analysis::label::Label,
-    model::network::{Network, NetworkError},
-    model::problem::Hints,
+    model::{
+        network::{Network, NetworkError},
+        problem::Hints,
+    },
+    sys::trusted_file::{FilePolicy, open_named},
 };
 
 /// Maximum size of a list file, enough for 100,000 networks.
@@ -125,7 +126,8 @@ fn read_entries<T>(
 ) -> Result<Vec<T>, NetworkListError> {
     let read_error = |source| NetworkListError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    File::open(path)
+    open_named(path, FilePolicy::default())
+        .map_err(io::Error::from)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(read_error)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {

@@ -1,17 +1,13 @@
 //! Files that contain a password or passphrase.
-#![expect(clippy::disallowed_types, reason = "this is where such a file is opened")]
 use std::{
-    fs::File,
     io::{self, Read},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use crate::model::problem::Hints;
-use crate::model::secret::Secret;
+use super::trusted_file::{FilePolicy, TrustedFileError, open_named};
+use crate::model::{problem::Hints, secret::Secret};
 
 /// Maximum size of a secret file.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -75,10 +71,10 @@ impl SecretFileError {
 pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
     let failed = |source| SecretFileError::Read { path: path.to_owned(), source };
     let malformed = |problem| SecretFileError::Malformed { path: path.to_owned(), problem };
-    let file = File::open(path).map_err(failed)?;
-    if !is_private(&file).map_err(failed)? {
-        return Err(SecretFileError::NotPrivate { path: path.to_owned() });
-    }
+    let file = open_named(path, FilePolicy::secret()).map_err(|error| match error {
+        TrustedFileError::Distrust(_) => SecretFileError::NotPrivate { path: path.to_owned() },
+        error => failed(error.into()),
+    })?;
     // The capacity covers the whole file: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(String::with_capacity(BUFFER_BYTES));
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
@@ -89,21 +85,4 @@ pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
         None | Some("") => Err(malformed("its first line is empty")),
         Some(line) => Ok(Secret::new(line.to_owned())),
     }
-}
-
-/// Returns true if only the owner of `file` and this user can read it. Anything
-/// that is not a regular file counts as private.
-///
-/// Group permissions count only for a file of this user. A package may give a file
-/// of root to a group that this user is in; a file of this user does not need
-/// group access.
-///
-/// # Errors
-///
-/// Returns an error if the metadata of the file cannot be read.
-pub fn is_private(file: &File) -> io::Result<bool> {
-    let metadata = file.metadata()?;
-    let is_own = metadata.uid() == geteuid().as_raw();
-    let forbidden_mode = if is_own { 0o077 } else { 0o007 };
-    Ok(!metadata.is_file() || metadata.mode() & forbidden_mode == 0)
 }

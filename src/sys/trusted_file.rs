@@ -1,235 +1,247 @@
-//! Opens the directory of a file on a path that other users may write to.
+//! Files that other users could have planted, changed or read: the state file and
+//! its locks, the alert log, known_hosts, files of secrets, and lists.
 //!
-//! In `/tmp` and similar directories any user can plant a link or a directory on
-//! the path of another user's file. With `fs.protected_symlinks` set, the kernel
-//! follows such a link only for its owner; it always follows directories. This
-//! module follows neither in a world-writable directory, unless it belongs to root
-//! or this user. Later operations use the descriptor of the directory, so that
-//! the directory cannot be replaced in the meantime.
+//! All that decides whether such a file is used is here. `directory` walks its path,
+//! `policy` has the demands on its type, owner, links and mode, and this file opens
+//! it, locks it, and checks that its name still leads to it.
+#![expect(clippy::disallowed_types, reason = "files that could be planted are opened here")]
 use std::{
-    collections::VecDeque,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
+    fs::{File, Metadata, TryLockError},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    os::unix::ffi::OsStringExt,
-    path::{Component, Path, PathBuf},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat},
+    fs::{AtFlags, Mode, OFlags, fchmod, openat, renameat, statat, unlinkat},
     io::Errno,
     process::geteuid,
 };
 
-/// Maximum number of symbolic links on a path, as in the kernel.
-const MAX_LINKS: usize = 40;
-/// Flags that open a path component without following or reading it.
-const COMPONENT_FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+mod directory;
+mod policy;
 
-/// Open directory whose path led through no link or directory of an untrusted
-/// user.
+pub use directory::{IfMissing, TrustedDir, TrustedDirError};
+use directory::{MAX_LINKS, open_component, read_link};
+use policy::is_foreign_uid;
+pub use policy::{Distrust, FilePolicy};
+
+/// Permissions of a new file, independent of the umask.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
+/// Maximum pause between two attempts to lock a file.
+pub const MAX_LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Failure to open or lock a file; each stage has its own words for it.
 #[derive(Debug)]
-pub struct TrustedDir {
-    fd: OwnedFd,
-    stat: Stat,
+pub enum TrustedFileError {
+    /// The file cannot be opened or created, or its mode cannot be set.
+    Open(io::Error),
+    /// The metadata of the file cannot be read.
+    Inspect(io::Error),
+    /// The file does not meet its policy.
+    Distrust(Distrust),
+    /// The file cannot be locked.
+    Lock(io::Error),
+    /// Another process holds the lock.
+    Locked,
 }
 
-/// Failure to open the directory of a file, or the file in it.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustedDirError {
-    /// A path component does not exist, cannot be accessed, or is not a directory.
-    #[error("cannot open {}", path.display())]
-    Open {
-        /// Path up to the component that failed.
-        path: PathBuf,
-        /// Cause from the operating system.
-        source: io::Error,
-    },
-    /// A link or directory belongs to another user, in a directory where other
-    /// users may write.
-    #[error("cannot trust {}: it belongs to another user, and everybody may write to its folder", path.display())]
-    Untrusted {
-        /// Path of the link or directory.
-        path: PathBuf,
-    },
-}
-
-/// Treatment of directories that do not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IfMissing {
-    /// Create the directory, accessible to this user only (mode 0700).
-    Create,
-    /// Return an error.
-    Fail,
-}
-
-impl TrustedDir {
-    /// Opens the directory of `file`. Returns the directory and the name of the
-    /// file.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the directory does not exist, or if the path leads
-    /// through a link or directory that another user has put into a world-writable
-    /// directory.
-    pub fn open_parent_of(
-        file: &Path,
-        if_missing: IfMissing,
-    ) -> Result<(Self, OsString), TrustedDirError> {
-        let name = file.file_name().ok_or_else(|| TrustedDirError::Open {
-            path: file.to_owned(),
-            source: Errno::ISDIR.into(),
-        })?;
-        let dir = file.parent().unwrap_or(Path::new(""));
-        Ok((PathWalk::new(if_missing)?.open_dir(dir)?, name.to_owned()))
+impl TrustedFileError {
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Open(source) if source.kind() == io::ErrorKind::NotFound)
     }
+}
 
-    /// Opens `file` in its directory and creates missing directories. A symbolic
-    /// link is followed, unless another user owns it and its directory is writable
-    /// by others.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the directory or the file cannot be opened, or if the
-    /// path leads through a link or directory of an untrusted user.
-    pub fn open_following_links(
-        file: &Path,
-        flags: OFlags,
-        mode: Mode,
-    ) -> Result<(Self, OwnedFd), TrustedDirError> {
-        let mut path = file.to_owned();
-        for _ in 0..MAX_LINKS {
-            let (dir, name) = Self::open_parent_of(&path, IfMissing::Create)?;
-            let failed =
-                |errno: Errno| TrustedDirError::Open { path: path.clone(), source: errno.into() };
-            match openat(&dir, &name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode) {
-                Err(Errno::LOOP) => {}
-                result => return result.map_err(failed).map(|file| (dir, file)),
-            }
-            let (link, link_stat) = open_component(&dir, &name).map_err(failed)?;
-            if dir.writable_by_others() && is_foreign_uid(link_stat.st_uid) {
-                return Err(TrustedDirError::Untrusted { path });
-            }
-            let target = readlinkat(&link, "", Vec::new()).map_err(failed)?;
-            path = path.with_file_name(OsString::from_vec(target.into_bytes()));
+impl From<Errno> for TrustedFileError {
+    fn from(errno: Errno) -> Self {
+        Self::Open(errno.into())
+    }
+}
+
+impl From<TrustedFileError> for io::Error {
+    fn from(error: TrustedFileError) -> Self {
+        match error {
+            TrustedFileError::Open(source)
+            | TrustedFileError::Inspect(source)
+            | TrustedFileError::Lock(source) => source,
+            TrustedFileError::Distrust(reason) => Self::other(reason),
+            TrustedFileError::Locked => io::ErrorKind::WouldBlock.into(),
         }
-        Err(TrustedDirError::Open { path, source: Errno::LOOP.into() })
-    }
-
-    /// Returns true if the owner of the directory is neither this user nor root.
-    #[must_use]
-    pub fn is_foreign(&self) -> bool {
-        is_foreign_uid(self.stat.st_uid)
-    }
-
-    /// Returns true if another user can create files in the directory: the
-    /// directory belongs to that user or is world-writable.
-    #[must_use]
-    pub fn writable_by_others(&self) -> bool {
-        self.is_foreign() || is_world_writable(&self.stat)
-    }
-
-    /// Returns the permission bits, with set-uid, set-gid and sticky bit.
-    #[must_use]
-    pub fn mode(&self) -> u32 {
-        self.stat.st_mode & 0o7777
     }
 }
 
-impl AsFd for TrustedDir {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
+/// The path of a file with its open directory.
+#[derive(Debug)]
+pub struct TrustedPath {
+    pub path: PathBuf,
+    name: OsString,
+    pub directory: Rc<TrustedDir>,
 }
 
-/// Returns true if `uid` is neither this user nor root.
-fn is_foreign_uid(uid: u32) -> bool {
-    uid != 0 && uid != geteuid().as_raw()
-}
-
-fn is_world_writable(stat: &Stat) -> bool {
-    stat.st_mode & 0o002 != 0
-}
-
-/// Walk along a path, component by component. `fd`, `stat` and `path` describe the
-/// last component that was opened.
-struct PathWalk {
-    if_missing: IfMissing,
-    fd: OwnedFd,
-    stat: Stat,
-    path: PathBuf,
-    n_links: usize,
-}
-
-impl PathWalk {
-    /// Starts in the current directory.
-    fn new(if_missing: IfMissing) -> Result<Self, TrustedDirError> {
-        let (fd, stat) = open_component(&CWD, OsStr::new(".")).map_err(|errno| {
-            TrustedDirError::Open { path: PathBuf::from("."), source: errno.into() }
-        })?;
-        Ok(Self { if_missing, fd, stat, path: PathBuf::new(), n_links: 0 })
+impl TrustedPath {
+    /// Opens the directory of the file at `path`, unless the path leads through a link
+    /// or directory that another user has put into a world-writable directory.
+    pub fn open_parent(path: &Path, if_missing: IfMissing) -> Result<Self, TrustedDirError> {
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        let directory = Rc::new(TrustedDir::open(parent_directory(path), if_missing)?);
+        Ok(Self { path: path.to_owned(), name: name.to_owned(), directory })
     }
 
-    /// Walks all components of `dir` and returns the directory at its end.
-    fn open_dir(mut self, dir: &Path) -> Result<TrustedDir, TrustedDirError> {
-        let mut remaining: VecDeque<OsString> = components(dir);
-        while let Some(name) = remaining.pop_front() {
-            let path = self.path.join(&name);
-            let failed =
-                |errno: Errno| TrustedDirError::Open { path: path.clone(), source: errno.into() };
-            let (fd, stat) = self.open_or_create(&name).map_err(failed)?;
-            let is_link = FileType::from_raw_mode(stat.st_mode).is_symlink();
-            // Users can create names, but neither `..` nor the root directory.
-            let is_created_name = name != ".." && name != "/";
-            if is_created_name && is_world_writable(&self.stat) && is_foreign_uid(stat.st_uid) {
-                return Err(TrustedDirError::Untrusted { path });
-            }
-            if !is_link {
-                (self.fd, self.stat, self.path) = (fd, stat, path);
-                continue;
-            }
-            self.n_links += 1;
-            if self.n_links > MAX_LINKS {
-                return Err(failed(Errno::LOOP));
-            }
-            let target = readlinkat(&fd, "", Vec::new()).map_err(failed)?;
-            let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-            for component in components(&target).into_iter().rev() {
-                remaining.push_front(component);
-            }
-        }
-        if !FileType::from_raw_mode(self.stat.st_mode).is_dir() {
-            return Err(TrustedDirError::Open { path: self.path, source: Errno::NOTDIR.into() });
-        }
-        Ok(TrustedDir { fd: self.fd, stat: self.stat })
+    /// Returns the path of a file in the same directory, with `.` and `extension`
+    /// appended to the name.
+    pub fn with_added_extension(&self, extension: &str) -> Self {
+        let mut name = self.name.clone();
+        name.push(".");
+        name.push(extension);
+        let path = self.path.with_added_extension(extension);
+        Self { path, name, directory: Rc::clone(&self.directory) }
     }
 
-    /// Opens the next component; creates it as a directory if it does not exist and
-    /// `if_missing` asks for that.
-    fn open_or_create(&self, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
-        match open_component(&self.fd, name) {
-            Err(Errno::NOENT) if self.if_missing == IfMissing::Create => {
-                match mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)) {
-                    // If another process was first, the caller checks the owner of
-                    // its directory like that of any other.
-                    Err(Errno::EXIST) | Ok(()) => open_component(&self.fd, name),
-                    Err(errno) => Err(errno),
+    /// Opens the file without following a link, and without waiting for the other
+    /// end of a pipe.
+    pub fn open(&self, flags: OFlags, policy: FilePolicy) -> Result<File, TrustedFileError> {
+        let file = self.open_unchecked(flags, FILE_MODE)?;
+        policy.check(&file)?;
+        Ok(file)
+    }
+
+    /// Creates the file with mode 0640; its name must not exist.
+    pub fn create_new(&self, flags: OFlags, policy: FilePolicy) -> Result<File, TrustedFileError> {
+        let file = self.open_unchecked(flags | OFlags::CREATE | OFlags::EXCL, FILE_MODE)?;
+        fchmod(&file, FILE_MODE)?;
+        policy.check(&file)?;
+        Ok(file)
+    }
+
+    fn open_unchecked(&self, flags: OFlags, mode: Mode) -> Result<File, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(openat(&self.directory, &self.name, flags, mode)?.into())
+    }
+
+    /// Locks the file that `open` opens here, and waits for the lock until
+    /// `deadline`. The pause between two attempts doubles.
+    ///
+    /// A file that was renamed or removed during the wait is opened again: the next
+    /// process that locks this name would find another file.
+    pub fn lock(
+        &self,
+        deadline: Instant,
+        first_pause: Duration,
+        open: impl Fn() -> Result<File, TrustedFileError>,
+    ) -> Result<File, TrustedFileError> {
+        let mut pause = first_pause;
+        let mut file = open()?;
+        loop {
+            match file.try_lock() {
+                Ok(()) if self.leads_to(&file) => return Ok(file),
+                Err(TryLockError::Error(source)) => return Err(TrustedFileError::Lock(source)),
+                _ if Instant::now() >= deadline => return Err(TrustedFileError::Locked),
+                Ok(()) => file = open()?,
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(MAX_LOCK_PAUSE);
                 }
             }
-            result => result,
         }
+    }
+
+    /// Opens or creates a lock of the state file. Its mode becomes 0640, so that the
+    /// next run can open it.
+    pub fn open_lock(&self) -> Result<File, TrustedFileError> {
+        // Check the owner before changing the mode: the file may be another user's.
+        let mut any_mode = FilePolicy::state();
+        any_mode.forbidden_mode = 0;
+        let lock = self.open(OFlags::RDWR | OFlags::CREATE, any_mode)?;
+        let metadata = lock.metadata().map_err(TrustedFileError::Open)?;
+        let is_own = metadata.uid() == geteuid().as_raw();
+        if is_own && metadata.mode() & 0o777 != FILE_MODE.as_raw_mode() {
+            fchmod(&lock, FILE_MODE)?;
+        }
+        FilePolicy::state().check(&lock)?;
+        Ok(lock)
+    }
+
+    /// Returns the path that the link at this path leads to.
+    fn link_target(&self) -> Result<PathBuf, TrustedDirError> {
+        let (link, stat) = open_component(&self.directory, &self.name)?;
+        if self.directory.writable_by_others() && is_foreign_uid(stat.st_uid) {
+            return Err(TrustedDirError::Untrusted { path: self.path.clone() });
+        }
+        Ok(self.path.with_file_name(read_link(&link)?))
+    }
+
+    /// Returns true if the name still leads to `file`.
+    fn leads_to(&self, file: &File) -> bool {
+        let current = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        match (file.metadata(), current) {
+            (Ok(file), Ok(current)) => file_identity(&file) == (current.st_dev, current.st_ino),
+            _ => false,
+        }
+    }
+
+    /// Gives the file the name of `other`, in the same directory.
+    pub fn rename_to(&self, other: &Self) -> io::Result<()> {
+        Ok(renameat(&self.directory, &self.name, &other.directory, &other.name)?)
+    }
+
+    pub fn remove(&self) -> io::Result<()> {
+        Ok(unlinkat(&self.directory, &self.name, AtFlags::empty())?)
     }
 }
 
-fn open_component(dir: &impl AsFd, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
-    let fd = openat(dir, name, COMPONENT_FLAGS, Mode::empty())?;
-    let stat = fstat(&fd)?;
-    Ok((fd, stat))
+/// Opens a file that the administrator has named, to read it. Links are followed,
+/// and the other end of a pipe is waited for.
+pub fn open_named(path: &Path, policy: FilePolicy) -> Result<File, TrustedFileError> {
+    let file = File::open(path).map_err(TrustedFileError::Open)?;
+    policy.check(&file)?;
+    Ok(file)
 }
 
-/// Returns the components of `path` without `.`; the first one of an absolute path
-/// is `/`.
-fn components(path: &Path) -> VecDeque<OsString> {
-    let components = path.components().filter(|it| *it != Component::CurDir);
-    components.map(|it| it.as_os_str().to_owned()).collect()
+/// Opens a file in its directory and creates missing directories. A symbolic link is
+/// followed, unless another user owns it and its directory is writable by others.
+/// The caller checks the file.
+pub fn open_following_links(
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<(TrustedPath, File), TrustedDirError> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let location = TrustedPath::open_parent(&path, IfMissing::Create)?;
+        match location.open_unchecked(flags, mode) {
+            Ok(file) => return Ok((location, file)),
+            Err(Errno::LOOP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        path = location.link_target()?;
+    }
+    Err(Errno::LOOP.into())
+}
+
+/// Returns the device and inode number.
+pub fn file_identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Returns true if the last line is incomplete, such as after a full disk or a
+/// crash.
+pub fn ends_mid_line(file: &File) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    let length = file.metadata()?.len();
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    Ok(last != *b"\n")
+}
+
+/// Returns the directory of `path`, `.` for a name alone.
+pub fn parent_directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }

@@ -4,11 +4,10 @@
 //! The check of libssh2 differs: it knows neither patterns nor revocations, stops at
 //! a malformed line, and takes a key of another *type* for a changed key. So the
 //! files are read here. Only hashed names are left to libssh2, line by line.
-#![expect(clippy::disallowed_types, reason = "this is where known_hosts is opened")]
+#![expect(clippy::disallowed_types, reason = "this is where known_hosts is read and written")]
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -19,12 +18,11 @@ use base64::{
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
-    process::geteuid,
 };
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
 
 use super::{HostKeyPolicy, SshError, SshServer};
-use crate::sys::trusted_file::{IfMissing, TrustedDir, TrustedDirError};
+use crate::sys::trusted_file::{self, Distrust, FilePolicy, TrustedDirError, TrustedFileError};
 
 /// Maximum number of bytes read from a known_hosts file.
 const MAX_KNOWN_HOSTS_BYTES: u64 = 64 * 1024 * 1024;
@@ -74,20 +72,17 @@ impl KnownHosts {
             problem: error.message().to_owned(),
         })?;
         for path in &server.known_hosts {
-            let failed = |source| known_hosts_error(server, "read", path, source);
-            let mut bytes = Vec::new();
-            match File::open(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // The default files need not be readable: the home directory of a
-                // service user may be inaccessible.
-                Err(error) if !server.known_hosts_explicit && is_file_specific(&error) => continue,
-                result => result
-                    .and_then(|file| {
-                        let file = check_ownership(path, file)?;
-                        file.take(MAX_KNOWN_HOSTS_BYTES).read_to_end(&mut bytes)
-                    })
-                    .map_err(failed)?,
+            let policy = FilePolicy::known_hosts_to_read(path);
+            let file = match trusted_file::open_named(path, policy) {
+                Err(TrustedFileError::Open(error)) if may_be_missing(server, &error) => continue,
+                Err(TrustedFileError::Distrust(_)) => {
+                    Err(io::Error::other("others may write to it"))
+                }
+                result => result.map_err(io::Error::from),
             };
+            let mut bytes = Vec::new();
+            file.and_then(|file| file.take(MAX_KNOWN_HOSTS_BYTES).read_to_end(&mut bytes))
+                .map_err(|source| known_hosts_error(server, "read", path, source))?;
             known_hosts.add_file(path, &String::from_utf8_lossy(&bytes), server, &hash_session);
         }
         // As in OpenSSH, entries with the bare name count only if no entry names the
@@ -140,22 +135,6 @@ impl KnownHosts {
         let unknown = ALGORITHMS.iter().filter(|(_, key_type)| !is_known(key_type));
         known.chain(unknown).map(|&(algorithm, _)| algorithm).collect::<Vec<_>>().join(",")
     }
-}
-
-/// Rejects a known_hosts file that other users can write to or may have planted:
-/// they could choose the trusted keys.
-fn check_ownership(path: &Path, file: File) -> io::Result<File> {
-    let metadata = file.metadata()?;
-    let is_own = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
-    let may_be_planted = || match TrustedDir::open_parent_of(path, IfMissing::Fail) {
-        Ok((dir, _)) => dir.writable_by_others(),
-        Err(_) => true,
-    };
-    let is_world_writable = metadata.mode() & 0o002 != 0;
-    if metadata.is_file() && (is_world_writable || (!is_own && may_be_planted())) {
-        return Err(io::Error::other("others may write to it"));
-    }
-    Ok(file)
 }
 
 /// Parsed line of a known_hosts file.
@@ -308,11 +287,15 @@ fn key_type_name(key_type: HostKeyType) -> &'static str {
     }
 }
 
-/// Returns true if the file itself causes the error. Too many open files are a
-/// different cause; skipping the file then would report a known key as unknown.
-fn is_file_specific(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    !matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+/// Returns true if a file that failed to open counts as empty.
+///
+/// The default files need not be readable: the home directory of a service user may
+/// be inaccessible. Too many open files are a different cause; skipping the file then
+/// would report a known key as unknown.
+fn may_be_missing(server: &SshServer, error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    let is_file_specific = !matches!(errno, Some(Errno::MFILE | Errno::NFILE));
+    error.kind() == io::ErrorKind::NotFound || (!server.known_hosts_explicit && is_file_specific)
 }
 
 fn known_hosts_error(
@@ -338,42 +321,30 @@ fn append_key(server: &SshServer, blob: &[u8]) -> Result<(), SshError> {
         STANDARD.encode(blob)
     );
     let mut file = open_for_append(path).map_err(failed)?;
-    let line =
-        if ends_with_newline(&mut file).map_err(failed)? { line } else { format!("\n{line}") };
+    let is_incomplete = trusted_file::ends_mid_line(&file).map_err(failed)?;
+    let line = if is_incomplete { format!("\n{line}") } else { line };
     file.write_all(line.as_bytes()).map_err(failed)
 }
 
 /// Opens the user's known_hosts file and creates it if it does not exist. The file
 /// may be a link of this user, but nothing that another user may have planted.
 fn open_for_append(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
     let mode = Mode::from_raw_mode(0o600);
-    let (dir, fd) =
-        TrustedDir::open_following_links(path, flags, mode).map_err(|error| match error {
-            TrustedDirError::Open { source, .. } => source,
+    let (location, file) =
+        trusted_file::open_following_links(path, flags, mode).map_err(|error| match error {
+            TrustedDirError::Open(errno) => errno.into(),
             untrusted => io::Error::other(untrusted.to_string()),
         })?;
-    let file = File::from(fd);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+    match FilePolicy::known_hosts_to_append(&location.directory).check(&file) {
+        Err(TrustedFileError::Distrust(Distrust::NotRegularFile)) => {
+            Err(io::Error::other("it is no regular file"))
+        }
+        Err(TrustedFileError::Distrust(_)) => {
+            Err(io::Error::other("somebody else may have put it there"))
+        }
+        result => Ok(result.map(|()| file)?),
     }
-    let is_own = metadata.uid() == 0 || metadata.uid() == geteuid().as_raw();
-    if dir.writable_by_others() && (!is_own || metadata.nlink() > 1) {
-        return Err(io::Error::other("somebody else may have put it there"));
-    }
-    Ok(file)
-}
-
-/// Returns true if the file is empty or its last byte is a newline.
-fn ends_with_newline(file: &mut File) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt;
-    let length = file.metadata()?.len();
-    let mut last_byte = [b'\n'];
-    if length > 0 {
-        file.read_exact_at(&mut last_byte, length - 1)?;
-    }
-    Ok(last_byte == [b'\n'])
 }
 
 #[cfg(test)]

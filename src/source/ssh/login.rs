@@ -1,7 +1,5 @@
 //! Logs in to a server with keys, a password or an agent.
-#![expect(clippy::disallowed_types, reason = "this is where private keys are looked at")]
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
     thread,
@@ -15,7 +13,10 @@ use zeroize::Zeroizing;
 use super::{KeyFileError, SshError, SshServer, ssh_error::describe_error, stopwatch::Stopwatch};
 use crate::{
     model::secret::Secret,
-    sys::{secret_file, terminal},
+    sys::{
+        terminal,
+        trusted_file::{self, FilePolicy, TrustedFileError},
+    },
 };
 
 /// Maximum number of bytes read from a key file.
@@ -323,14 +324,14 @@ fn is_usable_key(path: &Path) -> bool {
 /// Returns whether the private key in a file is encrypted, or why the file cannot be
 /// used.
 fn inspect_key(path: &Path) -> io::Result<Result<bool, KeyFileError>> {
-    let mut file = File::open(path)?;
-    if !secret_file::is_private(&file)? {
-        return Ok(Err(KeyFileError::NotPrivate));
-    }
+    let file = match trusted_file::open_named(path, FilePolicy::secret()) {
+        Err(TrustedFileError::Distrust(_)) => return Ok(Err(KeyFileError::NotPrivate)),
+        result => result?,
+    };
     // The longest keys, RSA with 16384 bits, have 13 KiB. The buffer never grows: a
     // buffer that grows leaves copies of the key in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(2 * MAX_KEY_BYTES));
-    (&mut file).take(MAX_KEY_BYTES as u64).read_to_string(&mut text)?;
+    file.take(MAX_KEY_BYTES as u64).read_to_string(&mut text)?;
     if !text.contains("PRIVATE KEY-----") {
         return Ok(Err(KeyFileError::NotAPrivateKey));
     }

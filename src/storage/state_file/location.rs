@@ -1,24 +1,13 @@
 //! The location of the state file.
-#![expect(clippy::disallowed_types, reason = "the state file is opened here")]
-use std::{
-    ffi::OsString,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rustix::{
-    fs::{Access, AtFlags, Mode, OFlags, access, openat, renameat, unlinkat},
-    io::Errno,
+    fs::{Access, access},
     process::geteuid,
 };
 
-use crate::sys::trusted_file::{IfMissing, TrustedDir, TrustedDirError};
-
-use super::{
-    StateFileError,
-    state_file_error::{FOREIGN_OWNER, WRITABLE_BY_OTHERS},
-};
+use super::StateFileError;
+use crate::sys::trusted_file::{IfMissing, TrustedDirError, TrustedPath};
 
 /// The configured location of the state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,19 +27,11 @@ pub enum StateLocation {
     },
 }
 
-/// The path of a state file with its open directory.
-#[derive(Debug)]
-pub(super) struct StatePaths {
-    pub(super) path: PathBuf,
-    directory: TrustedDir,
-    name: OsString,
-}
-
 /// Converts an error for a path that was set explicitly.
 fn path_error(path: &Path, error: TrustedDirError) -> StateFileError {
     match error {
-        TrustedDirError::Open { source, .. } => {
-            StateFileError::File { action: "lock", path: path.to_owned(), source }
+        TrustedDirError::Open(errno) => {
+            StateFileError::File { action: "lock", path: path.to_owned(), source: errno.into() }
         }
         untrusted => StateFileError::UntrustedPath(untrusted),
     }
@@ -59,10 +40,10 @@ fn path_error(path: &Path, error: TrustedDirError) -> StateFileError {
 impl StateLocation {
     /// Opens the directory of the file. The user's own directory and its parents
     /// are created if they are missing.
-    pub(super) fn open(&self) -> Result<StatePaths, StateFileError> {
+    pub(super) fn open(&self) -> Result<TrustedPath, StateFileError> {
         let (shared_dir, user_dir, name) = match self {
             Self::File(path) => {
-                return StatePaths::open_directory(path.clone(), IfMissing::Fail)
+                return TrustedPath::open_parent(path, IfMissing::Fail)
                     .map_err(|error| path_error(path, error));
             }
             Self::InUserDirectory { shared_dir, user_dir, name } => (shared_dir, user_dir, name),
@@ -73,58 +54,17 @@ impl StateLocation {
             shared_dir.as_ref().filter(|root| is_writable(&root.join(&user)) || is_writable(root));
         let root = shared_dir.or(user_dir.as_ref()).ok_or(StateFileError::NoDirectory)?;
         let directory = root.join(user);
-        let to_error = |error| match error {
-            TrustedDirError::Open { source, .. } => {
-                StateFileError::CreateDirectory { path: directory.clone(), source }
+        let path = match TrustedPath::open_parent(&directory.join(name), IfMissing::Create) {
+            Ok(path) => path,
+            Err(TrustedDirError::Open(errno)) => {
+                let source = errno.into();
+                return Err(StateFileError::CreateDirectory { path: directory, source });
             }
-            untrusted => StateFileError::UntrustedPath(untrusted),
+            Err(untrusted) => return Err(StateFileError::UntrustedPath(untrusted)),
         };
-        let paths = StatePaths::open_directory(directory.join(name), IfMissing::Create)
-            .map_err(to_error)?;
-        if paths.directory.is_foreign() {
-            return Err(StateFileError::Untrusted { path: directory, problem: FOREIGN_OWNER });
+        match path.directory.distrust() {
+            Some(reason) => Err(StateFileError::Untrusted { path: directory, reason }),
+            None => Ok(path),
         }
-        if paths.directory.mode() & 0o022 != 0 {
-            return Err(StateFileError::Untrusted { path: directory, problem: WRITABLE_BY_OTHERS });
-        }
-        Ok(paths)
-    }
-}
-
-impl StatePaths {
-    fn open_directory(path: PathBuf, if_missing: IfMissing) -> Result<Self, TrustedDirError> {
-        let (directory, name) = TrustedDir::open_parent_of(&path, if_missing)?;
-        Ok(Self { path, directory, name })
-    }
-
-    /// Returns the name of the file, with `extension` appended unless it is empty.
-    fn name(&self, extension: &str) -> OsString {
-        let mut name = self.name.clone();
-        if !extension.is_empty() {
-            name.push(".");
-            name.push(extension);
-        }
-        name
-    }
-
-    /// Opens the file without following a link, and without waiting for the other
-    /// end of a pipe.
-    pub(super) fn open(&self, extension: &str, flags: OFlags) -> io::Result<File> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o640);
-        let opened = openat(&self.directory, self.name(extension), flags, mode);
-        opened.map(File::from).map_err(|errno| match errno {
-            // The message of the operating system would be "too many levels".
-            Errno::LOOP => io::Error::other("it is a symbolic link"),
-            errno => errno.into(),
-        })
-    }
-
-    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(renameat(&self.directory, self.name(from), &self.directory, self.name(to))?)
-    }
-
-    pub(super) fn remove(&self, extension: &str) -> io::Result<()> {
-        Ok(unlinkat(&self.directory, self.name(extension), AtFlags::empty())?)
     }
 }

@@ -1,10 +1,16 @@
 //! Errors of the state file, with suggested remedies.
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use crate::model::problem::Hints;
-use crate::sys::trusted_file::TrustedDirError;
+use rustix::io::Errno;
 
-use super::{FORMAT_VERSION, parent_directory};
+use super::FORMAT_VERSION;
+use crate::{
+    model::problem::Hints,
+    sys::trusted_file::{Distrust, TrustedDirError, TrustedFileError, parent_directory},
+};
 
 /// An error that prevents the use of the state file.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +27,12 @@ pub enum StateFileError {
         source: io::Error,
     },
     /// Another user may have planted or changed the file or directory.
-    #[error("cannot trust {}: {problem}", path.display())]
+    #[error("cannot trust {}: {reason}", path.display())]
     Untrusted {
         /// Path of the file or directory.
         path: PathBuf,
         /// The reason.
-        problem: &'static str,
+        reason: Distrust,
     },
     /// The path to its directory leads through a link or directory of another
     /// user.
@@ -79,6 +85,32 @@ impl Hints for StateFileError {
 }
 
 impl StateFileError {
+    /// Converts an error of opening or locking `file`, which is the state file or a
+    /// lock of it; `action` is the failed action on the state file at `path`.
+    pub(super) fn from_file(
+        action: &'static str,
+        path: &Path,
+        file: &Path,
+        error: TrustedFileError,
+    ) -> Self {
+        let (path, file) = (path.to_owned(), file.to_owned());
+        match error {
+            TrustedFileError::Distrust(reason) => Self::Untrusted { path: file, reason },
+            TrustedFileError::Inspect(source) => {
+                Self::File { action: "look at", path: file, source }
+            }
+            TrustedFileError::Locked => Self::Locked { path },
+            // The message of the operating system would be "too many levels".
+            TrustedFileError::Open(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+                let source = io::Error::other("it is a symbolic link");
+                Self::File { action, path, source }
+            }
+            TrustedFileError::Open(source) | TrustedFileError::Lock(source) => {
+                Self::File { action, path, source }
+            }
+        }
+    }
+
     /// Returns the suggested remedy.
     fn hint(&self) -> String {
         match self {
@@ -93,10 +125,10 @@ impl StateFileError {
             Self::UntrustedPath(_) => {
                 "Keep it where nobody else may write, with `--state-file`.".to_owned()
             }
-            Self::Untrusted { path, problem: NOT_REGULAR_FILE | HARD_LINKED } => {
+            Self::Untrusted { path, reason: Distrust::NotRegularFile | Distrust::HardLinked } => {
                 format!("Name another file with `--state-file`; see ls -ld {}", path.display())
             }
-            Self::Untrusted { path, problem: WRITABLE_BY_OTHERS } => {
+            Self::Untrusted { path, reason: Distrust::WritableByOthers } => {
                 format!("chmod go-w {}", path.display())
             }
             Self::Untrusted { .. } => {
@@ -132,8 +164,3 @@ impl StateFileError {
         }
     }
 }
-
-pub(super) const FOREIGN_OWNER: &str = "it belongs to another user";
-pub(super) const HARD_LINKED: &str = "it has another name (a hard link)";
-pub(super) const NOT_REGULAR_FILE: &str = "it is not a regular file";
-pub(super) const WRITABLE_BY_OTHERS: &str = "others may write to it";
