@@ -124,20 +124,20 @@ pub mod source {
     mod activity;
     mod conntrack;
     mod dispatch;
-    mod error;
     mod file;
     mod netlink;
     mod netns;
     mod procfs;
+    mod source_error;
     mod ssh;
 
     pub use activity::Activity;
     pub use dispatch::Source;
-    pub use error::{SourceError, SshFailure};
     pub use netns::{
         HiddenNamespaces, NetnsError, NetnsSelector, Resolution, ResolvedNamespace,
         find_hidden_namespaces, resolve_namespaces,
     };
+    pub use source_error::{SourceError, SshFailure};
     #[cfg(all(fuzzing, feature = "ssh"))]
     pub use ssh::ssh_fuzz;
     pub use ssh::{ConnectFn, Credentials, HostKeyPolicy, SshError, SshServer, connect};
@@ -163,13 +163,13 @@ pub mod notify {
 pub mod run {
     mod alert;
     mod check;
-    mod error;
     mod exclude_files;
     mod log_summary;
     mod mail;
     mod namespaces;
     mod observation;
     mod progress;
+    mod run_error;
     mod sample;
     mod saved_state;
     mod targets;
@@ -177,10 +177,10 @@ pub mod run {
 
     pub use alert::{LogConfig, NotifyConfig, Sink};
     pub use check::*;
-    pub use error::Error;
     pub use log_summary::{LogQuery, LogSummary, summarize_logs};
     pub use mail::MailConfig;
     pub use progress::{Progress, Stage};
+    pub use run_error::Error;
     pub use targets::Target;
     pub use watch::{WatchSession, WatchUpdate};
 }

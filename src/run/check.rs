@@ -19,9 +19,9 @@ use crate::{
 
 use super::{
     alert::{self, NotifyConfig},
-    error::Error,
     observation::observe,
     progress::{Progress, Stage},
+    run_error::Error,
     saved_state::SavedState,
     targets::{Target, sample_targets},
 };

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{error::Error, sample::sample_sources};
+use super::{run_error::Error, sample::sample_sources};
 
 /// Samples each requested namespace and adds up the results.
 ///

@@ -13,9 +13,9 @@ use crate::{
 
 use super::{
     check::CheckConfig,
-    error::Error,
     exclude_files::read_exclude_files,
     progress::{Progress, Stage},
+    run_error::Error,
     targets::{Target, sample_targets},
 };
 

@@ -21,7 +21,7 @@ use crate::{
     source::{Activity, Source, SourceError},
 };
 
-use super::error::Error;
+use super::run_error::Error;
 
 /// Maximum number of attempts at a source that fails temporarily, for example a dump
 /// interrupted by the kernel.

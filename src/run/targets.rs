@@ -14,7 +14,7 @@ use crate::{
     source::{Activity, NetnsSelector, Source},
 };
 
-use super::{error::Error, namespaces::sample_namespaces, sample::sample_sources};
+use super::{namespaces::sample_namespaces, run_error::Error, sample::sample_sources};
 
 /// A server, or a file with its socket listing.
 #[derive(Clone, Debug)]

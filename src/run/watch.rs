@@ -11,9 +11,9 @@ use crate::{
 
 use super::{
     check::{CheckConfig, judge_samples},
-    error::Error,
     observation::{CountedObservation, observe},
     progress::Progress,
+    run_error::Error,
 };
 
 /// State of repeated sampling.

@@ -21,8 +21,8 @@ use crate::parse::{
 };
 
 use super::{
-    error::SourceError,
     netlink::dump::{self, DumpSocket},
+    source_error::SourceError,
 };
 
 pub(super) mod procfs;

@@ -8,11 +8,10 @@ use crate::{
 
 use super::{
     activity::Activity,
-    conntrack,
-    error::SourceError,
-    file, netlink,
+    conntrack, file, netlink,
     netns::{self, ResolvedNamespace},
     procfs,
+    source_error::SourceError,
     ssh::SshServer,
 };
 

@@ -12,7 +12,7 @@ use std::{
 
 use crate::parse::capture::{Capture, CaptureFormat};
 
-use super::error::SourceError;
+use super::source_error::SourceError;
 
 /// Opens a saved listing.
 pub(super) fn open(path: &Path) -> Result<Capture, SourceError> {

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::error::SourceError;
+use super::source_error::SourceError;
 
 pub(super) mod dump;
 mod port_filter;

@@ -21,7 +21,7 @@ use rustix::{
 
 use crate::parse::capture::Capture;
 
-use super::{activity::Activity, dispatch::Source, error::SourceError, procfs};
+use super::{activity::Activity, dispatch::Source, procfs, source_error::SourceError};
 
 mod netns_error;
 mod resolve;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::parse::capture::{ByteOrder, Capture, CaptureFormat};
 
-use super::error::SourceError;
+use super::source_error::SourceError;
 
 /// IPv4 table. `/proc/net` is not used: a service with `ProcSubset=pid` has only
 /// `/proc/self/net`.

@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     activity::Activity,
-    error::{SourceError, SshFailure},
+    source_error::{SourceError, SshFailure},
 };
 
 #[cfg(feature = "ssh")]
