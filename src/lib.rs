@@ -172,6 +172,7 @@ pub mod run {
     mod run_error;
     mod sample;
     mod saved_state;
+    mod session_connection;
     mod targets;
     mod watch;
 

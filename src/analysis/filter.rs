@@ -11,12 +11,10 @@ use crate::model::{
 };
 
 mod dedup;
+mod default_excludes;
 
 pub use dedup::DuplicateDetector;
-
-/// The networks that are excluded by default: loopback, and the private range that
-/// topip.py excluded.
-pub const DEFAULT_EXCLUDES: [&str; 3] = ["127.0.0.0/8", "::1", "192.168.0.0/16"];
+pub use default_excludes::DEFAULT_EXCLUDES;
 
 /// The connections that a user selected.
 #[derive(Clone, Debug)]

@@ -1,6 +1,4 @@
 //! Takes a sample from the first source that gives one.
-use std::net::SocketAddr;
-
 use rustix::io::Errno;
 
 use crate::{
@@ -14,14 +12,11 @@ use crate::{
         connection::Connection,
         problem::{Hints, error_chain},
     },
-    parse::{
-        self, ParseError, ParseStats, TableKind,
-        capture::{Capture, SessionConnection},
-    },
+    parse::{self, ParseError, ParseStats, TableKind, capture::Capture},
     source::{Activity, Source, SourceError},
 };
 
-use super::run_error::Error;
+use super::{run_error::Error, session_connection::SessionDetector};
 
 /// Maximum number of attempts at a source that fails temporarily, for example a dump
 /// interrupted by the kernel.
@@ -124,7 +119,7 @@ fn read_source(
     for mut capture in source.open(activity)? {
         details.extend(capture.notes.drain(..).map(SourceDetail::Capture));
         let knows_addresses = counter.set_local_addresses(&mut capture);
-        counter.start_capture(capture.session_connection);
+        counter.session = SessionDetector::new(capture.session_connection);
         let stats = parse::read(capture, &mut |connection| counter.count(connection))
             .map_err(|error| expected_flows_error(source, error))?;
         counter.check_capture(source, &stats)?;
@@ -171,12 +166,8 @@ struct ConnectionCounter {
     tally: Tally,
     /// Detector of rows that `/proc` repeats; `None` for other sources.
     duplicates: Option<DuplicateDetector>,
-    /// Connection over which the current capture is read.
-    session_connection: Option<SessionConnection>,
-    /// True if the current capture has shown that connection.
-    saw_session_connection: bool,
-    /// Number of connections in the current capture that are not listening.
-    n_connected: u64,
+    /// Search for the session connection in the current capture.
+    session: SessionDetector,
 }
 
 impl ConnectionCounter {
@@ -187,9 +178,7 @@ impl ConnectionCounter {
             filter: filter.clone(),
             tally: Tally::default(),
             duplicates,
-            session_connection: None,
-            saw_session_connection: false,
-            n_connected: 0,
+            session: SessionDetector::default(),
         }
     }
 
@@ -202,12 +191,6 @@ impl ConnectionCounter {
         true
     }
 
-    fn start_capture(&mut self, session_connection: Option<SessionConnection>) {
-        self.session_connection = session_connection;
-        self.saw_session_connection = false;
-        self.n_connected = 0;
-    }
-
     /// Counts a connection unless it is a duplicate, the session connection, or not
     /// selected. Returns whether it was counted.
     fn count(&mut self, connection: &Connection) -> bool {
@@ -216,14 +199,7 @@ impl ConnectionCounter {
         {
             return false;
         }
-        self.n_connected += u64::from(connection.is_connected());
-        if let Some(session_connection) = self.session_connection
-            && is_session_connection(connection, session_connection)
-        {
-            self.saw_session_connection = true;
-            return false;
-        }
-        if !self.filter.accepts(connection) {
+        if self.session.detect(connection) || !self.filter.accepts(connection) {
             return false;
         }
         self.tally.add(connection);
@@ -237,9 +213,8 @@ impl ConnectionCounter {
     /// Returns an error if the capture lacks the connection over which it was read, or
     /// if it is not a flow table and the source should be one.
     fn check_capture(&self, source: &Source, stats: &ParseStats) -> Result<(), ParseError> {
-        let has_sockets = stats.table_kind() == TableKind::Sockets;
-        if self.is_incomplete(has_sockets, stats) && stats.n_unreadable == 0 {
-            return Err(if has_sockets {
+        if self.session.is_incomplete(stats) && stats.n_unreadable == 0 {
+            return Err(if stats.table_kind() == TableKind::Sockets {
                 ParseError::SessionConnectionMissing { origin: source.to_string() }
             } else {
                 nothing_tracked(source)
@@ -249,18 +224,6 @@ impl ConnectionCounter {
             return Err(ParseError::NotAFlowTable { origin: source.to_string() });
         }
         Ok(())
-    }
-
-    /// Returns whether the capture of a server lacks connections. A server reached over
-    /// TCP must list the session connection; conntrack may list it with other endpoints
-    /// if it was forwarded.
-    fn is_incomplete(&self, has_sockets: bool, stats: &ParseStats) -> bool {
-        let Some(session_connection) = self.session_connection else {
-            return false;
-        };
-        let must_list_session =
-            session_connection.is_confirmed && has_sockets && stats.n_truncated == 0;
-        self.n_connected == 0 || (must_list_session && !self.saw_session_connection)
     }
 
     /// # Errors
@@ -295,13 +258,4 @@ impl ConnectionCounter {
         skipped.outbound += n_outbound;
         Ok(Observation { tally, skipped, parse_stats, ..Observation::default() })
     }
-}
-
-/// Returns whether a connection is the session connection over which the source is
-/// read. Both directions are compared because the server may be the local host.
-fn is_session_connection(connection: &Connection, session_connection: SessionConnection) -> bool {
-    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-    let endpoints = (canonical(connection.local), canonical(connection.peer));
-    endpoints == (session_connection.local, session_connection.peer)
-        || endpoints == (session_connection.peer, session_connection.local)
 }

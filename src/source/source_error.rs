@@ -21,8 +21,8 @@ impl fmt::Display for SshFailure {
     }
 }
 
-impl std::source_error::Error for SshFailure {
-    fn source(&self) -> Option<&(dyn std::source_error::Error + 'static)> {
+impl std::error::Error for SshFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
     }
 }
