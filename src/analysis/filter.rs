@@ -404,6 +404,48 @@ mod tests {
     }
 
     #[test]
+    fn merged_numbers_are_sums_of_each_reason() {
+        let network = |text: &str| text.parse().expect("a network");
+        // Without `..`, so that a new reason must be added here.
+        let mut skipped = Skipped {
+            other_family: 1,
+            other_port: 2,
+            other_state: 3,
+            unknown_state: 4,
+            outbound: 5,
+            forwarded: 6,
+            self_connections: 7,
+            excluded: vec![(network("192.0.2.0/24"), 8), (network("2001:db8::/32"), 9)],
+        };
+        skipped.merge(Skipped {
+            other_family: 10,
+            other_port: 20,
+            other_state: 30,
+            unknown_state: 40,
+            outbound: 50,
+            forwarded: 60,
+            self_connections: 70,
+            excluded: vec![(network("127.0.0.0/8"), 80), (network("192.0.2.0/24"), 90)],
+        });
+        let expected = Skipped {
+            other_family: 11,
+            other_port: 22,
+            other_state: 33,
+            unknown_state: 44,
+            outbound: 55,
+            forwarded: 66,
+            self_connections: 77,
+            excluded: vec![
+                (network("127.0.0.0/8"), 80),
+                (network("192.0.2.0/24"), 98),
+                (network("2001:db8::/32"), 9),
+            ],
+        };
+        assert_eq!(skipped, expected);
+        assert_eq!(skipped.n_excluded(), 187);
+    }
+
+    #[test]
     fn listening_sockets_are_not_counted() {
         check(filter(None, &["0.0.0.0/0"]), &["0.0.0.0", "::"], " |  | 0");
         let listen = Connection { tcp_state: Some(TcpState::Listen), ..connection("203.0.113.7") };

@@ -308,6 +308,50 @@ mod tests {
         ));
     }
 
+    /// Returns the limit of a sample with these counts, and whether it is the floor.
+    fn limit_with_floor(counts: &[u64], floor: f64) -> (f64, bool) {
+        let config = JudgeConfig { floor, ..config() };
+        let limit = judge(&sample(0, 1, counts), &History::default(), &config).limit;
+        (limit.connections, limit.is_floor)
+    }
+
+    #[test]
+    fn floor_replaces_only_lower_limits() {
+        // The standard deviation is 2, so the limit is 10.
+        assert_eq!(limit_with_floor(&[5, 1], 9.99), (10.0, false));
+        assert_eq!(limit_with_floor(&[5, 1], 10.0), (10.0, false));
+        assert_eq!(limit_with_floor(&[5, 1], 10.01), (10.01, true));
+        // A limit of 0 has no basis.
+        assert_eq!(limit_with_floor(&[1, 1], 0.0), (0.0, true));
+    }
+
+    #[test]
+    fn reason_for_a_first_sample_has_the_distance_in_time() {
+        let first = sample(5000, 1, &[1]);
+        let previous = PreviousSample::new(&first, &History::default(), 1);
+        let history = History { previous: Some(previous) };
+        let reason = |when| judge(&sample(when, 1, &[1]), &history, &config()).first_sample;
+        assert_eq!(reason(4999), Some(FirstSampleReason::InFuture { ahead_secs: 1 }));
+        assert_eq!(reason(0), Some(FirstSampleReason::InFuture { ahead_secs: 5000 }));
+        assert_eq!(reason(5000), None);
+        assert_eq!(reason(8600), None);
+        assert_eq!(reason(8601), Some(FirstSampleReason::TooOld { age_secs: 3601 }));
+        let without_history = judge(&first, &History::default(), &config());
+        assert_eq!(without_history.first_sample, Some(FirstSampleReason::NoHistory));
+    }
+
+    #[test]
+    fn ranges_apply_to_the_first_view_only() {
+        let ranges = JudgeConfig {
+            warning: Some("5".parse().expect("a range")),
+            critical: Some("8".parse().expect("a range")),
+            ..config()
+        };
+        assert_eq!(ranges.for_view(0), ranges);
+        assert_eq!(ranges.for_view(1), config());
+        assert_eq!(ranges.for_view(2), config());
+    }
+
     #[test]
     fn limit_is_rounded_before_it_is_judged() {
         let verdict = judge(

@@ -173,9 +173,18 @@ mod tests {
         check("00.50", &[0.4], "0.5 fine");
     }
 
+    const SYNTAX: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
+
+    #[test]
+    fn numbers_have_at_most_15_digits() {
+        check("999999999999999", &[1e15 - 1.0, 1e15], "999999999999999 fine alert");
+        check("-999999999999999:", &[1.0 - 1e15, -1e15], "-999999999999999: fine alert");
+        check("1000000000000000", &[], SYNTAX);
+        check("-1000000000000000:", &[], SYNTAX);
+    }
+
     #[test]
     fn malformed_ranges_are_rejected() {
-        const SYNTAX: &str = "not a range; write [@][start:]end, such as 50 or 10:50";
         for text in [
             "",
             "@",

@@ -73,6 +73,23 @@ mod tests {
         assert!(!is_duplicate(3, TcpState::Listen));
     }
 
+    /// Returns whether a connection is a duplicate that is listed again after `n_others`
+    /// other connections.
+    fn is_duplicate_after(n_others: u16) -> bool {
+        let mut detector = DuplicateDetector::default();
+        for port in 0..=n_others {
+            assert!(!detector.is_duplicate(&connection(port, TcpState::Established)));
+        }
+        detector.is_duplicate(&connection(0, TcpState::Established))
+    }
+
+    /// The numbers are literal, so that a smaller constant is noticed.
+    #[test]
+    fn connection_is_remembered_for_32_thousand_others() {
+        assert!(is_duplicate_after(32_767));
+        assert!(!is_duplicate_after(32_768));
+    }
+
     #[test]
     fn memory_of_connections_is_bounded() {
         let mut detector = DuplicateDetector::default();
@@ -83,6 +100,6 @@ mod tests {
                 assert!(!detector.is_duplicate(&connection));
             }
         }
-        assert_eq!((detector.known.len(), detector.queue.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
+        assert_eq!((detector.known.len(), detector.queue.len()), (32_768, 32_768));
     }
 }

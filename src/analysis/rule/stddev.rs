@@ -32,7 +32,13 @@ mod tests {
     #[test]
     fn five_deviations_need_24_addresses() {
         assert_eq!(min_addresses(5.0), 24);
-        assert_eq!(min_addresses(1.9), 0);
+    }
+
+    /// Two deviations are the least that depend on the number of addresses.
+    #[test]
+    fn fewer_than_two_deviations_need_no_number_of_addresses() {
+        assert_eq!(min_addresses(2.0), 3);
+        assert_eq!(min_addresses(1.99), 0);
     }
 
     #[test]

@@ -259,6 +259,23 @@ mod tests {
         counts
     }
 
+    #[test]
+    fn exhausted_memory_is_reported_with_the_number_of_keys() {
+        let mut counts = counts_of(&[3, 1, 3, 2]);
+        assert_eq!(counts.check_memory(), Ok(()));
+        counts.discard();
+        counts.add(4);
+        counts.discard();
+        assert_eq!((counts.check_memory(), counts.total()), (Err(3), 0));
+
+        // The number survives a merge in both directions.
+        counts.merge(counts_of(&[7, 8]));
+        assert_eq!(counts.check_memory(), Err(3));
+        let mut merged = counts_of(&[7, 8]);
+        merged.merge(counts);
+        assert_eq!(merged.check_memory(), Err(3));
+    }
+
     proptest! {
         #[test]
         fn merged_counts_are_sums(
