@@ -112,6 +112,53 @@ fn json_output_matches_schema() {
     assert_ne!(result.code, Some(0), "the schema accepts anything");
 }
 
+/// Returns the top count, the status and the reasons of each view.
+fn judged_views(listing: &str, options: &str) -> Vec<String> {
+    let (_, json) = nagios_and_json(listing, options);
+    let object: Value = serde_json::from_str(&json).unwrap();
+    let views = object["views"].as_array().unwrap().iter();
+    views.map(|view| format!("{} {} {}", view["max"], view["status"], view["reasons"])).collect()
+}
+
+/// `--warning` and `--critical` are ranges of the first view's top count.
+#[test]
+fn thresholds_apply_to_the_first_view_only() {
+    let addresses: Vec<_> = (1..=100).map(|host| format!("203.0.113.{host}")).collect();
+    let counts: Vec<_> = addresses.iter().map(|address| (address.as_str(), 2)).collect();
+    let fleet = listing(&counts);
+    for (option, status) in [("warning", "WARNING"), ("critical", "CRITICAL")] {
+        let judged = |prefixes: &str, range: u32| {
+            let options = format!("--prefix4 {prefixes} --floor 1000 --{option} {range}");
+            judged_views(&fleet, &options)
+        };
+        let is_over = |max: u32| format!("{max} \"{status}\" [\"{option}\"]");
+        assert_eq!(judged("32,24", 50), ["2 \"OK\" []", "200 \"OK\" []"]);
+        assert_eq!(judged("32,24", 1), [&*is_over(2), "200 \"OK\" []"]);
+        assert_eq!(judged("24", 50), [is_over(200)]);
+    }
+}
+
+/// A listing of sockets and flows is neither: its connections have no common direction.
+#[test]
+fn sockets_and_flows_together_are_both() {
+    let sockets = listing(&[("203.0.113.7", 2)]);
+    let flow = "tcp 6 9 ESTABLISHED src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2\n";
+    for (listing, table, direction) in [
+        (sockets.clone(), "sockets", ""),
+        (flow.to_owned(), "flows", " through this gateway"),
+        (format!("{sockets}{flow}"), "both", ""),
+        (format!("{flow}{sockets}"), "both", ""),
+    ] {
+        let (nagios, json) = nagios_and_json(&listing, "");
+        let object: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(object["table"], table, "{listing}");
+        let n = object["views"][0]["connections"].as_u64().unwrap();
+        let noun = if n == 1 { "connection" } else { "connections" };
+        let status_line = format!("TOPIP OK - 203.0.113.7 has {n} {noun}{direction}, limit 10 | ");
+        assert!(nagios.starts_with(&status_line), "{nagios}");
+    }
+}
+
 /// Output is complete and in time, or the timeout is reported.
 #[test]
 fn long_json_output_is_complete_or_times_out() {

@@ -106,12 +106,24 @@ fn million_addresses_fit_into_64_mebibytes() {
         let too_little: &[u64] = if program == CHECK { &[40, 32, 24] } else { &[28] };
         for &mebibytes in too_little {
             let result = run_with_memory_limit(mebibytes, program, &dir, Some("million"));
-            let output = format!("{}{}", result.stdout, result.stderr);
-            let is_full = output.contains("there is no memory to count more than ");
-            assert!(has_sampled(program, &result) != is_full, "{mebibytes} {result:?}");
-            assert!(is_full || mebibytes > 32, "{mebibytes} {result:?}");
+            let reported = reported_number_of_addresses(&result);
+            assert!(has_sampled(program, &result) != reported.is_some(), "{mebibytes} {result:?}");
+            assert!(reported.is_some() || mebibytes > 32, "{mebibytes} {result:?}");
+            // An address needs 16 bytes, and no more than that many were listed.
+            if let Some(n) = reported {
+                assert!((100_000..=1_000_000).contains(&n), "{mebibytes} {result:?}");
+            }
         }
     }
+}
+
+/// Returns the number of addresses that the memory was enough for, if it was not enough
+/// for all.
+fn reported_number_of_addresses(result: &CommandResult) -> Option<u64> {
+    let output = format!("{}{}", result.stdout, result.stderr);
+    let (_, rest) = output.split_once("there is no memory to count more than ")?;
+    let number = rest.split_once(" addresses").expect("a number of addresses").0;
+    Some(number.parse().unwrap())
 }
 
 /// Runs a program with limited address space and a long timeout.

@@ -168,22 +168,24 @@ fn dead_run_does_not_block_others() {
     assert!(state_text(&dir).contains("consecutive: 1,"), "{}", state_text(&dir));
 }
 
+/// Creates the lock file of the state file, and locks it.
+fn create_lock(dir: &TestDir) -> File {
+    let path = dir.path("state.lock");
+    let lock = OpenOptions::new().create_new(true).append(true).open(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
 /// An administrator may remove the files of a check while it runs.
 #[test]
 fn removed_lock_file_still_excludes() {
     let dir = test_dir();
-    let make = || {
-        let path = dir.path("state.lock");
-        let lock = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        lock.lock().unwrap();
-        lock
-    };
-    let old: File = make();
+    let old = create_lock(&dir);
     let waiting = RunningCommand::start(dir.command(&ARGS).args(["-t", "2"]));
     wait_until(|| waiting.has_open(&dir.path("state.lock")));
     fs::remove_file(dir.path("state.lock")).unwrap();
-    let new = make();
+    let new = create_lock(&dir);
     drop(old);
     let result = waiting.wait();
     assert_state_locked(&result);
@@ -192,6 +194,27 @@ fn removed_lock_file_still_excludes() {
     // The old state file is gone as well: this is a first sample.
     let result = dir.check(&ARGS);
     assert_invariants(CHECK, &dir, &result, 10);
+    assert!(state_text(&dir).contains("consecutive: 1,"), "{}", state_text(&dir));
+}
+
+/// A run that waited for a lock file that was removed waits for the one that replaced it.
+#[test]
+fn replaced_lock_file_is_waited_for() {
+    let dir = test_dir();
+    let old = create_lock(&dir);
+    let waiting = RunningCommand::start(dir.command(&ARGS).args(["-t", "60"]));
+    wait_until(|| waiting.has_open(&dir.path("state.lock")));
+    fs::remove_file(dir.path("state.lock")).unwrap();
+    let new = create_lock(&dir);
+    assert!(!waiting.has_open(&dir.path("state.lock")), "the run cannot have opened it yet");
+    drop(old);
+    wait_until(|| waiting.has_open(&dir.path("state.lock")));
+    assert!(!dir.path("state").exists());
+    drop(new);
+    let result = waiting.wait();
+    assert_invariants(CHECK, &dir, &result, 60);
+    assert_eq!(result.code, Some(1), "{result:?}");
+    assert!(!result.stdout.contains(STATE_LOCKED), "{result:?}");
     assert!(state_text(&dir).contains("consecutive: 1,"), "{}", state_text(&dir));
 }
 
