@@ -358,12 +358,27 @@ mod tests {
             }
         }
 
+        /// Each part of a line in turn is arbitrary, and is named by the error.
         #[test]
-        fn arbitrary_lines_do_not_panic(line in "\\PC*", bytes in "[ -~]{0,100}") {
-            let mut parser = LogLineParser::new(Utc);
-            let _ = parser.parse(&line);
-            let _ = parser.parse(&format!("{{{bytes}"));
-            let _ = parser.parse(&format!("Wed Nov 28 23:40:34 2007 - {bytes}"));
+        fn arbitrary_parts_are_rejected(line in "\\PC*", part in "[ -~]{0,100}") {
+            for text in [format!(" {line} "), format!(" {part} ")] {
+                prop_assume!(!text.contains(" - ") && !text.contains(" connections "));
+            }
+            prop_assume!(part.parse::<u64>().is_err() && part.parse::<Network>().is_err());
+            prop_assume!(!part.starts_with('{'));
+            let parse = |line: &str| LogLineParser::new(Utc).parse(line);
+            prop_assert_eq!(parse(&line), Err(LineError::Format));
+            prop_assert_eq!(parse(&format!("{{{part}")), Err(LineError::Format));
+            let time = "Wed Nov 28 23:40:34 2007";
+            prop_assert_eq!(parse(&format!("{time} - {part}")), Err(LineError::Format));
+            let line = format!("{part} - 1 connections from 192.0.2.1");
+            prop_assert_eq!(parse(&line), Err(LineError::Time));
+            let line = format!("{time} - {part} connections from 192.0.2.1");
+            prop_assert_eq!(parse(&line), Err(LineError::Count));
+            let line = format!("{time} - 1 connections from {part}");
+            prop_assert!(matches!(parse(&line), Err(LineError::Address | LineError::Servers)));
+            let line = format!("{time} - 1 connections from 192.0.2.1 on {part} {part}");
+            prop_assert_eq!(parse(&line), Err(LineError::Servers));
         }
     }
 }

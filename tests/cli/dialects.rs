@@ -1,6 +1,7 @@
 //! Random connections, written in every dialect, are read back unchanged.
 use std::{
     collections::BTreeMap,
+    io::Cursor,
     net::{IpAddr, SocketAddr},
 };
 
@@ -8,7 +9,8 @@ use proptest::prelude::*;
 use topip::{
     model::connection::TcpState,
     parse::{
-        capture::{ByteOrder, CaptureFormat},
+        ParseError,
+        capture::{ByteOrder, Capture, CaptureFormat},
         inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK},
         netlink::{AF_INET, AF_INET6},
     },
@@ -196,137 +198,170 @@ fn check(listing: Vec<u8>, order: Option<ByteOrder>, expected: &str) {
     assert_eq!(reading.n_rows, text.lines().filter(is_row).count() as u64, "{reading:?} {text}");
 }
 
+/// Writes the rows in every dialect, and asserts that each listing is read back unchanged.
+#[track_caller]
+fn assert_every_dialect_round_trips(rows: &[Row]) {
+    let all = expected(rows, true);
+    let net_tools = |Row { local, peer, state }: &Row| {
+        let six = if peer.is_ipv6() { "6" } else { "" };
+        format!("tcp{six} 0 0 {} {} {} -", bare(local), bare(peer), state.name())
+    };
+    let heading = "Proto Recv-Q Send-Q Local Address Foreign Address State PID\n";
+    // A row wider than the column shows that addresses are not truncated.
+    let wide = "tcp6 0 0 2001:db8:1111:2222:3333::1:80 :::* LISTEN -\n";
+    check(listing(&format!("{heading}{wide}"), rows, net_tools), None, &all);
+    check(listing("", rows, net_tools), None, &all);
+    let busybox = |Row { local, peer, state }: &Row| {
+        format!("tcp        0      0 {} {} {}   ", bare(local), bare(peer), state.name())
+    };
+    check(listing(heading, rows, busybox), None, &all);
+
+    let ss = |Row { local, peer, state }: &Row| {
+        format!("{:10} 0      0      {local} {peer} users:((\"a b\",pid=1,fd=3))", ss_state(*state))
+    };
+    let heading = "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n";
+    check(listing(heading, rows, ss), None, &all);
+    check(listing("", rows, ss), None, &all);
+    let netid = |row: &Row| format!("tcp   {}\n\t cubic wscale:7,7 rto:204", ss(row));
+    let heading = "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port\n";
+    check(listing(heading, rows, netid), None, &all);
+    let stateless = |Row { local, peer, .. }: &Row| format!("0      0      {local} {peer}");
+    check(listing("", rows, stateless), None, &expected(rows, false));
+
+    // conntrack does not have a name for every state.
+    let tracked: Vec<_> =
+        rows.iter().filter(|row| conntrack_state(row.state).is_some()).cloned().collect();
+    let conntrack = |Row { local, peer, state }: &Row| {
+        let state = conntrack_state(*state).unwrap();
+        let (to, from) = (local.ip(), peer.ip());
+        let (to_port, from_port) = (local.port(), peer.port());
+        format!(
+            "tcp      6 {to_port} {state} src={from} dst={to} sport={from_port} dport={to_port} \
+             packets=1 bytes=60 src=10.1.0.2 dst={from} sport=8080 dport={from_port} mark=0 use=1"
+        )
+    };
+    if !tracked.is_empty() {
+        check(listing("", &tracked, conntrack), None, &expected(&tracked, true));
+        let family = |row: &Row| {
+            let family = if row.peer.is_ipv4() { "ipv4     2" } else { "ipv6     10" };
+            format!("{family} {}", conntrack(row))
+        };
+        check(listing("", &tracked, family), None, &expected(&tracked, true));
+    }
+
+    let bsd = |Row { local, peer, state }: &Row| {
+        let family = if peer.is_ipv4() { "tcp4" } else { "tcp6" };
+        format!("{family} 0 0 {} {} {}", dotted(local), dotted(peer), bsd_state(*state))
+    };
+    let heading = "Proto Recv-Q Send-Q Local Address Foreign Address (state)\n";
+    let wide = "tcp6 0 0 2001:db8:1111:2222:3333::1.80 *.* LISTEN\n";
+    check(listing(&format!("{heading}{wide}"), rows, bsd), None, &all);
+
+    let solaris = |Row { local, peer, state }: &Row| {
+        format!("{} {} 64128 0 128872 0 {}", dotted(local), dotted(peer), bsd_state(*state))
+    };
+    check(listing("\nTCP: IPv6\n", rows, solaris), None, &all);
+    check(listing("", rows, solaris), None, &all);
+
+    let windows = |Row { local, peer, state }: &Row| {
+        format!("  TCP    {local}        {peer}      {}", windows_state(*state))
+    };
+    let heading = "\nActive Connections\n\n  Proto  Local Address  Foreign Address  State\n";
+    check(listing(heading, rows, windows), None, &all);
+
+    for order in [ByteOrder::Little, ByteOrder::Big] {
+        let (found, _) = tally_as(CaptureFormat::InetDiag, dump(rows, order), Some(order));
+        assert_eq!(found, all);
+        let proc = |Row { local, peer, state }: &Row| {
+            format!(
+                "   0: {} {} {:02X} 00000000:00000000",
+                hex(local, order),
+                hex(peer, order),
+                state.number()
+            )
+        };
+        check(
+            listing("  sl  local_address rem_address   st tx_queue\n", rows, proc),
+            Some(order),
+            &all,
+        );
+        check(listing("", rows, proc), Some(order), &all);
+        // A local loopback address reveals the byte order if no heading does.
+        let local = Row {
+            local: "127.0.0.1:25".parse().unwrap(),
+            peer: "0.0.0.0:0".parse().unwrap(),
+            state: TcpState::Listen,
+        };
+        let rows: Vec<_> = std::iter::once(local).chain(rows.iter().cloned()).collect();
+        check(listing("  sl  local_address rem_address   st tx_queue\n", &rows, proc), None, &all);
+    }
+}
+
 proptest! {
     #[test]
     fn every_dialect_round_trips(rows in rows()) {
-        let all = expected(&rows, true);
-        let net_tools = |Row { local, peer, state }: &Row| {
-            let six = if peer.is_ipv6() { "6" } else { "" };
-            format!("tcp{six} 0 0 {} {} {} -", bare(local), bare(peer), state.name())
-        };
-        let heading = "Proto Recv-Q Send-Q Local Address Foreign Address State PID\n";
-        // A row wider than the column shows that addresses are not truncated.
-        let wide = "tcp6 0 0 2001:db8:1111:2222:3333::1:80 :::* LISTEN -\n";
-        check(listing(&format!("{heading}{wide}"), &rows, net_tools), None, &all);
-        check(listing("", &rows, net_tools), None, &all);
-        let busybox = |Row { local, peer, state }: &Row| {
-            format!("tcp        0      0 {} {} {}   ", bare(local), bare(peer), state.name())
-        };
-        check(listing(heading, &rows, busybox), None, &all);
-
-        let ss = |Row { local, peer, state }: &Row| {
-            format!("{:10} 0      0      {local} {peer} users:((\"a b\",pid=1,fd=3))", ss_state(*state))
-        };
-        let heading = "State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n";
-        check(listing(heading, &rows, ss), None, &all);
-        check(listing("", &rows, ss), None, &all);
-        let netid = |row: &Row| format!("tcp   {}\n\t cubic wscale:7,7 rto:204", ss(row));
-        let heading = "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port\n";
-        check(listing(heading, &rows, netid), None, &all);
-        let stateless = |Row { local, peer, .. }: &Row| format!("0      0      {local} {peer}");
-        check(listing("", &rows, stateless), None, &expected(&rows, false));
-
-        // conntrack does not have a name for every state.
-        let tracked: Vec<_> = rows.iter().filter(|row| conntrack_state(row.state).is_some()).cloned().collect();
-        let conntrack = |Row { local, peer, state }: &Row| {
-            let state = conntrack_state(*state).unwrap();
-            let (to, from) = (local.ip(), peer.ip());
-            let (to_port, from_port) = (local.port(), peer.port());
-            format!(
-                "tcp      6 {to_port} {state} src={from} dst={to} sport={from_port} dport={to_port} \
-                 packets=1 bytes=60 src=10.1.0.2 dst={from} sport=8080 dport={from_port} mark=0 use=1"
-            )
-        };
-        if !tracked.is_empty() {
-            check(listing("", &tracked, conntrack), None, &expected(&tracked, true));
-            let family = |row: &Row| {
-                let family = if row.peer.is_ipv4() { "ipv4     2" } else { "ipv6     10" };
-                format!("{family} {}", conntrack(row))
-            };
-            check(listing("", &tracked, family), None, &expected(&tracked, true));
-        }
-
-        let bsd = |Row { local, peer, state }: &Row| {
-            let family = if peer.is_ipv4() { "tcp4" } else { "tcp6" };
-            format!("{family} 0 0 {} {} {}", dotted(local), dotted(peer), bsd_state(*state))
-        };
-        let heading = "Proto Recv-Q Send-Q Local Address Foreign Address (state)\n";
-        let wide = "tcp6 0 0 2001:db8:1111:2222:3333::1.80 *.* LISTEN\n";
-        check(listing(&format!("{heading}{wide}"), &rows, bsd), None, &all);
-
-        let solaris = |Row { local, peer, state }: &Row| {
-            format!("{} {} 64128 0 128872 0 {}", dotted(local), dotted(peer), bsd_state(*state))
-        };
-        check(listing("\nTCP: IPv6\n", &rows, solaris), None, &all);
-        check(listing("", &rows, solaris), None, &all);
-
-        let windows = |Row { local, peer, state }: &Row| {
-            format!("  TCP    {local}        {peer}      {}", windows_state(*state))
-        };
-        let heading = "\nActive Connections\n\n  Proto  Local Address  Foreign Address  State\n";
-        check(listing(heading, &rows, windows), None, &all);
-
-        for order in [ByteOrder::Little, ByteOrder::Big] {
-            let (found, _) = tally_as(CaptureFormat::InetDiag, dump(&rows, order), Some(order));
-            prop_assert_eq!(&found, &all);
-            let proc = |Row { local, peer, state }: &Row| {
-                format!("   0: {} {} {:02X} 00000000:00000000", hex(local, order), hex(peer, order), state.number())
-            };
-            check(listing("  sl  local_address rem_address   st tx_queue\n", &rows, proc), Some(order), &all);
-            check(listing("", &rows, proc), Some(order), &all);
-            // A local loopback address reveals the byte order if no heading does.
-            let local = Row {
-                local: "127.0.0.1:25".parse().unwrap(),
-                peer: "0.0.0.0:0".parse().unwrap(),
-                state: TcpState::Listen,
-            };
-            let rows: Vec<_> = std::iter::once(local).chain(rows.iter().cloned()).collect();
-            check(listing("  sl  local_address rem_address   st tx_queue\n", &rows, proc), None, &all);
-        }
+        assert_every_dialect_round_trips(&rows);
     }
 
+    /// No dump without a valid end is taken for a complete one.
     #[test]
-    fn arbitrary_bytes_do_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..2000), heading in 0..5usize) {
-        let headings = [
-            "",
-            "Proto Recv-Q\n",
-            "  sl  local_address rem_address   st tx_queue\n",
-            "TCP: IPv4\n",
-            "tcp 6 9 CLOSE src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2\n",
-        ];
-        bytes.splice(0..0, headings[heading].bytes());
-        let capture = topip::parse::capture::Capture {
-            format: topip::parse::capture::CaptureFormat::Listing,
-            origin: "junk".to_owned(),
-            byte_order: None,
-            session_connection: None,
-            local_addresses: None,
-            notes: Vec::new(),
-            bytes: Box::new(std::io::Cursor::new(bytes.clone())),
-        };
-        let _ = topip::parse::read(capture, &mut |_| true);
-        let capture = topip::parse::capture::Capture {
-            format: topip::parse::capture::CaptureFormat::InetDiag,
-            origin: "junk".to_owned(),
-            byte_order: None,
-            session_connection: None,
-            local_addresses: None,
-            notes: Vec::new(),
-            bytes: Box::new(std::io::Cursor::new(bytes.clone())),
-        };
-        let _ = topip::parse::read(capture, &mut |_| true);
-        // Also put the bytes into a valid message, so that they are parsed as attributes.
-        let length = u32::try_from(16 + bytes.len()).unwrap();
-        let header = [&length.to_ne_bytes()[..], &[0, 1, 2, 0], &[0; 8]].concat();
-        let capture = topip::parse::capture::Capture {
-            format: topip::parse::capture::CaptureFormat::Ctnetlink,
-            origin: "junk".to_owned(),
-            byte_order: None,
-            session_connection: None,
-            local_addresses: None,
-            notes: Vec::new(),
-            bytes: Box::new(std::io::Cursor::new([header, bytes].concat())),
-        };
-        let _ = topip::parse::read(capture, &mut |_| true);
+    fn arbitrary_dumps_are_errors(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        // Message types of linux/netlink.h and linux/netfilter/nfnetlink_conntrack.h.
+        const NLMSG_NOOP: u16 = 1;
+        const IPCTNL_MSG_CT_NEW: u16 = 1 << 8;
+        for format in [CaptureFormat::InetDiag, CaptureFormat::Ctnetlink] {
+            let error = dump_error(format, bytes.clone());
+            prop_assert!(is_error_in_first_message(&error), "{error:?}");
+            // Such a message is ignored, whatever is in it.
+            let error = dump_error(format, message(NLMSG_NOOP, &bytes));
+            prop_assert!(matches!(error, ParseError::DumpIncomplete { .. }), "{error:?}");
+        }
+        // The bytes are parsed as attributes of a flow.
+        let error = dump_error(CaptureFormat::Ctnetlink, message(IPCTNL_MSG_CT_NEW, &bytes));
+        prop_assert!(is_error_in_first_message(&error), "{error:?}");
     }
+}
+
+fn message(message_type: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + payload.len()).unwrap();
+    let header = [&length.to_ne_bytes()[..], &message_type.to_ne_bytes(), &[2, 0], &[0; 8]];
+    [&header.concat()[..], payload].concat()
+}
+
+#[track_caller]
+fn dump_error(format: CaptureFormat, bytes: Vec<u8>) -> ParseError {
+    let capture = Capture {
+        format,
+        origin: "a dump".to_owned(),
+        byte_order: None,
+        session_connection: None,
+        local_addresses: None,
+        notes: Vec::new(),
+        bytes: Box::new(Cursor::new(bytes)),
+    };
+    topip::parse::read(capture, &mut |_| true).expect_err("a dump without an end is an error")
+}
+
+/// Returns whether the first message is invalid, cut, or the last one.
+fn is_error_in_first_message(error: &ParseError) -> bool {
+    matches!(
+        error,
+        ParseError::InvalidMessage { number: 1, .. }
+            | ParseError::Read { .. }
+            | ParseError::DumpIncomplete { .. }
+    )
+}
+
+/// Rows that the property above found.
+#[test]
+fn short_and_long_ipv6_addresses_round_trip() {
+    let row = |local: &str, peer: &str| Row {
+        local: local.parse().unwrap(),
+        peer: peer.parse().unwrap(),
+        state: TcpState::Established,
+    };
+    assert_every_dialect_round_trips(&[
+        row("[2001:db8::10]:1", "[6e00:0:339a::]:1"),
+        row("[2001:db8::10]:10", "[186a:10aa:5474:a33e:1000:12c1:1000:1000]:10000"),
+    ]);
 }

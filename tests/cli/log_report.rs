@@ -246,7 +246,8 @@ const AWK: &str = r#"{
 } END { for (a in count) print a "," count[a] "," peak[a] }"#;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
     #[test]
     fn report_numbers_match_awk(
         entries in prop::collection::vec((0..3_000_000_000_u32, 0..9_u8, 1..100_000_u64), 1..200),

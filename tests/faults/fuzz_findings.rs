@@ -2,6 +2,8 @@
 //! public interface of the library reaches.
 use std::{fs, path::PathBuf};
 
+use proptest::prelude::*;
+
 use crate::support;
 
 #[path = "../../fuzz/src/inet_diag.rs"]
@@ -71,5 +73,31 @@ fn fixtures_satisfy_fuzz_invariants() {
         for (_, check) in CHECKS {
             check(&bytes[..bytes.len().min(2000)]);
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_satisfy_fuzz_invariants(
+        heading in prop::sample::select(vec![
+            "",
+            "Proto Recv-Q\n",
+            "  sl  local_address rem_address   st tx_queue\n",
+            "TCP: IPv4\n",
+            "tcp 6 9 CLOSE src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2\n",
+        ]),
+        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        listing::check(&[heading.as_bytes(), &bytes].concat());
+        inet_diag::check(&bytes);
+        log_line::check(&bytes);
+    }
+}
+
+/// `.cargo/config.toml` turns off the files of failed property tests.
+#[test]
+fn property_tests_write_no_files_in_ci() {
+    if std::env::var_os("CI").is_some() {
+        assert!(ProptestConfig::default().failure_persistence.is_none());
     }
 }
