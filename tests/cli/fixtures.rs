@@ -1,9 +1,9 @@
 //! Each listing in `tests/fixtures` gives the tally that is stored next to it.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::BufReader,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use topip::{
@@ -65,6 +65,8 @@ pub fn listings() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
         .collect();
     listings.sort();
+    // Tests that loop over the listings would pass without any.
+    assert!(listings.len() >= 60, "only {} listings were found", listings.len());
     listings
 }
 
@@ -179,29 +181,39 @@ fn every_truncated_address_is_counted() {
     assert!(reading.n_truncated >= unlike as u64, "{} of {unlike}", reading.n_truncated);
 }
 
+/// The parser finds connections in every state in the fixtures of each dialect.
 #[test]
 fn every_dialect_covers_every_state() {
-    let mut states = BTreeMap::new();
+    let mut states = BTreeMap::<_, BTreeSet<String>>::new();
     for listing in listings() {
-        let Ok(tally) = fs::read_to_string(listing.with_extension("tally")) else { continue };
-        let directory = listing.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
-        for row in tally.lines() {
-            states
-                .entry(directory.clone())
-                .or_insert_with(std::collections::BTreeSet::new)
-                .insert(row.split(' ').nth(2).unwrap().to_owned());
+        let (rows, reading) = tally(fs::read(&listing).unwrap());
+        for dialect in reading.dialects {
+            let states = states.entry(dialect.name()).or_default();
+            states.extend(rows.lines().map(|row| row.split(' ').nth(2).unwrap().to_owned()));
         }
     }
-    let all =
+    let open =
         "CLOSE_WAIT CLOSING ESTABLISHED FIN_WAIT1 FIN_WAIT2 LAST_ACK SYN_RECV SYN_SENT TIME_WAIT";
+    // Linux does not list closed sockets.
+    let all = format!("CLOSE {open}");
+    // A listing of ss may have no column for the state.
+    let or_none = format!("- {open}");
     // Flow states are those of the connection as a whole.
     let tracked = "CLOSE CLOSE_WAIT ESTABLISHED FIN_WAIT1 LAST_ACK SYN_RECV TIME_WAIT";
-    for (directory, found) in states {
-        let all = if directory == "conntrack" { tracked } else { all };
-        for state in all.split(' ') {
-            assert!(found.contains(state), "no {state} in {directory}");
-        }
-    }
+    let expected = [
+        ("/proc/net/tcp", open),
+        ("BSD netstat", &all),
+        ("Solaris netstat", &all),
+        ("Windows netstat", &all),
+        ("conntrack", tracked),
+        ("netstat", open),
+        ("ss", &or_none),
+    ];
+    let found: Vec<_> = states
+        .into_iter()
+        .map(|(dialect, states)| (dialect, states.into_iter().collect::<Vec<_>>().join(" ")))
+        .collect();
+    assert_eq!(found, expected.map(|(dialect, states)| (dialect, states.to_owned())));
 }
 
 #[test]
@@ -214,6 +226,19 @@ fn flows_of_other_protocols_are_not_rows() {
     assert_eq!((all.n_other, reading("proc-nf_conntrack.txt").n_other), (5, 5));
     assert_eq!(all.table_kind(), TableKind::Flows);
     assert_eq!(reading("conntrack-L-none.txt").table_kind(), TableKind::Flows);
+}
+
+#[test]
+fn sockets_and_flows_in_one_listing_are_mixed() {
+    let fixture = |name: &str| fs::read(support::test_file("fixtures").join(name)).unwrap();
+    let (sockets, flows) =
+        (fixture("linux/netstat-natW.txt"), fixture("conntrack/conntrack-L.txt"));
+    let table_kind = |listings: &[&[u8]]| tally(listings.concat()).1.table_kind();
+    assert_eq!(table_kind(&[&sockets, &sockets]), TableKind::Sockets);
+    assert_eq!(table_kind(&[&flows, &flows]), TableKind::Flows);
+    assert_eq!(table_kind(&[&sockets, &flows]), TableKind::Mixed);
+    assert_eq!(table_kind(&[&flows, &sockets]), TableKind::Mixed);
+    assert_eq!(table_kind(&[&flows, &sockets, &flows]), TableKind::Mixed);
 }
 
 #[test]
@@ -233,11 +258,6 @@ fn banner_before_listing_is_skipped() {
         tally((banner.to_owned() + &support::listing(&[("203.0.113.7", 2)])).into());
     assert_eq!(found, "443 203.0.113.7 ESTABLISHED 2\n");
     assert_eq!(reading.n_unreadable, 0);
-}
-
-#[test]
-fn fixtures_directory_has_readme() {
-    assert!(Path::new(support::PACKAGE_DIR).join("tests/fixtures/README.md").exists());
 }
 
 /// `conntrack -L` may print its summary line before it has written all rows.

@@ -231,7 +231,7 @@ fn all_sources_give_the_same_tally() {
         let without = |line: &&String| !line.contains("TIME_WAIT") && !line.contains("SYN_RECV");
         let fewer = address_lines(&from("ss -tn"));
         let whole: Vec<_> = expected_lines.iter().filter(without).cloned().collect();
-        assert!(whole.iter().all(|line| fewer.contains(line)));
+        assert!(!whole.is_empty() && whole.iter().all(|line| fewer.contains(line)));
         let half_open = |line: &&String| line.contains("TIME_WAIT") || line.contains("SYN_RECV");
         assert!(!fewer.iter().any(|line| half_open(&line)));
 

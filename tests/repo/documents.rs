@@ -56,7 +56,9 @@ fn manual_lists_only_existing_options() {
     for applet in [Applet::Check, Applet::Log] {
         let options = cli::manual_options(applet);
         let manual = read(&format!("man/{}.1", applet.name()));
-        for line in manual.lines().filter(|line| line.starts_with(".It Fl")) {
+        let items: Vec<_> = manual.lines().filter(|line| line.starts_with(".It Fl")).collect();
+        assert!(items.len() > 20, "{items:?}");
+        for line in items {
             for word in line.split("Fl ").skip(1) {
                 let option = format!("-{}", word.split_whitespace().next().unwrap());
                 assert!(options.contains(&option), "{option}, in: {line}");
