@@ -118,6 +118,43 @@ fn manuals_pass_mandoc_lint() {
     }
 }
 
+/// The recipes name files and functions, which change their places.
+#[test]
+fn contributing_names_existing_files_and_items() {
+    let text = read("CONTRIBUTING.md");
+    let (_, recipes) = text.split_once("\n## Recipes\n").unwrap();
+    let sources: String = ["src", "tests", "benches"]
+        .map(|directory| source_text(&Path::new(PACKAGE_DIR).join(directory)))
+        .concat();
+    let mut n_names = 0;
+    for name in recipes.split('`').skip(1).step_by(2).filter(|name| !name.contains("NAME")) {
+        let exists = if name.contains('/') || name.ends_with(".md") {
+            let file = name.split(' ').next().unwrap();
+            Path::new(PACKAGE_DIR).join(file).exists()
+        } else if let Some(function) = name.strip_suffix("()") {
+            sources.contains(&format!("fn {function}("))
+        } else if name.starts_with(|first: char| first.is_ascii_uppercase()) {
+            sources.contains(name)
+        } else {
+            continue;
+        };
+        assert!(exists, "`{name}` does not exist");
+        n_names += 1;
+    }
+    assert!(n_names > 40, "only {n_names} names were found");
+}
+
+/// Returns the text of all Rust files below a directory.
+fn source_text(directory: &Path) -> String {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.map(|path| match path.extension() {
+        _ if path.is_dir() => source_text(&path),
+        Some(extension) if extension == "rs" => fs::read_to_string(&path).unwrap(),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
 #[test]
 fn changelogs_have_this_version() {
     let version = format!("## {} ", env!("CARGO_PKG_VERSION"));
