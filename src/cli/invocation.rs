@@ -20,9 +20,9 @@ pub struct Invocation {
     pub name: String,
     /// Arguments after the program name.
     pub args: Vec<OsString>,
-    /// Environment without [`PASSWORD_ENV`].
+    /// Environment without `$TOPIP_PASSWORD`.
     pub env: Vec<(OsString, OsString)>,
-    /// Password from [`PASSWORD_ENV`]; `None` if it is unset or empty.
+    /// Password from `$TOPIP_PASSWORD`; `None` if it is unset or empty.
     pub password: Option<Secret>,
     /// Start time since 1970-01-01 UTC, by the system clock.
     pub now: Duration,
