@@ -18,9 +18,6 @@ use super::{
     watchdog::{self, RunFailure},
 };
 
-/// Capacity of a pipe: shorter output does not block (pipe(7)).
-const PIPE_CAPACITY_BYTES: usize = 64 * 1024;
-
 /// Runs the check that the command line describes.
 pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     let program = OsString::from(Applet::Check.name());
@@ -73,36 +70,53 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
         notify: Some(notify),
         report_hidden_namespaces,
     };
-    let render = move |report: Report| ProgramOutput {
+    let write_deadline = Some(watchdog::write_deadline(timeout, invocation));
+    let outcome = watchdog::run_with_timeout(
+        sample,
+        options,
+        invocation,
+        |report| report_output(&report, verbosity, format),
+        move |failure| ProgramOutput {
+            write_deadline,
+            ..failure_output(failure, timeout.status, format)
+        },
+    );
+    let program_output = match outcome {
+        Ok(ProgramOutput { ref stdout, .. })
+            if !watchdog::has_time_to_read(stdout.len(), timeout, invocation) =>
+        {
+            // The reader would not receive all of the output in time, and a part is useless.
+            let failure = watchdog::output_too_long(stdout.len(), timeout);
+            failure_output(failure, timeout.status, format)
+        }
+        Ok(program_output) => program_output,
+        Err(failure) => failure_output(failure, timeout.status, format),
+    };
+    ProgramOutput { write_deadline, ..program_output }
+}
+
+fn report_output(report: &Report, verbosity: Verbosity, format: OutputFormat) -> ProgramOutput {
+    ProgramOutput {
         stdout: match format {
-            OutputFormat::Nagios => output::render_nagios(&report, verbosity),
-            OutputFormat::Json => output::render_json(&report, verbosity),
+            OutputFormat::Nagios => output::render_nagios(report, verbosity),
+            OutputFormat::Json => output::render_json(report, verbosity),
         },
         stderr: String::new(),
         exit_code: report.status().exit_code(),
         write_deadline: None,
-    };
-    let has_time_to_read = |n_bytes| {
-        n_bytes <= PIPE_CAPACITY_BYTES || watchdog::has_time_to_read(n_bytes, timeout, invocation)
-    };
-    let write_deadline = Some(watchdog::write_deadline(timeout, invocation));
-    let on_failure = move |failure: RunFailure| {
-        let (problem, status) = match failure {
-            RunFailure::TimedOut(problem) => (problem, timeout.status),
-            RunFailure::Failed(problem) => (problem, Status::Unknown),
-        };
-        ProgramOutput { write_deadline, ..problem_output(&problem, status, format) }
-    };
-    match watchdog::run_with_timeout(sample, options, invocation, render, on_failure) {
-        Ok(program_output) if has_time_to_read(program_output.stdout.len()) => {
-            ProgramOutput { write_deadline, ..program_output }
-        }
-        // The reader would not receive all of the output in time, and a part is useless.
-        Ok(program_output) => {
-            on_failure(watchdog::output_too_long(program_output.stdout.len(), timeout))
-        }
-        Err(failure) => on_failure(failure),
     }
+}
+
+fn failure_output(
+    failure: RunFailure,
+    timeout_status: Status,
+    format: OutputFormat,
+) -> ProgramOutput {
+    let (problem, status) = match failure {
+        RunFailure::TimedOut(problem) => (problem, timeout_status),
+        RunFailure::Failed(problem) => (problem, Status::Unknown),
+    };
+    problem_output(&problem, status, format)
 }
 
 /// Returns a problem as a status line or a JSON object.

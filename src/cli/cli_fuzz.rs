@@ -36,10 +36,6 @@ pub struct Values {
 /// Parses `text` as a value of each kind of option.
 #[must_use]
 pub fn values(text: &str) -> Values {
-    let server = |ServerName { user, host, port }| (user, host, port);
-    let alert = |MailAddresses { from, to }: MailAddresses| {
-        (from.to_string(), to.iter().map(ToString::to_string).collect())
-    };
     Values {
         duration: duration(text).ok(),
         timeout: text.parse().ok().map(|Timeout { after, .. }| after),
@@ -51,9 +47,11 @@ pub fn values(text: &str) -> Values {
         probability: value_parser::probability(text).ok(),
         connections: value_parser::connections(text).ok(),
         samples: value_parser::samples(text).ok(),
-        server: text.parse().ok().map(server),
+        server: text.parse().ok().map(|ServerName { user, host, port }| (user, host, port)),
         smtp: text.parse().ok().map(|it: MailServer| format!("{it:?}")),
-        alert: text.parse().ok().map(alert),
+        alert: text.parse().ok().map(|MailAddresses { from, to }| {
+            (from.to_string(), to.iter().map(ToString::to_string).collect())
+        }),
         is_time_spec: LogArgs::try_parse_from(["topip_log", "report", "--since", text]).is_ok(),
     }
 }

@@ -81,21 +81,23 @@ impl Invocation {
 /// On an overloaded host, a process may wait for seconds between the two readings.
 /// Every later timestamp of the run would be wrong by that gap, and its sample would
 /// lie in the future for other runs. So the readings with the smallest gap are used.
-#[expect(clippy::disallowed_methods, reason = "this is where time becomes a value")]
 fn read_clocks() -> (Duration, Instant) {
     const MAX_GAP: Duration = Duration::from_micros(100);
-    let read_once = || {
-        let started = Instant::now();
-        // A clock before 1970 is wrong in any case; 0 stands for it.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        (started.elapsed(), (now, started))
-    };
-    let mut readings = std::iter::repeat_with(read_once).take(10);
+    let mut readings = std::iter::repeat_with(read_clocks_once).take(10);
     let first = readings.next().expect("ten are some");
     if first.0 < MAX_GAP {
         return first.1;
     }
     readings.chain([first]).min_by_key(|&(gap, _)| gap).expect("one is there").1
+}
+
+/// Returns the gap between the readings of the two clocks, and the readings.
+#[expect(clippy::disallowed_methods, reason = "this is where time becomes a value")]
+fn read_clocks_once() -> (Duration, (Duration, Instant)) {
+    let started = Instant::now();
+    // A clock before 1970 is wrong in any case; 0 stands for it.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (started.elapsed(), (now, started))
 }
 
 /// Returns the file name that this process was called by, without directories.

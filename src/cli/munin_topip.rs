@@ -79,44 +79,74 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
 /// gap.
 fn config(invocation: &Invocation) -> ProgramOutput {
     let munin_config = variables::read(invocation);
-    let graphs = graphs(munin_config.as_ref().ok(), invocation);
-    let with_values = is_env_set(invocation, "MUNIN_CAP_DIRTYCONFIG");
-    let is_debug = is_env_set(invocation, "MUNIN_DEBUG");
-    let write_deadline = write_deadline(munin_config.as_ref().ok(), invocation);
-    let render = move |result: Option<Result<Report, Problem>>| ProgramOutput {
-        stdout: graphs.config(result.as_ref().filter(|_| with_values).map(report_result)),
-        stderr: result
-            .map_or_else(String::new, |result| render_munin_log(report_result(&result), is_debug)),
-        exit_code: 0,
-        write_deadline,
-    };
-    let on_timeout = render.clone();
-    let on_timeout = move |failure: RunFailure| on_timeout(Some(Err(failure.into_problem())));
-    render(match munin_config {
+    let renderer = Renderer::new(munin_config.as_ref().ok(), invocation);
+    let timeout_renderer = renderer.clone();
+    let result = match munin_config {
         Err(failure) => Some(Err(failure)),
-        Ok(munin_config) if with_values => Some(sample(munin_config.args, invocation, on_timeout)),
+        Ok(munin_config) if renderer.with_config_values => {
+            Some(sample(munin_config.args, invocation, move |failure| {
+                timeout_renderer.config_output(Some(Err(&failure.into_problem())))
+            }))
+        }
         Ok(_) => None,
-    })
+    };
+    renderer.config_output(result.as_ref().map(Result::as_ref))
 }
 
 /// Returns the values of the graphs.
 fn fetch(invocation: &Invocation) -> ProgramOutput {
     let munin_config = variables::read(invocation);
-    let graphs = graphs(munin_config.as_ref().ok(), invocation);
-    let is_debug = is_env_set(invocation, "MUNIN_DEBUG");
-    let write_deadline = write_deadline(munin_config.as_ref().ok(), invocation);
-    let render = move |result: Result<Report, Problem>| {
-        let is_complete = result.as_ref().is_ok_and(|report| report.is_complete());
-        ProgramOutput {
-            stdout: graphs.fetch(report_result(&result)),
-            stderr: render_munin_log(report_result(&result), is_debug),
-            exit_code: if is_complete { 0 } else { EXIT_FAILURE },
-            write_deadline,
+    let renderer = Renderer::new(munin_config.as_ref().ok(), invocation);
+    let timeout_renderer = renderer.clone();
+    let result = munin_config.and_then(|munin_config| {
+        sample(munin_config.args, invocation, move |failure| {
+            timeout_renderer.fetch_output(Err(&failure.into_problem()))
+        })
+    });
+    renderer.fetch_output(result.as_ref())
+}
+
+/// Renders the outputs of `config` and `fetch`.
+#[derive(Clone)]
+struct Renderer {
+    graphs: Graphs,
+    /// Whether the output of `config` includes the values.
+    with_config_values: bool,
+    is_debug: bool,
+    write_deadline: Option<Instant>,
+}
+
+impl Renderer {
+    fn new(munin_config: Option<&variables::MuninConfig>, invocation: &Invocation) -> Self {
+        Self {
+            graphs: graphs(munin_config, invocation),
+            with_config_values: is_env_set(invocation, "MUNIN_CAP_DIRTYCONFIG"),
+            is_debug: is_env_set(invocation, "MUNIN_DEBUG"),
+            write_deadline: write_deadline(munin_config, invocation),
         }
-    };
-    let on_timeout = render.clone();
-    let on_timeout = move |failure: RunFailure| on_timeout(Err(failure.into_problem()));
-    render(munin_config.and_then(|munin_config| sample(munin_config.args, invocation, on_timeout)))
+    }
+
+    /// Returns the output of `config`; `result` is `None` if no sample was taken.
+    fn config_output(&self, result: Option<ReportResult<'_>>) -> ProgramOutput {
+        let values = if self.with_config_values { result } else { None };
+        ProgramOutput {
+            stdout: self.graphs.config(values),
+            stderr: result
+                .map_or_else(String::new, |result| render_munin_log(result, self.is_debug)),
+            exit_code: 0,
+            write_deadline: self.write_deadline,
+        }
+    }
+
+    fn fetch_output(&self, result: ReportResult<'_>) -> ProgramOutput {
+        let is_complete = result.is_ok_and(Report::is_complete);
+        ProgramOutput {
+            stdout: self.graphs.fetch(result),
+            stderr: render_munin_log(result, self.is_debug),
+            exit_code: if is_complete { 0 } else { EXIT_FAILURE },
+            write_deadline: self.write_deadline,
+        }
+    }
 }
 
 /// Returns the time by which munin-node must have read the output; `None` if the
@@ -160,14 +190,15 @@ fn suggest(invocation: &Invocation) -> ProgramOutput {
         Ok(munin_config) => munin_config.args.selection.hostname,
         Err(failure) => return failure_output(&failure),
     };
-    let is_link_name = |host: &&str| {
-        host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._:".contains(letter))
-    };
     let remote_servers = servers.iter().filter(|server| !server.is_local());
-    let names = remote_servers.map(|server| server.host.as_str()).filter(is_link_name);
+    let names = remote_servers.map(|server| server.host.as_str()).filter(|host| is_link_name(host));
     let lines: String =
         std::iter::once("localhost").chain(names).map(|it| format!("{it}\n")).collect();
     success_output(&lines)
+}
+
+fn is_link_name(host: &str) -> bool {
+    host.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._:".contains(letter))
 }
 
 /// Returns the settings of the graphs; the defaults if the configuration is unreadable.
@@ -221,10 +252,6 @@ fn sample(
     };
     watchdog::run_with_timeout(args, options, invocation, |report| report, on_timeout)
         .map_err(RunFailure::into_problem)
-}
-
-fn report_result(result: &Result<Report, Problem>) -> ReportResult<'_> {
-    result.as_ref()
 }
 
 fn is_env_set(invocation: &Invocation, name: &str) -> bool {

@@ -3,6 +3,8 @@ use std::{net::IpAddr, str::FromStr};
 
 use crate::model::{network::is_loopback_host, sanitize};
 
+const USAGE: &str = "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets";
+
 /// Server as given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerName {
@@ -23,15 +25,14 @@ impl FromStr for ServerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let usage = || "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets".to_owned();
         let (user, address) = match text.trim().rsplit_once('@') {
-            Some(("", _)) => return Err(usage()),
+            Some(("", _)) => return Err(USAGE.to_owned()),
             Some((user, address)) => (Some(user.to_owned()), address),
             None => (None, text.trim()),
         };
         let (host, port) = match address.strip_prefix('[') {
             Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or_else(usage)?;
+                let (host, rest) = rest.split_once(']').ok_or(USAGE)?;
                 (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("") }))
             }
             // An IPv6 address without brackets has several colons and no port.
@@ -47,11 +48,10 @@ impl FromStr for ServerName {
                 let port = digits.parse().ok().filter(|&port: &u16| port > 0);
                 Some(port.ok_or_else(|| "its port is not a number from 1 to 65535".to_owned())?)
             }
-            Some(_) => return Err(usage()),
+            Some(_) => return Err(USAGE.to_owned()),
         };
-        let is_host_char = |c: char| sanitize::is_visible_alphanumeric(c) || "-._:%".contains(c);
         if host.is_empty() || host.starts_with('-') || !host.chars().all(is_host_char) {
-            return Err(usage());
+            return Err(USAGE.to_owned());
         }
         if user.as_ref().is_some_and(|user| user.contains(':')) {
             return Err("not a server: a password does not belong there".to_owned());
@@ -60,6 +60,10 @@ impl FromStr for ServerName {
         let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |it| it.to_string());
         Ok(Self { user, host, port })
     }
+}
+
+fn is_host_char(c: char) -> bool {
+    sanitize::is_visible_alphanumeric(c) || "-._:%".contains(c)
 }
 
 #[cfg(test)]

@@ -138,18 +138,12 @@ impl<'a> SshSettings<'a> {
             return Err(Problem::with_hints(message, hints));
         }
         let ssh_dir = user.as_ref().map(|user| user.home_dir.join(".ssh"));
-        let in_ssh_dir = |file_names: &[&str]| -> Vec<PathBuf> {
-            ssh_dir
-                .iter()
-                .flat_map(|ssh_dir| file_names.iter().map(move |name| ssh_dir.join(name)))
-                .collect()
-        };
         let credentials = Credentials {
             identities: args.ssh.identity.clone(),
             passphrase: args.ssh.passphrase_file.as_deref().map(read_secret).transpose()?,
             password: password(args, invocation)?,
             agent: invocation.env_var("SSH_AUTH_SOCK").map(PathBuf::from),
-            default_identities: in_ssh_dir(&["id_ed25519", "id_ecdsa", "id_rsa"]),
+            default_identities: files_in(ssh_dir.as_deref(), &["id_ed25519", "id_ecdsa", "id_rsa"]),
             // Two simultaneous prompts would read each other's answers.
             interactive: invocation.interactive && n_remote_servers(args) == 1,
         };
@@ -157,7 +151,7 @@ impl<'a> SshSettings<'a> {
             Some(path) => vec![path.clone()],
             None => {
                 let system_files = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
-                let user_files = in_ssh_dir(&["known_hosts", "known_hosts2"]);
+                let user_files = files_in(ssh_dir.as_deref(), &["known_hosts", "known_hosts2"]);
                 user_files.into_iter().chain(system_files.map(PathBuf::from)).collect()
             }
         };
@@ -192,6 +186,14 @@ impl<'a> SshSettings<'a> {
         };
         Ok(Target::new(server.name(), vec![Source::Ssh(Box::new(server))]))
     }
+}
+
+/// Returns the paths of files in `dir`; none if there is no such directory.
+fn files_in(dir: Option<&Path>, file_names: &[&str]) -> Vec<PathBuf> {
+    let Some(dir) = dir else {
+        return Vec::new();
+    };
+    file_names.iter().map(|name| dir.join(name)).collect()
 }
 
 /// Returns the password from the option, the file or the environment, in this order.

@@ -3,11 +3,11 @@ use clap::error::{ContextKind, ErrorKind};
 
 /// Returns a usage error as one line.
 pub(super) fn describe(error: &clap::Error) -> String {
-    let context_text = |kind| error.get(kind).map(ToString::to_string);
-    let option = context_text(ContextKind::InvalidArg).unwrap_or_default();
+    let option = context_text(error, ContextKind::InvalidArg).unwrap_or_default();
     // clap gives the option with its value name: "--warning <RANGE>".
     let option = &marked(&option);
-    let value = redact_password(&context_text(ContextKind::InvalidValue).unwrap_or_default());
+    let value =
+        redact_password(&context_text(error, ContextKind::InvalidValue).unwrap_or_default());
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(reason)) => {
             let value = if value.is_empty() { "(empty)".to_owned() } else { value };
@@ -15,7 +15,7 @@ pub(super) fn describe(error: &clap::Error) -> String {
         }
         (ErrorKind::InvalidValue, _) if value.is_empty() => format!("{option} needs a value"),
         (ErrorKind::InvalidValue, _) => {
-            let valid_values = context_text(ContextKind::ValidValue).unwrap_or_default();
+            let valid_values = context_text(error, ContextKind::ValidValue).unwrap_or_default();
             format!("cannot read {option} {value}: not one of {valid_values}")
         }
         (ErrorKind::MissingRequiredArgument, _) => {
@@ -27,9 +27,9 @@ pub(super) fn describe(error: &clap::Error) -> String {
         }
         (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
         (ErrorKind::ArgumentConflict, _) => {
-            let other_option = context_text(ContextKind::PriorArg).unwrap_or_default();
+            let other_option = context_text(error, ContextKind::PriorArg).unwrap_or_default();
             let other_option = marked(&other_option);
-            if let Some(command) = context_text(ContextKind::InvalidSubcommand) {
+            if let Some(command) = context_text(error, ContextKind::InvalidSubcommand) {
                 return format!("{other_option} goes after {command}");
             }
             format!("{option} cannot be used with {other_option}")
@@ -40,6 +40,10 @@ pub(super) fn describe(error: &clap::Error) -> String {
             line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
         }
     }
+}
+
+fn context_text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    error.get(kind).map(ToString::to_string)
 }
 
 /// Returns the option of clap's context, marked for the outputs, without its value name.

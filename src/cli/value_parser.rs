@@ -6,24 +6,23 @@ use crate::{analysis::label::Label, source::NetnsSelector, storage::network_list
 /// Parses a port or a range of ports.
 pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let parse_port = |digits: &str| {
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|&parse_port: &u16| is_number && parse_port > 0)
-    };
-    match (parse_port(first.trim()), parse_port(last.trim())) {
+    match (port(first.trim()), port(last.trim())) {
         (Some(first), Some(last)) if first <= last => Ok(first..=last),
         _ => Err("not a port or range of ports, such as 443 or 8000-8100".to_owned()),
     }
+}
+
+fn port(digits: &str) -> Option<u16> {
+    let port = whole_number(digits).and_then(|port| u16::try_from(port).ok());
+    port.filter(|&port| port > 0)
 }
 
 /// Parses a network namespace. `all` is reserved; a namespace of that name can be given
 /// by its path.
 pub(super) fn netns(text: &str) -> Result<NetnsSelector, String> {
     const MAX_NAME_BYTES: usize = 255;
-    let usage = || {
-        "not a network namespace; write a name of ip netns, an absolute path, pid:N or all"
-            .to_owned()
-    };
+    const USAGE: &str =
+        "not a network namespace; write a name of ip netns, an absolute path, pid:N or all";
     match text.trim() {
         "all" => Ok(NetnsSelector::All),
         text if text.starts_with('/') && !text.contains('\0') => {
@@ -32,13 +31,19 @@ pub(super) fn netns(text: &str) -> Result<NetnsSelector, String> {
         text => match text.strip_prefix("pid:") {
             Some(pid) => {
                 let pid = whole_number(pid).and_then(|pid| u32::try_from(pid).ok());
-                pid.filter(|&pid| pid > 0).map(NetnsSelector::Process).ok_or_else(usage)
+                pid.filter(|&pid| pid > 0)
+                    .map(NetnsSelector::Process)
+                    .ok_or_else(|| USAGE.to_owned())
             }
             None => {
                 let is_name = !matches!(text, "" | "." | "..")
                     && text.len() <= MAX_NAME_BYTES
                     && !text.contains(['/', '\0']);
-                if is_name { Ok(NetnsSelector::Name(text.to_owned())) } else { Err(usage()) }
+                if is_name {
+                    Ok(NetnsSelector::Name(text.to_owned()))
+                } else {
+                    Err(USAGE.to_owned())
+                }
             }
         },
     }

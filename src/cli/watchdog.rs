@@ -35,6 +35,8 @@ use super::{
 /// Extra time, after a timeout or a signal, for a run that is saving its state file, so
 /// that the run can finish.
 const GRACE_PERIOD: Duration = Duration::from_millis(300);
+/// Capacity of a pipe: shorter output does not block (pipe(7)).
+const PIPE_CAPACITY_BYTES: usize = 64 * 1024;
 /// Time that a reader of the output may need per MiB on a busy host.
 const READ_TIME_PER_MIB: Duration = Duration::from_millis(20);
 
@@ -113,11 +115,14 @@ pub(super) fn run_until_signal<T>(
     work: impl FnOnce() -> T,
     on_signal: impl FnOnce(Problem) -> ProgramOutput + Send + 'static,
 ) -> Result<T, Problem> {
-    let progress = Arc::new(Progress::default());
-    let on_interruption = move |interruption, _| {
-        on_signal(run_failure(interruption, Duration::ZERO, activity).into_problem())
+    let watchdog = Watchdog {
+        applet,
+        deadline: None,
+        progress: Arc::new(Progress::default()),
+        on_timeout: move |interruption, _| {
+            on_signal(run_failure(interruption, Duration::ZERO, activity).into_problem())
+        },
     };
-    let watchdog = Watchdog { applet, deadline: None, progress, on_timeout: on_interruption };
     watchdog.run(|| Ok(work())).map_err(RunFailure::into_problem)
 }
 
@@ -221,7 +226,7 @@ fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
 /// Returns `true` if the reader can read `n_bytes` of output before the timeout.
 pub(super) fn has_time_to_read(n_bytes: usize, timeout: Timeout, invocation: &Invocation) -> bool {
     let read_time = READ_TIME_PER_MIB * u32::try_from(n_bytes >> 20).unwrap_or(u32::MAX);
-    invocation.started.elapsed() + read_time <= timeout.after
+    n_bytes <= PIPE_CAPACITY_BYTES || invocation.started.elapsed() + read_time <= timeout.after
 }
 
 /// Returns the failure for output that is too long to be written in time.
@@ -268,11 +273,15 @@ fn run(
     progress: &Progress,
 ) -> Result<Report, RunFailure> {
     let check_config = config::check_config(args, options, invocation)?;
-    // Truncate to seconds once: a sum of two truncated values can be a second too
-    // early, and the sample of a run just before would lie in the future.
-    let now = || (invocation.now + invocation.started.elapsed()).as_secs();
-    run::check(check_config, now, progress).map_err(|error| match error {
+    run::check(check_config, || unix_seconds(invocation), progress).map_err(|error| match error {
         run::Error::TimedOut { .. } => RunFailure::TimedOut(error.to_problem()),
         error => RunFailure::Failed(error.to_problem()),
     })
+}
+
+/// Returns the current time in seconds since 1970-01-01 UTC.
+fn unix_seconds(invocation: &Invocation) -> u64 {
+    // Truncate to seconds once: a sum of two truncated values can be a second too
+    // early, and the sample of a run just before would lie in the future.
+    (invocation.now + invocation.started.elapsed()).as_secs()
 }

@@ -171,12 +171,15 @@ fn time_spec(text: &str) -> Result<TimeSpec, String> {
     let date =
         NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|date| date.and_hms_opt(0, 0, 0));
     let local = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-    let rfc3339 = || DateTime::parse_from_rfc3339(text).ok().map(TimeSpec::Exact);
-    date.or(local).map(TimeSpec::Local).or_else(rfc3339).ok_or_else(|| {
-        "not a time; write 7d for 7 days ago, 2026-11-22, \"2026-11-22 14:30\" or \
+    if let Some(local) = date.or(local) {
+        return Ok(TimeSpec::Local(local));
+    }
+    if let Ok(exact) = DateTime::parse_from_rfc3339(text) {
+        return Ok(TimeSpec::Exact(exact));
+    }
+    Err("not a time; write 7d for 7 days ago, 2026-11-22, \"2026-11-22 14:30\" or \
          2026-11-22T14:30:00+01:00"
-            .to_owned()
-    })
+        .to_owned())
 }
 
 #[cfg(test)]

@@ -52,20 +52,21 @@ impl FromStr for MailAddresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let address = |text: &str| {
-            let text = text.trim();
-            text.parse::<MailAddress>().map_err(|error| match text {
-                "" => "an address is missing".to_owned(),
-                _ => format!("{text} is {error}"),
-            })
-        };
-        let mut addresses = text.split(',').map(address).collect::<Result<Vec<_>, _>>()?;
+        let mut addresses = text.split(',').map(mail_address).collect::<Result<Vec<_>, _>>()?;
         if addresses.len() < 2 {
             return Err("there is nobody to mail to; write FROM,TO[,TO...]".to_owned());
         }
         let from = addresses.remove(0);
         Ok(Self { from, to: addresses })
     }
+}
+
+fn mail_address(text: &str) -> Result<MailAddress, String> {
+    let text = text.trim();
+    text.parse().map_err(|error| match text {
+        "" => "an address is missing".to_owned(),
+        _ => format!("{text} is {error}"),
+    })
 }
 
 /// Mail server as given with `--smtp`.

@@ -25,16 +25,17 @@ pub(super) fn server(name: &str) -> Result<Option<ServerName>, Problem> {
 /// Returns the name of the first graph. It is the name that the master gives the
 /// plugin, so that it is the same with and without multigraph.
 pub(super) fn graph_name(name: &str) -> String {
-    replace_unknown(name, |c| c.is_ascii_alphanumeric() || c == '_', "_")
+    replace_unknown(name, |c| c.is_ascii_alphanumeric() || c == '_', '_')
 }
 
 /// Returns a host name for Munin, whose protocol allows only letters, digits, `.` and
 /// `-`. `None` if the host has no letter and no digit of ASCII: several hosts called `-`
 /// would share their files.
 pub(super) fn host_name(host: &str) -> Option<String> {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
-    let has_alphanumeric = host.contains(|c: char| c.is_ascii_alphanumeric());
-    has_alphanumeric.then(|| replace_unknown(host, is_allowed, "-"))
+    if !host.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    Some(replace_unknown(host, |c| c.is_ascii_alphanumeric() || ".-".contains(c), '-'))
 }
 
 /// Returns the failure for a host that has no [`host_name`].
@@ -43,9 +44,8 @@ pub(super) fn unnameable_host(host: &str) -> Problem {
     Problem::with_hints(format!("Munin has no letters for the host {host}"), vec![hint.to_owned()])
 }
 
-fn replace_unknown(text: &str, is_allowed: impl Fn(char) -> bool, replacement: &str) -> String {
-    let replace = |c: char| if is_allowed(c) { c.to_string() } else { replacement.to_owned() };
-    text.chars().map(replace).collect()
+fn replace_unknown(text: &str, is_allowed: impl Fn(char) -> bool, replacement: char) -> String {
+    text.chars().map(|c| if is_allowed(c) { c } else { replacement }).collect()
 }
 
 #[cfg(test)]

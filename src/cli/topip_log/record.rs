@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    cli::watchdog::RunFailure,
+    alert_log::entry::LineFormat,
     cli::{
         Applet, Invocation,
         args::{DEFAULT_LOG, NotifyArgs, RecordArgs},
@@ -34,23 +34,28 @@ pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
         notify: Some(notify),
         report_hidden_namespaces,
     };
-    let render = move |report: Report| {
-        // cron mails all output, so without -v the alerts are the only output.
-        let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
-        let stdout = match verbosity {
-            Verbosity::Terse => lines.collect(),
-            _ => output::render_nagios(&report, verbosity),
-        };
-        ProgramOutput { stdout, ..problems_output(&report) }
+    let outcome = watchdog::run_with_timeout(
+        sample,
+        options,
+        invocation,
+        |report| report_output(&report, verbosity, format),
+        move |failure| ProgramOutput { write_deadline, ..failure_output(&failure.into_problem()) },
+    );
+    let program_output = match outcome {
+        Ok(program_output) => program_output,
+        Err(failure) => failure_output(&failure.into_problem()),
     };
-    let on_failure = move |failure: RunFailure| ProgramOutput {
-        write_deadline,
-        ..failure_output(&failure.into_problem())
+    ProgramOutput { write_deadline, ..program_output }
+}
+
+fn report_output(report: &Report, verbosity: Verbosity, format: LineFormat) -> ProgramOutput {
+    // cron mails all output, so without -v the alerts are the only output.
+    let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
+    let stdout = match verbosity {
+        Verbosity::Terse => lines.collect(),
+        _ => output::render_nagios(report, verbosity),
     };
-    match watchdog::run_with_timeout(sample, options, invocation, render, on_failure) {
-        Err(failure) => on_failure(failure),
-        Ok(program_output) => ProgramOutput { write_deadline, ..program_output },
-    }
+    ProgramOutput { stdout, ..problems_output(report) }
 }
 
 /// Returns the problems of a run on standard error, and exit code 0 if there are none.

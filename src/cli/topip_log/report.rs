@@ -60,9 +60,8 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Pro
         let message = format!("{daemon} is a daemon; a file of that name is ./{daemon}");
         return Err(Problem::with_hints(&message, hints));
     }
-    let to_seconds = |time_spec| unix_seconds(time_spec, invocation.now);
-    let (since, until) =
-        (args.since.map(to_seconds).transpose()?, args.until.map(to_seconds).transpose()?);
+    let since = args.since.map(|since| unix_seconds(since, invocation.now)).transpose()?;
+    let until = args.until.map(|until| unix_seconds(until, invocation.now)).transpose()?;
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
