@@ -95,18 +95,16 @@ impl<Z: TimeZone> LogLineParser<Z> {
     fn parse_local_time(&self, text: &str) -> Result<DateTime<FixedOffset>, LineError> {
         let format = "%a %b %e %H:%M:%S %Y";
         // chrono also accepts a year with a sign or with more than four digits.
-        let is_year = |year: &str| year.len() == 4 && year.bytes().all(|it| it.is_ascii_digit());
-        if !text.rsplit(' ').next().is_some_and(is_year) {
+        let year = text.rsplit(' ').next().unwrap_or_default();
+        if year.len() != 4 || !year.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(LineError::Time);
         }
         let local = NaiveDateTime::parse_from_str(text, format).map_err(|_| LineError::Time)?;
-        let is_in_order =
-            |instant| self.previous.is_none_or(|previous| instant + MAX_DISORDER >= previous);
-        match local_instants(&self.time_zone, &local) {
-            Some((earliest, _)) if is_in_order(earliest) => Ok(earliest),
-            Some((_, latest)) => Ok(latest),
-            None => self.resolve_skipped_time(local).ok_or(LineError::Time),
-        }
+        let Some((earliest, latest)) = local_instants(&self.time_zone, &local) else {
+            return self.resolve_skipped_time(local).ok_or(LineError::Time);
+        };
+        let is_in_order = self.previous.is_none_or(|previous| earliest + MAX_DISORDER >= previous);
+        Ok(if is_in_order { earliest } else { latest })
     }
 
     /// Returns a time that the clocks skipped in spring, with the UTC offset of the day
@@ -145,16 +143,17 @@ fn parse_network(text: &str) -> Result<Network, LineError> {
 
 fn parse_servers<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, LineError> {
     let names: Vec<_> = names.map(ToOwned::to_owned).collect();
-    // A server name does not begin with a hyphen, which a spreadsheet would take as the
-    // start of a formula.
-    let is_server_name = |name: &String| {
-        !name.is_empty() && !name.starts_with('-') && name.chars().all(is_server_name_char)
-    };
     match &names[..] {
         [only] if only == LOCALHOST => Ok(Vec::new()),
-        _ if names.iter().all(is_server_name) => Ok(names),
+        _ if names.iter().all(|name| is_server_name(name)) => Ok(names),
         _ => Err(LineError::Servers),
     }
+}
+
+/// Returns whether `name` can be a server name. It does not begin with a hyphen, which a
+/// spreadsheet would take as the start of a formula.
+fn is_server_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(is_server_name_char)
 }
 
 fn parse_json(line: &str) -> Result<LogEntry, LineError> {

@@ -87,14 +87,14 @@ impl Offenders {
             names => names.iter().map(|name| self.server_index(name)).collect(),
         };
         let network = self.grouping.network_for(entry.network);
-        let new_totals = || AlertTotals {
+        let new_totals = AlertTotals {
             alerts: 0,
             peak: 0,
             first: timestamp,
             last: timestamp,
             servers: Vec::new(),
         };
-        let totals = self.totals.entry(network).or_insert_with(new_totals);
+        let totals = self.totals.entry(network).or_insert(new_totals);
         totals.alerts += 1;
         totals.peak = totals.peak.max(entry.connections);
         totals.first = totals.first.min(timestamp);
@@ -147,15 +147,17 @@ impl Offenders {
         for (name, &index) in &self.servers {
             names[usize::from(index)] = name;
         }
-        let offender = |(&network, totals): (&Network, &AlertTotals)| {
-            let AlertTotals { alerts, peak, first, last, .. } = *totals;
-            let mut servers: Vec<_> =
-                totals.servers.iter().map(|&index| names[usize::from(index)].to_owned()).collect();
-            servers.sort_unstable();
-            Offender { network, alerts, peak, first, last, servers }
-        };
-        sorted.into_iter().map(offender).collect()
+        sorted.into_iter().map(|(&network, totals)| offender(network, totals, &names)).collect()
     }
+}
+
+/// Returns an offender; `names` are the names of the servers by index.
+fn offender(network: Network, totals: &AlertTotals, names: &[&str]) -> Offender {
+    let AlertTotals { alerts, peak, first, last, .. } = *totals;
+    let mut servers: Vec<_> =
+        totals.servers.iter().map(|&index| names[usize::from(index)].to_owned()).collect();
+    servers.sort_unstable();
+    Offender { network, alerts, peak, first, last, servers }
 }
 
 #[cfg(test)]

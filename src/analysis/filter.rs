@@ -198,14 +198,16 @@ impl Filter {
             return false;
         }
         if let Some(local_addresses) = &self.local_addresses {
-            let is_local = |address| local_addresses.binary_search(&address).is_ok();
             // Loopback is left to `excludes`.
-            if is_local(peer) && !peer.is_loopback() {
+            if is_local(local_addresses, peer) && !peer.is_loopback() {
                 self.skipped.outbound += 1;
                 return false;
             }
             let destination = connection.local.ip().to_canonical();
-            if self.selection.inbound_only && !is_local(destination) && !destination.is_loopback() {
+            if self.selection.inbound_only
+                && !is_local(local_addresses, destination)
+                && !destination.is_loopback()
+            {
                 self.skipped.forwarded += 1;
                 return false;
             }
@@ -264,6 +266,11 @@ impl Filter {
 fn range_index<A: Ord + Copy>(ranges: &[(A, A)], address: A) -> Option<usize> {
     let index = ranges.partition_point(|&(first, _)| first <= address).checked_sub(1)?;
     if address <= ranges[index].1 { Some(index) } else { None }
+}
+
+/// Returns whether `address` is one of `local_addresses`, which are sorted.
+fn is_local(local_addresses: &[IpAddr], address: IpAddr) -> bool {
+    local_addresses.binary_search(&address).is_ok()
 }
 
 /// Returns whether a host is connected to itself, which is not worth a report. To

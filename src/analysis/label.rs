@@ -43,10 +43,9 @@ impl Labels {
         if self.0.is_empty() {
             return None;
         }
-        let enclosing = |length| Network::new(peer.first_address(), length);
         (0..=peer.prefix_length())
             .rev()
-            .find_map(|length| self.0.get(&enclosing(length)))
+            .find_map(|length| self.0.get(&Network::new(peer.first_address(), length)))
             .map(String::as_str)
     }
 }

@@ -56,8 +56,8 @@ impl Network {
 
 impl Ord for Network {
     fn cmp(&self, other: &Self) -> Ordering {
-        let key = |network: &Self| (network.first_address(), network.prefix_length());
-        key(self).cmp(&key(other))
+        (self.first_address(), self.prefix_length())
+            .cmp(&(other.first_address(), other.prefix_length()))
     }
 }
 

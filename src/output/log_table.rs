@@ -45,15 +45,14 @@ pub fn render_offender_table(
         return "No alerts.\n".to_owned();
     }
     let listed = offenders.top(top);
-    let time = |seconds| to_local(seconds).format("%Y-%m-%d %H:%M").to_string();
     let heading = ["ALERTS", "PEAK", "FIRST", "LAST", "ADDRESS", "SERVER"].map(ToOwned::to_owned);
     let mut rows = vec![heading];
     rows.extend(listed.iter().map(|offender| {
         [
             offender.alerts.to_string(),
             offender.peak.to_string(),
-            time(offender.first),
-            time(offender.last),
+            format_minute(to_local(offender.first)),
+            format_minute(to_local(offender.last)),
             offender.network.to_string(),
             sanitize::single_line(&offender.servers.join(",")),
         ]
@@ -71,6 +70,10 @@ pub fn render_offender_table(
         _ => format!("{totals}."),
     });
     lines.join("\n") + "\n"
+}
+
+fn format_minute(time: DateTime<FixedOffset>) -> String {
+    time.format("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Returns the rows with aligned columns. The first two columns are numbers and

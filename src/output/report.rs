@@ -134,14 +134,13 @@ impl Report {
     /// Returns the alert state that decides about mails.
     #[must_use]
     pub fn alert_state(&self) -> AlertState {
-        let is_over_limit = |view: &View| view.verdict.reasons.contains(&Reason::Limit);
+        let is_over_limit =
+            self.views.iter().any(|view| view.verdict.reasons.contains(&Reason::Limit));
         let alerts: Vec<_> =
             self.alerting_views().filter_map(|view| view.sample.top_address()).collect();
         match alerts[..] {
             // An incomplete sample may lack the connections of an offender.
-            [] if self.views.iter().any(is_over_limit) || self.problems().next().is_some() => {
-                AlertState::Indeterminate
-            }
+            [] if is_over_limit || self.problems().next().is_some() => AlertState::Indeterminate,
             [] => AlertState::Clear,
             _ => AlertState::Alerting(alerts),
         }

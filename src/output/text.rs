@@ -349,8 +349,10 @@ pub(super) fn explain_limits(report: &Report, view: &View) -> Vec<String> {
 /// Returns the limitation of the rule for each view that is affected by it.
 pub(super) fn rule_limitations(report: &Report) -> Vec<String> {
     let views = &report.views;
-    let line = |view| rule_limitation(report, view).map(|line| prefixed(views, view, &line));
-    views.iter().filter_map(line).collect()
+    views
+        .iter()
+        .filter_map(|view| Some(prefixed(views, view, &rule_limitation(report, view)?)))
+        .collect()
 }
 
 /// Returns the limitation of the stddev rule if the top address is above the
@@ -364,9 +366,11 @@ fn rule_limitation(report: &Report, view: &View) -> Option<String> {
     let is_over = verdict.reasons.contains(&Reason::Limit);
     #[expect(clippy::cast_precision_loss, reason = "a host has fewer than 2^53 connections")]
     let is_above_floor = sample.summary.max as f64 > judge_config.floor;
-    unreachable_limit(sample, multiplier)
-        .filter(|_| !is_over && is_above_floor)
-        .map(|line| line + " Consider `--rule` lognormal, or `--warning` and `--critical`.")
+    if is_over || !is_above_floor {
+        return None;
+    }
+    let line = unreachable_limit(sample, multiplier)?;
+    Some(line + " Consider `--rule` lognormal, or `--warning` and `--critical`.")
 }
 
 const WOULD_ALERT: &str = " would say over";
@@ -379,11 +383,11 @@ fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Ve
     match limit.basis {
         Basis::Stddev { multiplier, .. } => {
             let statistics = statistics(sample, is_top);
-            let unreachable =
-                unreachable_limit(sample, multiplier).filter(|_| would == WOULD_NOT_ALERT);
-            std::iter::once(format!("Rule stddev{would}: {statistics}; limit {limit_text}."))
-                .chain(unreachable)
-                .collect()
+            let mut lines = vec![format!("Rule stddev{would}: {statistics}; limit {limit_text}.")];
+            if would == WOULD_NOT_ALERT {
+                lines.extend(unreachable_limit(sample, multiplier));
+            }
+            lines
         }
         Basis::Lognormal { false_alarm_rate, n_others, median, scale, excluded_outliers } => {
             let others = match n_others {
@@ -426,14 +430,15 @@ fn statistics(sample: &Sample, is_top: bool) -> String {
 fn unreachable_limit(sample: &Sample, multiplier: f64) -> Option<String> {
     let min_addresses = rule::min_addresses(multiplier);
     let n_peers = sample.summary.n_peers;
-    (1..min_addresses).contains(&n_peers).then(|| {
-        format!(
-            "{} standard deviations are out of reach for a lone offender among {}: \
-             this rule needs {min_addresses}.",
-            decimal(multiplier),
-            pluralize_peers(n_peers, sample.aggregation),
-        )
-    })
+    if !(1..min_addresses).contains(&n_peers) {
+        return None;
+    }
+    Some(format!(
+        "{} standard deviations are out of reach for a lone offender among {}: \
+         this rule needs {min_addresses}.",
+        decimal(multiplier),
+        pluralize_peers(n_peers, sample.aggregation),
+    ))
 }
 
 fn explain_first_sample(reason: FirstSampleReason) -> String {

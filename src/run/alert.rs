@@ -6,7 +6,6 @@ use std::{
 
 use crate::{
     alert_log::entry::{Alert, LineFormat},
-    analysis::tally::Peer,
     model::problem::{Hints, Problem},
     notify::{journald, syslog},
     output::{Report, View},
@@ -56,12 +55,14 @@ pub enum Sink {
 pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
     let mut alerts: Vec<Alert> = Vec::new();
     for View { sample, verdict, .. } in report.alerting_views() {
-        // With several prefix lengths, one address can be the top peer of several
-        // views.
-        let is_new = |peer: &&Peer| alerts.iter().all(|alert| alert.entry.network != peer.network);
-        let Some(peer) = sample.top.first().filter(is_new) else {
+        let Some(peer) = sample.top.first() else {
             continue;
         };
+        // With several prefix lengths, one address can be the top peer of several
+        // views.
+        if alerts.iter().any(|alert| alert.entry.network == peer.network) {
+            continue;
+        }
         let timestamp =
             local_time::from_timestamp(i64::try_from(sample.timestamp).unwrap_or(i64::MAX));
         let limit_and_samples = (verdict.limit.connections, verdict.consecutive);

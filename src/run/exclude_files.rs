@@ -39,8 +39,8 @@ pub(super) fn read_exclude_files(
     for result in resolver::resolve_all(&hosts, resolver_deadline(deadline)) {
         match result {
             Ok(addresses) => {
-                let single_address = |address| Network::new(address, u8::MAX);
-                networks.extend(addresses.into_iter().map(single_address));
+                let addresses = addresses.into_iter();
+                networks.extend(addresses.map(|address| Network::new(address, u8::MAX)));
             }
             Err(error) => problems.push(Problem::new(
                 error_chain(&error),

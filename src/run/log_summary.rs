@@ -57,15 +57,16 @@ pub fn summarize_logs(
 ) -> LogSummary {
     let mut finder = LogFinder::default();
     let files: Vec<_> = query.logs.iter().flat_map(|path| find_inputs(&mut finder, path)).collect();
-    let size = |file: &Result<LogInput, _>| file.as_ref().map_or(Some(0), LogInput::size);
-    let total: Option<u64> = files.iter().map(size).sum();
+    let total: Option<u64> =
+        files.iter().map(|file| file.as_ref().map_or(Some(0), LogInput::size)).sum();
     let offenders = Offenders::new(query.grouping);
     let mut summary = LogSummary { offenders, ..LogSummary::default() };
     let mut n_bytes_before = 0;
     for file in files {
         let outcome = file.and_then(LogInput::open).and_then(|mut file| {
-            let mut progress = |read| progress(n_bytes_before + read, total);
-            summary.read_file(&mut file, query, zone, &mut progress)?;
+            summary.read_file(&mut file, query, zone, &mut |read| {
+                progress(n_bytes_before + read, total);
+            })?;
             n_bytes_before += file.bytes_read();
             Ok(())
         });

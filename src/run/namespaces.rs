@@ -49,11 +49,13 @@ pub(super) fn sample_namespaces(
 
 /// Returns the same sources, to be read inside a namespace.
 fn sources_in_namespace(resolved: &ResolvedNamespace, sources: &[Source]) -> Vec<Source> {
-    let in_namespace = |source: &Source| Source::InNamespace {
-        namespace: Box::new(resolved.clone()),
-        source: Box::new(source.clone()),
-    };
-    sources.iter().map(in_namespace).collect()
+    sources
+        .iter()
+        .map(|source| Source::InNamespace {
+            namespace: Box::new(resolved.clone()),
+            source: Box::new(source.clone()),
+        })
+        .collect()
 }
 
 /// Results of the namespaces sampled so far.

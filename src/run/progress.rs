@@ -35,8 +35,9 @@ impl Progress {
     /// a timeout has been reported, the run must neither save a sample nor send a
     /// mail.
     pub(super) fn enter(&self, stage: Stage) {
-        let next = |now| (now & ABANDONED == 0).then_some(stage as u8);
-        let entered = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let entered = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            if now & ABANDONED == 0 { Some(stage as u8) } else { None }
+        });
         while entered.is_err() {
             // The thread ends with the process.
             thread::park();
@@ -47,8 +48,10 @@ impl Progress {
     /// side effects. Returns whether the run was abandoned.
     #[must_use]
     pub fn try_abandon(&self) -> bool {
-        let next = |now| (now < Stage::State as u8).then_some(now | ABANDONED);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        let abandoned = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            if now < Stage::State as u8 { Some(now | ABANDONED) } else { None }
+        });
+        abandoned.is_ok()
     }
 
     /// Abandons the run in any stage.

@@ -77,9 +77,9 @@ impl Target {
     /// Returns whether the target is only the socket table of the current namespace
     /// of this host.
     pub(super) fn is_local_table(&self) -> bool {
-        let is_socket_table =
-            |source: &Source| matches!(source, Source::Netlink { .. } | Source::Proc);
-        self.namespaces.is_empty() && self.sources.iter().any(is_socket_table)
+        let mut sources = self.sources.iter();
+        self.namespaces.is_empty()
+            && sources.any(|source| matches!(source, Source::Netlink { .. } | Source::Proc))
     }
 
     /// Samples the target from its first usable source; in each network namespace, if
@@ -161,12 +161,11 @@ fn spawn_sampling(
     let name = target.name.clone();
     let guard = target.sampling_flag.set().ok_or_else(|| Error::Busy { name: name.clone() })?;
     let (filter, activity) = (filter.clone(), activity.clone());
-    let worker = move || {
+    let spawned = thread::Builder::new().spawn(move || {
         let outcome = target.sample(&filter, &activity, deadline);
         drop(guard);
         on_result(outcome);
-    };
-    let spawned = thread::Builder::new().spawn(worker);
+    });
     spawned.map(drop).map_err(|source| Error::Thread { name, source })
 }
 
@@ -203,11 +202,10 @@ fn sample_concurrently(
     results
         .into_iter()
         .map(|(name, activity, outcome)| {
-            let timed_out = || {
+            let outcome = outcome.unwrap_or_else(|| {
                 let seconds = round_up_seconds(started.elapsed());
                 Err(Error::TimedOut { name: name.clone(), seconds, activity: activity.current() })
-            };
-            let outcome = outcome.unwrap_or_else(timed_out);
+            });
             (name, outcome)
         })
         .collect()

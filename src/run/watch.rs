@@ -68,9 +68,11 @@ impl WatchSession {
 }
 
 fn changes(peers: &[Peer], previous_counts: &Counts) -> Vec<i64> {
-    let change = |peer: &Peer| {
-        peer.connections.cast_signed()
-            - previous_counts.connections_from(peer.network).cast_signed()
-    };
-    peers.iter().map(change).collect()
+    peers
+        .iter()
+        .map(|peer| {
+            let previous = previous_counts.connections_from(peer.network);
+            peer.connections.cast_signed() - previous.cast_signed()
+        })
+        .collect()
 }

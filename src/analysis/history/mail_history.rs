@@ -59,22 +59,19 @@ impl MailHistory {
     ) -> Option<PendingMail> {
         match alert_state {
             AlertState::Alerting(networks) => {
-                // A mail with a time in the future was sent by another run, or the clock
-                // was set back, which must not suppress mails.
-                let is_recent = |timestamp: u64| match now.checked_sub(timestamp) {
-                    Some(age) => age < remind.as_secs(),
-                    None => timestamp - now < remind.as_secs().min(MAX_OVERLAP_SECONDS),
-                };
-                let was_mailed = |network: Network| {
-                    let mut alerts = self.0.iter().filter(|alert| alert.network == network);
-                    alerts.any(|alert| is_recent(alert.timestamp))
-                };
-                let network = networks.iter().copied().find(|&network| !was_mailed(network));
+                let mut networks = networks.iter().copied();
+                let network = networks.find(|&network| !self.was_mailed(network, now, remind));
                 network.map(PendingMail::Alert)
             }
             AlertState::Clear if recovery && !self.0.is_empty() => Some(PendingMail::Recovery),
             AlertState::Indeterminate | AlertState::Clear => None,
         }
+    }
+
+    /// Returns whether a mail about the peer was sent within `remind` before `now`.
+    fn was_mailed(&self, network: Network, now: u64, remind: Duration) -> bool {
+        let mut alerts = self.0.iter().filter(|alert| alert.network == network);
+        alerts.any(|alert| is_recent(alert.timestamp, now, remind.as_secs()))
     }
 
     /// Records that a mail was sent at `now`.
@@ -91,6 +88,17 @@ impl MailHistory {
                 self.0.drain(..n_surplus);
             }
         }
+    }
+}
+
+/// Returns whether a mail at `timestamp` is less than `remind` seconds old.
+///
+/// A mail with a time in the future was sent by another run, or the clock was set back,
+/// which must not suppress mails.
+fn is_recent(timestamp: u64, now: u64, remind: u64) -> bool {
+    match now.checked_sub(timestamp) {
+        Some(age) => age < remind,
+        None => timestamp - now < remind.min(MAX_OVERLAP_SECONDS),
     }
 }
 

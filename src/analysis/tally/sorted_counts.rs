@@ -215,15 +215,16 @@ const MIN_RADIX_SORT_KEYS: usize = 512;
 /// Sorts `keys` from their lowest digit to their highest. Digits that are equal in
 /// all keys are skipped; most are, because a server has few ports.
 fn radix_sort<K: RadixKey>(keys: &mut Vec<K>, scratch: &mut Vec<K>) {
-    let Some(&first) = keys.first().filter(|_| keys.len() >= MIN_RADIX_SORT_KEYS) else {
+    if keys.len() < MIN_RADIX_SORT_KEYS {
         keys.sort_unstable();
         return;
-    };
+    }
     // Without memory for the buffer, sorting is slower.
     if scratch.try_reserve(keys.len().saturating_sub(scratch.len())).is_err() {
         keys.sort_unstable();
         return;
     }
+    let first = keys[0];
     let differences =
         keys.iter().fold(first.differences(first), |all, key| all.union(key.differences(first)));
     scratch.resize(keys.len(), first);
