@@ -65,6 +65,7 @@ pub mod analysis {
     pub mod sample;
     pub mod summary;
     pub mod tally;
+    pub mod view;
 }
 
 /// Lines of the alert log, and totals of the lines per address.
@@ -97,7 +98,7 @@ pub mod output {
     pub use nagios::{render_nagios, render_nagios_failure};
     pub use notes::note_text;
     pub use parse_problems::parse_problems;
-    pub use report::{DEFAULT_LISTED_PEERS, MailDetail, Report, Verbosity, View};
+    pub use report::{DEFAULT_LISTED_PEERS, MailDetail, Report, Verbosity};
     pub use text::{format_duration, previous_sample_lines, skipped_lines};
     pub use watch::{ScreenRow, WatchFrame, render_watch_line, render_watch_screen};
 }

@@ -16,6 +16,7 @@ use topip::{
         rule::{self, JudgeConfig, Rule},
         sample::Sample,
         tally::{Aggregation, Tally},
+        view::View,
     },
     model::{
         connection::{Connection, TcpState},
@@ -25,7 +26,7 @@ use topip::{
         verdict::Status,
     },
     output::{
-        self, Email, MailDetail, Report, Verbosity, View, WatchFrame,
+        self, Email, MailDetail, Report, Verbosity, WatchFrame,
         munin::{Graphs, JUDGED_FIELD, Threshold, ThresholdBound, ThresholdLevel},
     },
     parse::{Dialect, ParseStats, TableKind, capture::CaptureNote},

@@ -1,9 +1,9 @@
 //! The emails that are sent when an alert starts, continues and ends.
-use crate::{analysis::history::MailHistory, model::sanitize};
+use crate::{analysis::history::MailHistory, analysis::view::View, model::sanitize};
 
 use super::{
     namespaces,
-    report::{DEFAULT_LISTED_PEERS, Report, Verbosity, View},
+    report::{DEFAULT_LISTED_PEERS, Report, Verbosity},
     text,
 };
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    analysis::view::View,
     analysis::{filter::Skipped, peer_details::PeerDetails},
     model::problem::Problem,
     model::{
@@ -16,7 +17,7 @@ use crate::{
 
 use super::{
     notes::note_text,
-    report::{Report, Verbosity, View, round_to_hundredths},
+    report::{Report, Verbosity, round_to_hundredths},
     text,
 };
 

@@ -1,4 +1,5 @@
 //! The output for Munin: the configuration and the values of the graphs.
+use crate::analysis::view::View;
 use crate::model::{
     problem::Problem,
     sanitize,
@@ -7,7 +8,7 @@ use crate::model::{
 
 use super::{
     notes::{self, note_text},
-    report::{Report, View},
+    report::Report,
     text,
 };
 

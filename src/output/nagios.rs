@@ -2,12 +2,13 @@
 //! performance data, and long output.
 use nagiosplugin::ToPerfString;
 
+use crate::analysis::view::View;
 use crate::model::{problem::Problem, range::Range, sanitize, verdict::Status};
 
 use super::{
     namespaces,
     notes::{self, note_text},
-    report::{Report, Verbosity, View},
+    report::{Report, Verbosity},
     text::{self, MAX_STATUS_TEXT_BYTES},
 };
 

@@ -3,17 +3,17 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     alert_log::entry::Alert,
+    analysis::view::View,
     analysis::{
-        history::{AlertState, PreviousSample},
+        history::AlertState,
         note::Note,
         observation::Observation,
         rule::{self, JudgeConfig},
-        sample::Sample,
     },
     model::{
         network::Network,
         problem::Problem,
-        verdict::{Reason, Status, Verdict},
+        verdict::{Reason, Status},
     },
     parse::TableKind,
 };
@@ -145,17 +145,6 @@ impl Report {
             _ => AlertState::Alerting(alerts),
         }
     }
-}
-
-/// A sample with one aggregation, and its verdict.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    /// The connections per peer.
-    pub sample: Sample,
-    /// The verdict on the sample.
-    pub verdict: Verdict,
-    /// The previous sample; `None` if none is on record.
-    pub previous: Option<PreviousSample>,
 }
 
 /// The amount of output.

@@ -2,6 +2,7 @@
 use std::fmt::Write;
 
 use crate::{
+    analysis::view::View,
     analysis::{
         filter::Skipped,
         history::PreviousSample,
@@ -18,7 +19,7 @@ use crate::{
     parse::TableKind,
 };
 
-use super::report::{Report, View};
+use super::report::Report;
 
 /// Returns `number` rounded to hundredths, without trailing zeros.
 pub(super) fn decimal(number: f64) -> String {

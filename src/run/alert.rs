@@ -6,16 +6,17 @@ use std::{
 
 use crate::{
     alert_log::entry::{Alert, LineFormat},
+    analysis::view::View,
     model::problem::{Hints, Problem},
     notify::{journald, syslog},
-    output::{Report, View},
-    storage::log_file,
+    output::Report,
+    storage::{log_file, state_file::StateFileId},
     sys::local_time,
 };
 
 use super::{
     check::CheckConfig,
-    mail::{MailConfig, StateFileId, send_pending_mail},
+    mail::{MailConfig, send_pending_mail},
     saved_state::SavedState,
 };
 

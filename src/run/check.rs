@@ -2,17 +2,17 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
+    analysis::view::View,
+    analysis::view::judge_samples,
     analysis::{
         filter::{Filter, Selection},
-        history::{History, PreviousSample},
-        label::{Label, Labels},
+        label::Label,
         note::Note,
         observation::Observation,
-        rule::{self, JudgeConfig},
-        sample::Sample,
+        rule::JudgeConfig,
         tally::Aggregation,
     },
-    output::{Report, View},
+    output::Report,
     source,
     storage::state_file::StateLocation,
 };
@@ -77,13 +77,17 @@ pub fn check(
 ) -> Result<Report, Error> {
     let observed = observe(&config, config.deadline, progress)?;
     // Aggregating can take long, so do it before taking the lock.
-    let samples = observed.samples(&config);
+    let mut samples = observed.samples(&config);
 
     progress.enter(Stage::Locking);
     let mut saved_state =
         SavedState::load(&config.state_location, &config.servers, config.deadline);
+    let timestamp = now();
+    for sample in &mut samples {
+        sample.timestamp = timestamp;
+    }
     let (views, records) =
-        judge_samples(samples, now(), (&saved_state.records, &observed.labels), &config);
+        judge_samples(samples, &saved_state.records, &observed.labels, &config.judge_config);
     progress.enter(Stage::State);
     if observed.is_comparable() {
         saved_state.save(records);
@@ -128,31 +132,6 @@ fn hidden_namespaces(config: &CheckConfig) -> Option<Note> {
     }
     let hidden_namespaces = source::find_hidden_namespaces(config.deadline)?;
     Some(Note::HiddenNamespaces { count: hidden_namespaces.count })
-}
-
-/// Judges the samples. Returns the views to report and the records to save.
-pub(super) fn judge_samples(
-    samples: Vec<Sample>,
-    now: u64,
-    (records, labels): (&[PreviousSample], &Labels),
-    config: &CheckConfig,
-) -> (Vec<View>, Vec<PreviousSample>) {
-    let mut views = Vec::new();
-    let mut new_records = Vec::new();
-    for (index, sample) in samples.into_iter().enumerate() {
-        let mut sample = Sample { timestamp: now, ..sample };
-        let previous =
-            records.iter().find(|record| record.has_same_prefixes(sample.aggregation)).cloned();
-        let history = History { previous };
-        let verdict = rule::judge(&sample, &history, &config.judge_config.for_view(index));
-        new_records.push(PreviousSample::new(&sample, &history, verdict.consecutive));
-        for peer in &mut sample.top {
-            peer.first_on_top = history.first_on_top(peer.network, now);
-            peer.label = labels.name_of(peer.network).map(str::to_owned);
-        }
-        views.push(View { sample, verdict, previous: history.previous });
-    }
-    (views, new_records)
 }
 
 /// Samples `targets` without saving anything, to test whether they can be read.

@@ -36,7 +36,9 @@ pub(super) fn read_exclude_files(
     hosts.dedup();
     progress.enter(Stage::Resolving);
     let mut problems = Vec::new();
-    for result in resolver::resolve_all(&hosts, resolver_deadline(deadline)) {
+    let now = Instant::now();
+    let resolver_deadline = now + deadline.saturating_duration_since(now) / 4 * 3;
+    for result in resolver::resolve_all(&hosts, resolver_deadline) {
         match result {
             Ok(addresses) => {
                 let addresses = addresses.into_iter();
@@ -50,9 +52,4 @@ pub(super) fn read_exclude_files(
         }
     }
     Ok((networks, problems))
-}
-
-fn resolver_deadline(deadline: Instant) -> Instant {
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / 4 * 3
 }

@@ -6,7 +6,7 @@ use crate::{
     model::problem::{Hints, Problem},
     notify::mail::{Delivery, Envelope, MailError, SendMail, Transport},
     output::{self, Email, MailDetail, Report},
-    storage::state_file::{MailLock, StateFile, StateFileError, StateLocation},
+    storage::state_file::StateFileId,
 };
 
 use super::saved_state::SavedState;
@@ -32,18 +32,6 @@ pub struct MailConfig {
     pub deadline: Instant,
     /// Function that sends the mail.
     pub send_mail: SendMail,
-}
-
-/// Location of the state file, and the names of the targets that it must be about.
-pub(super) struct StateFileId<'a> {
-    pub(super) location: &'a StateLocation,
-    pub(super) servers: &'a [String],
-}
-
-impl StateFileId<'_> {
-    fn open(&self, deadline: Instant) -> Result<StateFile, StateFileError> {
-        StateFile::open(self.location, self.servers.to_vec(), deadline)
-    }
 }
 
 /// Sends the pending mail, if any, and adds the outcome to `report`.
@@ -77,7 +65,7 @@ fn send_with_lock(
     own_records: &[PreviousSample],
     report: &mut Report,
 ) {
-    let (_lock, mail_history) = match lock_and_load(config, state_file) {
+    let (_lock, mail_history) = match state_file.lock_mail(config.deadline) {
         Ok(locked) => locked,
         Err(error) => return report.problems.push(not_sent(error.to_problem())),
     };
@@ -89,9 +77,11 @@ fn send_with_lock(
         PendingMail::Alert(_) => "It is not sent again before `--remind`.",
         PendingMail::Recovery => "It is not sent again.",
     };
-    if send(config, pending, &mail_history, resend_note, report)
-        && let Err(error) = record_sent(config, state_file, own_records, (pending, report))
-    {
+    if !send(config, pending, &mail_history, resend_note, report) {
+        return;
+    }
+    let sent = (pending, sample_time(report));
+    if let Err(error) = state_file.record_mail(sent, own_records, config.deadline + SAVE_TIME) {
         report.problems.push(extended(
             error.to_problem(),
             "cannot put on record that a mail was sent",
@@ -134,41 +124,6 @@ fn pending_mail(
 
 fn sample_time(report: &Report) -> u64 {
     report.worst_view().sample.timestamp
-}
-
-/// Waits until no other run is sending mail, then loads the mails that other runs
-/// have recorded.
-///
-/// # Errors
-///
-/// Returns an error if the lock or the state file is not available before the
-/// deadline.
-fn lock_and_load(
-    config: &MailConfig,
-    state_file: &StateFileId<'_>,
-) -> Result<(MailLock, MailHistory), StateFileError> {
-    let lock = MailLock::acquire(state_file.location, config.deadline)?;
-    Ok((lock, state_file.open(config.deadline)?.load()?.mail_history))
-}
-
-/// Saves that a mail was sent. Keeps the samples that other runs have saved
-/// meanwhile.
-///
-/// # Errors
-///
-/// Returns an error if the state file cannot be opened, read or written.
-fn record_sent(
-    config: &MailConfig,
-    state_file: &StateFileId<'_>,
-    own_records: &[PreviousSample],
-    (pending, report): (PendingMail, &Report),
-) -> Result<(), StateFileError> {
-    let file = state_file.open(config.deadline + SAVE_TIME)?;
-    let mut loaded = file.load()?;
-    loaded.mail_history.record(pending, sample_time(report));
-    let saved_records = loaded.records;
-    let records = if saved_records.is_empty() { own_records } else { &saved_records };
-    file.save(records, &loaded.mail_history)
 }
 
 /// Returns the problem with a prefix to its message and a sentence after its hints.

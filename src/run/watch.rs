@@ -2,6 +2,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    analysis::view::judge_samples,
     analysis::{
         history::PreviousSample,
         tally::{Counts, Peer},
@@ -10,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    check::{CheckConfig, judge_samples},
+    check::CheckConfig,
     observation::{CountedObservation, observe},
     progress::Progress,
     run_error::Error,
@@ -51,10 +52,14 @@ impl WatchSession {
     pub fn sample(&mut self, now: u64) -> Result<WatchUpdate, Error> {
         let deadline = Instant::now() + self.timeout;
         let observed = observe(&self.config, deadline, &Progress::default())?;
-        let samples = observed.samples(&self.config);
+        let mut samples = observed.samples(&self.config);
+        for sample in &mut samples {
+            sample.timestamp = now;
+        }
         let is_comparable = observed.is_comparable();
         let CountedObservation { observation, counts, labels } = observed;
-        let (views, records) = judge_samples(samples, now, (&self.records, &labels), &self.config);
+        let (views, records) =
+            judge_samples(samples, &self.records, &labels, &self.config.judge_config);
         if is_comparable {
             self.records = records;
         }

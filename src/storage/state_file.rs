@@ -18,6 +18,7 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::{
+    analysis::history::PendingMail,
     analysis::history::{MailHistory, PreviousSample},
     sys::trusted_file::{FilePolicy, MAX_LOCK_PAUSE, TrustedPath},
 };
@@ -63,12 +64,55 @@ impl MailLock {
     ///
     /// Returns an error if another run holds the lock until then, or if the lock
     /// cannot be opened.
-    pub fn acquire(location: &StateLocation, deadline: Instant) -> Result<Self, StateFileError> {
+    fn acquire(location: &StateLocation, deadline: Instant) -> Result<Self, StateFileError> {
         match acquire_lock(&location.open()?, "mail.lock", deadline) {
             Ok(lock) => Ok(Self { _lock: lock }),
             Err(StateFileError::Locked { path }) => Err(StateFileError::MailLocked { path }),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Location of a state file, and the names of the targets that it must be about.
+#[derive(Clone, Copy, Debug)]
+pub struct StateFileId<'a> {
+    /// Location of the file.
+    pub location: &'a StateLocation,
+    /// Names of the targets, sorted.
+    pub servers: &'a [String],
+}
+
+impl StateFileId<'_> {
+    /// Waits until no other run is sending mail, then loads the mails that other runs
+    /// have recorded.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the lock or the state file is not available before the
+    /// deadline.
+    pub fn lock_mail(&self, deadline: Instant) -> Result<(MailLock, MailHistory), StateFileError> {
+        let lock = MailLock::acquire(self.location, deadline)?;
+        let file = StateFile::open(self.location, self.servers.to_vec(), deadline)?;
+        Ok((lock, file.load()?.mail_history))
+    }
+
+    /// Saves that a mail was sent at `timestamp`. Keeps the samples that other runs have
+    /// saved meanwhile; without any, saves `own_records`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the state file cannot be opened, read or written.
+    pub fn record_mail(
+        &self,
+        (mail, timestamp): (PendingMail, u64),
+        own_records: &[PreviousSample],
+        deadline: Instant,
+    ) -> Result<(), StateFileError> {
+        let file = StateFile::open(self.location, self.servers.to_vec(), deadline)?;
+        let LoadedState { records, mut mail_history, .. } = file.load()?;
+        mail_history.record(mail, timestamp);
+        let records = if records.is_empty() { own_records } else { &records };
+        file.save(records, &mail_history)
     }
 }
 
