@@ -101,7 +101,7 @@ pub(super) fn unsupported_format(line: &[u8]) -> Option<UnsupportedFormat> {
     // With -o timestamp, the event follows the time, which is also in brackets.
     let mut words = fields(line).take(2);
     let is_event = words.any(|word| matches!(word, b"[NEW]" | b"[UPDATE]" | b"[DESTROY]"));
-    is_event.then_some(UnsupportedFormat::Events)
+    if is_event { Some(UnsupportedFormat::Events) } else { None }
 }
 
 /// Parses a row.

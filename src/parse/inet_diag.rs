@@ -39,7 +39,7 @@ pub(super) fn read(
     byte_order: ByteOrder,
     on_connection: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<ParseStats, ParseError> {
-    let mut on_message = |message_type: u16, payload: &[u8]| {
+    netlink::read(bytes, byte_order, Interface::SockDiag, &mut |message_type, payload: &[u8]| {
         if !matches!(message_type, TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY) {
             return Err(MessageError::Type(message_type));
         }
@@ -47,8 +47,7 @@ pub(super) fn read(
         let payload = payload.ok_or(MessageError::Short)?;
         on_connection(&connection(payload)?);
         Ok(())
-    };
-    netlink::read(bytes, byte_order, Interface::SockDiag, &mut on_message)?;
+    })?;
     Ok(ParseStats { dialects: vec![Dialect::InetDiag], ..ParseStats::default() })
 }
 
@@ -56,25 +55,29 @@ pub(super) fn read(
 /// `struct inet_diag_sockid` at 4: two ports, and two addresses of 16 bytes, of which
 /// IPv4 uses the first four.
 fn connection(message: &[u8; INET_DIAG_MSG_BYTES]) -> Result<Connection, MessageError> {
-    let port = |offset: usize| u16::from_be_bytes([message[offset], message[offset + 1]]);
-    let address = |offset: usize| -> Result<IpAddr, MessageError> {
-        let mut octets = [0; 16];
-        octets.copy_from_slice(&message[offset..offset + 16]);
-        let [a, b, c, d, ..] = octets;
-        match message[0] {
-            AF_INET => Ok(Ipv4Addr::new(a, b, c, d).into()),
-            AF_INET6 => Ok(Ipv6Addr::from(octets).into()),
-            family => Err(MessageError::Family(family)),
-        }
-    };
     Ok(Connection {
-        local: SocketAddr::new(address(8)?, port(4)),
-        peer: SocketAddr::new(address(24)?, port(6)),
+        local: SocketAddr::new(address(message, 8)?, port(message, 4)),
+        peer: SocketAddr::new(address(message, 24)?, port(message, 6)),
         tcp_state: Some(
             TcpState::from_number(message[1]).ok_or(MessageError::TcpState(message[1]))?,
         ),
         peer_known_bits: None,
     })
+}
+
+fn port(message: &[u8; INET_DIAG_MSG_BYTES], offset: usize) -> u16 {
+    u16::from_be_bytes([message[offset], message[offset + 1]])
+}
+
+fn address(message: &[u8; INET_DIAG_MSG_BYTES], offset: usize) -> Result<IpAddr, MessageError> {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&message[offset..offset + 16]);
+    let [a, b, c, d, ..] = octets;
+    match message[0] {
+        AF_INET => Ok(Ipv4Addr::new(a, b, c, d).into()),
+        AF_INET6 => Ok(Ipv6Addr::from(octets).into()),
+        family => Err(MessageError::Family(family)),
+    }
 }
 
 #[cfg(test)]

@@ -169,16 +169,24 @@ impl<T: FnMut(u16, &[u8]) -> Result<(), MessageError>> DumpReader<'_, T> {
         reader: &mut impl BufRead,
         message: &mut Vec<u8>,
     ) -> Result<(), ParseError> {
-        let read_error = |source| self.read_error(source);
         message.resize(4, 0);
-        reader.read_exact(message).map_err(read_error)?;
+        reader.read_exact(message).map_err(|source| self.read_error(source))?;
         let length = self.byte_order.u32(message, 0).map_or(Ok(0), |it| self.check_length(it))?;
         message.resize(length, 0);
-        reader.read_exact(&mut message[4..]).map_err(read_error)
+        reader.read_exact(&mut message[4..]).map_err(|source| self.read_error(source))
     }
 
     fn read_error(&self, source: io::Error) -> ParseError {
         ParseError::Read { origin: format!("the kernel dump by {}", self.interface), source }
+    }
+
+    /// Returns an error for the latest message.
+    fn message_error(&self, problem: MessageError) -> ParseError {
+        ParseError::InvalidMessage { number: self.n_messages, problem }
+    }
+
+    fn refused(&self, code: u32) -> ParseError {
+        ParseError::DumpRefused { interface: self.interface, source: os_error(code) }
     }
 
     fn check_length(&self, length: u32) -> Result<usize, ParseError> {
@@ -193,25 +201,23 @@ impl<T: FnMut(u16, &[u8]) -> Result<(), MessageError>> DumpReader<'_, T> {
     /// Reads one message. Returns whether it ends the dump.
     fn read_message(&mut self, message: &[u8]) -> Result<bool, ParseError> {
         let interface = self.interface;
-        let message_error =
-            |problem| ParseError::InvalidMessage { number: self.n_messages, problem };
-        let (header, payload) = message
-            .split_at_checked(HEADER_BYTES)
-            .ok_or_else(|| message_error(MessageError::Short))?;
-        let u16_at = |offset: usize| self.byte_order.u16([header[offset], header[offset + 1]]);
-        let (message_type, flags) = (u16_at(4), u16_at(6));
-        let error_code = || self.byte_order.u32(payload, 0);
-        let refused = |code| ParseError::DumpRefused { interface, source: os_error(code) };
+        let Some((header, payload)) = message.split_at_checked(HEADER_BYTES) else {
+            return Err(self.message_error(MessageError::Short));
+        };
+        let message_type = self.byte_order.u16([header[4], header[5]]);
+        let flags = self.byte_order.u16([header[6], header[7]]);
         match message_type {
             NLMSG_NOOP => return Ok(false),
             NLMSG_ERROR => {
-                let code = error_code().ok_or_else(|| message_error(MessageError::Short))?;
-                return Err(refused(code));
+                return Err(match self.byte_order.u32(payload, 0) {
+                    Some(code) => self.refused(code),
+                    None => self.message_error(MessageError::Short),
+                });
             }
             NLMSG_DONE => {
                 // A failed dump ends like a successful one, except for this number.
-                return match error_code() {
-                    Some(code) if code.cast_signed() < 0 => Err(refused(code)),
+                return match self.byte_order.u32(payload, 0) {
+                    Some(code) if code.cast_signed() < 0 => Err(self.refused(code)),
                     _ if flags & NLM_F_DUMP_INTR != 0 => {
                         Err(ParseError::DumpInterrupted { interface })
                     }
@@ -223,7 +229,7 @@ impl<T: FnMut(u16, &[u8]) -> Result<(), MessageError>> DumpReader<'_, T> {
         if flags & NLM_F_DUMP_INTR != 0 {
             return Err(ParseError::DumpInterrupted { interface });
         }
-        (self.on_message)(message_type, payload).map_err(message_error)?;
+        (self.on_message)(message_type, payload).map_err(|problem| self.message_error(problem))?;
         Ok(false)
     }
 }
@@ -265,24 +271,28 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = Result<(u16, &'a [u8]), MessageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The two bits above the type are the flags for nested attributes and for
-        // network byte order.
-        const NLA_TYPE_MASK: u16 = 0x3FFF;
         if self.rest.is_empty() {
             return None;
         }
-        let split_first = |rest: &'a [u8]| {
-            let &[a, b, c, d] = rest.first_chunk::<ATTRIBUTE_HEADER_BYTES>()?;
-            let length = usize::from(self.byte_order.u16([a, b]));
-            let value = rest.get(ATTRIBUTE_HEADER_BYTES..length)?;
-            let end = length.next_multiple_of(4).min(rest.len());
-            Some(((self.byte_order.u16([c, d]) & NLA_TYPE_MASK, value), &rest[end..]))
-        };
-        let Some((attribute, rest)) = split_first(self.rest) else {
+        let attribute = self.split_first();
+        if attribute.is_none() {
             self.rest = &[];
-            return Some(Err(MessageError::Attribute));
-        };
-        self.rest = rest;
-        Some(Ok(attribute))
+        }
+        Some(attribute.ok_or(MessageError::Attribute))
+    }
+}
+
+impl<'a> Attributes<'a> {
+    /// Takes the first attribute off `rest`; returns `None` if it is malformed.
+    fn split_first(&mut self) -> Option<(u16, &'a [u8])> {
+        // The two bits above the type are the flags for nested attributes and for
+        // network byte order.
+        const NLA_TYPE_MASK: u16 = 0x3FFF;
+        let &[a, b, c, d] = self.rest.first_chunk::<ATTRIBUTE_HEADER_BYTES>()?;
+        let length = usize::from(self.byte_order.u16([a, b]));
+        let value = self.rest.get(ATTRIBUTE_HEADER_BYTES..length)?;
+        let end = length.next_multiple_of(4).min(self.rest.len());
+        self.rest = &self.rest[end..];
+        Some((self.byte_order.u16([c, d]) & NLA_TYPE_MASK, value))
     }
 }

@@ -70,7 +70,7 @@ pub(in crate::parse) fn read(
     on_connection: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<ParseStats, ParseError> {
     let mut stats = ParseStats { dialects: vec![Dialect::Ctnetlink], ..ParseStats::default() };
-    let mut on_message = |message_type: u16, payload: &[u8]| {
+    netlink::read(bytes, byte_order, Interface::Ctnetlink, &mut |message_type, payload: &[u8]| {
         if message_type != CT_NEW {
             return Err(MessageError::Type(message_type));
         }
@@ -82,8 +82,7 @@ pub(in crate::parse) fn read(
             None => stats.n_other += 1,
         }
         Ok(())
-    };
-    netlink::read(bytes, byte_order, Interface::Ctnetlink, &mut on_message)?;
+    })?;
     Ok(stats)
 }
 
@@ -94,21 +93,20 @@ pub fn count_and_max(answer: &[u8]) -> (Option<u32>, Option<u32>) {
     const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
     const CTA_STATS_MAX_ENTRIES: u16 = 2;
     let bytes = answer.get(netlink::HEADER_BYTES + NFGENMSG_BYTES..).unwrap_or_default();
-    let number = |attribute_type| {
-        let mut attributes = attributes(bytes, ByteOrder::NATIVE);
-        let (_, value) = attributes
-            .find_map(|attribute| attribute.ok().filter(|&(found, _)| found == attribute_type))?;
-        Some(u32::from_be_bytes(value.try_into().ok()?))
-    };
-    (number(CTA_STATS_GLOBAL_ENTRIES), number(CTA_STATS_MAX_ENTRIES))
+    (stats_number(bytes, CTA_STATS_GLOBAL_ENTRIES), stats_number(bytes, CTA_STATS_MAX_ENTRIES))
+}
+
+fn stats_number(bytes: &[u8], attribute_type: u16) -> Option<u32> {
+    let value = attribute_value(bytes, attribute_type, ByteOrder::NATIVE).ok()??;
+    Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
 /// Parses a message with a flow. Returns `None` if the flow has another protocol than
 /// TCP, or has ended and is about to be deleted.
 fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection>, MessageError> {
-    let parse_attributes = |bytes| attributes(bytes, byte_order);
     let (mut tuple, mut status, mut tcp_state) = (Tuple::default(), 0, None);
-    for attribute in parse_attributes(payload.get(NFGENMSG_BYTES..).ok_or(MessageError::Short)?) {
+    let bytes = payload.get(NFGENMSG_BYTES..).ok_or(MessageError::Short)?;
+    for attribute in attributes(bytes, byte_order) {
         match attribute? {
             (CTA_TUPLE_ORIG, bytes) => tuple = Tuple::read(bytes, byte_order)?,
             (CTA_STATUS, bytes) => status = u32::from_be_bytes(fixed_bytes(bytes)?),
@@ -122,17 +120,24 @@ fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection
     }
     // A flow that is forwarded by a flowtable or by hardware does not have a state. The
     // kernel offloads established flows only.
-    let offloaded = (status & IPS_OFFLOAD != 0).then_some(TcpState::Established);
-    let endpoint = |address: Option<IpAddr>, port: Option<u16>, name| {
-        let missing = MessageError::Missing(name);
-        Ok(SocketAddr::new(address.ok_or(missing)?, port.ok_or(missing)?))
-    };
+    if tcp_state.is_none() && status & IPS_OFFLOAD != 0 {
+        tcp_state = Some(TcpState::Established);
+    }
     Ok(Some(Connection {
         local: endpoint(tuple.destination, tuple.destination_port, "destination")?,
         peer: endpoint(tuple.source, tuple.source_port, "source")?,
-        tcp_state: tcp_state.or(offloaded),
+        tcp_state,
         peer_known_bits: None,
     }))
+}
+
+fn endpoint(
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    name: &'static str,
+) -> Result<SocketAddr, MessageError> {
+    let missing = MessageError::Missing(name);
+    Ok(SocketAddr::new(address.ok_or(missing)?, port.ok_or(missing)?))
 }
 
 /// One direction of a flow. A field is `None` if the message does not contain it.
@@ -192,15 +197,29 @@ impl Tuple {
 
 /// Returns the TCP state in a [`CTA_PROTOINFO`] attribute; `None` if it is missing.
 fn tcp_state(bytes: &[u8], byte_order: ByteOrder) -> Result<Option<TcpState>, MessageError> {
-    let value_of = |bytes, attribute_type| {
-        let found = attributes(bytes, byte_order)
-            .find(|attribute| !matches!(attribute, Ok((found, _)) if *found != attribute_type));
-        found.transpose().map(|attribute| attribute.map(|(_, value)| value))
+    let Some(tcp) = attribute_value(bytes, CTA_PROTOINFO_TCP, byte_order)? else {
+        return Ok(None);
     };
-    let Some(tcp) = value_of(bytes, CTA_PROTOINFO_TCP)? else { return Ok(None) };
-    let Some(number) = value_of(tcp, CTA_PROTOINFO_TCP_STATE)? else { return Ok(None) };
+    let Some(number) = attribute_value(tcp, CTA_PROTOINFO_TCP_STATE, byte_order)? else {
+        return Ok(None);
+    };
     let [number] = fixed_bytes(number)?;
     tcp_state_from_number(number).map(Some).ok_or(MessageError::TcpState(number))
+}
+
+/// Returns the value of the first attribute of a type; `None` if there is none.
+fn attribute_value(
+    bytes: &[u8],
+    attribute_type: u16,
+    byte_order: ByteOrder,
+) -> Result<Option<&[u8]>, MessageError> {
+    for attribute in attributes(bytes, byte_order) {
+        let (found, value) = attribute?;
+        if found == attribute_type {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns `bytes` as an array, or an error if the length is not `N`.
