@@ -64,25 +64,35 @@ impl FromStr for MailAddress {
 
     fn from_str(text: &str) -> Result<Self, MailAddressError> {
         let (user, domain) = text.rsplit_once('@').ok_or(MailAddressError)?;
-        // A quoted local part may contain blanks and more. It is practically unused,
-        // and servers parse it differently.
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte);
         let address_literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let is_domain = address_literal.is_some_and(is_address_literal)
-            || (!domain.is_empty() && domain.bytes().all(is_plain));
-        let is_user = !user.is_empty() && !user.starts_with('-') && user.bytes().all(is_plain);
+            || (!domain.is_empty() && domain.bytes().all(is_plain_byte));
+        let is_user = !user.is_empty() && !user.starts_with('-') && user.bytes().all(is_plain_byte);
         // lettre is built without Unicode tables, so it must only be given ASCII
         // text. An address that lettre rejects could not be sent to later.
-        #[cfg(feature = "mail")]
-        let is_accepted_by_lettre = || text.parse::<lettre::Address>().is_ok();
-        #[cfg(not(feature = "mail"))]
-        let is_accepted_by_lettre = || true;
-        if is_user && is_domain && text.is_ascii() && is_accepted_by_lettre() {
+        if is_user && is_domain && text.is_ascii() && is_accepted_by_lettre(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(MailAddressError)
         }
     }
+}
+
+/// Returns whether an address may contain `byte` without quotes. A quoted local part
+/// may contain blanks and more. It is practically unused, and servers parse it
+/// differently.
+fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"<>()[],;:\\\"".contains(&byte)
+}
+
+#[cfg(feature = "mail")]
+fn is_accepted_by_lettre(text: &str) -> bool {
+    text.parse::<lettre::Address>().is_ok()
+}
+
+#[cfg(not(feature = "mail"))]
+fn is_accepted_by_lettre(_text: &str) -> bool {
+    true
 }
 
 /// Returns whether `text`, taken from within brackets, is a valid address literal

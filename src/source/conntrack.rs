@@ -72,18 +72,21 @@ pub(super) fn open(ports: &[RangeInclusive<u16>]) -> Result<Vec<Capture>, Source
 /// Requests a dump per address family, or one dump without a filter if the kernel does
 /// not support the filter.
 fn request_with_fallback(filter: &[u8]) -> Result<Vec<DumpSocket>, SourceError> {
-    let request =
-        |family, filter| dump::open(Interface::Ctnetlink, CT_GET, &request_payload(family, filter));
-    let is_filter_rejected = |error: &io::Error| {
-        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-        matches!(errno, Some(Errno::INVAL | Errno::OPNOTSUPP))
-    };
     match [AF_INET, AF_INET6].into_iter().map(|family| request(family, filter)).collect() {
         Err(SourceError::Refused { source, .. }) if is_filter_rejected(&source) => {
             Ok(vec![request(AF_UNSPEC, &[])?])
         }
         dumps => dumps,
     }
+}
+
+fn request(family: u8, filter: &[u8]) -> Result<DumpSocket, SourceError> {
+    dump::open(Interface::Ctnetlink, CT_GET, &request_payload(family, filter))
+}
+
+fn is_filter_rejected(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::INVAL | Errno::OPNOTSUPP))
 }
 
 fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {

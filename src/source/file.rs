@@ -16,13 +16,16 @@ use super::source_error::SourceError;
 
 /// Opens a saved listing.
 pub(super) fn open(path: &Path) -> Result<Capture, SourceError> {
-    let open_error = |source| SourceError::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(open_error)?;
+    let file = File::open(path).map_err(|source| open_error(path, source))?;
     // Opening a directory succeeds; only reading it fails, with a less clear error.
-    if file.metadata().map_err(open_error)?.is_dir() {
+    if file.metadata().map_err(|source| open_error(path, source))?.is_dir() {
         return Err(SourceError::Directory { path: path.to_owned() });
     }
     Ok(capture(path.display().to_string(), file))
+}
+
+fn open_error(path: &Path, source: io::Error) -> SourceError {
+    SourceError::Open { path: path.to_owned(), source }
 }
 
 /// Returns standard input as a saved listing.

@@ -90,15 +90,17 @@ struct NamespaceId {
 fn identify(path: &Path) -> Result<(OwnedFd, NamespaceId), NetnsError> {
     /// File system type of namespace files (`linux/magic.h`).
     const NSFS_MAGIC: u32 = 0x6e73_6673;
-    let failed = |errno: Errno| NetnsError::from_open(path, errno);
-    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| NetnsError::from_open(path, errno))?;
+    let file_system = fstatfs(&file).map_err(|errno| NetnsError::from_open(path, errno))?;
     // The width and sign of `f_type` depend on the architecture.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a magic number")]
-    let magic = fstatfs(&file).map_err(failed)?.f_type as u32;
+    let magic = file_system.f_type as u32;
     if magic != NSFS_MAGIC {
         return Err(NetnsError::NotANamespace { path: path.to_owned() });
     }
-    let Stat { st_dev, st_ino, .. } = fstat(&file).map_err(failed)?;
+    let Stat { st_dev, st_ino, .. } =
+        fstat(&file).map_err(|errno| NetnsError::from_open(path, errno))?;
     Ok((file, NamespaceId { device: st_dev, inode: st_ino }))
 }
 
@@ -111,20 +113,25 @@ pub(super) fn open_in_namespace(
     if resolved.namespace.is_current {
         return source.open(activity);
     }
-    let open_inside = || {
-        enter(resolved)?;
-        match source {
-            // /proc/self shows the namespace of the main thread, which has not
-            // changed.
-            Source::Proc => procfs::open_for_thread(),
-            source => source.open(activity),
-        }
-    };
     thread::scope(|scope| {
-        let thread =
-            thread::Builder::new().spawn_scoped(scope, open_inside).map_err(NetnsError::Thread)?;
+        let thread = thread::Builder::new()
+            .spawn_scoped(scope, || enter_and_open(resolved, source, activity))
+            .map_err(NetnsError::Thread)?;
         thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
     })
+}
+
+fn enter_and_open(
+    resolved: &ResolvedNamespace,
+    source: &Source,
+    activity: &Activity,
+) -> Result<Vec<Capture>, SourceError> {
+    enter(resolved)?;
+    match source {
+        // /proc/self shows the namespace of the main thread, which has not changed.
+        Source::Proc => procfs::open_for_thread(),
+        source => source.open(activity),
+    }
 }
 
 /// Moves this thread into a namespace. The thread never moves back.

@@ -214,13 +214,6 @@ impl SshError {
     pub fn hint(&self, server: &SshServer) -> String {
         let port_option =
             if server.port == 22 { String::new() } else { format!("-p {} ", server.port) };
-        let ssh_command = |command: &str| {
-            let SshServer { user, host, .. } = server;
-            format!(
-                "Try, as the user that runs the check: \
-                 ssh -o BatchMode=yes {port_option}{user}@{host} {command}"
-            )
-        };
         match self {
             Self::NotBuiltIn => "Build it with the feature ssh, which is on by default.".to_owned(),
             Self::Resolve { host, .. } => format!("Try: getent hosts {host}"),
@@ -260,7 +253,11 @@ impl SshError {
             Self::Connect { .. }
             | Self::Handshake { .. }
             | Self::Login { .. }
-            | Self::Exec { .. } => ssh_command("true"),
+            | Self::Exec { .. } => format!(
+                "Try, as the user that runs the check: \
+                 ssh -o BatchMode=yes {port_option}{}@{} true",
+                server.user, server.host
+            ),
         }
     }
 }

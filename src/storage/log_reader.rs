@@ -102,6 +102,10 @@ impl LogReaderError {
 }
 
 impl LogReaderError {
+    fn open(name: &str, source: io::Error) -> Self {
+        Self::Open { name: name.to_owned(), source }
+    }
+
     fn is_missing(&self) -> bool {
         matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -141,8 +145,8 @@ impl LogFile {
         let bytes_read = Rc::new(Cell::new(0));
         let reader = CountingReader { inner: reader, bytes_read: Rc::clone(&bytes_read) };
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        let to_error = |source| LogReaderError::Open { name: name.clone(), source };
-        let first_bytes = reader.fill_buf().map_err(to_error)?;
+        let first_bytes =
+            reader.fill_buf().map_err(|source| LogReaderError::open(&name, source))?;
         let is_gzip = first_bytes.starts_with(&GZIP_MAGIC);
         let reader: Box<dyn BufRead> = if is_gzip {
             Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(reader)))
@@ -171,21 +175,24 @@ impl LogFile {
     /// Returns an error if the rest of the file cannot be read or decompressed.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, LogReaderError> {
         let line = self.line_number();
-        let name = &self.name;
-        let is_gzip = self.is_gzip;
-        let to_error = |source: io::Error| match source.kind() {
+        self.lines.next_line().map_err(|source| {
+            let name = self.name.clone();
             // The messages of flate2 do not mention gzip or the cause.
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::InvalidData
-                if is_gzip =>
-            {
-                LogReaderError::Gzip { name: name.clone(), line }
+            if self.is_gzip && is_damaged_data(source.kind()) {
+                LogReaderError::Gzip { name, line }
+            } else {
+                LogReaderError::Read { name, line, source }
             }
-            _ => LogReaderError::Read { name: name.clone(), line, source },
-        };
-        self.lines.next_line().map_err(to_error)
+        })
     }
+}
+
+/// Returns true for the errors that flate2 reports for data that is not valid.
+fn is_damaged_data(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    )
 }
 
 /// Opens standard input as a log.
@@ -222,8 +229,7 @@ impl PendingLogFile {
     pub fn open(self) -> Result<LogFile, LogReaderError> {
         let Self { name, size, file, identity } = self;
         let file = file.map_or_else(|| reopen(&name, identity), Ok);
-        let to_error = |source| LogReaderError::Open { name: name.clone(), source };
-        let file = file.map_err(to_error)?;
+        let file = file.map_err(|source| LogReaderError::open(&name, source))?;
         LogFile::new(name, size, file)
     }
 }
@@ -275,10 +281,9 @@ impl LogFinder {
         nth: usize,
     ) -> Result<Option<PendingLogFile>, LogReaderError> {
         let name = path.display().to_string();
-        let to_error = |source| LogReaderError::Open { name: name.clone(), source };
-        let metadata = fs::metadata(path).map_err(to_error)?;
+        let metadata = fs::metadata(path).map_err(|source| LogReaderError::open(&name, source))?;
         if metadata.is_dir() && nth == 0 {
-            return Err(to_error(io::ErrorKind::IsADirectory.into()));
+            return Err(LogReaderError::open(&name, io::ErrorKind::IsADirectory.into()));
         }
         let identity = file_identity(&metadata);
         let is_readable = metadata.is_file() || nth == 0;
@@ -288,9 +293,12 @@ impl LogFinder {
         if has_unsupported_compression(path) {
             return Err(LogReaderError::Compressed { name });
         }
-        let file =
-            (nth < MAX_OPEN_FILES).then(|| File::open(path)).transpose().map_err(to_error)?;
-        let size = metadata.is_file().then_some(metadata.len());
+        let file = if nth < MAX_OPEN_FILES {
+            Some(File::open(path).map_err(|source| LogReaderError::open(&name, source))?)
+        } else {
+            None
+        };
+        let size = if metadata.is_file() { Some(metadata.len()) } else { None };
         Ok(Some(PendingLogFile { name, size, file, identity }))
     }
 }
@@ -347,14 +355,19 @@ fn rotation_order(name: &str, other: &str) -> Option<(i8, i64)> {
     let uncompressed = without_compression(other);
     let base = uncompressed.strip_suffix(".backup").unwrap_or(uncompressed);
     let suffix = format!(".{extension}");
-    let middle = base.strip_prefix(name).or_else(|| {
-        base.strip_prefix(stem)?.strip_suffix(&suffix).filter(|_| !extension.is_empty())
-    })?;
+    let middle = match base.strip_prefix(name) {
+        Some(middle) => middle,
+        None if extension.is_empty() => return None,
+        None => base.strip_prefix(stem)?.strip_suffix(&suffix)?,
+    };
     let digits: String = middle.chars().skip(1).filter(char::is_ascii_digit).collect();
     let is_rotated = (middle.starts_with('.')
         || starts_with_date(middle.strip_prefix(['-', '_'])?))
         && middle.chars().skip(1).all(|it| it.is_ascii_digit() || "-_:T".contains(it));
-    let number: i64 = digits.parse().ok().filter(|_| is_rotated)?;
+    if !is_rotated {
+        return None;
+    }
+    let number: i64 = digits.parse().ok()?;
     // A later date is newer; a lower number is newer.
     Some(if digits.len() >= 6 { (0, -number) } else { (1, number) })
 }

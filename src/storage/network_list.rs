@@ -124,12 +124,11 @@ fn read_entries<T>(
     parse: impl Fn(&str) -> Result<T, String>,
     hint: &'static str,
 ) -> Result<Vec<T>, NetworkListError> {
-    let read_error = |source| NetworkListError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     open_named(path, FilePolicy::default())
         .map_err(io::Error::from)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(read_error)?;
+        .map_err(|source| NetworkListError::Read { path: path.to_owned(), source })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(NetworkListError::TooLong { path: path.to_owned() });
     }
@@ -166,15 +165,18 @@ fn parse_exclude(text: &str) -> Result<ExcludeEntry, String> {
 /// label must not be a number, decimal or such as 0x7f, which a resolver would
 /// read as an address. Therefore 192.0.2.300 is an error and is not resolved.
 fn is_host_name(text: &str) -> bool {
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_name_byte);
     let name = text.strip_suffix('.').unwrap_or(text);
     let last_label = name.rsplit('.').next().unwrap_or(name);
     text.len() <= MAX_HOST_NAME_BYTES
         && !name.starts_with('-')
-        && name.split('.').all(is_label)
+        && name.split('.').all(is_host_label)
         && !last_label.bytes().all(|byte| byte.is_ascii_digit())
         && !last_label.to_ascii_lowercase().starts_with("0x")
+}
+
+fn is_host_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Parses `192.0.2.0/24=office` or `192.0.2.0/24 office`.
@@ -183,11 +185,14 @@ fn is_host_name(text: &str) -> bool {
 ///
 /// Returns an error if the network or the name is missing or not valid.
 pub fn parse_label(text: &str) -> Result<Label, String> {
-    let syntax_error = || "write a network and its name, such as 192.0.2.0/24=office".to_owned();
-    let is_separator = |letter: char| letter == '=' || letter.is_whitespace();
-    let (network, name) = text.trim().split_once(is_separator).ok_or_else(syntax_error)?;
+    const SYNTAX: &str = "write a network and its name, such as 192.0.2.0/24=office";
+    let (network, name) = text.trim().split_once(is_separator).ok_or(SYNTAX)?;
     let network: Network = network.parse().map_err(|error: NetworkError| error.to_string())?;
-    Label::new(network, name.trim_start_matches(is_separator)).ok_or_else(syntax_error)
+    Ok(Label::new(network, name.trim_start_matches(is_separator)).ok_or(SYNTAX)?)
+}
+
+fn is_separator(letter: char) -> bool {
+    letter == '=' || letter.is_whitespace()
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! This process's own command line and environment, as other processes can read
 //! them.
-#![expect(clippy::disallowed_methods, reason = "the process's memory is a file")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the process's memory is a file"
+)]
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     ops::Range,
     os::unix::fs::FileExt,
@@ -23,17 +27,10 @@ use zeroize::Zeroizing;
 pub fn wipe_passwords() -> io::Result<()> {
     let [command_line, environment] = memory_ranges()?;
     let memory = OpenOptions::new().read(true).write(true).open("/proc/self/mem")?;
-    let read = |range: &Range<u64>| {
-        // The buffer has its final size: a buffer that grows would leave copies of
-        // the passwords in freed memory.
-        let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
-        let mut bytes = Zeroizing::new(vec![0; length]);
-        memory.read_exact_at(&mut bytes, range.start).map(|()| bytes)
-    };
-    let in_command_line = password_ranges(&read(&command_line)?)
+    let in_command_line = password_ranges(&read_range(&memory, &command_line)?)
         .into_iter()
         .map(|password| (command_line.start, password));
-    let in_environment = password_variable_ranges(&read(&environment)?)
+    let in_environment = password_variable_ranges(&read_range(&memory, &environment)?)
         .into_iter()
         .map(|password| (environment.start, password));
     for (start, password) in in_command_line.chain(in_environment) {
@@ -41,6 +38,15 @@ pub fn wipe_passwords() -> io::Result<()> {
         memory.write_all_at(&mask, start + password.start as u64)?;
     }
     Ok(())
+}
+
+fn read_range(memory: &File, range: &Range<u64>) -> io::Result<Zeroizing<Vec<u8>>> {
+    // The buffer has its final size: a buffer that grows would leave copies of the
+    // passwords in freed memory.
+    let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    memory.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes)
 }
 
 /// Returns the ranges of the passwords in a command line: the values of `-p` and
@@ -87,12 +93,11 @@ fn password_variable_ranges(environment: &[u8]) -> Vec<Range<usize>> {
 /// Returns the addresses of the command line and of the environment in memory:
 /// `arg_start` to `env_end` of proc(5), fields 48 to 51 of `stat`.
 fn memory_ranges() -> io::Result<[Range<u64>; 2]> {
-    let unknown_format = || io::Error::other("/proc/self/stat is not as it is known");
     let stat = fs::read("/proc/self/stat")?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     // The second field is the command name in parentheses, which may contain any
     // character.
-    let (_, fields) = stat.rsplit_once(") ").ok_or_else(unknown_format)?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or_else(unknown_stat_format)?;
     let fields: Vec<u64> =
         fields.split_whitespace().skip(48 - 3).map_while(|field| field.parse().ok()).collect();
     match fields[..] {
@@ -101,8 +106,12 @@ fn memory_ranges() -> io::Result<[Range<u64>; 2]> {
         {
             Ok([arg_start..arg_end, env_start..env_end])
         }
-        _ => Err(unknown_format()),
+        _ => Err(unknown_stat_format()),
     }
+}
+
+fn unknown_stat_format() -> io::Error {
+    io::Error::other("/proc/self/stat is not as it is known")
 }
 
 #[cfg(fuzzing)]

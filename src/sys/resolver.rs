@@ -38,16 +38,16 @@ const STACK_BYTES: usize = 512 * 1024;
 #[must_use]
 pub fn resolve_all(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr>, ResolveError>> {
     let (sender, receiver) = mpsc::channel();
-    let timed_out = |name: &String| Err(ResolveError::TimedOut { name: name.clone() });
-    let mut results: Vec<_> = names.iter().map(timed_out).collect();
+    let mut results: Vec<_> =
+        names.iter().map(|name| Err(ResolveError::TimedOut { name: name.clone() })).collect();
     let mut n_started = 0;
     for (index, name) in names.iter().cloned().enumerate() {
         let sender = sender.clone();
-        let resolve = move || {
+        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
             // The receiver is gone after the deadline.
             let _ = sender.send((index, resolve(&name)));
-        };
-        match thread::Builder::new().stack_size(STACK_BYTES).spawn(resolve) {
+        });
+        match thread {
             Ok(_) => n_started += 1,
             Err(source) => {
                 let name = names[index].clone();
@@ -66,8 +66,9 @@ pub fn resolve_all(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr
 }
 
 fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-    let failed = |source| ResolveError::Failed { name: name.to_owned(), source };
-    let addresses = (name, 0).to_socket_addrs().map_err(failed)?;
+    let addresses = (name, 0)
+        .to_socket_addrs()
+        .map_err(|source| ResolveError::Failed { name: name.to_owned(), source })?;
     Ok(addresses.map(|address| address.ip().to_canonical()).collect())
 }
 

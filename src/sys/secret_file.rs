@@ -69,20 +69,28 @@ impl SecretFileError {
 /// Returns an error if the file cannot be read, if others can read it, if it is
 /// longer than 4096 bytes, or if its first line is empty.
 pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
-    let failed = |source| SecretFileError::Read { path: path.to_owned(), source };
-    let malformed = |problem| SecretFileError::Malformed { path: path.to_owned(), problem };
     let file = open_named(path, FilePolicy::secret()).map_err(|error| match error {
         TrustedFileError::Distrust(_) => SecretFileError::NotPrivate { path: path.to_owned() },
-        error => failed(error.into()),
+        error => read_error(path, error.into()),
     })?;
     // The capacity covers the whole file: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(String::with_capacity(BUFFER_BYTES));
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(|source| read_error(path, source))?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(malformed("it is longer than 4096 bytes"));
+        return Err(malformed(path, "it is longer than 4096 bytes"));
     }
     match text.lines().next() {
-        None | Some("") => Err(malformed("its first line is empty")),
+        None | Some("") => Err(malformed(path, "its first line is empty")),
         Some(line) => Ok(Secret::new(line.to_owned())),
     }
+}
+
+fn read_error(path: &Path, source: io::Error) -> SecretFileError {
+    SecretFileError::Read { path: path.to_owned(), source }
+}
+
+fn malformed(path: &Path, problem: &'static str) -> SecretFileError {
+    SecretFileError::Malformed { path: path.to_owned(), problem }
 }

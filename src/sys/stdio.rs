@@ -53,8 +53,9 @@ pub fn is_writable_now(output: &str, error_output: &str) -> bool {
         _ => &mut poll_fds[..],
     };
     let is_polled = poll(poll_fds, Some(&Timespec::default())).is_ok();
-    let is_writable = |poll_fd: &PollFd<'_>| poll_fd.revents().contains(PollFlags::OUT);
-    output.len() + error_output.len() <= PAGE_BYTES && is_polled && poll_fds.iter().all(is_writable)
+    output.len() + error_output.len() <= PAGE_BYTES
+        && is_polled
+        && poll_fds.iter().all(|poll_fd| poll_fd.revents().contains(PollFlags::OUT))
 }
 
 /// Writes all of `text`; a closed pipe counts as written.

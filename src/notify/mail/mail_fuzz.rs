@@ -16,9 +16,9 @@ use super::{
 };
 
 fn envelope() -> Envelope {
-    let address = |text: &str| MailAddress(text.to_owned());
-    let to = vec![address("ops@example.com"), address("root@example.com")];
-    Envelope { from: address("topip@example.com"), to }
+    let [from, ops, root] = ["topip@example.com", "ops@example.com", "root@example.com"]
+        .map(|text| MailAddress(text.to_owned()));
+    Envelope { from, to: vec![ops, root] }
 }
 
 /// Returns the bytes of a message.
@@ -43,17 +43,16 @@ pub fn session(replies: &[u8], password: Option<&str>) -> (Result<Delivery, Mail
     let mut server_end = TcpStream::from(server_end);
     server_end.write_all(replies).expect("the socket buffer holds the replies");
     server_end.shutdown(Shutdown::Write).expect("the socket pair is connected");
-    let login = |password: &str| SmtpLogin {
-        user: "monitor".to_owned(),
-        password: Secret::new(password.to_owned()),
-    };
     let server = SmtpServer {
         host: "mail.example.com".to_owned(),
         port: 25,
         // An attacker controls what is received before TLS.
         tls: TlsMode::None,
         accept_any_certificate: false,
-        login: password.map(login),
+        login: password.map(|password| SmtpLogin {
+            user: "monitor".to_owned(),
+            password: Secret::new(password.to_owned()),
+        }),
     };
     let deadline = Instant::now() + Duration::from_secs(5);
     let stream = BoundedStream::new(TcpStream::from(client_end), deadline);

@@ -44,12 +44,6 @@ pub(super) fn compose(
     email: &Email,
     timestamp: u64,
 ) -> Result<Vec<u8>, MailError> {
-    let compose_error = |problem: String| MailError::Compose { problem };
-    let mailbox = |address: &MailAddress| {
-        let address =
-            address.0.parse().map_err(|_| compose_error(format!("{address} is no address")))?;
-        Ok(Mailbox::new(None, address))
-    };
     let mut message = Message::builder()
         .from(mailbox(&envelope.from)?)
         .subject(email.subject.clone())
@@ -61,9 +55,17 @@ pub(super) fn compose(
     for address in &envelope.to {
         message = message.to(mailbox(address)?);
     }
-    let message =
-        message.body(email.body.clone()).map_err(|error| compose_error(error.to_string()))?;
+    let message = message
+        .body(email.body.clone())
+        .map_err(|error| MailError::Compose { problem: error.to_string() })?;
     Ok(message.formatted())
+}
+
+fn mailbox(address: &MailAddress) -> Result<Mailbox, MailError> {
+    match address.0.parse() {
+        Ok(address) => Ok(Mailbox::new(None, address)),
+        Err(_) => Err(MailError::Compose { problem: format!("{address} is no address") }),
+    }
 }
 
 /// Returns a unique message ID.
@@ -76,9 +78,11 @@ fn message_id(timestamp: u64) -> String {
 /// Returns the host name reduced to the characters of a domain: the kernel accepts
 /// any text as a host name, but this one is used in SMTP commands and mail headers.
 pub(super) fn local_domain() -> String {
-    let is_allowed =
-        |character: &char| character.is_ascii_alphanumeric() || "-.".contains(*character);
-    let domain: String = host_name().chars().filter(is_allowed).take(255).collect();
+    let domain: String = host_name()
+        .chars()
+        .filter(|&character| character.is_ascii_alphanumeric() || "-.".contains(character))
+        .take(255)
+        .collect();
     let domain = domain.trim_matches(['-', '.']);
     if domain.is_empty() { "localhost".to_owned() } else { domain.to_owned() }
 }

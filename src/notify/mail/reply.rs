@@ -16,10 +16,11 @@ pub(super) fn reply_codes(text: &str) -> String {
 /// Returns whether `word` is an enhanced status code (RFC 3463) such as `5.7.8`.
 fn is_enhanced_code(word: &str) -> bool {
     let parts: Vec<_> = word.split('.').collect();
-    let is_number = |part: &&str| {
-        (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    parts.len() == 3 && parts[0].len() == 1 && parts.iter().all(is_number)
+    parts.len() == 3 && parts[0].len() == 1 && parts.into_iter().all(is_short_number)
+}
+
+fn is_short_number(text: &str) -> bool {
+    (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns the beginning of a reply.

@@ -39,8 +39,8 @@ pub(super) fn send(
     message: &[u8],
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
-    let run_error = |source| MailError::RunProgram { program: program.to_owned(), source };
-    let mut child = start_program(program, envelope).map_err(run_error)?;
+    let mut child =
+        start_program(program, envelope).map_err(|source| run_error(program, source))?;
     let mut input = child.stdin.take().expect("stdin is a pipe");
     let output = child.stderr.take().expect("stderr is a pipe");
     // Local programs expect LF line endings.
@@ -56,7 +56,8 @@ pub(super) fn send(
         // The receiver is gone after a timeout.
         let _ = sender.send(read_output(output));
     })?;
-    let Some(status) = wait_until(&mut child, deadline).map_err(run_error)? else {
+    let status = wait_until(&mut child, deadline).map_err(|source| run_error(program, source))?;
+    let Some(status) = status else {
         kill_running();
         // A process in uninterruptible sleep survives SIGKILL for a while, so do not
         // wait for it.
@@ -73,6 +74,10 @@ pub(super) fn send(
         code: exit_code_or_signal(status),
         output,
     })
+}
+
+fn run_error(program: &Path, source: io::Error) -> MailError {
+    MailError::RunProgram { program: program.to_owned(), source }
 }
 
 /// Starts the program with `-i` (a line with a single dot does not end the message)

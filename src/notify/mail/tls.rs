@@ -12,24 +12,28 @@ pub(super) fn encrypt(
     stream: BoundedStream,
     deadline: Instant,
 ) -> Result<TlsStream<BoundedStream>, MailError> {
-    let tls_error = |problem: String| {
-        let server = server.to_string();
-        if Instant::now() >= deadline {
-            MailError::TimedOut { server, step: "while the connection was encrypted".to_owned() }
-        } else {
-            MailError::Tls { server, problem }
-        }
-    };
     let connector = TlsConnector::builder()
         .danger_accept_invalid_certs(server.accept_any_certificate)
         .danger_accept_invalid_hostnames(server.accept_any_certificate)
         .build()
-        .map_err(|error| tls_error(error_reason(&error)))?;
-    connector.connect(&server.host, stream).map_err(|error| match error {
-        HandshakeError::Failure(error) => tls_error(error_reason(&error)),
-        // The stream blocks until the deadline, so `WouldBlock` is not expected.
-        HandshakeError::WouldBlock(_) => tls_error(io::ErrorKind::WouldBlock.to_string()),
+        .map_err(|error| tls_error(server, deadline, error_reason(&error)))?;
+    connector.connect(&server.host, stream).map_err(|error| {
+        let problem = match error {
+            HandshakeError::Failure(error) => error_reason(&error),
+            // The stream blocks until the deadline, so `WouldBlock` is not expected.
+            HandshakeError::WouldBlock(_) => io::ErrorKind::WouldBlock.to_string(),
+        };
+        tls_error(server, deadline, problem)
     })
+}
+
+fn tls_error(server: &SmtpServer, deadline: Instant, problem: String) -> MailError {
+    let server = server.to_string();
+    if Instant::now() >= deadline {
+        MailError::TimedOut { server, step: "while the connection was encrypted".to_owned() }
+    } else {
+        MailError::Tls { server, problem }
+    }
 }
 
 /// Returns the reason of an OpenSSL error without the position in OpenSSL's source:

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "this module opens /proc")]
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
 };
 
 use crate::{
@@ -17,7 +17,6 @@ pub(in crate::source) const NF_CONNTRACK_PATH: &str = "/proc/thread-self/net/nf_
 
 /// Opens the table of tracked flows.
 pub(in crate::source) fn open() -> Result<Vec<Capture>, SourceError> {
-    let open_error = |source| SourceError::Open { path: NF_CONNTRACK_PATH.into(), source };
     let mut bytes = BufReader::new(File::open(NF_CONNTRACK_PATH).map_err(open_error)?);
     if bytes.fill_buf().map_err(open_error)?.is_empty() {
         return Err(SourceError::NothingTracked);
@@ -31,4 +30,8 @@ pub(in crate::source) fn open() -> Result<Vec<Capture>, SourceError> {
         notes: Vec::new(),
         bytes: Box::new(bytes),
     }])
+}
+
+fn open_error(source: io::Error) -> SourceError {
+    SourceError::Open { path: NF_CONNTRACK_PATH.into(), source }
 }

@@ -41,34 +41,30 @@ pub(in crate::source) fn query(
 }
 
 fn send_request(interface: Interface, request: &[u8]) -> Result<DumpSocket, SourceError> {
-    let netlink_error = |step| {
-        move |errno: rustix::io::Errno| SourceError::Netlink {
-            interface,
-            step,
-            source: errno.into(),
-        }
-    };
     let protocol = match interface {
         Interface::SockDiag => netlink::SOCK_DIAG,
         Interface::Ctnetlink => netlink::NETFILTER,
     };
     let socket =
         socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
-            .map_err(netlink_error("open"))?;
+            .map_err(|errno| netlink_error(interface, "open", errno.into()))?;
     // A socket that is connected to the kernel rejects messages from processes.
-    connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(netlink_error("open"))?;
-    send(&socket, request, SendFlags::empty()).map_err(netlink_error("ask"))?;
+    connect(&socket, &SocketAddrNetlink::new(0, 0))
+        .map_err(|errno| netlink_error(interface, "open", errno.into()))?;
+    send(&socket, request, SendFlags::empty())
+        .map_err(|errno| netlink_error(interface, "ask", errno.into()))?;
 
     let mut dump = DumpSocket { socket, datagram: vec![0; MAX_DATAGRAM_BYTES], start: 0, end: 0 };
-    let first_datagram = dump.fill_buf().map_err(|source| SourceError::Netlink {
-        interface,
-        step: "read from",
-        source,
-    })?;
+    let first_datagram =
+        dump.fill_buf().map_err(|source| netlink_error(interface, "read from", source))?;
     match refusal(first_datagram) {
         Some(source) => Err(SourceError::Refused { interface, source }),
         None => Ok(dump),
     }
+}
+
+fn netlink_error(interface: Interface, step: &'static str, source: io::Error) -> SourceError {
+    SourceError::Netlink { interface, step, source }
 }
 
 /// Returns a `struct nlmsghdr` followed by `payload`.

@@ -6,18 +6,21 @@
 //! differ from namespace to namespace.
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::OsStr,
     path::Path,
     time::Instant,
 };
 
-use rustix::fs::stat;
+use rustix::{fs::stat, io::Errno};
 
 use super::{
     identify,
     process::read_proc_file,
     resolve::{dir_names, list_pids},
 };
+
+/// Directory of the interfaces of the current namespace.
+const INTERFACES: &str = "/sys/class/net";
 
 /// Other network namespaces on a host that forwards packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +53,13 @@ fn is_forwarding() -> bool {
 /// Returns the number of other namespaces with TCP sockets. Each namespace is read
 /// through one process in it.
 fn count_with_sockets(deadline: Instant) -> usize {
-    let inode = |process: &str| stat(format!("/proc/{process}/net/tcp")).map(|stat| stat.st_ino);
-    let (Ok(own_inode), Ok(pids)) = (inode("self"), list_pids()) else {
+    let (Ok(own_inode), Ok(pids)) = (table_inode("self"), list_pids()) else {
         return 0;
     };
     let mut pid_by_inode = BTreeMap::new();
     for pid in pids.into_iter().take_while(|_| Instant::now() < deadline) {
         // The process may have ended.
-        if let Ok(inode) = inode(&pid.to_string())
+        if let Ok(inode) = table_inode(&pid.to_string())
             && inode != own_inode
         {
             pid_by_inode.entry(inode).or_insert(pid);
@@ -66,15 +68,20 @@ fn count_with_sockets(deadline: Instant) -> usize {
     pid_by_inode.into_values().filter(|&pid| has_tcp_sockets(pid)).count()
 }
 
+/// Returns the inode number of a process's table of TCP sockets.
+fn table_inode(process: &str) -> Result<u64, Errno> {
+    Ok(stat(format!("/proc/{process}/net/tcp"))?.st_ino)
+}
+
 fn has_tcp_sockets(pid: u32) -> bool {
-    let is_in_use = |file: &str, prefix: &str| {
-        let text =
-            read_proc_file(&format!("/proc/{pid}/net/{file}")).unwrap_or_else(|_| String::new());
-        // TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1
-        let values = text.lines().find_map(|line| line.strip_prefix(prefix));
-        values.is_some_and(|values| values.split_whitespace().nth(1) != Some("0"))
-    };
-    is_in_use("sockstat", "TCP: inuse") || is_in_use("sockstat6", "TCP6: inuse")
+    has_sockets_in(pid, "sockstat", "TCP: inuse") || has_sockets_in(pid, "sockstat6", "TCP6: inuse")
+}
+
+fn has_sockets_in(pid: u32, file: &str, prefix: &str) -> bool {
+    let text = read_proc_file(&format!("/proc/{pid}/net/{file}")).unwrap_or_else(|_| String::new());
+    // TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1
+    let values = text.lines().find_map(|line| line.strip_prefix(prefix));
+    values.is_some_and(|values| values.split_whitespace().nth(1) != Some("0"))
 }
 
 /// Returns true if another namespace has a name from ip(8) or Docker.
@@ -83,10 +90,9 @@ fn has_named_namespaces() -> bool {
     [super::NAMED_NETNS_DIR, "/run/docker/netns"].iter().any(|dir| {
         // A directory that this user may not read gives no information.
         let names = dir_names(Path::new(dir)).unwrap_or_else(|_| Vec::new());
-        let is_other = |name: &OsString| {
+        names.iter().any(|name| {
             identify(&Path::new(dir).join(name)).is_ok_and(|(_, id)| Some(id) != current)
-        };
-        names.iter().any(is_other)
+        })
     })
 }
 
@@ -96,16 +102,16 @@ fn has_named_namespaces() -> bool {
 /// namespace has the linked number, the link may lead to that one and indicates
 /// nothing.
 fn has_links_to_other_namespaces() -> bool {
-    const INTERFACES: &str = "/sys/class/net";
     let Ok(names) = dir_names(Path::new(INTERFACES)) else {
         return false;
-    };
-    let read_index = |name: &OsString, file: &str| -> Option<u32> {
-        let path = format!("{INTERFACES}/{}/{file}", name.to_str()?);
-        read_proc_file(&path).ok()?.trim().parse().ok()
     };
     let indexes: BTreeSet<_> =
         names.iter().filter_map(|name| read_index(name, "ifindex")).collect();
     let mut linked_indexes = names.iter().filter_map(|name| read_index(name, "iflink"));
     linked_indexes.any(|index| index != 0 && !indexes.contains(&index))
+}
+
+fn read_index(interface: &OsStr, file: &str) -> Option<u32> {
+    let path = format!("{INTERFACES}/{}/{file}", interface.to_str()?);
+    read_proc_file(&path).ok()?.trim().parse().ok()
 }

@@ -145,12 +145,16 @@ impl MissingCapability {
     fn new(needed: &'static [&'static str]) -> Self {
         // If the capabilities cannot be read, treat all of them as missing.
         let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-        let has_capability = |name: &str| match name {
-            "CAP_SYS_ADMIN" => effective.contains(CapabilitySet::SYS_ADMIN),
-            _ => effective.contains(CapabilitySet::SYS_PTRACE),
-        };
-        let missing = needed.iter().copied().filter(|name| !has_capability(name)).collect();
+        let missing =
+            needed.iter().copied().filter(|name| !has_capability(effective, name)).collect();
         Self { needed, missing }
+    }
+}
+
+fn has_capability(effective: CapabilitySet, name: &str) -> bool {
+    match name {
+        "CAP_SYS_ADMIN" => effective.contains(CapabilitySet::SYS_ADMIN),
+        _ => effective.contains(CapabilitySet::SYS_PTRACE),
     }
 }
 

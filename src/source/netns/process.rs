@@ -34,10 +34,13 @@ pub(super) fn read_proc_file(path: &str) -> io::Result<String> {
 /// `crio-ID.scope`, `libpod-ID.scope`, `/kubepods/besteffort/podUID/ID`. ID has 64
 /// hexadecimal digits. LXC uses names: `/lxc.payload.web1`, `/lxc/web1`.
 fn container_name(cgroups: &str) -> Option<String> {
+    let mut components = cgroup_paths(cgroups).flat_map(|path| path.rsplit('/'));
+    components.find_map(container_id).or_else(|| cgroup_paths(cgroups).find_map(lxc_name))
+}
+
+fn cgroup_paths(cgroups: &str) -> impl Iterator<Item = &str> {
     // hierarchy-ID:controllers:path
-    let paths = || cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    let components = || paths().flat_map(|path| path.rsplit('/'));
-    components().find_map(container_id).or_else(|| paths().find_map(lxc_name))
+    cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2))
 }
 
 /// Returns the shortened container ID in a component of a control group path.

@@ -180,21 +180,20 @@ impl NamespaceSearch {
 /// Returns the sorted names of the entries of a directory; none if the directory
 /// does not exist.
 pub(super) fn dir_names(dir: &Path) -> Result<Vec<OsString>, NetnsError> {
-    let failed = |error: io::Error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        NetnsError::from_open(dir, errno)
-    };
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
+        entries => entries.map_err(|error| dir_error(dir, &error))?,
     };
-    let name = |entry: io::Result<fs::DirEntry>| match entry {
-        Ok(entry) => Ok(entry.file_name()),
-        Err(error) => Err(failed(error)),
-    };
-    let mut names: Vec<_> = entries.map(name).collect::<Result<_, _>>()?;
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(|error| dir_error(dir, &error))?.file_name());
+    }
     names.sort();
     Ok(names)
+}
+
+fn dir_error(dir: &Path, error: &io::Error) -> NetnsError {
+    NetnsError::from_open(dir, Errno::from_io_error(error).unwrap_or(Errno::IO))
 }
 
 /// Returns the ids of all visible processes in ascending order. The lowest one in a

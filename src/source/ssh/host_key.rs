@@ -97,20 +97,10 @@ impl KnownHosts {
         let name_with_port = server.name().to_ascii_lowercase();
         let host = server.host.to_ascii_lowercase();
         for (text, line) in text.lines().zip(1..) {
-            let Some(KnownHostsLine { is_revoked, hosts, key_type, blob }) =
-                KnownHostsLine::parse(text)
-            else {
-                continue;
-            };
-            let matches = |name: &str| {
-                if hosts.starts_with("|1|") {
-                    matches_hashed(hash_session, hosts, &key_type, &blob, name)
-                } else {
-                    matches_list(hosts, name)
-                }
-            };
-            let names_port = matches(&name_with_port);
-            if names_port || matches(&host) {
+            let Some(parsed) = KnownHostsLine::parse(text) else { continue };
+            let names_port = parsed.matches(&name_with_port, hash_session);
+            if names_port || parsed.matches(&host, hash_session) {
+                let KnownHostsLine { is_revoked, key_type, blob, .. } = parsed;
                 let file = file.to_owned();
                 self.entries.push(KnownHostEntry {
                     file,
@@ -128,12 +118,14 @@ impl KnownHosts {
     /// known keys come first, so that a server with several keys presents a known
     /// one.
     pub(super) fn preferred_algorithms(&self) -> String {
-        let is_known = |key_type: &str| {
-            self.entries.iter().any(|entry| !entry.is_revoked && entry.key_type == key_type)
-        };
-        let known = ALGORITHMS.iter().filter(|(_, key_type)| is_known(key_type));
-        let unknown = ALGORITHMS.iter().filter(|(_, key_type)| !is_known(key_type));
+        let known = ALGORITHMS.iter().filter(|(_, key_type)| self.has_valid(key_type));
+        let unknown = ALGORITHMS.iter().filter(|(_, key_type)| !self.has_valid(key_type));
         known.chain(unknown).map(|&(algorithm, _)| algorithm).collect::<Vec<_>>().join(",")
+    }
+
+    /// Returns true if a key of this type is known and not revoked.
+    fn has_valid(&self, key_type: &str) -> bool {
+        self.entries.iter().any(|entry| !entry.is_revoked && entry.key_type == key_type)
     }
 }
 
@@ -172,6 +164,14 @@ impl<'a> KnownHostsLine<'a> {
             return None;
         }
         Some(Self { is_revoked, hosts, key_type: key_type.to_owned(), blob })
+    }
+
+    fn matches(&self, name: &str, hash_session: &Session) -> bool {
+        if self.hosts.starts_with("|1|") {
+            matches_hashed(hash_session, self.hosts, &self.key_type, &self.blob, name)
+        } else {
+            matches_list(self.hosts, name)
+        }
     }
 }
 
@@ -245,9 +245,8 @@ pub(super) fn verify(
     if server.host_key_policy == HostKeyPolicy::Ignore {
         return Ok(());
     }
-    let host = || server.host.clone();
     let (blob, key_type) = session.host_key().ok_or_else(|| SshError::Handshake {
-        host: host(),
+        host: server.host.clone(),
         problem: "it showed no host key".to_owned(),
     })?;
     let (revoked, valid): (Vec<_>, Vec<_>) =
@@ -255,7 +254,7 @@ pub(super) fn verify(
     if let Some(KnownHostEntry { file, line, .. }) =
         revoked.into_iter().find(|entry| entry.blob == blob)
     {
-        return Err(SshError::RevokedHostKey { host: host(), file, line });
+        return Err(SshError::RevokedHostKey { host: server.host.clone(), file, line });
     }
     if valid.iter().any(|entry| entry.blob == blob) {
         return Ok(());
@@ -265,14 +264,14 @@ pub(super) fn verify(
     if let Some(KnownHostEntry { file, line, .. }) =
         valid.into_iter().find(|entry| entry.names_port)
     {
-        return Err(SshError::ChangedHostKey { host: host(), file, line });
+        return Err(SshError::ChangedHostKey { host: server.host.clone(), file, line });
     }
     if server.host_key_policy == HostKeyPolicy::AcceptNew {
         return append_key(server, blob);
     }
     let hash = session.host_key_hash(HashType::Sha256).unwrap_or_default();
     Err(SshError::UnknownHostKey {
-        host: host(),
+        host: server.host.clone(),
         key_type: key_type_name(key_type),
         fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)),
     })
@@ -307,11 +306,9 @@ fn known_hosts_error(
     SshError::KnownHosts { host: server.host.clone(), action, file: file.to_owned(), source }
 }
 
-/// Appends the key to the user's known_hosts file with a single write, so that a
-/// concurrent reader sees either the whole line or none of it.
+/// Appends the key to the user's known_hosts file.
 fn append_key(server: &SshServer, blob: &[u8]) -> Result<(), SshError> {
     let Some(path) = server.known_hosts.first() else { return Ok(()) };
-    let failed = |source| known_hosts_error(server, "write to", path, source);
     let length = blob.get(..4).map_or(0, |it| u32::from_be_bytes([it[0], it[1], it[2], it[3]]));
     let key_type = blob.get(4..4 + length as usize).unwrap_or_default();
     let line = format!(
@@ -320,10 +317,17 @@ fn append_key(server: &SshServer, blob: &[u8]) -> Result<(), SshError> {
         String::from_utf8_lossy(key_type),
         STANDARD.encode(blob)
     );
-    let mut file = open_for_append(path).map_err(failed)?;
-    let is_incomplete = trusted_file::ends_mid_line(&file).map_err(failed)?;
-    let line = if is_incomplete { format!("\n{line}") } else { line };
-    file.write_all(line.as_bytes()).map_err(failed)
+    append_line(path, line).map_err(|source| known_hosts_error(server, "write to", path, source))
+}
+
+/// Appends a line with a single write, so that a concurrent reader sees either the
+/// whole line or none of it.
+fn append_line(path: &Path, mut line: String) -> io::Result<()> {
+    let mut file = open_for_append(path)?;
+    if trusted_file::ends_mid_line(&file)? {
+        line.insert(0, '\n');
+    }
+    file.write_all(line.as_bytes())
 }
 
 /// Opens the user's known_hosts file and creates it if it does not exist. The file

@@ -37,6 +37,10 @@ fn path_error(path: &Path, error: TrustedDirError) -> StateFileError {
     }
 }
 
+fn is_writable(dir: &Path) -> bool {
+    access(dir, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
 impl StateLocation {
     /// Opens the directory of the file. The user's own directory and its parents
     /// are created if they are missing.
@@ -49,7 +53,6 @@ impl StateLocation {
             Self::InUserDirectory { shared_dir, user_dir, name } => (shared_dir, user_dir, name),
         };
         let user = geteuid().as_raw().to_string();
-        let is_writable = |path: &Path| access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok();
         let shared_dir =
             shared_dir.as_ref().filter(|root| is_writable(&root.join(&user)) || is_writable(root));
         let root = shared_dir.or(user_dir.as_ref()).ok_or(StateFileError::NoDirectory)?;
