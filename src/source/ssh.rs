@@ -2,11 +2,10 @@
 //!
 //! libssh2 implements the protocol. The modules below implement what libssh2 lacks or
 //! does differently from OpenSSH: known host keys (`host_key`), the order of login
-//! methods (`login`), and running the listing command and reading its output
-//! (`listing`).
+//! methods (`login`), running the listing command and reading its output (`listing`),
+//! and limits for the time and the bytes of a server (`relay`).
 //!
-//! The time limit of libssh2 does not cover everything: a name server, an agent or a
-//! peer may hang elsewhere. The caller must open such a source on a thread of its
+//! The time limit does not cover everything: a name server or an agent may hang. The caller must open such a source on a thread of its
 //! own, and stop waiting for it at the deadline.
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -37,9 +36,13 @@ mod login;
 #[cfg(feature = "ssh")]
 mod ssh_error;
 #[cfg(feature = "ssh")]
+mod relay;
+#[cfg(feature = "ssh")]
 mod remote_command;
 #[cfg(feature = "ssh")]
 mod script;
+#[cfg(feature = "ssh")]
+mod session;
 
 /// Function that connects to a server and starts its listing. It is a value, so that
 /// an executable that never names such a function links no SSH code.

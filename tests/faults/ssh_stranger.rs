@@ -1,40 +1,54 @@
 //! Servers on the SSH port that do not speak SSH, or are hostile.
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
-use super::status_line::{assert_clean, assert_in_time, assert_unknown};
+use super::{
+    resource_usage::run_with_peak_memory,
+    status_line::{assert_clean, assert_in_time, assert_unknown},
+};
 use crate::support::{
     CHECK, CommandResult, TestDir, crowd,
     daemon::{start_server, wait_for_close},
-    run,
+    run, skip,
     sshd::{SshFixture, is_possible},
+    test_file,
 };
 
 /// Timeout of a run.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum address space of a run, including threads and libraries, in KiB.
 const MAX_MEMORY_KIB: u32 = 400_000;
+/// Timeout of a run that is flooded. Floods end earlier, by the limit of their bytes.
+const FLOOD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum peak memory of a run that is flooded, in KiB.
+const MAX_FLOODED_KIB: u64 = 32 * 1024;
 
 const BANNER: &[u8] = b"SSH-2.0-x\r\n";
 
-/// Runs the check of a server on this port, with a password that it never receives.
-fn check(dir: &TestDir, port: u16) -> CommandResult {
+/// Returns the check of a server on this port, with a password.
+fn check_command(dir: &TestDir, user: &str, port: u16, timeout: Duration) -> Command {
     let script = format!("ulimit -v {MAX_MEMORY_KIB}; exec \"$0\" \"$@\"");
     let mut command = Command::new("sh");
     command
-        .args(["-c", &script, CHECK, "-H", &format!("x@127.0.0.1:{port}"), "-p", "word"])
-        .args(["--host-key", "ignore", "--state-file", "state", "-t", "2"])
+        .args(["-c", &script, CHECK, "-H", &format!("{user}@127.0.0.1:{port}"), "-p", "word"])
+        .args(["--host-key", "ignore", "--state-file", "state"])
+        .args(["-t", &timeout.as_secs().to_string()])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .current_dir(dir.path("."))
         .stdin(Stdio::null());
-    run(&mut command)
+    command
+}
+
+/// Runs the check of a server on this port, with a password that it never receives.
+fn check(dir: &TestDir, port: u16) -> CommandResult {
+    run(&mut check_command(dir, "x", port, TIMEOUT))
 }
 
 /// Asserts that the output is a valid UNKNOWN, in time, and contains `reason`.
@@ -61,9 +75,29 @@ fn check_unknown(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> CommandRe
     let result = check(&dir, start_server(serve));
     assert_unknown(&result, "127.0.0.1");
     assert_in_time(&result, TIMEOUT);
+    assert_empty(&dir);
+    result
+}
+
+#[track_caller]
+fn assert_empty(dir: &TestDir) {
     let leftovers: Vec<_> = fs::read_dir(dir.path(".")).unwrap().collect();
     assert!(leftovers.is_empty(), "{leftovers:?}");
-    result
+}
+
+/// Asserts that a flood gives a valid UNKNOWN that contains `reason`, in time and in little
+/// memory. `flood` describes it.
+#[track_caller]
+fn assert_flood_unknown(flood: &str, user: &str, port: u16, reason: &str) {
+    let dir = TestDir::new();
+    let mut command = check_command(&dir, user, port, FLOOD_TIMEOUT);
+    let (result, peak_kib) = run_with_peak_memory(&mut command);
+    eprintln!("{flood}: {peak_kib} KiB, {:?}", result.elapsed);
+    assert_unknown(&result, "127.0.0.1");
+    assert_in_time(&result, FLOOD_TIMEOUT);
+    assert!(result.status_line().contains(reason), "{flood}: {reason}: {result:?}");
+    assert!(peak_kib <= MAX_FLOODED_KIB, "{flood}: {peak_kib} KiB");
+    assert_empty(&dir);
 }
 
 /// Sends the bytes and keeps the connection open.
@@ -109,6 +143,13 @@ fn packet(payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// Returns an unencrypted packet without padding. The RFC forbids it; libssh2 needs the most
+/// memory for it, compared with its length.
+fn unpadded_packet(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len() + 1).unwrap();
+    [&length.to_be_bytes()[..], &[0], payload].concat()
+}
+
 fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
@@ -140,10 +181,26 @@ fn disconnect(words: &[u8]) -> Vec<u8> {
     packet(&[&[1, 0, 0, 0, 2][..], &string(words), &string(b"")].concat())
 }
 
-/// Returns SSH_MSG_IGNORE and SSH_MSG_DEBUG.
-fn ignore_and_debug() -> Vec<u8> {
+/// Returns one packet of each kind that libssh2 ignores or keeps, with its name.
+fn flood_packets() -> Vec<(&'static str, Vec<u8>)> {
+    let text = string(&[b'x'; 1000]);
     let debug = [&[4, 1][..], &string(b"\x1b[31mx|y"), &string(b"")].concat();
-    [packet(&[&[2][..], &string(&[b'x'; 1000])].concat()), packet(&debug)].concat()
+    vec![
+        ("SSH_MSG_IGNORE", packet(&[&[2][..], &text].concat())),
+        ("SSH_MSG_DEBUG", packet(&debug)),
+        ("unknown, unpadded", unpadded_packet(&[200])),
+        ("unknown, small", packet(&[200])),
+        ("unknown, large", packet(&[200; 30_000])),
+        ("SSH_MSG_NEWKEYS", unpadded_packet(&[21])),
+        ("SSH_MSG_USERAUTH_SUCCESS", unpadded_packet(&[52])),
+        ("SSH_MSG_USERAUTH_BANNER", packet(&[&[53][..], &text, &string(b"")].concat())),
+        ("SSH_MSG_GLOBAL_REQUEST", packet(&[&[80][..], &string(b"x"), &[1]].concat())),
+        ("SSH_MSG_CHANNEL_OPEN", packet(&[&[90][..], &string(b"x11"), &[0; 12]].concat())),
+        ("SSH_MSG_CHANNEL_WINDOW_ADJUST", packet(&[93, 0, 0, 0, 0, 0, 0, 0, 0])),
+        ("SSH_MSG_CHANNEL_DATA", packet(&[&[94, 0, 0, 0, 0][..], &text].concat())),
+        ("SSH_MSG_CHANNEL_EXTENDED_DATA", packet(&[&[95][..], &[0; 8], &text].concat())),
+        ("SSH_MSG_CHANNEL_SUCCESS", packet(&[99, 0, 0, 0, 0])),
+    ]
 }
 
 fn after_banner(bytes: &[u8]) -> Vec<u8> {
@@ -191,23 +248,97 @@ fn dripping_banner_times_out() {
 fn flooding_server_is_unknown_in_time() {
     let garbage: Vec<u8> =
         (0..65_521_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    thread::scope(|scope| {
-        for (first, block) in [
-            (vec![], b"a line that is no banner\r\n".to_vec()),
-            (vec![], b"a".to_vec()),
-            (vec![], vec![0]),
-            (vec![], garbage.clone()),
-            (BANNER.to_vec(), vec![0]),
-            (BANNER.to_vec(), vec![0xff]),
-            (BANNER.to_vec(), garbage),
-            (BANNER.to_vec(), BANNER.to_vec()),
-            (BANNER.to_vec(), ignore_and_debug()),
-            (BANNER.to_vec(), kexinit(USUAL_ALGORITHMS)),
-            (after_banner(&kexinit(USUAL_ALGORITHMS)), ignore_and_debug()),
-        ] {
-            scope.spawn(|| assert_no_key_exchange(send_forever(first, block)));
+    let too_much = "it sent more than 256 KiB before the end of the login";
+    let kexinit = kexinit(USUAL_ALGORITHMS);
+    let mut floods = vec![
+        ("lines".to_owned(), vec![], b"a line that is no banner\r\n".to_vec(), too_much),
+        ("line".to_owned(), vec![], b"a".to_vec(), too_much),
+        ("newlines".to_owned(), vec![], b"\n".to_vec(), too_much),
+        ("zeros".to_owned(), vec![], vec![0], PROTOCOL_ERROR),
+        ("garbage".to_owned(), vec![], garbage.clone(), PROTOCOL_ERROR),
+        ("zeros after the banner".to_owned(), BANNER.to_vec(), vec![0], PROTOCOL_ERROR),
+        ("0xff after the banner".to_owned(), BANNER.to_vec(), vec![0xff], PROTOCOL_ERROR),
+        ("garbage after the banner".to_owned(), BANNER.to_vec(), garbage, PROTOCOL_ERROR),
+        ("banners".to_owned(), BANNER.to_vec(), BANNER.to_vec(), PROTOCOL_ERROR),
+        ("SSH_MSG_KEXINIT".to_owned(), BANNER.to_vec(), kexinit.clone(), too_much),
+    ];
+    for (name, packet) in flood_packets() {
+        floods.push((format!("{name} first"), BANNER.to_vec(), packet.clone(), too_much));
+        let name = format!("{name} during the key exchange");
+        floods.push((name, after_banner(&kexinit), packet, too_much));
+    }
+    for some in floods.chunks(6) {
+        thread::scope(|scope| {
+            for (name, first, block, reason) in some {
+                let port = start_server(send_forever(first.clone(), block.clone()));
+                scope.spawn(move || assert_flood_unknown(name, "x", port, reason));
+            }
+        });
+    }
+}
+
+/// SSH server that accepts every password and then floods, until it is dropped.
+struct FloodingSshServer {
+    child: Child,
+    port: u16,
+}
+
+impl FloodingSshServer {
+    /// Starts the server. Returns `None` if Paramiko is not installed.
+    fn start() -> Option<Self> {
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(test_file("support/flooding_ssh_server.py"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().ok()?;
+        Some(Self { child, port })
+    }
+}
+
+impl Drop for FloodingSshServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Encrypted floods, before the end of the login and after it.
+#[test]
+fn flooding_server_with_login_is_unknown_in_time() {
+    let Some(server) = FloodingSshServer::start() else {
+        return skip("python3-paramiko");
+    };
+    let limits = [
+        ("login", "it sent more than 256 KiB before the end of the login"),
+        ("command", "it sent more than 3 MiB that are not output of the command"),
+        ("output", "it sent more than 3 MiB that are not output of the command"),
+    ];
+    let mut floods = Vec::new();
+    for (stage, reason) in limits {
+        for packet in
+            ["ignore", "debug", "unknown-small", "unknown-large", "global", "global-reply"]
+                .into_iter()
+                .chain(["data", "error", "adjust", "open", "success", "banner"])
+        {
+            floods.push((format!("{stage}.{packet}"), reason));
         }
-    });
+    }
+    floods.push(("command.stream".to_owned(), limits[1].1));
+    floods.push(("command.empty".to_owned(), limits[1].1));
+    floods.push(("command.zero".to_owned(), ""));
+    // Python encrypts on one core.
+    for some in floods.chunks(2) {
+        thread::scope(|scope| {
+            for (user, reason) in some {
+                scope.spawn(|| assert_flood_unknown(user, user, server.port, reason));
+            }
+        });
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::unix::net::UnixStream,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,7 +12,8 @@ use ssh2::{ErrorCode, MethodType, Session};
 use crate::parse::capture::{Capture, CaptureFormat, CaptureNote};
 
 use super::{
-    SshError, SshServer, host_key, listing, login, ssh_error::describe_error, stopwatch::Stopwatch,
+    SshError, SshServer, host_key, listing, login, relay::Relay, session::LimitedSession,
+    ssh_error::describe_error, stopwatch::Stopwatch,
 };
 use crate::source::Activity;
 
@@ -30,22 +32,23 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
     activity.set("finding its address");
     let addresses = resolve_host(server)?;
     activity.set("connecting");
-    let (stream, poll_stream) = connect_tcp(server, &addresses, &stopwatch)?;
+    let (relay, socket) = connect_tcp(server, &addresses, &stopwatch)?;
     stopwatch.record_lap("connect");
 
     activity.set("agreeing on keys");
     let known_hosts = host_key::KnownHosts::read(server)?;
-    let session = handshake(server, (stream, &poll_stream), &known_hosts, &stopwatch)?;
-    host_key::verify(server, &session, known_hosts)?;
+    let mut session = handshake(server, (relay, socket), &known_hosts)?;
+    host_key::verify(server, session.session(), known_hosts)?;
     stopwatch.record_lap("key exchange");
 
     activity.set("logging in");
-    let login_method = login::login(server, &session, &stopwatch)?;
+    let login_method = login::login(server, &mut session)?;
+    session.relay().end_login();
     stopwatch.record_lap("login");
 
     activity.set("running its listing");
-    let algorithms = negotiated_algorithms(&session);
-    let (reader, start) = listing::start(server, (session, poll_stream), &stopwatch)?;
+    let algorithms = negotiated_algorithms(session.session());
+    let (reader, start) = listing::start(server, session)?;
     stopwatch.record_lap("first line");
     activity.set(format!("running {}", start.command));
     Ok(Capture {
@@ -82,13 +85,13 @@ fn resolve_host(server: &SshServer) -> Result<Vec<SocketAddr>, SshError> {
 }
 
 /// Connects to the first address that answers; each address gets an equal share of
-/// the remaining time. Returns the stream twice: one for the session, one to poll
-/// while the session owns the first.
+/// the remaining time. Returns the relay of the connection, and its socket for the
+/// session.
 fn connect_tcp(
     server: &SshServer,
     addresses: &[SocketAddr],
     stopwatch: &Stopwatch,
-) -> Result<(TcpStream, TcpStream), SshError> {
+) -> Result<(Relay, UnixStream), SshError> {
     let failed = |address, source| SshError::Connect { host: server.host.clone(), address, source };
     let mut last_error = None;
     for (address, n_others) in addresses.iter().zip((0..addresses.len()).rev()) {
@@ -98,9 +101,9 @@ fn connect_tcp(
             Ok(stream) => {
                 // The packets of a login are small, and each waits for the reply to
                 // the previous one: Nagle's algorithm would delay them.
-                let poll_stream = stream.set_nodelay(true).and_then(|()| stream.try_clone());
-                let poll_stream = poll_stream.map_err(|source| failed(*address, source))?;
-                return Ok((stream, poll_stream));
+                let relay = stream.set_nodelay(true);
+                let relay = relay.and_then(|()| Relay::new(stream, stopwatch.deadline()));
+                return relay.map_err(|source| failed(*address, source));
             }
             Err(source) => last_error = Some((*address, source)),
         }
@@ -111,10 +114,9 @@ fn connect_tcp(
 
 fn handshake(
     server: &SshServer,
-    (stream, poll_stream): (TcpStream, &TcpStream),
+    (relay, socket): (Relay, UnixStream),
     known_hosts: &host_key::KnownHosts,
-    stopwatch: &Stopwatch,
-) -> Result<Session, SshError> {
+) -> Result<LimitedSession, SshError> {
     let failed = |problem: String| SshError::Handshake { host: server.host.clone(), problem };
     let setup_failed = |error: ssh2::Error| failed(describe_error(&error));
     let mut session = Session::new().map_err(setup_failed)?;
@@ -129,11 +131,11 @@ fn handshake(
     session
         .method_pref(MethodType::HostKey, &known_hosts.preferred_algorithms())
         .map_err(setup_failed)?;
-    session.set_tcp_stream(stream);
-    stopwatch.limit_session(&session);
-    match session.handshake() {
+    session.set_tcp_stream(socket);
+    let mut session = LimitedSession::new(relay, session);
+    match session.complete(Session::handshake) {
         Ok(()) => Ok(session),
-        Err(error) => Err(failed(describe_handshake_error(&session, poll_stream, &error))),
+        Err(error) => Err(failed(describe_handshake_error(&session, &error))),
     }
 }
 
@@ -142,11 +144,9 @@ fn handshake(
 /// libssh2 has the same error codes for two sides without a common algorithm and
 /// for a peer that closes the connection before the agreement. It does report the
 /// algorithms agreed so far, in the order of negotiation (RFC 4253, 7.1).
-fn describe_handshake_error(
-    session: &Session,
-    poll_stream: &TcpStream,
-    error: &ssh2::Error,
-) -> String {
+fn describe_handshake_error(session: &LimitedSession, error: &ssh2::Error) -> String {
+    let is_closed = is_closed_by_peer(session.network());
+    let session = session.session();
     let any_missing = |methods: [MethodType; 2]| {
         methods.map(|method| session.methods(method).is_none()) != [false; 2]
     };
@@ -162,14 +162,10 @@ fn describe_handshake_error(
         {
             "there is no MAC that both sides know"
         }
-        ErrorCode::Session(-5)
-            if !has_key_exchange
-                && session.banner().is_some()
-                && is_closed_by_peer(poll_stream) =>
-        {
+        ErrorCode::Session(-5) if !has_key_exchange && session.banner().is_some() && is_closed => {
             "it closed the connection, maybe for want of a key exchange that both sides know"
         }
-        ErrorCode::Session(-5 | -8) if is_closed_by_peer(poll_stream) => "it closed the connection",
+        ErrorCode::Session(-5 | -8) if is_closed => "it closed the connection",
         _ => return describe_error(error),
     };
     message.to_owned()
@@ -177,13 +173,12 @@ fn describe_handshake_error(
 
 /// Returns true if the peer has reset the connection, or has closed it and all its
 /// data is read.
-fn is_closed_by_peer(poll_stream: &TcpStream) -> bool {
-    let mut poll_fds = [PollFd::new(poll_stream, PollFlags::IN)];
+fn is_closed_by_peer(stream: &TcpStream) -> bool {
+    let mut poll_fds = [PollFd::new(stream, PollFlags::IN)];
     let is_reset = poll(&mut poll_fds, Some(&Timespec::default())).is_ok()
         && poll_fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
-    let peeked = poll_stream.set_nonblocking(true).and_then(|()| poll_stream.peek(&mut [0]));
     is_reset
-        || match peeked {
+        || match stream.peek(&mut [0]) {
             Ok(length) => length == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }

@@ -3,17 +3,14 @@
 use std::{
     io::{self, BufRead, Read},
     net::{IpAddr, SocketAddr, TcpStream},
-    time::Instant,
 };
-
-use ssh2::Session;
 
 use super::{
     SshError, SshServer,
     remote_command::{CommandOutput, MAX_QUOTED_CHARS, RemoteCommand},
     script,
+    session::LimitedSession,
     ssh_error::describe_error,
-    stopwatch::Stopwatch,
 };
 use crate::{
     parse::capture::{ByteOrder, SessionConnection},
@@ -43,22 +40,19 @@ pub(super) struct ListingStart {
 /// Starts the command and waits for the first line of its listing.
 pub(super) fn start(
     server: &SshServer,
-    (session, poll_stream): (Session, TcpStream),
-    stopwatch: &Stopwatch,
+    mut session: LimitedSession,
 ) -> Result<(RemoteListing<RemoteCommand>, ListingStart), SshError> {
     let failed = |error: ssh2::Error| SshError::Exec {
         host: server.host.clone(),
         problem: describe_error(&error),
     };
-    stopwatch.limit_session(&session);
-    let mut channel = session.channel_session().map_err(failed)?;
+    let mut channel = session.complete(|session| session.channel_session()).map_err(failed)?;
     let command = server.command.as_deref().unwrap_or(script::for_table(server.table_kind));
-    channel.exec(command).map_err(failed)?;
+    session.complete(|_| channel.exec(command)).map_err(failed)?;
     // Close standard input, so that the command does not wait for data there.
-    channel.send_eof().map_err(failed)?;
-    let deadline = Instant::now() + stopwatch.remaining();
-    let session_connection = local_session_connection(&poll_stream);
-    let command = RemoteCommand::new((session, poll_stream), channel, deadline);
+    session.complete(|_| channel.send_eof()).map_err(failed)?;
+    let session_connection = local_session_connection(session.network());
+    let command = RemoteCommand::new(session, channel);
     let mut listing = RemoteListing::new(command);
     let start = listing.read_start(server, session_connection).map_err(|error| {
         SshError::NoListing { host: server.host.clone(), problem: error.to_string() }
@@ -397,9 +391,9 @@ fn byte_order_of_machine(machine: &str) -> ByteOrder {
 
 /// Returns the TCP connection of this session as this host sees it. The server sees
 /// the same addresses unless a device in between rewrites them.
-fn local_session_connection(poll_stream: &TcpStream) -> Option<SessionConnection> {
+fn local_session_connection(stream: &TcpStream) -> Option<SessionConnection> {
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-    let (client, server) = (poll_stream.local_addr().ok()?, poll_stream.peer_addr().ok()?);
+    let (client, server) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
     Some(SessionConnection {
         local: canonical(server),
         peer: canonical(client),

@@ -7,10 +7,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Signal, getpid, kill_process};
-use ssh2::{KeyboardInteractivePrompt, Prompt, Session};
+use ssh2::{KeyboardInteractivePrompt, Prompt};
 use zeroize::Zeroizing;
 
-use super::{KeyFileError, SshError, SshServer, ssh_error::describe_error, stopwatch::Stopwatch};
+use super::{
+    KeyFileError, SshError, SshServer, relay, session::LimitedSession, ssh_error::describe_error,
+};
 use crate::{
     model::secret::Secret,
     sys::{
@@ -27,24 +29,20 @@ const MAX_KEY_BYTES: usize = 64 * 1024;
 /// Explicit credentials are tried before default ones: a server closes the
 /// connection after a number of attempts (`MaxAuthTries`), and an agent may have many
 /// keys.
-pub(super) fn login(
-    server: &SshServer,
-    session: &Session,
-    stopwatch: &Stopwatch,
-) -> Result<String, SshError> {
+pub(super) fn login(server: &SshServer, session: &mut LimitedSession) -> Result<String, SshError> {
     let mut attempt = LoginAttempt {
         server,
         session,
-        stopwatch,
         n_rejected_keys: 0,
         rejections: Vec::new(),
         is_closed: false,
     };
-    stopwatch.limit_session(session);
-    let methods = match session.auth_methods(&server.user) {
-        Ok(methods) => methods.to_owned(),
+    let methods = match attempt.request_methods() {
+        Ok(methods) => methods,
         // Some servers accept a login without credentials.
-        Err(_) if session.authenticated() => return Ok("no proof, as it asks for none".to_owned()),
+        Err(_) if attempt.is_authenticated() => {
+            return Ok("no proof, as it asks for none".to_owned());
+        }
         Err(error) => {
             attempt.rejections.push(describe_error(&error));
             return Err(attempt.to_error());
@@ -66,8 +64,7 @@ pub(super) fn login(
 /// messages, or `None`.
 struct LoginAttempt<'a> {
     server: &'a SshServer,
-    session: &'a Session,
-    stopwatch: &'a Stopwatch,
+    session: &'a mut LimitedSession,
     /// Number of keys that the server rejected and `rejections` does not list.
     n_rejected_keys: usize,
     /// Phrases about other rejected or unusable credentials.
@@ -109,6 +106,16 @@ impl LoginAttempt<'_> {
             })
     }
 
+    /// Requests the methods that the server accepts.
+    fn request_methods(&mut self) -> Result<String, ssh2::Error> {
+        let user = &self.server.user;
+        self.session.complete(|session| session.auth_methods(user).map(str::to_owned))
+    }
+
+    fn is_authenticated(&self) -> bool {
+        self.session.session().authenticated()
+    }
+
     /// Returns the methods that the server accepts next. A server that requires a key
     /// *and* a password rejects the key alone and then accepts other methods than
     /// before.
@@ -116,26 +123,23 @@ impl LoginAttempt<'_> {
         if self.n_rejected_keys == 0 || self.is_closed {
             return methods.to_owned();
         }
-        self.stopwatch.limit_session(self.session);
-        match self.session.auth_methods(&self.server.user) {
-            Ok(remaining_methods) => remaining_methods.to_owned(),
-            Err(_) => methods.to_owned(),
-        }
+        self.request_methods().unwrap_or_else(|_| methods.to_owned())
     }
 
     /// Records the result of one try; returns `method` if the login is complete.
     fn record_result(&mut self, result: Result<(), ssh2::Error>, method: String) -> Option<String> {
         match result {
-            Ok(()) if self.session.authenticated() => return Some(method),
+            Ok(()) if self.is_authenticated() => return Some(method),
             Ok(()) => self.rejections.push("one proof was not enough".to_owned()),
+            Err(error) if relay::is_limit_exceeded(&error) => {
+                self.is_closed = true;
+                self.rejections.push(describe_error(&error));
+            }
             Err(error) => {
                 // After too many attempts the server closes the connection.
-                if matches!(error.code(), ssh2::ErrorCode::Session(-13 | -43 | -1 | -7 | -9)) {
+                if matches!(error.code(), ssh2::ErrorCode::Session(-13 | -43 | -1 | -7)) {
                     self.is_closed = true;
-                    self.rejections.push(match error.code() {
-                        ssh2::ErrorCode::Session(-9) => describe_error(&error),
-                        _ => "it allows no more tries".to_owned(),
-                    });
+                    self.rejections.push("it allows no more tries".to_owned());
                 }
             }
         }
@@ -163,35 +167,42 @@ impl LoginAttempt<'_> {
         // twice.
         let public_key = path.with_added_extension("pub");
         let public_key = if public_key.is_file() { Some(&*public_key) } else { None };
-        let authenticate = |public_key| {
-            self.stopwatch.limit_session(self.session);
-            let passphrase = passphrase.as_ref().map(Secret::reveal);
-            self.session.userauth_pubkey_file(&self.server.user, public_key, path, passphrase)
-        };
-        let mut result = authenticate(public_key);
+        let passphrase = passphrase.as_ref();
+        let mut result = self.authenticate_by_key(path, public_key, passphrase);
         if public_key.is_some() && result.as_ref().is_err_and(is_file_error) {
-            result = authenticate(None);
+            result = self.authenticate_by_key(path, None, passphrase);
         }
         if result.as_ref().is_err_and(is_file_error) {
             let reason = if is_encrypted { "its passphrase is wrong" } else { "it is no key" };
             self.rejections.push(format!("{} cannot be used: {reason}", path.display()));
             return None;
         }
-        if result.is_err() && is_encrypted {
+        if is_rejection(&result) && is_encrypted {
             // For some formats, libssh2 does not report which of the two happened.
             let name = path.display();
             self.rejections.push(format!("{name} was not accepted, or its passphrase is wrong"));
         } else {
-            self.n_rejected_keys += usize::from(result.is_err());
+            self.n_rejected_keys += usize::from(is_rejection(&result));
         }
         self.record_result(result, format!("key {}", path.display()))
+    }
+
+    fn authenticate_by_key(
+        &mut self,
+        path: &Path,
+        public_key: Option<&Path>,
+        passphrase: Option<&Secret>,
+    ) -> Result<(), ssh2::Error> {
+        let (user, passphrase) = (&self.server.user, passphrase.map(Secret::reveal));
+        self.session
+            .complete(|session| session.userauth_pubkey_file(user, public_key, path, passphrase))
     }
 
     fn try_agent(&mut self, socket: &Path) -> Option<String> {
         if self.is_closed {
             return None;
         }
-        let mut agent = self.session.agent().ok()?;
+        let mut agent = self.session.session().agent().ok()?;
         let identities = agent
             .set_identity_path(socket)
             .and_then(|()| agent.connect())
@@ -208,9 +219,9 @@ impl LoginAttempt<'_> {
             if self.is_closed {
                 break;
             }
-            self.stopwatch.limit_session(self.session);
-            let result = agent.userauth(&self.server.user, &identity);
-            self.n_rejected_keys += usize::from(result.is_err());
+            let user = &self.server.user;
+            let result = self.session.complete(|_| agent.userauth(user, &identity));
+            self.n_rejected_keys += usize::from(is_rejection(&result));
             let method = format!("key {} of the agent", identity.comment());
             let succeeded_method = self.record_result(result, method);
             if succeeded_method.is_some() {
@@ -226,28 +237,32 @@ impl LoginAttempt<'_> {
         }
         let user = &self.server.user;
         let mut was_tried = false;
+        let mut is_rejected = false;
         if methods.split(',').any(|method| method == "password") {
             was_tried = true;
-            self.stopwatch.limit_session(self.session);
-            let result = self.session.userauth_password(user, password.reveal());
+            let result =
+                self.session.complete(|session| session.userauth_password(user, password.reveal()));
+            is_rejected |= is_rejection(&result);
             if let Some(method) = self.record_result(result, "password".to_owned()) {
                 return Some(method);
             }
         }
         if !self.is_closed && methods.contains("keyboard-interactive") {
             was_tried = true;
-            self.stopwatch.limit_session(self.session);
             let mut responder = PasswordResponder { password, has_answered: false };
-            let result = self.session.userauth_keyboard_interactive(user, &mut responder);
+            let result = self
+                .session
+                .complete(|session| session.userauth_keyboard_interactive(user, &mut responder));
+            is_rejected |= is_rejection(&result);
             if let Some(method) = self.record_result(result, "keyboard-interactive".to_owned()) {
                 return Some(method);
             }
         }
-        self.rejections.push(if was_tried {
-            "the password was refused".to_owned()
-        } else {
-            format!("it takes no password ({methods})")
-        });
+        if is_rejected {
+            self.rejections.push("the password was refused".to_owned());
+        } else if !was_tried {
+            self.rejections.push(format!("it takes no password ({methods})"));
+        }
         None
     }
 
@@ -284,6 +299,12 @@ impl KeyboardInteractivePrompt for PasswordResponder<'_> {
         };
         prompts.iter().map(&mut answer).collect()
     }
+}
+
+/// Returns true if the server has rejected a credential, or has closed the connection
+/// for it.
+fn is_rejection(result: &Result<(), ssh2::Error>) -> bool {
+    result.as_ref().is_err_and(|error| !relay::is_limit_exceeded(error))
 }
 
 /// Returns true if libssh2 could not use a key file: the file is not a key, or the

@@ -1,8 +1,6 @@
 //! Time limit of one SSH server.
 use std::time::{Duration, Instant};
 
-use ssh2::Session;
-
 /// Remaining time for one server, and the time that each stage took.
 pub(super) struct Stopwatch {
     started: Instant,
@@ -30,13 +28,16 @@ impl Stopwatch {
         self.laps.join(", ")
     }
 
-    /// Returns the remaining time, at least 1 ms: libssh2 takes 0 for no limit.
-    pub(super) fn remaining(&self) -> Duration {
-        self.timeout.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
+    /// Returns the end of the time limit.
+    pub(super) fn deadline(&self) -> Instant {
+        self.started + self.timeout
     }
 
-    /// Limits the next calls of libssh2 to the remaining time.
-    pub(super) fn limit_session(&self, session: &Session) {
-        session.set_timeout(u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX));
+    /// Returns the remaining time, at least 1 ms: [`TcpStream::connect_timeout`]
+    /// rejects 0.
+    ///
+    /// [`TcpStream::connect_timeout`]: std::net::TcpStream::connect_timeout
+    pub(super) fn remaining(&self) -> Duration {
+        self.timeout.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
     }
 }

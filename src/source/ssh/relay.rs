@@ -1,0 +1,360 @@
+//! Passes bytes between a server and libssh2, and limits those of the server.
+//!
+//! libssh2 reads its socket until the socket is empty, and keeps each packet that
+//! nothing has requested, without a limit. So libssh2 gets one end of a socket pair
+//! instead of the network socket. When libssh2 has used all earlier bytes, the relay
+//! moves the next ones from the network to the pair, and counts them.
+#![expect(clippy::disallowed_types, reason = "a socket is handed on")]
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::ErrorCode;
+
+/// Number of bytes moved at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Maximum wait for a socket before libssh2 is called again.
+///
+/// After an unusual packet, libssh2 may return although it has not used all bytes of its
+/// socket, or although it has data of the other stream of a command. Then no socket
+/// reports data.
+const MAX_WAIT: Duration = Duration::from_millis(50);
+/// Share of the consumed bytes that a server may send in addition, for the headers of
+/// packets: 1 in 32. A packet of 4 KiB has at most 93 bytes of them.
+const HEADER_SHARE: usize = 32;
+
+/// Limit of the bytes that a server may send and the program does not consume.
+///
+/// libssh2 needs up to 16 bytes of memory for a byte of packets without content
+/// before the key exchange, and up to 5 after it.
+#[derive(Clone, Copy)]
+struct ByteLimit {
+    max_bytes: usize,
+    /// Message for a server that exceeds the limit.
+    message: &'static str,
+}
+
+/// Limit for all bytes up to the end of the login. A login takes some KiB; a banner, at
+/// most 40.
+const LOGIN_LIMIT: ByteLimit = ByteLimit {
+    max_bytes: 256 * 1024,
+    message: "it sent more than 256 KiB before the end of the login",
+};
+/// Limit for the bytes after the login that are not output of the command.
+const COMMAND_LIMIT: ByteLimit = ByteLimit {
+    max_bytes: 3 * 1024 * 1024,
+    message: "it sent more than 3 MiB that are not output of the command",
+};
+
+/// Code of the error for a server that exceeds its limit. libssh2 has no such code; its
+/// own ones are between -1 and -100.
+const TOO_MANY_BYTES: ErrorCode = ErrorCode::Session(-1000);
+/// Code of libssh2 for a timeout.
+const TIMEOUT: ErrorCode = ErrorCode::Session(-9);
+
+/// Returns true for the errors of a relay: the server has exceeded a limit, of time or
+/// of bytes.
+pub(super) fn is_limit_exceeded(error: &ssh2::Error) -> bool {
+    matches!(error.code(), TIMEOUT | TOO_MANY_BYTES)
+}
+
+/// Connection to a server, and the socket pair to libssh2.
+pub(super) struct Relay {
+    network: TcpStream,
+    /// Opposite end of the socket that libssh2 has.
+    pair_end: UnixStream,
+    incoming: Buffer,
+    outgoing: Buffer,
+    /// False after the server has closed the connection.
+    is_receiving: bool,
+    /// Number of bytes that the server may send before the program consumes more.
+    bytes_left: usize,
+    limit: ByteLimit,
+    deadline: Instant,
+}
+
+impl Relay {
+    /// Creates a relay that moves bytes until `deadline`; returns the socket for
+    /// libssh2, too.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are too many open files.
+    pub(super) fn new(network: TcpStream, deadline: Instant) -> io::Result<(Self, UnixStream)> {
+        let (pair_end, library_end) = UnixStream::pair()?;
+        network.set_nonblocking(true)?;
+        pair_end.set_nonblocking(true)?;
+        let relay = Self {
+            network,
+            pair_end,
+            incoming: Buffer::default(),
+            outgoing: Buffer::default(),
+            is_receiving: true,
+            bytes_left: LOGIN_LIMIT.max_bytes,
+            limit: LOGIN_LIMIT,
+            deadline,
+        };
+        Ok((relay, library_end))
+    }
+
+    /// Returns the connection to the server.
+    pub(super) fn network(&self) -> &TcpStream {
+        &self.network
+    }
+
+    /// Starts the limit for the time after the login.
+    pub(super) fn end_login(&mut self) {
+        self.limit = COMMAND_LIMIT;
+        self.bytes_left = COMMAND_LIMIT.max_bytes;
+    }
+
+    /// Records that the program has consumed this number of bytes of the command's
+    /// output.
+    pub(super) fn add_consumed(&mut self, n_bytes: usize) {
+        let bytes_left = self.bytes_left + n_bytes + n_bytes / HEADER_SHARE;
+        self.bytes_left = bytes_left.min(self.limit.max_bytes);
+    }
+
+    /// Moves the bytes that are available in both directions. If there are none, waits
+    /// for some for a short time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error at the deadline, or if the server exceeds its limit.
+    pub(super) fn exchange(&mut self) -> Result<(), ssh2::Error> {
+        if self.has_moved_bytes()? {
+            return Ok(());
+        }
+        self.wait();
+        self.has_moved_bytes().map(drop)
+    }
+
+    /// Moves available bytes; returns true if there were some.
+    fn has_moved_bytes(&mut self) -> Result<bool, ssh2::Error> {
+        if Instant::now() >= self.deadline {
+            return Err(ssh2::Error::new(TIMEOUT, "it gave no answer in time"));
+        }
+        let has_sent = self.send();
+        let has_received = self.receive()?;
+        Ok(has_sent || has_received)
+    }
+
+    /// Sends what libssh2 has written; returns true if there was something.
+    fn send(&mut self) -> bool {
+        // libssh2 keeps its end open, so a failure means that there is nothing.
+        let has_read = matches!(self.outgoing.fill(&self.pair_end, CHUNK_BYTES), Ok(Some(1..)));
+        if self.outgoing.drain(&self.network).is_err() {
+            // The server has closed the connection. What it sent before can be read.
+            self.outgoing.clear();
+        }
+        has_read
+    }
+
+    /// Passes on what the server has sent; returns true if there was something.
+    fn receive(&mut self) -> Result<bool, ssh2::Error> {
+        if !self.is_receiving {
+            return Ok(false);
+        }
+        let max_length = CHUNK_BYTES.min(self.bytes_left + 1);
+        let n_read = match self.incoming.fill(&self.network, max_length) {
+            Ok(None) => 0,
+            Ok(Some(n_read @ 1..)) => n_read,
+            Ok(Some(0)) | Err(_) => {
+                self.close_library_end();
+                return Ok(true);
+            }
+        };
+        self.bytes_left = self
+            .bytes_left
+            .checked_sub(n_read)
+            .ok_or_else(|| ssh2::Error::new(TOO_MANY_BYTES, self.limit.message))?;
+        if self.incoming.drain(&self.pair_end).is_err() {
+            self.close_library_end();
+        }
+        Ok(n_read > 0)
+    }
+
+    /// Lets libssh2 read the end of the connection behind the earlier bytes.
+    fn close_library_end(&mut self) {
+        self.is_receiving = false;
+        // It fails only if the socket is closed already.
+        let _ = self.pair_end.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Waits until bytes can be moved, for a short time.
+    fn wait(&self) {
+        let time_left = self.deadline.saturating_duration_since(Instant::now());
+        let mut network_flags = PollFlags::empty();
+        let mut pair_flags = PollFlags::empty();
+        network_flags.set(PollFlags::IN, self.is_receiving && self.incoming.is_empty());
+        network_flags.set(PollFlags::OUT, !self.outgoing.is_empty());
+        pair_flags.set(PollFlags::OUT, !self.incoming.is_empty());
+        pair_flags.set(PollFlags::IN, self.outgoing.is_empty());
+        let mut poll_fds =
+            [PollFd::new(&self.pair_end, pair_flags), PollFd::new(&self.network, network_flags)];
+        // A closed connection would end each wait at once.
+        let n_sockets = if network_flags.is_empty() { 1 } else { 2 };
+        let timeout = Timespec::try_from(time_left.min(MAX_WAIT)).unwrap_or_default();
+        // After an interrupted wait, libssh2 is called early, which does no harm.
+        let _ = poll(&mut poll_fds[..n_sockets], Some(&timeout));
+    }
+}
+
+impl Drop for Relay {
+    /// Sends what libssh2 has written last, as far as this is possible without a wait.
+    fn drop(&mut self) {
+        while self.send() {}
+    }
+}
+
+/// Bytes that were read from one socket and are not written to the other one.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Reads up to `max_length` bytes. Returns their number, 0 at the end of the source;
+    /// `None` if none are available or the buffer is not empty.
+    fn fill(&mut self, mut source: impl Read, max_length: usize) -> io::Result<Option<usize>> {
+        if !self.is_empty() {
+            return Ok(None);
+        }
+        self.bytes.resize(CHUNK_BYTES, 0);
+        let n_read = if_ready(source.read(&mut self.bytes[..max_length]))?;
+        self.start = 0;
+        self.end = n_read.unwrap_or(0);
+        Ok(n_read)
+    }
+
+    /// Writes as many bytes as the target takes.
+    fn drain(&mut self, mut target: impl Write) -> io::Result<()> {
+        while !self.is_empty() {
+            match if_ready(target.write(&self.bytes[self.start..self.end]))? {
+                Some(n_written) => self.start += n_written,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Converts the errors of a stream that is not ready to `None`.
+pub(super) fn if_ready(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(length) => Ok(Some(length)),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const LIMIT: ByteLimit = ByteLimit { max_bytes: 1000, message: "it sent too much" };
+
+    /// Relay with a limit of 1000 bytes, the socket of libssh2 and the server.
+    struct Fixture {
+        relay: Relay,
+        library_end: UnixStream,
+        server: TcpStream,
+    }
+
+    impl Fixture {
+        fn new(time: Duration) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let network = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let (mut relay, library_end) = Relay::new(network, Instant::now() + time).unwrap();
+            library_end.set_nonblocking(true).unwrap();
+            relay.limit = LIMIT;
+            relay.bytes_left = LIMIT.max_bytes;
+            Self { relay, library_end, server }
+        }
+
+        /// Reads as libssh2 does until `n_bytes` have arrived, or the end.
+        fn read(&mut self, n_bytes: usize) -> Result<usize, ssh2::Error> {
+            let (mut n_read, mut buffer) = (0, [0; 4096]);
+            while n_read < n_bytes {
+                match if_ready(self.library_end.read(&mut buffer)).unwrap() {
+                    Some(0) => break,
+                    Some(length) => n_read += length,
+                    None => self.relay.exchange()?,
+                }
+            }
+            Ok(n_read)
+        }
+    }
+
+    #[test]
+    fn server_may_send_up_to_its_limit() {
+        let mut fixture = Fixture::new(Duration::from_secs(60));
+        fixture.server.write_all(&[7; 1000]).unwrap();
+        assert_eq!(fixture.read(1000).unwrap(), 1000);
+        fixture.server.write_all(&[7]).unwrap();
+        let error = fixture.read(1).unwrap_err();
+        assert!(is_limit_exceeded(&error));
+        assert_eq!(error.message(), LIMIT.message);
+    }
+
+    #[test]
+    fn consumed_bytes_and_headers_do_not_count() {
+        let mut fixture = Fixture::new(Duration::from_secs(60));
+        for _ in 0..100 {
+            fixture.server.write_all(&[7; 990]).unwrap();
+            assert_eq!(fixture.read(990).unwrap(), 990);
+            fixture.relay.add_consumed(960);
+        }
+        // Consumed bytes cannot be saved for later.
+        fixture.relay.add_consumed(100_000);
+        fixture.server.write_all(&[7; 1001]).unwrap();
+        assert!(is_limit_exceeded(&fixture.read(1001).unwrap_err()));
+    }
+
+    #[test]
+    fn end_of_connection_follows_the_last_bytes() {
+        let mut fixture = Fixture::new(Duration::from_secs(60));
+        fixture.server.write_all(&[7; 100]).unwrap();
+        fixture.server.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_eq!(fixture.read(200).unwrap(), 100);
+    }
+
+    #[test]
+    fn silent_server_times_out() {
+        let mut fixture = Fixture::new(Duration::from_millis(20));
+        let error = fixture.read(1).unwrap_err();
+        assert_eq!(error.code(), TIMEOUT);
+    }
+
+    #[test]
+    fn last_output_is_sent_when_the_relay_is_dropped() {
+        let Fixture { relay, mut library_end, mut server } = Fixture::new(Duration::from_secs(60));
+        library_end.write_all(b"last").unwrap();
+        drop(relay);
+        let mut sent = Vec::new();
+        server.read_to_end(&mut sent).unwrap();
+        assert_eq!(sent, b"last");
+        assert_eq!(library_end.read(&mut [0]).unwrap(), 0);
+    }
+}
