@@ -95,7 +95,7 @@ pub fn check(
     saved_state.unlock();
 
     let mut report = config.report(views, observed.observation);
-    report.problems.append(&mut saved_state.problems);
+    report.problems.extend(saved_state.problems.iter().cloned());
     report.notes.append(&mut saved_state.notes);
     report.notes.extend(hidden_namespaces(&config));
     report.state_file.clone_from(&saved_state.path);
