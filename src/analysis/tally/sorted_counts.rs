@@ -2,55 +2,8 @@
 //!
 //! A hash table would miss the processor's caches at every step, and its time would
 //! depend on keys that untrusted peers choose. Keys are instead collected in batches
-//! that fit into a cache, sorted by radix sort, whose time does not depend on the
-//! keys, and merged into the counts in one pass.
-
-/// A key that can be sorted digit by digit.
-pub(super) trait RadixKey: Copy + Ord {
-    /// Number of digits.
-    const DIGITS: usize;
-
-    /// Returns one digit; index 0 is the lowest.
-    fn digit(self, index: usize) -> u8;
-
-    /// Returns a key with the digit 0 in each place where both keys agree.
-    fn differences(self, other: Self) -> Self;
-
-    /// Returns the bits that are set in either key.
-    fn union(self, other: Self) -> Self;
-}
-
-impl RadixKey for u64 {
-    const DIGITS: usize = 8;
-
-    fn digit(self, index: usize) -> u8 {
-        (self >> (8 * index)) as u8
-    }
-
-    fn differences(self, other: Self) -> Self {
-        self ^ other
-    }
-
-    fn union(self, other: Self) -> Self {
-        self | other
-    }
-}
-
-impl RadixKey for [u32; 5] {
-    const DIGITS: usize = 20;
-
-    fn digit(self, index: usize) -> u8 {
-        (self[4 - index / 4] >> (8 * (index % 4))) as u8
-    }
-
-    fn differences(self, other: Self) -> Self {
-        std::array::from_fn(|word| self[word] ^ other[word])
-    }
-
-    fn union(self, other: Self) -> Self {
-        std::array::from_fn(|word| self[word] | other[word])
-    }
-}
+//! that fit into a cache, sorted, and merged into the counts in one pass. The standard
+//! library's sort takes O(n log n) comparisons, whatever the keys are.
 
 /// Distinct keys, and how often each was added.
 #[derive(Debug)]
@@ -59,8 +12,6 @@ pub(super) struct SortedCounts<K> {
     counts: Vec<(K, u32)>,
     /// Unsorted keys that are not yet in `counts`.
     pending: Vec<K>,
-    /// Buffer for sorting.
-    scratch: Vec<K>,
     /// Number of keys when memory was exhausted; `None` if it was not.
     keys_when_exhausted: Option<usize>,
 }
@@ -68,12 +19,7 @@ pub(super) struct SortedCounts<K> {
 // A derived implementation would require K: Default.
 impl<K> Default for SortedCounts<K> {
     fn default() -> Self {
-        Self {
-            counts: Vec::new(),
-            pending: Vec::new(),
-            scratch: Vec::new(),
-            keys_when_exhausted: None,
-        }
+        Self { counts: Vec::new(), pending: Vec::new(), keys_when_exhausted: None }
     }
 }
 
@@ -81,7 +27,7 @@ impl<K> Default for SortedCounts<K> {
 /// cache, enough to make merging cheap.
 const MIN_BATCH_KEYS: usize = 32 * 1024;
 
-impl<K: RadixKey> SortedCounts<K> {
+impl<K: Copy + Ord> SortedCounts<K> {
     /// Adds a key.
     pub(super) fn add(&mut self, key: K) {
         if self.pending.len() == self.pending.capacity() && !self.reserve_pending() {
@@ -114,14 +60,14 @@ impl<K: RadixKey> SortedCounts<K> {
         };
     }
 
-    /// Merges the pending keys and frees their buffers.
+    /// Merges the pending keys and frees their buffer.
     ///
     /// # Errors
     ///
     /// Returns an error with the number of keys if memory was exhausted.
     pub(super) fn check_memory(&mut self) -> Result<(), usize> {
         self.merge_pending();
-        (self.pending, self.scratch) = (Vec::new(), Vec::new());
+        self.pending = Vec::new();
         self.keys_when_exhausted.map_or(Ok(()), Err)
     }
 
@@ -178,7 +124,7 @@ impl<K: RadixKey> SortedCounts<K> {
 
     /// Sorts the pending keys and adds them to the counts.
     fn merge_pending(&mut self) {
-        radix_sort(&mut self.pending, &mut self.scratch);
+        self.pending.sort_unstable();
         let Some(&filler) = self.pending.first() else {
             return;
         };
@@ -206,43 +152,6 @@ impl<K: RadixKey> SortedCounts<K> {
         // Keys that `counts` already had leave a gap.
         self.counts.drain(from..to);
         self.pending.clear();
-    }
-}
-
-/// Minimum number of keys for which a radix sort is faster than comparing them.
-const MIN_RADIX_SORT_KEYS: usize = 512;
-
-/// Sorts `keys` from their lowest digit to their highest. Digits that are equal in
-/// all keys are skipped; most are, because a server has few ports.
-fn radix_sort<K: RadixKey>(keys: &mut Vec<K>, scratch: &mut Vec<K>) {
-    if keys.len() < MIN_RADIX_SORT_KEYS {
-        keys.sort_unstable();
-        return;
-    }
-    // Without memory for the buffer, sorting is slower.
-    if scratch.try_reserve(keys.len().saturating_sub(scratch.len())).is_err() {
-        keys.sort_unstable();
-        return;
-    }
-    let first = keys[0];
-    let differences =
-        keys.iter().fold(first.differences(first), |all, key| all.union(key.differences(first)));
-    scratch.resize(keys.len(), first);
-    for index in (0..K::DIGITS).filter(|&index| differences.digit(index) != 0) {
-        let mut offsets = [0_usize; 256];
-        for key in &*keys {
-            offsets[usize::from(key.digit(index))] += 1;
-        }
-        let mut start = 0;
-        for offset in &mut offsets {
-            start += std::mem::replace(offset, start);
-        }
-        for key in &*keys {
-            let offset = &mut offsets[usize::from(key.digit(index))];
-            scratch[*offset] = *key;
-            *offset += 1;
-        }
-        std::mem::swap(keys, scratch);
     }
 }
 
@@ -302,29 +211,5 @@ mod tests {
             }
             prop_assert_eq!(counts.into_sorted(), map.into_iter().collect::<Vec<_>>());
         }
-
-        #[test]
-        fn radix_sort_matches_comparison_sort(
-            short in prop::collection::vec(any::<u64>(), 0..3 * MIN_RADIX_SORT_KEYS),
-            mask in any::<u64>(),
-            long in prop::collection::vec(any::<[u32; 5]>(), 0..3 * MIN_RADIX_SORT_KEYS),
-            words in any::<[bool; 5]>(),
-        ) {
-            let short: Vec<_> = short.into_iter().map(|key| key & mask).collect();
-            check(short)?;
-            let long = long.into_iter().map(|mut key| {
-                key.iter_mut().zip(words).for_each(|(word, is_used)| *word *= u32::from(is_used));
-                key
-            });
-            check(long.collect())?;
-        }
-    }
-
-    fn check<K: RadixKey + std::fmt::Debug>(keys: Vec<K>) -> Result<(), TestCaseError> {
-        let (mut by_radix, mut by_comparison) = (keys.clone(), keys);
-        radix_sort(&mut by_radix, &mut Vec::new());
-        by_comparison.sort_unstable();
-        prop_assert_eq!(by_radix, by_comparison);
-        Ok(())
     }
 }
