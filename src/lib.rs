@@ -31,7 +31,6 @@ pub mod parse {
     mod dialect;
     mod endpoint;
     mod error;
-    mod fast_path;
     pub mod inet_diag;
     pub mod line;
     mod listing;

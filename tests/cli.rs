@@ -13,4 +13,4 @@ mod log_report;
 mod munin;
 mod list_files;
 mod state;
-mod fast_path;
+mod read_sizes;

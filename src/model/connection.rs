@@ -1,5 +1,8 @@
 //! One row of a socket table: two endpoints and a TCP state.
-use std::{net::SocketAddr, str::FromStr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
 /// A TCP socket as listed in a socket table.
 ///
@@ -19,6 +22,12 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A connection without addresses, ports and state.
+    pub const UNSPECIFIED: Self = {
+        let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Self { local: endpoint, peer: endpoint, tcp_state: None, peer_known_bits: None }
+    };
+
     /// Returns whether the socket has a peer; sockets without one are listening or
     /// unconnected.
     #[must_use]

@@ -6,10 +6,6 @@ use memchr::memrchr;
 
 use super::{endpoint, error::RowErrorKind, row::RowError};
 
-/// End of a connection, with the number of known leading bits if its address may be
-/// truncated.
-pub(super) type Endpoint = (SocketAddr, Option<u8>);
-
 /// Detection of truncated addresses in one listing of a BSD.
 ///
 /// Without `-W` (FreeBSD), `-l` (macOS) or `-v` (OpenBSD, NetBSD), an address is
@@ -25,30 +21,39 @@ impl BsdAddressWidth {
     /// Width of a truncated address, without the port.
     const TRUNCATED_WIDTH: usize = 16;
 
-    /// Parses an address and port and records the width of the address.
-    pub(super) fn parse_endpoint<'a>(&mut self, word: &'a [u8]) -> Result<Endpoint, RowError<'a>> {
+    /// Parses an address and port and records the width of the address. Returns the number
+    /// of known leading bits if the address may be truncated.
+    pub(super) fn parse_endpoint<'a>(
+        &mut self,
+        word: &'a [u8],
+        endpoint: &mut SocketAddr,
+    ) -> Result<Option<u8>, RowError<'a>> {
         let address = memrchr(b'.', word).map_or(word, |at| &word[..at]);
         self.is_untruncated |= address.len() > Self::TRUNCATED_WIDTH;
         let may_be_truncated = !self.is_untruncated
             && address.len() == Self::TRUNCATED_WIDTH
             && address.contains(&b':');
-        complete_or_truncated(endpoint::parse_with_dot(word), word, address, may_be_truncated)
+        let parsed = endpoint::parse_with_dot(word, endpoint);
+        if may_be_truncated {
+            return truncated_endpoint(parsed.is_ok(), word, address, endpoint).map(Some);
+        }
+        parsed.map(|()| None).map_err(|kind| (kind, word))
     }
 }
 
-/// Adds the number of known bits to the endpoint parsed from `word`. A truncated
-/// `address` that cannot be parsed is replaced by its known prefix.
-pub(super) fn complete_or_truncated<'a>(
-    parsed: Result<SocketAddr, RowErrorKind>,
+/// Returns the number of known leading bits of a possibly truncated `address`. If the word
+/// could not be parsed, the endpoint becomes the known prefix of the address.
+pub(super) fn truncated_endpoint<'a>(
+    is_parsed: bool,
     word: &'a [u8],
     address: &[u8],
-    may_be_truncated: bool,
-) -> Result<Endpoint, RowError<'a>> {
-    if !may_be_truncated {
-        return parsed.map(|endpoint| (endpoint, None)).map_err(|kind| (kind, word));
-    }
+    endpoint: &mut SocketAddr,
+) -> Result<u8, RowError<'a>> {
     let (prefix, n_known_bits) = endpoint::known_prefix(address);
     let port = word.get(address.len() + 1..).ok_or((RowErrorKind::InvalidEndpoint, word))?;
     let port = endpoint::parse_port(port).map_err(|kind| (kind, word))?;
-    Ok((parsed.unwrap_or_else(|_| SocketAddr::new(prefix.into(), port)), Some(n_known_bits)))
+    if !is_parsed {
+        *endpoint = SocketAddr::new(prefix.into(), port);
+    }
+    Ok(n_known_bits)
 }

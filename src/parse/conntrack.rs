@@ -19,7 +19,7 @@ use crate::model::connection::{Connection, TcpState};
 use super::{
     endpoint::{parse_address, parse_decimal, parse_port},
     error::{RowErrorKind, UnsupportedFormat},
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
 };
 
 pub mod messages;
@@ -105,13 +105,15 @@ pub(super) fn unsupported_format(line: &[u8]) -> Option<UnsupportedFormat> {
 }
 
 /// Parses a row.
-pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
+pub(super) fn parse_row<'a>(
+    line: &'a [u8],
+    connection: &mut Connection,
+) -> Result<RowKind, RowError<'a>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
-    let mut name = next()?;
-    let mut number = next()?;
+    let mut name = fields.next_field()?;
+    let mut number = fields.next_field()?;
     if matches!(name, b"ipv4" | b"ipv6") {
-        (name, number) = (next()?, next()?);
+        (name, number) = (fields.next_field()?, fields.next_field()?);
     }
     let protocol = parse_decimal(number).and_then(|number| u8::try_from(number).ok());
     let protocol = protocol.ok_or((RowErrorKind::UnrecognizedRow, line))?;
@@ -120,14 +122,14 @@ pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
         // other lines have a number in the second column.
         let is_flow = name.is_ascii() && memchr::memmem::find(line, b" src=").is_some();
         return if is_flow {
-            Ok(ParsedRow::Other)
+            Ok(RowKind::Other)
         } else {
             Err((RowErrorKind::UnrecognizedRow, line))
         };
     }
-    let mut word = next()?;
+    let mut word = fields.next_field()?;
     if parse_decimal(word).is_some() {
-        word = next()?;
+        word = fields.next_field()?;
     }
     // A flow that is forwarded by hardware or by a flowtable has neither timeout nor
     // state. The kernel offloads established flows only.
@@ -135,20 +137,21 @@ pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
         TcpState::Established
     } else {
         let tcp_state = tcp_state_from_name(word).ok_or((RowErrorKind::UnknownTcpState, word))?;
-        word = next()?;
+        word = fields.next_field()?;
         tcp_state
     };
-    let (source, destination) = (word, next()?);
-    let (source_port, destination_port) = (next()?, next()?);
+    let (source, destination) = (word, fields.next_field()?);
+    let (source_port, destination_port) = (fields.next_field()?, fields.next_field()?);
     // A truncated row may end within the destination port. Require another field, so
     // that a truncated port is not taken for a complete one.
-    next()?;
-    Ok(ParsedRow::Connection(Connection {
+    fields.next_field()?;
+    *connection = Connection {
         local: endpoint((destination, b"dst="), (destination_port, b"dport="))?,
         peer: endpoint((source, b"src="), (source_port, b"sport="))?,
         tcp_state: Some(tcp_state),
         peer_known_bits: None,
-    }))
+    };
+    Ok(RowKind::Connection)
 }
 
 /// Parses an address and a port, each with the expected field name, such as `src=`.
@@ -172,7 +175,7 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        assert_eq!(render_row(parse_row(line.as_bytes())), expected);
+        assert_eq!(render_row(|connection| parse_row(line.as_bytes(), connection)), expected);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct LineReader<R> {
     /// End of the bytes in `buffer` that are not yet returned.
     end: usize,
     is_at_end: bool,
-    /// Number of lines returned or skipped.
+    /// Number of lines returned.
     pub n_lines: u64,
 }
 
@@ -70,18 +70,6 @@ impl<R: BufRead> LineReader<R> {
             }
             self.fill()?;
         }
-    }
-
-    /// Returns the buffered bytes after the latest line, without reading more.
-    pub fn buffered(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    /// Skips `n_lines` complete lines at the start of [`buffered`](Self::buffered), which
-    /// have `length` bytes including their terminators.
-    pub fn skip_lines(&mut self, n_lines: u64, length: usize) {
-        self.n_lines += n_lines;
-        self.start = self.end.min(self.start + length);
     }
 
     /// Fills the buffer and returns the bytes after the latest line, without consuming

@@ -15,10 +15,9 @@ use super::{
     detect::{self, Table},
     dialect::Dialect,
     error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat},
-    fast_path::{FastReader, RowFormat},
     netstat::NetstatColumns,
     proc_net,
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
     solaris, ss,
     stats::ParseStats,
     windows,
@@ -34,6 +33,7 @@ pub(super) fn read(
     let mut lines = LineReader::new(bytes);
     let mut parser = ListingParser {
         accept,
+        connection: Connection::UNSPECIFIED,
         byte_order,
         is_byte_order_known: byte_order.is_some(),
         pending_detection: None,
@@ -50,8 +50,6 @@ pub(super) fn read(
     };
     let read_error = |source| ParseError::Read { origin: origin.to_owned(), source };
     loop {
-        let (n_rows, length) = parser.parse_fast_rows(lines.buffered());
-        lines.skip_lines(n_rows, length);
         let number = lines.n_lines + 1;
         match lines.next_line().map_err(read_error)? {
             None => break,
@@ -63,14 +61,14 @@ pub(super) fn read(
                 return Err(ParseError::Utf16 { origin: origin.to_owned() });
             }
             Some(Line::Complete([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
-                parser.parse_line(number, line.trim_ascii_end());
+                parser.parse_line(number, line);
             }
             Some(Line::Unterminated([0xEF, 0xBB, 0xBF, line @ ..])) if number == 1 => {
                 parser.parse_unterminated_line(number, line.trim_ascii_end());
             }
             Some(Line::TooLong(line)) => parser.reject_long_line(number, line),
             Some(Line::Complete(line)) => {
-                parser.parse_line(number, line.trim_ascii_end());
+                parser.parse_line(number, line);
             }
             Some(Line::Unterminated(line)) => {
                 parser.parse_unterminated_line(number, line.trim_ascii_end());
@@ -110,6 +108,8 @@ pub(super) fn read(
 /// Parser state between two lines of a text.
 struct ListingParser<'c, C> {
     accept: &'c mut C,
+    /// Connection of the latest row.
+    connection: Connection,
     /// Byte order of the capture, or else of the rows of the latest table; `None` if
     /// neither is known.
     byte_order: Option<ByteOrder>,
@@ -145,37 +145,26 @@ struct TruncatedAddresses {
 }
 
 /// Parsed row and its dialect, if it is known.
-type RowResult<'a> = Result<(ParsedRow, Option<Dialect>), RowError<'a>>;
+type RowResult<'a> = Result<(RowKind, Option<Dialect>), RowError<'a>>;
 
 impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
-    /// Parses the rows at the start of `text` with the fast path, up to the first line
-    /// that the fast path does not support. Returns the number of rows and their length
-    /// in bytes.
-    fn parse_fast_rows(&mut self, text: &[u8]) -> (u64, usize) {
-        let Some(format) = self.row_format() else { return (0, 0) };
-        let (n_rows, length) = FastReader::new(format).read_rows(text, |connection| {
-            self.accept_connection(connection, format.dialect());
-        });
-        if n_rows > 0 {
-            self.record_dialect(format.dialect());
-        }
-        (n_rows, length)
-    }
-
-    /// Returns the row format for the fast path; `None` if it does not support the table.
-    fn row_format(&self) -> Option<RowFormat> {
-        match self.table? {
-            Table::Ss => Some(RowFormat::Ss { has_state: self.ss_columns.has_state() }),
-            Table::Netstat => Some(RowFormat::Netstat {
-                is_untruncated: self.netstat_columns.is_linux_untruncated(),
-            }),
-            Table::ProcNet => Some(RowFormat::ProcNet(self.byte_order_or_native())),
-            Table::Solaris | Table::Conntrack | Table::Other => None,
-        }
-    }
-
     /// Parses a line. Returns true if the line is a row or a broken row.
     fn parse_line(&mut self, number: u64, line: &[u8]) -> bool {
+        // Nearly all lines of a long listing are connections of the current table.
+        if let Some(table) = self.table
+            && table != Table::Conntrack
+            && let Ok((RowKind::Connection, dialect)) = self.parse_row(table, line)
+        {
+            self.record_row(number, RowKind::Connection, dialect);
+            return true;
+        }
+        self.parse_other_line(number, line.trim_ascii_end())
+    }
+
+    /// Parses a line that is not a connection of the current table: a heading, another row,
+    /// a broken row, or text that is not part of a listing. Returns true if the line is a row
+    /// or a broken row.
+    fn parse_other_line(&mut self, number: u64, line: &[u8]) -> bool {
         // After a footer inside a row, the rest of the row may be the line terminator only.
         if line.is_empty() && self.row_start.is_empty() {
             return false;
@@ -234,7 +223,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             }
         };
         match (row, self.table) {
-            (Ok((row, dialect)), _) => self.record_row(number, &row, dialect),
+            (Ok((row, dialect)), _) => self.record_row(number, row, dialect),
             // The first row may be broken; other text before a table is a banner.
             (Err(error), None) if detect::starts_like_row(line) => self.reject_row(number, error),
             (Err(_), None) => return false,
@@ -285,7 +274,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 self.start_table(table);
                 if let Some(row) = &mut self.pending_detection {
                     *row = Some(line.to_vec());
-                    return Ok((ParsedRow::Continuation, None));
+                    return Ok((RowKind::Continuation, None));
                 }
                 self.parse_row(table, line)
             }
@@ -309,18 +298,28 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
 
     fn parse_row<'a>(&mut self, table: Table, line: &'a [u8]) -> RowResult<'a> {
         Ok(match table {
-            Table::Other => (ParsedRow::Other, None),
-            Table::Ss => (self.ss_columns.parse_row(line)?, Some(Dialect::Ss)),
-            Table::Solaris => (solaris::parse_row(line)?, Some(Dialect::Solaris)),
-            Table::Conntrack => (conntrack::parse_row(line)?, Some(Dialect::Conntrack)),
+            Table::Other => (RowKind::Other, None),
+            Table::Ss => {
+                (self.ss_columns.parse_row(line, &mut self.connection)?, Some(Dialect::Ss))
+            }
+            Table::Solaris => {
+                (solaris::parse_row(line, &mut self.connection)?, Some(Dialect::Solaris))
+            }
+            Table::Conntrack => {
+                (conntrack::parse_row(line, &mut self.connection)?, Some(Dialect::Conntrack))
+            }
             Table::ProcNet => {
-                (proc_net::parse_row(line, self.byte_order_or_native())?, Some(Dialect::ProcNet))
+                let byte_order = self.byte_order_or_native();
+                (
+                    proc_net::parse_row(line, byte_order, &mut self.connection)?,
+                    Some(Dialect::ProcNet),
+                )
             }
             Table::Netstat if detect::is_windows_row(line) => {
-                (windows::parse_row(line)?, Some(Dialect::Windows))
+                (windows::parse_row(line, &mut self.connection)?, Some(Dialect::Windows))
             }
             Table::Netstat => {
-                let (row, dialect) = self.netstat_columns.parse_row(line)?;
+                let (row, dialect) = self.netstat_columns.parse_row(line, &mut self.connection)?;
                 (row, Some(dialect))
             }
         })
@@ -331,24 +330,24 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     }
 
     /// Counts a row and passes on its connection.
-    fn record_row(&mut self, number: u64, row: &ParsedRow, dialect: Option<Dialect>) {
+    fn record_row(&mut self, number: u64, row: RowKind, dialect: Option<Dialect>) {
         match (row, dialect) {
-            (ParsedRow::Connection(connection), Some(dialect)) => {
-                let is_counted = self.accept_connection(connection, dialect);
+            (RowKind::Connection, Some(dialect)) => {
+                let is_counted = self.accept_connection(dialect);
                 self.record_dialect(dialect);
-                if is_counted && connection.peer_known_bits.is_some() {
+                if is_counted && self.connection.peer_known_bits.is_some() {
                     self.truncated.count += 1;
                     self.truncated.first_line.get_or_insert(number);
                 }
             }
-            (ParsedRow::Other, dialect) => {
+            (RowKind::Other, dialect) => {
                 self.stats.n_other += 1;
                 // A flow table without TCP flows is still a flow table.
                 if dialect == Some(Dialect::Conntrack) {
                     self.record_dialect(Dialect::Conntrack);
                 }
             }
-            (ParsedRow::Continuation | ParsedRow::Connection(_), _) => {}
+            (RowKind::Continuation | RowKind::Connection, _) => {}
         }
     }
 
@@ -359,9 +358,9 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     }
 
     /// Passes on a connection. Returns true if the connection is counted.
-    fn accept_connection(&mut self, connection: &Connection, dialect: Dialect) -> bool {
+    fn accept_connection(&mut self, dialect: Dialect) -> bool {
         self.stats.n_rows += 1;
-        let is_counted = (self.accept)(connection);
+        let is_counted = (self.accept)(&self.connection);
         if is_counted && dialect == Dialect::ProcNet && self.byte_order.is_none() {
             self.stats.assumed_byte_order = Some(ByteOrder::NATIVE);
         }

@@ -2,14 +2,18 @@
 //!
 //! The BSDs, macOS and AIX print the same columns, with a dot before the port; the
 //! `bsd` module parses their addresses.
-use crate::model::connection::Connection;
+use std::net::SocketAddr;
+
+use memchr::memrchr;
+
+use crate::model::connection::{Connection, TcpState};
 
 use super::{
     bsd,
     dialect::Dialect,
     endpoint,
     error::RowErrorKind,
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
     state_name,
 };
 
@@ -35,19 +39,26 @@ impl LinuxAddressWidth {
     /// Width of a truncated address and its port, without the colon.
     const TRUNCATED_WIDTH: usize = 22;
 
-    /// Records the width of an address and port. Returns true if it is exactly the
-    /// truncation width.
-    fn record(&mut self, word: &[u8]) -> bool {
+    /// Parses an address and port with a colon and records its width. Returns the number of
+    /// known leading bits if the address may be truncated. The protocol does not show the
+    /// address family: BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
+    fn parse_endpoint<'a>(
+        &mut self,
+        word: &'a [u8],
+        endpoint: &mut SocketAddr,
+    ) -> Result<Option<u8>, RowError<'a>> {
         // The width does not include the colon.
         let width = word.len().saturating_sub(1);
         self.is_untruncated |= width > Self::TRUNCATED_WIDTH;
-        width == Self::TRUNCATED_WIDTH
-    }
-
-    /// Returns true if an address and port has at least the truncation width, so that
-    /// its width has to be recorded.
-    pub(super) fn reaches_truncated_width(word: &[u8]) -> bool {
-        word.len() > Self::TRUNCATED_WIDTH
+        let parsed = endpoint::parse_with_colon(word, endpoint);
+        if width == Self::TRUNCATED_WIDTH && !self.is_untruncated {
+            let address = memrchr(b':', word).map_or(word, |at| &word[..at]);
+            // IPv4-mapped addresses are printed as IPv4, which never reaches the width.
+            if address.contains(&b':') {
+                return bsd::truncated_endpoint(parsed.is_ok(), word, address, endpoint).map(Some);
+            }
+        }
+        parsed.map(|()| None).map_err(|kind| (kind, word))
     }
 }
 
@@ -64,63 +75,48 @@ impl NetstatColumns {
         self.linux.is_untruncated || self.bsd.is_untruncated
     }
 
-    /// Returns true if a previous row in the format of Linux shows that addresses are
-    /// not truncated.
-    pub(super) fn is_linux_untruncated(&self) -> bool {
-        self.linux.is_untruncated
-    }
-
     /// Parses a row and detects its dialect.
     pub(super) fn parse_row<'a>(
         &mut self,
         line: &'a [u8],
-    ) -> Result<(ParsedRow, Dialect), RowError<'a>> {
+        connection: &mut Connection,
+    ) -> Result<(RowKind, Dialect), RowError<'a>> {
         let mut fields = fields(line);
-        let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
-        let protocol = next()?;
+        let protocol = fields.next_field()?;
         if !is_tcp(protocol) {
             let is_known = OTHER_PROTOCOLS.iter().any(|prefix| protocol.starts_with(prefix));
             return if is_known {
-                Ok((ParsedRow::Other, Dialect::Netstat))
+                Ok((RowKind::Other, Dialect::Netstat))
             } else {
                 Err((RowErrorKind::UnrecognizedRow, line))
             };
         }
-        for queue in [next()?, next()?] {
-            endpoint::parse_decimal(queue).ok_or((RowErrorKind::InvalidNumber, queue))?;
+        fields.skip_number()?;
+        fields.skip_number()?;
+        connection.peer_known_bits = None;
+        // Neither notation reaches the truncation width.
+        if fields.read_usual_endpoints(connection) {
+            connection.tcp_state = Some(parse_tcp_state(fields.next_field()?)?);
+            return Ok((RowKind::Connection, Dialect::Netstat));
         }
-        let (local, peer, word) = (next()?, next()?, next()?);
-        // Only ss writes ESTAB; in a listing of netstat, ESTAB is a truncated
-        // ESTABLISHED.
-        let tcp_state = state_name::tcp_state(word)
-            .filter(|_| word != b"ESTAB")
-            .ok_or((RowErrorKind::UnknownTcpState, word))?;
-        let is_dotted = endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local);
-        let ((local, _), (peer, peer_known_bits)) = if is_dotted {
-            (self.bsd.parse_endpoint(local)?, self.bsd.parse_endpoint(peer)?)
-        } else {
-            (self.parse_linux_endpoint(local)?, self.parse_linux_endpoint(peer)?)
-        };
-        let dialect = if is_dotted { Dialect::Bsd } else { Dialect::Netstat };
-        let connection = Connection { local, peer, tcp_state: Some(tcp_state), peer_known_bits };
-        Ok((ParsedRow::Connection(connection), dialect))
+        let (local, peer) = (fields.next_field()?, fields.next_field()?);
+        // The widths of a broken row do not count.
+        connection.tcp_state = Some(parse_tcp_state(fields.next_field()?)?);
+        if endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local) {
+            self.bsd.parse_endpoint(local, &mut connection.local)?;
+            connection.peer_known_bits = self.bsd.parse_endpoint(peer, &mut connection.peer)?;
+            return Ok((RowKind::Connection, Dialect::Bsd));
+        }
+        self.linux.parse_endpoint(local, &mut connection.local)?;
+        connection.peer_known_bits = self.linux.parse_endpoint(peer, &mut connection.peer)?;
+        Ok((RowKind::Connection, Dialect::Netstat))
     }
+}
 
-    /// Parses an address and port with a colon. The protocol does not show the address
-    /// family: BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
-    fn parse_linux_endpoint<'a>(&mut self, word: &'a [u8]) -> Result<bsd::Endpoint, RowError<'a>> {
-        let has_truncated_width = self.linux.record(word);
-        let address = word.rsplitn(2, |&byte| byte == b':').nth(1).unwrap_or(word);
-        // IPv4-mapped addresses are printed as IPv4, which never reaches the width.
-        let may_be_truncated =
-            has_truncated_width && !self.linux.is_untruncated && address.contains(&b':');
-        bsd::complete_or_truncated(
-            endpoint::parse_with_colon(word),
-            word,
-            address,
-            may_be_truncated,
-        )
-    }
+fn parse_tcp_state(word: &[u8]) -> Result<TcpState, RowError<'_>> {
+    // Only ss writes ESTAB; in a listing of netstat, ESTAB is a truncated ESTABLISHED.
+    let tcp_state = if word == b"ESTAB" { None } else { state_name::tcp_state(word) };
+    tcp_state.ok_or((RowErrorKind::UnknownTcpState, word))
 }
 
 /// Returns true for `tcp`, `tcp4`, `tcp6`, `tcp46`, and FreeBSD's `toe4` (TCP offloaded

@@ -13,40 +13,49 @@ use super::capture::ByteOrder;
 use crate::model::connection::{Connection, TcpState};
 
 use super::{
+    endpoint::HEX_DIGIT_VALUES,
     error::RowErrorKind,
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
 };
 
 /// Parses a row that was written by a machine with the given byte order.
-pub(super) fn parse_row(line: &[u8], byte_order: ByteOrder) -> Result<ParsedRow, RowError<'_>> {
+pub(super) fn parse_row<'a>(
+    line: &'a [u8],
+    byte_order: ByteOrder,
+    connection: &mut Connection,
+) -> Result<RowKind, RowError<'a>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
-    let row_number = next()?;
+    let row_number = fields.next_field()?;
     if row_number.last() != Some(&b':') {
         return Err((RowErrorKind::UnrecognizedRow, line));
     }
-    let (local, peer, tcp_state_word) = (next()?, next()?, next()?);
+    let (local, peer, tcp_state_word) =
+        (fields.next_field()?, fields.next_field()?, fields.next_field()?);
     // The state of a truncated row may itself be truncated; require the next field to
     // detect that.
-    next()?;
+    if fields.is_at_end() {
+        return Err((RowErrorKind::MissingField, line));
+    }
     let tcp_state = parse_hex(tcp_state_word)
         .filter(|_| tcp_state_word.len() == 2)
         .and_then(|number| TcpState::from_number(u8::try_from(number).ok()?))
         .ok_or((RowErrorKind::UnknownTcpState, tcp_state_word))?;
-    Ok(ParsedRow::Connection(Connection {
-        local: parse_endpoint(local, byte_order).ok_or((RowErrorKind::InvalidEndpoint, local))?,
-        peer: parse_endpoint(peer, byte_order).ok_or((RowErrorKind::InvalidEndpoint, peer))?,
-        tcp_state: Some(tcp_state),
-        peer_known_bits: None,
-    }))
+    parse_endpoint(local, byte_order, &mut connection.local)
+        .ok_or((RowErrorKind::InvalidEndpoint, local))?;
+    parse_endpoint(peer, byte_order, &mut connection.peer)
+        .ok_or((RowErrorKind::InvalidEndpoint, peer))?;
+    connection.tcp_state = Some(tcp_state);
+    connection.peer_known_bits = None;
+    Ok(RowKind::Connection)
 }
 
 /// Parses an address and port, such as `0100007F:0016`.
-fn parse_endpoint(word: &[u8], byte_order: ByteOrder) -> Option<SocketAddr> {
+fn parse_endpoint(word: &[u8], byte_order: ByteOrder, endpoint: &mut SocketAddr) -> Option<()> {
     let at = word.len().checked_sub(5)?;
     let (address, port) = (&word[..at], word[at..].strip_prefix(b":")?);
     let port = u16::try_from(parse_hex(port)?).ok()?;
-    Some(SocketAddr::new(parse_address(address, byte_order)?, port))
+    *endpoint = SocketAddr::new(parse_address(address, byte_order)?, port);
+    Some(())
 }
 
 /// Parses an address of one 32-bit word (IPv4) or four (IPv6).
@@ -85,19 +94,6 @@ fn parse_hex(digits: &[u8]) -> Option<u32> {
     (all_values < 0x10).then_some(number)
 }
 
-/// Value of each byte as a hexadecimal digit; 0xFF for other bytes. Without the table,
-/// decoding the digits takes half of the time for a row.
-pub(super) const HEX_DIGIT_VALUES: [u8; 256] = {
-    let mut values = [0xFF; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
-        values[b"0123456789abcdef"[value as usize] as usize] = value;
-        value += 1;
-    }
-    values
-};
-
 /// Detects the byte order of the rows in `text`. If the rows of `/proc/net/tcp` do not
 /// show it, the rows of a following `/proc/net/tcp6` may.
 pub(super) fn detect_byte_order(text: &[u8]) -> Option<ByteOrder> {
@@ -114,10 +110,11 @@ pub(super) fn detect_byte_order(text: &[u8]) -> Option<ByteOrder> {
 /// addresses are ignored, because a peer can choose its address.
 fn byte_order_of_rows(rows: &[u8]) -> Option<ByteOrder> {
     let score = |byte_order| -> i64 {
+        let mut connection = Connection::UNSPECIFIED;
         let local_addresses: BTreeSet<_> = rows
             .split(|&byte| byte == b'\n')
-            .map_while(|line| match parse_row(line, byte_order) {
-                Ok(ParsedRow::Connection(connection)) => Some(connection.local.ip().to_canonical()),
+            .map_while(|line| match parse_row(line, byte_order, &mut connection) {
+                Ok(RowKind::Connection) => Some(connection.local.ip().to_canonical()),
                 _ => None,
             })
             .collect();
@@ -162,7 +159,10 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        assert_eq!(render_row(parse_row(line.as_bytes(), ByteOrder::Little)), expected);
+        assert_eq!(
+            render_row(|connection| parse_row(line.as_bytes(), ByteOrder::Little, connection)),
+            expected
+        );
     }
 
     #[test]

@@ -2,25 +2,28 @@
 use crate::model::connection::Connection;
 
 use super::{
-    endpoint::{parse_decimal, parse_with_dot},
+    endpoint::parse_with_dot,
     error::RowErrorKind,
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
     state_name,
 };
 
 /// Parses a row of a `TCP:` section.
-pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
+pub(super) fn parse_row<'a>(
+    line: &'a [u8],
+    connection: &mut Connection,
+) -> Result<RowKind, RowError<'a>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
-    let (local, peer) = (next()?, next()?);
-    for window_or_queue in [next()?, next()?, next()?, next()?] {
-        parse_decimal(window_or_queue).ok_or((RowErrorKind::InvalidNumber, window_or_queue))?;
+    let (local, peer) = (fields.next_field()?, fields.next_field()?);
+    // Windows and queues.
+    for _ in 0..4 {
+        fields.skip_number()?;
     }
-    let word = next()?;
-    Ok(ParsedRow::Connection(Connection {
-        local: parse_with_dot(local).map_err(|kind| (kind, local))?,
-        peer: parse_with_dot(peer).map_err(|kind| (kind, peer))?,
-        tcp_state: Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?),
-        peer_known_bits: None,
-    }))
+    let word = fields.next_field()?;
+    parse_with_dot(local, &mut connection.local).map_err(|kind| (kind, local))?;
+    parse_with_dot(peer, &mut connection.peer).map_err(|kind| (kind, peer))?;
+    connection.tcp_state =
+        Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?);
+    connection.peer_known_bits = None;
+    Ok(RowKind::Connection)
 }

@@ -8,7 +8,7 @@ use super::{
     detect::{self, Table},
     endpoint::{parse_decimal, parse_with_colon},
     error::RowErrorKind,
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
     state_name,
 };
 
@@ -33,52 +33,49 @@ impl SsColumns {
         Self { has_state: Some(fields(line).any(|word| word == b"State")) }
     }
 
-    /// Returns true if rows have a state, which is assumed without a heading.
-    pub(super) fn has_state(&self) -> bool {
-        self.has_state.unwrap_or(true)
-    }
-
     /// Parses a row or a continuation line.
-    pub(super) fn parse_row<'a>(&self, line: &'a [u8]) -> Result<ParsedRow, RowError<'a>> {
+    pub(super) fn parse_row<'a>(
+        &self,
+        line: &'a [u8],
+        connection: &mut Connection,
+    ) -> Result<RowKind, RowError<'a>> {
         // With -i, -m or -e a row may have a second line, which starts with a blank. The
         // rows of an indented listing, or of another table, start with a blank as well.
         if line.first().is_some_and(u8::is_ascii_whitespace) {
             match detect::detect_row(line.trim_ascii_start()) {
-                None => return Ok(ParsedRow::Continuation),
+                None => return Ok(RowKind::Continuation),
                 Some(Table::Ss) => {}
                 Some(_) => return Err((RowErrorKind::UnrecognizedRow, line)),
             }
         }
         let mut fields = fields(line);
-        let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
-        let mut word = next()?;
+        let mut word = fields.next_field()?;
         // Netids are in lower case, states in upper case, and queues are numbers.
         let is_other = word[0].is_ascii_lowercase() && OTHER_NETIDS.contains(&word);
         if is_other || word.starts_with(b"???") {
-            return Ok(ParsedRow::Other);
+            return Ok(RowKind::Other);
         }
         if word == b"tcp" {
-            word = next()?;
+            word = fields.next_field()?;
         }
         // Without a heading, a row without a state starts with a number.
         let has_state = self.has_state.unwrap_or(!word[0].is_ascii_digit());
-        let tcp_state = if has_state {
-            let tcp_state =
-                state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?;
-            word = next()?;
+        connection.tcp_state = if has_state {
+            let tcp_state = state_name::tcp_state(word);
+            let tcp_state = tcp_state.ok_or((RowErrorKind::UnknownTcpState, word))?;
+            fields.skip_number()?;
             Some(tcp_state)
         } else {
+            parse_decimal(word).ok_or((RowErrorKind::InvalidNumber, word))?;
             None
         };
-        for queue in [word, next()?] {
-            parse_decimal(queue).ok_or((RowErrorKind::InvalidNumber, queue))?;
+        fields.skip_number()?;
+        if !fields.read_usual_endpoints(connection) {
+            let (local, peer) = (fields.next_field()?, fields.next_field()?);
+            parse_with_colon(local, &mut connection.local).map_err(|kind| (kind, local))?;
+            parse_with_colon(peer, &mut connection.peer).map_err(|kind| (kind, peer))?;
         }
-        let (local, peer) = (next()?, next()?);
-        Ok(ParsedRow::Connection(Connection {
-            local: parse_with_colon(local).map_err(|kind| (kind, local))?,
-            peer: parse_with_colon(peer).map_err(|kind| (kind, peer))?,
-            tcp_state,
-            peer_known_bits: None,
-        }))
+        connection.peer_known_bits = None;
+        Ok(RowKind::Connection)
     }
 }

@@ -4,24 +4,26 @@ use crate::model::connection::Connection;
 use super::{
     endpoint::parse_with_colon,
     error::RowErrorKind,
-    row::{ParsedRow, RowError, fields},
+    row::{RowError, RowKind, fields},
     state_name,
 };
 
 /// Parses a row.
-pub(super) fn parse_row(line: &[u8]) -> Result<ParsedRow, RowError<'_>> {
+pub(super) fn parse_row<'a>(
+    line: &'a [u8],
+    connection: &mut Connection,
+) -> Result<RowKind, RowError<'a>> {
     let mut fields = fields(line);
-    let mut next = || fields.next().ok_or((RowErrorKind::MissingField, line));
-    match next()? {
+    match fields.next_field()? {
         b"TCP" => {}
-        b"UDP" => return Ok(ParsedRow::Other),
+        b"UDP" => return Ok(RowKind::Other),
         _ => return Err((RowErrorKind::UnrecognizedRow, line)),
     }
-    let (local, peer, word) = (next()?, next()?, next()?);
-    Ok(ParsedRow::Connection(Connection {
-        local: parse_with_colon(local).map_err(|kind| (kind, local))?,
-        peer: parse_with_colon(peer).map_err(|kind| (kind, peer))?,
-        tcp_state: Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?),
-        peer_known_bits: None,
-    }))
+    let (local, peer, word) = (fields.next_field()?, fields.next_field()?, fields.next_field()?);
+    parse_with_colon(local, &mut connection.local).map_err(|kind| (kind, local))?;
+    parse_with_colon(peer, &mut connection.peer).map_err(|kind| (kind, peer))?;
+    connection.tcp_state =
+        Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?);
+    connection.peer_known_bits = None;
+    Ok(RowKind::Connection)
 }

@@ -1,4 +1,4 @@
-//! The fast path for ordinary rows gives the same result as the general parser.
+//! The sizes of the reads of a listing do not change the result.
 use std::{
     fs,
     io::{self, BufRead, Cursor, Read},
@@ -16,11 +16,11 @@ use topip::{
 
 use super::fixtures::listings;
 
-/// A reader that returns fewer bytes at a time than the fast path needs.
+/// A reader that returns a few bytes at a time: less than a row.
 struct SmallReads(Cursor<Vec<u8>>);
 
 impl SmallReads {
-    const MAX_READ: usize = 64;
+    const MAX_READ: usize = 23;
 }
 
 impl Read for SmallReads {
@@ -62,7 +62,7 @@ fn parse_all(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Conn
 }
 
 #[track_caller]
-fn assert_paths_agree(text: &[u8]) {
+fn assert_read_sizes_do_not_matter(text: &[u8]) {
     for byte_order in [ByteOrder::Little, ByteOrder::Big] {
         let (found, end) = parse_all(Box::new(Cursor::new(text.to_vec())), byte_order);
         let (expected, expected_end) =
@@ -77,12 +77,14 @@ static LISTINGS: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| listings().into_iter().map(|path| fs::read(path).unwrap()).collect());
 
 #[test]
-fn fast_path_and_slow_path_agree_on_fixtures() {
+fn read_sizes_do_not_matter_for_fixtures() {
     for listing in &*LISTINGS {
-        assert_paths_agree(listing);
-        assert_paths_agree(&listing.repeat(3));
-        assert_paths_agree(&String::from_utf8_lossy(listing).replace('\n', "\r\n").into_bytes());
-        assert_paths_agree(listing.trim_ascii_end());
+        assert_read_sizes_do_not_matter(listing);
+        assert_read_sizes_do_not_matter(&listing.repeat(3));
+        assert_read_sizes_do_not_matter(
+            &String::from_utf8_lossy(listing).replace('\n', "\r\n").into_bytes(),
+        );
+        assert_read_sizes_do_not_matter(listing.trim_ascii_end());
     }
 }
 
@@ -109,10 +111,10 @@ fn apply_damage(text: &mut Vec<u8>, (position, kind, byte): Damage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn fast_path_and_slow_path_agree_on_damaged_listings(
+    fn read_sizes_do_not_matter_for_damaged_listings(
         first in any::<Index>(),
         second in any::<Index>(),
         damages in prop::collection::vec(
@@ -126,6 +128,6 @@ proptest! {
     ) {
         let mut text = [&LISTINGS[first.index(LISTINGS.len())][..], &LISTINGS[second.index(LISTINGS.len())]].concat();
         damages.into_iter().for_each(|it| apply_damage(&mut text, it));
-        assert_paths_agree(&text);
+        assert_read_sizes_do_not_matter(&text);
     }
 }
