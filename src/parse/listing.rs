@@ -1,7 +1,8 @@
 //! Parsing of text listings in any dialect into connections.
 //!
 //! The parser keeps track of the table that a line belongs to and dispatches each
-//! row to the parser of its dialect.
+//! row to the parser of its dialect. docs/decisions/listing-readers.md has what a row
+//! takes, and what was tried to take less.
 use std::io::BufRead;
 
 use super::{

@@ -4,6 +4,7 @@
 //! depend on keys that untrusted peers choose. Keys are instead collected in batches
 //! that fit into a cache, sorted, and merged into the counts in one pass. The standard
 //! library's sort takes O(n log n) comparisons, whatever the keys are.
+//! docs/decisions/tally-sort.md compares it with a radix sort.
 
 /// Distinct keys, and how often each was added.
 #[derive(Debug)]
