@@ -251,3 +251,13 @@ pub fn is_possible() -> bool {
     }
     is_root && has_sshd
 }
+
+/// Asserts that a command whose output does not end is UNKNOWN. It depends on the speed of
+/// the machine which of the two limits is reached: the timeout or the number of bytes.
+#[track_caller]
+pub fn assert_endless_output_unknown(command: &str, result: &CommandResult) {
+    assert_eq!(result.code, Some(3), "{command}: {result:?}");
+    let line = result.status_line();
+    let is_late = line.contains(" gave no answer in 3 s (while running ");
+    assert!(is_late || line.ends_with(": it wrote more than 256 MiB"), "{command}: {result:?}");
+}

@@ -126,15 +126,15 @@ impl Relay {
     ///
     /// Returns an error at the deadline, or if the server exceeds its limit.
     pub(super) fn exchange(&mut self) -> Result<(), ssh2::Error> {
-        if self.has_moved_bytes()? {
+        if self.move_available()? {
             return Ok(());
         }
         self.wait();
-        self.has_moved_bytes().map(drop)
+        self.move_available().map(drop)
     }
 
     /// Moves available bytes; returns true if there were some.
-    fn has_moved_bytes(&mut self) -> Result<bool, ssh2::Error> {
+    fn move_available(&mut self) -> Result<bool, ssh2::Error> {
         if Instant::now() >= self.deadline {
             return Err(ssh2::Error::new(TIMEOUT, "it gave no answer in time"));
         }
