@@ -21,13 +21,14 @@ use divan::{Bencher, counter::ItemsCount};
 use topip::{
     analysis::{
         filter::{DEFAULT_EXCLUDES, Filter, Selection},
-        history::History,
         rule::{self, JudgeConfig, Rule},
-        sample::Sample,
         summary::Summary,
         tally::{Aggregation, Counts, Tally},
     },
-    model::connection::{Connection, TcpState},
+    model::{
+        connection::{Connection, TcpState},
+        verdict::Limit,
+    },
     parse::{
         self,
         capture::{ByteOrder, Capture, CaptureFormat},
@@ -74,8 +75,8 @@ fn run_once(stage: &str) {
         "dump" => drop(black_box(read(CaptureFormat::InetDiag, &dump()))),
         "tally" => drop(black_box(tally(&flood(100_000)))),
         "summary" => drop(black_box(summarize(&tally(&flood(1_000))))),
-        "stddev" => drop(black_box(judge(Rule::Stddev(5.0), &sample(1_000)))),
-        "lognormal" => drop(black_box(judge(LOGNORMAL, &sample(1_000)))),
+        "stddev" => drop(black_box(limits(Rule::Stddev(5.0), &counts(1_000)))),
+        "lognormal" => drop(black_box(limits(LOGNORMAL, &counts(1_000)))),
         listing => drop(black_box(read(CaptureFormat::Listing, &repeated_listing(listing)))),
     }
 }
@@ -146,14 +147,17 @@ fn summarize(counted: &Counts) -> Summary {
     Summary::new(&counted.peer_counts(grain), None)
 }
 
-fn sample(n: u32) -> Sample {
-    Sample::new(&tally(&flood(n)), 0, Aggregation::PER_ADDRESS, None, 1)
+/// Returns the counts of a sample of `n` connections, sorted, and their statistics.
+fn counts(n: u32) -> (Vec<u64>, Summary) {
+    let counts = tally(&flood(n)).peer_counts(Aggregation::PER_ADDRESS);
+    let summary = Summary::new(&counts, None);
+    (counts, summary)
 }
 
 const LOGNORMAL: Rule = Rule::Lognormal { false_alarm_rate: 0.01 };
 
-fn judge(trigger: Rule, sample: &Sample) -> topip::model::verdict::Verdict {
-    let rule = JudgeConfig {
+fn limits(trigger: Rule, (counts, summary): &(Vec<u64>, Summary)) -> (Limit, Limit) {
+    let config = JudgeConfig {
         rule: trigger,
         other_rule: trigger,
         floor: 10.0,
@@ -162,7 +166,7 @@ fn judge(trigger: Rule, sample: &Sample) -> topip::model::verdict::Verdict {
         warning: None,
         critical: None,
     };
-    rule::judge(sample, &History::default(), &rule)
+    rule::limits(counts, summary, &config)
 }
 
 #[divan::bench(args = LISTINGS)]
@@ -204,12 +208,12 @@ fn summary(bencher: Bencher, n: u32) {
 
 #[divan::bench(args = [1_000, 100_000])]
 fn rule_stddev(bencher: Bencher, n: u32) {
-    let sample = sample(n);
-    bencher.bench(|| judge(Rule::Stddev(5.0), &sample));
+    let counts = counts(n);
+    bencher.bench(|| limits(Rule::Stddev(5.0), &counts));
 }
 
 #[divan::bench(args = [1_000, 100_000])]
 fn rule_lognormal(bencher: Bencher, n: u32) {
-    let sample = sample(n);
-    bencher.bench(|| judge(LOGNORMAL, &sample));
+    let counts = counts(n);
+    bencher.bench(|| limits(LOGNORMAL, &counts));
 }

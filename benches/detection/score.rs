@@ -4,11 +4,12 @@ use std::{cmp::Reverse, time::Duration};
 
 use topip::{
     analysis::{
-        history::{History, PreviousSample},
+        history::History,
         rule::{self, JudgeConfig, Rule},
         sample::Sample,
         summary::Summary,
         tally::{Aggregation, Peer},
+        view::{View, judge_sample},
     },
     model::{network::Network, verdict::Status},
 };
@@ -28,7 +29,7 @@ pub const LOGNORMAL: usize = 1;
 pub struct Shares {
     /// The busiest address exceeds the limit in the first sample.
     pub one_sample: [f64; 2],
-    /// The same address is busiest in two samples and exceeds the limit in the second.
+    /// The same address exceeds the limit in two samples.
     pub two_samples: [f64; 2],
 }
 
@@ -130,9 +131,9 @@ fn best_fixed(site: &Site, samples: usize) -> u64 {
 #[derive(Clone, Copy)]
 struct Finding {
     is_over_limit: bool,
-    /// The limit is exceeded, and the address was busiest in both samples.
+    /// An address exceeds the limit in both samples.
     critical: bool,
-    /// The busiest address is an offender.
+    /// The address that decides the status is an offender.
     is_offender: bool,
     max: u64,
 }
@@ -142,23 +143,30 @@ type RunFindings = [[Finding; 2]; 2];
 
 fn judge_twice(random: &mut Random, site: &Site, clients: Vec<Client>) -> RunFindings {
     let one_minute_later = site.one_minute_later(random, &clients);
-    let (first, second) = (sample(0, clients), sample(60, one_minute_later));
+    let samples = [busiest_first(clients), busiest_first(one_minute_later)];
     let found = TRIGGERS.map(|trigger| {
         let rule = rule(trigger);
-        let before = rule::judge(&first.0, &History::default(), &rule);
-        let before_it = History::default();
-        let previous = PreviousSample::new(&first.0, &before_it, before.consecutive);
-        let history = History { previous: Some(previous) };
-        let after = rule::judge(&second.0, &history, &rule);
-        let found = |status, (sample, top): &(Sample, Client)| Finding {
-            is_over_limit: status >= Status::Warning,
-            critical: status == Status::Critical,
-            is_offender: top.is_offender,
-            max: sample.summary.max,
-        };
-        [found(before.status, &first), found(after.status, &second)]
+        let [first, second] = &samples;
+        let (before, record) = judge_sample(sample(0, first, &rule), History::default(), &rule);
+        let history = History { previous: Some(record) };
+        let (after, _) = judge_sample(sample(60, second, &rule), history, &rule);
+        [found(&before, first), found(&after, second)]
     });
     [0, 1].map(|sample| found.map(|samples| samples[sample]))
+}
+
+fn busiest_first(mut clients: Vec<Client>) -> Vec<Client> {
+    clients.sort_unstable_by_key(|client| (Reverse(client.connections), client.address));
+    clients
+}
+
+fn found(view: &View, clients: &[Client]) -> Finding {
+    Finding {
+        is_over_limit: view.verdict.status >= Status::Warning,
+        critical: view.verdict.status == Status::Critical,
+        is_offender: clients[view.verdict.rank].is_offender,
+        max: view.sample.summary.max,
+    }
 }
 
 fn rule(trigger: Rule) -> JudgeConfig {
@@ -174,30 +182,37 @@ fn rule(trigger: Rule) -> JudgeConfig {
     }
 }
 
-/// Returns the sample that a tally of these clients gives, and the busiest client.
-fn sample(when: u64, mut clients: Vec<Client>) -> (Sample, Client) {
-    clients.sort_unstable_by_key(|client| (Reverse(client.connections), client.address));
-    let top = clients[0];
+/// Returns the sample that a tally of these clients gives; they are sorted.
+fn sample(when: u64, clients: &[Client], config: &JudgeConfig) -> Sample {
     let counts: Vec<_> = clients.iter().map(|client| client.connections).collect();
-    let peer = Peer {
-        network: Network::new(top.address.into(), u8::MAX),
+    let summary = Summary::new(&counts, None);
+    let (limit, other_limit) = rule::limits(&counts, &summary, config);
+    let n_over = counts.partition_point(|&connections| limit.is_exceeded_by(connections));
+    Sample {
+        timestamp: when,
+        aggregation: Aggregation::PER_ADDRESS,
+        top: clients[..n_over.max(1)].iter().map(peer).collect(),
+        summary,
+        limit,
+        other_limit,
+        n_over,
+        addresses: counts.len() as u64,
+        connections: counts.iter().sum(),
+        peer_counts: counts,
+    }
+}
+
+fn peer(client: &Client) -> Peer {
+    Peer {
+        network: Network::new(client.address.into(), u8::MAX),
         addresses: 1,
-        connections: top.connections,
+        connections: client.connections,
         ports: Vec::new(),
         tcp_states: Vec::new(),
         label: None,
         first_on_top: None,
-    };
-    let sample = Sample {
-        timestamp: when,
-        aggregation: Aggregation::PER_ADDRESS,
-        top: vec![peer],
-        summary: Summary::new(&counts, None),
-        addresses: counts.len() as u64,
-        connections: counts.iter().sum(),
-        peer_counts: counts,
-    };
-    (sample, top)
+        over: None,
+    }
 }
 
 impl Shares {

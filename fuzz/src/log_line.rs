@@ -36,6 +36,7 @@ fn assert_round_trip(entry: &LogEntry, line: &str) {
             tcp_states: vec![(None, entry.connections)],
             label: None,
             first_on_top: None,
+            over: None,
         },
     };
     for format in [LineFormat::Classic, LineFormat::Rfc3339, LineFormat::Json] {

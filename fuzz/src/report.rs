@@ -9,14 +9,14 @@ use topip::{
     },
     analysis::{
         filter::{Filter, Selection},
-        history::{History, MailHistory, PreviousSample, SentAlert},
+        history::{History, MailHistory, PeerOver, PendingMail, PreviousSample, SentAlert},
         label::Label,
         note::{FailedSource, Note, SourceDetail},
         observation::Observation,
-        rule::{self, JudgeConfig, Rule},
-        sample::Sample,
-        tally::{Aggregation, Tally},
-        view::View,
+        rule::{JudgeConfig, Rule},
+        sample::{Sample, SampleSize},
+        tally::{Aggregation, Streak, Tally},
+        view::judge_sample,
     },
     model::{
         connection::{Connection, TcpState},
@@ -102,22 +102,23 @@ fn generate_report(input: &mut Input<'_>) -> Report {
         let aggregation =
             Aggregation { v4_prefix: v4, v6_prefix: v6, min_members: u64::from(input.number()) };
         let aggregation = if nth == 0 { Aggregation::PER_ADDRESS } else { aggregation };
-        let mut sample = Sample::new(&counted, timestamp, aggregation, judged, 20);
-        for peer in &mut sample.top {
-            peer.label = Label::new(peer.network, &input.text()).map(|label| label.name);
-            peer.first_on_top = Some(u64::from(input.number()) * 10_000_000);
-        }
+        let size = SampleSize { max_judged: judged, max_listed: 20 };
+        let sample = Sample::new(&counted, timestamp, aggregation, size, &rule);
         let previous = PreviousSample {
             timestamp: u64::from(input.number()) * 10_000_000,
             aggregation,
             top_address: sample.top_address(),
             connections: 7,
-            consecutive: u32::from(input.number()) << 24,
+            over: random_peers_over(input, &sample),
             recent_top: Vec::new(),
         };
         let history = History { previous: input.number().is_multiple_of(2).then_some(previous) };
-        let verdict = rule::judge(&sample, &history, &rule.for_view(usize::from(nth)));
-        View { sample, verdict, previous: history.previous }
+        let (mut view, _) = judge_sample(sample, history, &rule.for_view(usize::from(nth)));
+        for peer in &mut view.sample.top {
+            peer.label = Label::new(peer.network, &input.text()).map(|label| label.name);
+            peer.first_on_top = Some(u64::from(input.number()) * 10_000_000);
+        }
+        view
     });
     let views = views.collect();
     Report {
@@ -133,12 +134,25 @@ fn generate_report(input: &mut Input<'_>) -> Report {
         }],
         state_file: Some(input.text().into()),
         alerts: Vec::new(),
+        omitted_alerts: None,
         mail: Some(MailDetail::Sent {
             subject: input.text(),
             to: vec![input.text()],
             route: input.text(),
         }),
     }
+}
+
+fn random_peers_over(input: &mut Input<'_>, sample: &Sample) -> Vec<PeerOver> {
+    let mut peers_over = Vec::new();
+    for peer in &sample.top {
+        let streak = Streak {
+            consecutive: u32::from(input.number()) << 24,
+            since: u64::from(input.number()) * 10_000_000,
+        };
+        peers_over.push(PeerOver { network: peer.network, connections: 7, streak });
+    }
+    peers_over
 }
 
 fn random_observation(input: &mut Input<'_>, filter: Filter) -> Observation {
@@ -330,8 +344,11 @@ fn assert_emails(input: &mut Input<'_>, report: &Report) {
     let host = input.text();
     let network = "203.0.113.7".parse::<Network>().expect("a network");
     let mails = MailHistory(vec![SentAlert { network, timestamp: u64::from(input.number()) }]);
-    let alerts = report.views.iter().map(|view| output::alert_email(report, view, &host));
-    for email in alerts.chain([output::recovery_email(report, &mails, &host)]) {
+    let pending = PendingMail { alerts: vec![network], recovered: vec![network] };
+    for email in [
+        output::alert_email(report, &pending, &host),
+        output::recovery_email(report, &pending, &mails, &host),
+    ] {
         let Email { subject, body } = &email;
         assert!(subject.len() <= 200 && !subject.contains(is_unprintable), "{subject:?}");
         assert!(body.ends_with('\n'));

@@ -31,7 +31,7 @@ lognormal\t''"
 complete -c check_topip -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
 complete -c check_topip -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
 complete -c check_topip -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
-complete -c check_topip -l consecutive -d 'Critical once an address has been on top in so many samples on end' -r
+complete -c check_topip -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c check_topip -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c check_topip -s w -l warning -d 'Warn at once where the top count is outside this range' -r
 complete -c check_topip -s c -l critical -d 'Critical at once where the top count is outside this range' -r

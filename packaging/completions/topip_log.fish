@@ -57,7 +57,7 @@ lognormal\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l consecutive -d 'Critical once an address has been on top in so many samples on end' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s c -l critical -d 'Critical at once where the top count is outside this range' -r
@@ -116,7 +116,7 @@ lognormal\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l consecutive -d 'Critical once an address has been on top in so many samples on end' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s c -l critical -d 'Critical at once where the top count is outside this range' -r
@@ -181,7 +181,7 @@ lognormal\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l consecutive -d 'Critical once an address has been on top in so many samples on end' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s c -l critical -d 'Critical at once where the top count is outside this range' -r

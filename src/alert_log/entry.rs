@@ -53,10 +53,97 @@ pub struct Alert {
     pub entry: LogEntry,
     /// The limit that the peer exceeded, in connections.
     pub limit: f64,
-    /// Number of consecutive samples with the peer on top.
+    /// Number of consecutive samples with the peer over the limit.
     pub consecutive: u32,
     /// The peer, with the busiest of its ports.
     pub peer: Peer,
+}
+
+/// The last line about a sample with more alerts than lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OmittedAlerts {
+    /// Time of the sample.
+    pub timestamp: DateTime<FixedOffset>,
+    /// Number of alerts without a line.
+    pub count: usize,
+    /// Names of the servers that were sampled; empty if it was this host alone.
+    pub servers: Vec<String>,
+}
+
+/// Text of a line about omitted alerts, after their number.
+pub(super) const OMITTED_ALERTS: &str = " more over the limit are not listed";
+
+impl OmittedAlerts {
+    /// Creates the line about `count` alerts; `servers` are the names of the sampled
+    /// servers.
+    #[must_use]
+    pub fn new(timestamp: DateTime<FixedOffset>, count: usize, servers: &[String]) -> Self {
+        Self { timestamp, count, servers: sanitize_server_names(servers) }
+    }
+
+    /// Returns the line, without a line end.
+    #[must_use]
+    pub fn line(&self, format: LineFormat) -> String {
+        with_time(&self.timestamp, self.message(format), format)
+    }
+
+    /// Returns the line without the time, for a log that adds the time itself.
+    #[must_use]
+    pub fn message(&self, format: LineFormat) -> String {
+        let Self { timestamp, count, servers } = self;
+        if format == LineFormat::Json {
+            let object =
+                JsonOmittedAlerts { time: rfc3339_time(timestamp), omitted: *count, servers };
+            return serde_json::to_string(&object).expect("numbers and strings can be serialized");
+        }
+        with_servers(format!("{count}{OMITTED_ALERTS}"), servers)
+    }
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug)]
+pub enum LogRecord<'a> {
+    /// An alert about one peer.
+    Alert(&'a Alert),
+    /// The alerts without a line.
+    Omitted(&'a OmittedAlerts),
+}
+
+impl LogRecord<'_> {
+    /// Returns the line, without a line end.
+    #[must_use]
+    pub fn line(self, format: LineFormat) -> String {
+        match self {
+            Self::Alert(alert) => alert.line(format),
+            Self::Omitted(omitted) => omitted.line(format),
+        }
+    }
+
+    /// Returns the line without the time, for a log that adds the time itself.
+    #[must_use]
+    pub fn message(self, format: LineFormat) -> String {
+        match self {
+            Self::Alert(alert) => alert.message(format),
+            Self::Omitted(omitted) => omitted.message(format),
+        }
+    }
+
+    /// Returns the time of the sample.
+    #[must_use]
+    pub fn timestamp(self) -> DateTime<FixedOffset> {
+        match self {
+            Self::Alert(alert) => alert.entry.timestamp,
+            Self::Omitted(omitted) => omitted.timestamp,
+        }
+    }
+}
+
+/// The JSON object of a line about omitted alerts.
+#[derive(Serialize)]
+struct JsonOmittedAlerts<'a> {
+    time: String,
+    omitted: usize,
+    servers: &'a [String],
 }
 
 /// The JSON object of a line.
@@ -90,16 +177,7 @@ impl Alert {
     /// Returns the line, without a line end.
     #[must_use]
     pub fn line(&self, format: LineFormat) -> String {
-        let timestamp = &self.entry.timestamp;
-        match format {
-            LineFormat::Classic => {
-                format!("{} - {}", timestamp.format("%a %b %e %H:%M:%S %Y"), self.message(format))
-            }
-            LineFormat::Rfc3339 => {
-                format!("{} - {}", timestamp.format("%Y-%m-%dT%H:%M:%S%:z"), self.message(format))
-            }
-            LineFormat::Json => self.message(format),
-        }
+        with_time(&self.entry.timestamp, self.message(format), format)
     }
 
     /// Returns the line without the time, for a log that adds the time itself. JSON
@@ -111,15 +189,14 @@ impl Alert {
         }
         let LogEntry { network, connections, servers, .. } = &self.entry;
         // Always plural, even for one connection: other programs parse the line.
-        let message = format!("{connections} connections from {network}");
-        if servers.is_empty() { message } else { format!("{message} on {}", servers.join(",")) }
+        with_servers(format!("{connections} connections from {network}"), servers)
     }
 
     fn json(&self) -> String {
         let localhost = [LOCALHOST.to_owned()];
         let LogEntry { timestamp, servers, .. } = &self.entry;
         let object = JsonAlert {
-            time: timestamp.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            time: rfc3339_time(timestamp),
             peer: PeerDetails::new(&self.peer),
             limit: self.limit,
             samples: self.consecutive,
@@ -127,6 +204,23 @@ impl Alert {
         };
         serde_json::to_string(&object).expect("numbers and strings can be serialized")
     }
+}
+
+/// Returns a message with the time before it, except in JSON, which contains the time.
+fn with_time(timestamp: &DateTime<FixedOffset>, message: String, format: LineFormat) -> String {
+    match format {
+        LineFormat::Classic => format!("{} - {message}", timestamp.format("%a %b %e %H:%M:%S %Y")),
+        LineFormat::Rfc3339 => format!("{} - {message}", rfc3339_time(timestamp)),
+        LineFormat::Json => message,
+    }
+}
+
+fn rfc3339_time(timestamp: &DateTime<FixedOffset>) -> String {
+    timestamp.format("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+fn with_servers(message: String, servers: &[String]) -> String {
+    if servers.is_empty() { message } else { format!("{message} on {}", servers.join(",")) }
 }
 
 /// Returns the names for a line: none if the only server is this host.
@@ -161,6 +255,7 @@ mod tests {
             tcp_states: vec![(Some(TcpState::Established), 140), (None, 12)],
             label: Some("the \"office\"".to_owned()),
             first_on_top: None,
+            over: None,
         };
         let timestamp = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
         let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
@@ -184,6 +279,20 @@ mod tests {
         let hostile = alert(&["web1\nWed Nov 28 23:40:34 2007 - 9 connections from 192.0.2.1"]);
         assert!(!hostile.line(LineFormat::Classic).contains('\n'));
         assert_eq!(hostile.message(LineFormat::Classic).matches(' ').count(), 5);
+    }
+
+    #[test]
+    fn omitted_alerts_have_a_line() {
+        let timestamp = alert(&[]).entry.timestamp;
+        let omitted = OmittedAlerts::new(timestamp, 2900, &["web1".to_owned()]);
+        assert_eq!(
+            omitted.line(LineFormat::Classic),
+            "Wed Nov 28 23:40:34 2007 - 2900 more over the limit are not listed on web1"
+        );
+        assert_eq!(
+            omitted.line(LineFormat::Json),
+            "{\"time\":\"2007-11-28T23:40:34-05:00\",\"omitted\":2900,\"servers\":[\"web1\"]}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::model::network::Network;
 
-use super::entry::{LOCALHOST, LogEntry, is_server_name_char};
+use super::entry::{LOCALHOST, LogEntry, OMITTED_ALERTS, is_server_name_char};
 
 /// Maximum time by which lines of overlapping runs may be out of order.
 const MAX_DISORDER: TimeDelta = TimeDelta::minutes(10);
@@ -53,6 +53,23 @@ struct JsonEntry<'a> {
     connections: u64,
     #[serde(default)]
     servers: Vec<String>,
+}
+
+/// The fields of a line in JSON about omitted alerts.
+#[derive(Deserialize)]
+struct JsonOmittedAlerts {
+    #[serde(rename = "omitted")]
+    _omitted: u64,
+}
+
+/// Returns whether a line states how many alerts of a sample have no line.
+#[must_use]
+pub fn is_omitted_alerts(line: &str) -> bool {
+    if line.starts_with('{') {
+        return serde_json::from_str::<JsonOmittedAlerts>(line).is_ok();
+    }
+    let text = line.split_once(" - ").and_then(|(_, message)| message.split_once(OMITTED_ALERTS));
+    text.is_some_and(|(count, _)| count.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl<Z: TimeZone> LogLineParser<Z> {
@@ -338,6 +355,7 @@ mod tests {
                     tcp_states: vec![(Some(TcpState::SynRecv), connections), (None, 1)],
                     label,
                     first_on_top: None,
+                    over: None,
                 },
             }
         }

@@ -1,10 +1,15 @@
 //! The record of earlier samples.
-use super::{sample::Sample, tally::Aggregation};
-use crate::model::network::Network;
+use std::time::Duration;
+
+use super::{
+    sample::Sample,
+    tally::{Aggregation, Peer, Streak},
+};
+use crate::model::{network::Network, verdict::FirstSampleReason};
 
 mod mail_history;
 
-pub use mail_history::{AlertState, MailHistory, PendingMail, SentAlert};
+pub use mail_history::{AlertState, MAX_SENT_ALERTS, MailHistory, PendingMail, SentAlert};
 
 /// The record of earlier samples of the same sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +30,21 @@ pub struct PreviousSample {
     pub top_address: Option<Network>,
     /// Number of connections of that peer.
     pub connections: u64,
-    /// Number of consecutive samples with that peer on top, including this sample.
-    pub consecutive: u32,
+    /// The peers over the limit, most connections first, at most [`MAX_RECORDED_OVER`].
+    pub over: Vec<PeerOver>,
     /// The peers most recently on top, latest first, at most [`MAX_RECENT_TOP`].
     pub recent_top: Vec<RecentTop>,
+}
+
+/// A peer that was over the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerOver {
+    /// The address or network of the peer.
+    pub network: Network,
+    /// Number of its connections.
+    pub connections: u64,
+    /// The consecutive samples with the peer over the limit, up to this one.
+    pub streak: Streak,
 }
 
 /// A peer that had the most connections in an earlier sample.
@@ -46,17 +62,21 @@ pub struct RecentTop {
 /// not fill the disk.
 pub const MAX_RECENT_TOP: usize = 20;
 
+/// Maximum number of [`PeerOver`] records: an attack from a million addresses must not
+/// fill the disk.
+pub const MAX_RECORDED_OVER: usize = 1000;
+
 impl PreviousSample {
-    /// Creates the record of `sample`, which comes after `history`; `consecutive`
-    /// samples, including this one, had the same peer on top.
+    /// Creates the record of `sample`, which comes after `history`. Its peers over the
+    /// limit are marked.
     #[must_use]
-    pub fn new(sample: &Sample, history: &History, consecutive: u32) -> Self {
+    pub fn new(sample: &Sample, history: &History) -> Self {
         Self {
             timestamp: sample.timestamp,
             aggregation: sample.aggregation,
             top_address: sample.top_address(),
             connections: sample.summary.max,
-            consecutive,
+            over: sample.peers_over().filter_map(PeerOver::new).take(MAX_RECORDED_OVER).collect(),
             recent_top: update_recent_top(sample, history),
         }
     }
@@ -68,6 +88,14 @@ impl PreviousSample {
     pub fn has_same_prefixes(&self, aggregation: Aggregation) -> bool {
         self.aggregation.v4_prefix == aggregation.v4_prefix
             && self.aggregation.v6_prefix == aggregation.v6_prefix
+    }
+}
+
+impl PeerOver {
+    /// Returns the record of a peer; `None` if it is not over the limit.
+    fn new(peer: &Peer) -> Option<Self> {
+        let Peer { network, connections, over, .. } = *peer;
+        Some(Self { network, connections, streak: over? })
     }
 }
 
@@ -92,6 +120,27 @@ impl History {
     pub fn first_on_top(&self, network: Network, now: u64) -> Option<u64> {
         let first = self.recent_top().iter().find(|top| top.network == network)?.first;
         if (1..=now).contains(&first) { Some(first) } else { None }
+    }
+
+    /// Returns the previous sample if a sample at `now` continues it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if the sample counts as the first one. `max_age` is the maximum
+    /// age of the previous sample; `None`: no limit.
+    pub fn continued(
+        &self,
+        now: u64,
+        max_age: Option<Duration>,
+    ) -> Result<&PreviousSample, FirstSampleReason> {
+        let previous = self.previous.as_ref().ok_or(FirstSampleReason::NoHistory)?;
+        let Some(age) = now.checked_sub(previous.timestamp) else {
+            return Err(FirstSampleReason::InFuture { ahead_secs: previous.timestamp - now });
+        };
+        if max_age.is_some_and(|max_age| age > max_age.as_secs()) {
+            return Err(FirstSampleReason::TooOld { age_secs: age });
+        }
+        Ok(previous)
     }
 
     fn recent_top(&self) -> &[RecentTop] {

@@ -15,7 +15,7 @@ use crate::model::connection::{Connection, TcpState};
 mod counts;
 mod sorted_counts;
 
-pub use counts::{Aggregation, Counts, Peer};
+pub use counts::{Aggregation, Counts, Peer, Streak};
 use sorted_counts::SortedCounts;
 
 /// Number of connections by peer address, local port and TCP state.

@@ -72,7 +72,7 @@ impl FromStr for Status {
     }
 }
 
-/// Maximum number of connections that one address may have.
+/// Maximum number of connections that one peer may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
     /// Number of connections, rounded to hundredths, so that the number shown is
@@ -126,7 +126,7 @@ pub enum Basis {
 /// Reason for a verdict other than OK.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reason {
-    /// The top address has more connections than the rule's limit.
+    /// A peer has more connections than the rule's limit.
     Limit,
     /// The connection count of the top address violates `--warning`.
     Warning(RangeViolation),
@@ -156,17 +156,13 @@ pub enum FirstSampleReason {
 pub struct Verdict {
     /// Status of the worst reason; OK if there is none.
     pub status: Status,
-    /// Limit that the top address was compared with.
-    pub limit: Limit,
-    /// Limit of the rule that was not selected.
-    pub other_limit: Limit,
-    /// Number of consecutive samples with the same top address, including this one;
-    /// 0 if no address has connections.
-    pub consecutive: u32,
-    /// Reason why no previous sample was used; `None` if one was.
-    pub first_sample: Option<FirstSampleReason>,
     /// Reasons for the status, worst first.
     pub reasons: Vec<Reason>,
+    /// Rank of the peer that the status is about, from 0: of those that decide it, the one
+    /// with the most connections.
+    pub rank: usize,
+    /// Reason why no previous sample was used; `None` if one was.
+    pub first_sample: Option<FirstSampleReason>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,13 @@
 //! The emails that are sent when an alert starts, continues and ends.
-use crate::{analysis::history::MailHistory, analysis::view::View, model::sanitize};
+use std::collections::BTreeSet;
+
+use crate::{
+    analysis::{
+        history::{MailHistory, PendingMail},
+        view::View,
+    },
+    model::{network::Network, sanitize},
+};
 
 use super::{
     namespaces,
@@ -26,15 +34,19 @@ pub struct Email {
     pub body: String,
 }
 
-/// Returns the email about the alert of `view` on `host`.
+/// Returns the email about the alerts of a sample on `host`.
 #[must_use]
-pub fn alert_email(report: &Report, view: &View, host: &str) -> Email {
+pub fn alert_email(report: &Report, mail: &PendingMail, host: &str) -> Email {
+    let alerting_view = report.alerting_peers().map(|(view, _)| view).next();
+    let view = alerting_view.unwrap_or_else(|| report.worst_view());
     Email {
         // The subject is the same as in topip.py: existing mail filters match it.
         subject: subject("ALERT", host),
         body: body(
             vec![verdict_text(report, view)],
             [
+                section("Alerts", alert_lines(report)),
+                recovered_section(&mail.recovered),
                 statistics_section(view),
                 section("Trigger", text::explain_limits(report, view)),
                 top_section(report, view),
@@ -54,26 +66,67 @@ pub fn alert_email(report: &Report, view: &View, host: &str) -> Email {
     }
 }
 
-/// Returns the email that reports the end of the alerts sent before.
+/// Returns the email about peers that are no longer over the limit.
 #[must_use]
-pub fn recovery_email(report: &Report, mail_history: &MailHistory, host: &str) -> Email {
+pub fn recovery_email(
+    report: &Report,
+    mail: &PendingMail,
+    mail_history: &MailHistory,
+    host: &str,
+) -> Email {
     let view = report.worst_view();
-    let sent_alerts = mail_history.0.iter().map(|sent| {
+    let recovered: BTreeSet<_> = mail.recovered.iter().collect();
+    let mut sent_alerts = Vec::new();
+    for sent in mail_history.0.iter().filter(|sent| recovered.contains(&sent.network)) {
         let ago = view.sample.timestamp.saturating_sub(sent.timestamp);
-        format!("{}, {ago} s ago", sent.network)
-    });
+        sent_alerts.push(format!("{}, {ago} s ago", sent.network));
+    }
+    let heading = match view.sample.n_over {
+        0 => "Nobody is over the limit any more.".to_owned(),
+        n_over => format!(
+            "{} over the limit still.",
+            text::pluralize(n_over as u64, "peer is", "peers are")
+        ),
+    };
     Email {
         subject: subject("RECOVERY", host),
         body: body(
-            vec!["Nobody is over the limit any more.".to_owned(), verdict_text(report, view)],
+            vec![heading, verdict_text(report, view)],
             [
-                section("Last mails about", sent_alerts.collect()),
+                section(
+                    "No longer over the limit, last mailed",
+                    shortened(sent_alerts.into_iter()),
+                ),
                 statistics_section(view),
                 top_section(report, view),
             ],
             host,
         ),
     }
+}
+
+/// Returns a line for each peer that the mail is an alert about; none for a single one,
+/// which the verdict names.
+fn alert_lines(report: &Report) -> Vec<String> {
+    let lines: Vec<_> = report
+        .alerting_peers()
+        .map(|(view, peer)| text::peer_line(peer, view.sample.timestamp))
+        .collect();
+    if lines.len() > 1 { shortened(lines.into_iter()) } else { Vec::new() }
+}
+
+fn recovered_section(recovered: &[Network]) -> Option<Vec<String>> {
+    section("No longer over the limit", shortened(recovered.iter().map(Network::to_string)))
+}
+
+/// Returns at most [`MAX_LISTED_PEERS`] lines, and the number of those left out.
+fn shortened(lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let n_left_out = lines.len().saturating_sub(MAX_LISTED_PEERS);
+    let mut lines: Vec<_> = lines.take(MAX_LISTED_PEERS).collect();
+    if n_left_out > 0 {
+        lines.push(format!("{n_left_out} more"));
+    }
+    lines
 }
 
 fn verdict_text(report: &Report, view: &View) -> String {
@@ -133,7 +186,7 @@ fn fold(text: &str, indent: &str) -> String {
 fn statistics_section(view: &View) -> Option<Vec<String>> {
     let (sample, summary) = (&view.sample, &view.sample.summary);
     let lines = [
-        ("limit", text::decimal(view.verdict.limit.connections)),
+        ("limit", text::decimal(sample.limit.connections)),
         ("max", summary.max.to_string()),
         ("avg", text::decimal(summary.avg)),
         ("stddev", text::decimal(summary.stddev)),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     analysis::view::View,
-    analysis::{filter::Skipped, peer_details::PeerDetails},
+    analysis::{filter::Skipped, peer_details::PeerDetails, tally::Peer},
     model::problem::Problem,
     model::{
         namespace::Namespace,
@@ -66,6 +66,7 @@ struct JsonView<'a> {
     limit: f64,
     rule: &'static str,
     limit_is_floor: bool,
+    over: usize,
     max: u64,
     avg: f64,
     stddev: f64,
@@ -74,7 +75,17 @@ struct JsonView<'a> {
     addresses: u64,
     connections: u64,
     peers: usize,
-    top: Vec<PeerDetails<'a>>,
+    top: Vec<JsonPeer<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonPeer<'a> {
+    #[serde(flatten)]
+    details: PeerDetails<'a>,
+    over: bool,
+    consecutive: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_since: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -183,8 +194,10 @@ fn serialize_line(value: &impl Serialize) -> String {
 }
 
 impl<'a> JsonView<'a> {
-    fn new(View { sample, verdict, .. }: &'a View, n_listed: usize) -> Self {
-        let Limit { connections, basis, is_floor } = verdict.limit;
+    fn new(view: &'a View, n_listed: usize) -> Self {
+        let View { sample, verdict, .. } = view;
+        let streak = view.decisive_peer().and_then(|peer| peer.over);
+        let Limit { connections, basis, is_floor } = sample.limit;
         let summary = &sample.summary;
         Self {
             prefix4: sample.aggregation.v4_prefix,
@@ -192,13 +205,14 @@ impl<'a> JsonView<'a> {
             prefix_members: sample.aggregation.min_members,
             status: verdict.status.to_string(),
             reasons: verdict.reasons.iter().map(reason_name).collect(),
-            consecutive: verdict.consecutive,
+            consecutive: streak.map_or(0, |streak| streak.consecutive),
             limit: connections,
             rule: match basis {
                 Basis::Stddev { .. } => "stddev",
                 Basis::Lognormal { .. } => "lognormal",
             },
             limit_is_floor: is_floor,
+            over: sample.n_over,
             max: summary.max,
             avg: round_to_hundredths(summary.avg),
             stddev: round_to_hundredths(summary.stddev),
@@ -207,7 +221,18 @@ impl<'a> JsonView<'a> {
             addresses: sample.addresses,
             connections: sample.connections,
             peers: sample.peer_counts.len(),
-            top: sample.top.iter().take(n_listed).map(PeerDetails::new).collect(),
+            top: sample.top.iter().take(n_listed).map(JsonPeer::new).collect(),
+        }
+    }
+}
+
+impl<'a> JsonPeer<'a> {
+    fn new(peer: &'a Peer) -> Self {
+        Self {
+            details: PeerDetails::new(peer),
+            over: peer.over.is_some(),
+            consecutive: peer.over.map_or(0, |streak| streak.consecutive),
+            over_since: peer.over.map(|streak| streak.since),
         }
     }
 }

@@ -1,10 +1,6 @@
 //! The output for Munin: the configuration and the values of the graphs.
 use crate::analysis::view::View;
-use crate::model::{
-    problem::Problem,
-    sanitize,
-    verdict::{Reason, Status},
-};
+use crate::model::{problem::Problem, sanitize};
 
 use super::{
     notes::{self, note_text},
@@ -136,7 +132,7 @@ const PER_ADDRESS: Graph = Graph {
             color: "d62728",
             info: "What the busiest address is held against: by default 5 standard deviations, \
                    and at least 10 connections.",
-            value: |report| text::decimal(graphed_view(report).verdict.limit.connections),
+            value: |report| text::decimal(graphed_view(report).sample.limit.connections),
         },
     ],
 };
@@ -247,18 +243,16 @@ fn graphed_view(report: &Report) -> &View {
     report.views.first().expect("a report has at least one view")
 }
 
-/// Returns the limit of the rule as a range. Exceeding it is critical only for an
-/// address that was on top in enough consecutive samples; otherwise there is no
-/// critical range.
+/// Returns the limit of the rule as a range. Exceeding it is critical only for a peer that
+/// was over the limit in enough consecutive samples; otherwise there is no critical range.
 fn limit_range(level: ThresholdLevel, report: &Report) -> Option<String> {
-    let verdict = &graphed_view(report).verdict;
-    let is_critical =
-        verdict.status == Status::Critical && verdict.reasons.contains(&Reason::Limit);
+    let sample = &graphed_view(report).sample;
+    let is_critical = sample.peers_over().any(|peer| report.judge_config.is_alert(peer));
     let applies = level == ThresholdLevel::Warning || is_critical;
     if !report.is_complete() || !applies {
         return None;
     }
-    Some(format!(":{}", text::decimal(verdict.limit.connections)))
+    Some(format!(":{}", text::decimal(sample.limit.connections)))
 }
 
 /// Returns the lines for the value of a field. The value of an incomplete sample
@@ -283,11 +277,13 @@ fn extinfo(result: ReportResult<'_>) -> String {
         Ok(report) => {
             let view = graphed_view(report);
             let verdict = text::verdict_text(report, view);
-            let top = view.sample.top.first();
-            let details = top.map(|peer| text::peer_details(peer, view.sample.timestamp));
+            let others_over = text::others_over(view);
+            let decisive_peer = view.decisive_peer();
+            let details = decisive_peer.map(|peer| text::peer_details(peer, view.sample.timestamp));
             let problem = report.observation.problems.first();
             let problem = problem.map(|problem| text::options_as_variables(&problem.message));
-            let parts: Vec<_> = problem.into_iter().chain([verdict]).chain(details).collect();
+            let parts: Vec<_> =
+                problem.into_iter().chain([verdict]).chain(others_over).chain(details).collect();
             parts.join("; ")
         }
     };

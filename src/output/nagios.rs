@@ -109,9 +109,9 @@ impl ToPerfString for PerfValue {
 /// Returns the performance data in a fixed order: `max=12;28.1;;0 avg=…`.
 fn perfdata(report: &Report) -> String {
     // Always the first view, so that a graph shows one series.
-    let View { sample, verdict, .. } = &report.views[0];
+    let sample = &report.views[0].sample;
     let summary = &sample.summary;
-    let limit = PerfValue::Number(verdict.limit.connections);
+    let limit = PerfValue::Number(sample.limit.connections);
     let warning = report.judge_config.warning.map_or(limit, PerfValue::Range);
     let critical = report.judge_config.critical.map(PerfValue::Range);
     let mut metrics = vec![
@@ -123,12 +123,13 @@ fn perfdata(report: &Report) -> String {
         metric("addresses", PerfValue::Count(sample.addresses), None, None),
         metric("connections", PerfValue::Count(sample.connections), None, None),
     ];
-    for View { sample, verdict, .. } in &report.views[1..] {
+    for View { sample, .. } in &report.views[1..] {
         let label =
             format!("max_{}_{}", sample.aggregation.v4_prefix, sample.aggregation.v6_prefix);
-        let limit = PerfValue::Number(verdict.limit.connections);
+        let limit = PerfValue::Number(sample.limit.connections);
         metrics.push(metric(&label, PerfValue::Count(sample.summary.max), Some(limit), None));
     }
+    metrics.push(metric("over", PerfValue::Count(sample.n_over as u64), None, None));
     metrics.join(" ")
 }
 

@@ -1,20 +1,17 @@
 //! The result of one run as values, which the other modules of this layer render.
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crate::{
-    alert_log::entry::Alert,
+    alert_log::entry::{Alert, LogRecord, OmittedAlerts},
     analysis::view::View,
     analysis::{
-        history::AlertState,
+        history::{AlertState, MAX_RECORDED_OVER},
         note::Note,
         observation::Observation,
-        rule::{self, JudgeConfig},
+        rule::JudgeConfig,
+        tally::Peer,
     },
-    model::{
-        network::Network,
-        problem::Problem,
-        verdict::{Reason, Status},
-    },
+    model::{network::Network, problem::Problem, verdict::Status},
     parse::TableKind,
 };
 
@@ -40,9 +37,10 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Path of the state file; `None` if it could not be loaded.
     pub state_file: Option<PathBuf>,
-    /// Alerts for the recipients, one for each view that is critical by its
-    /// limit.
+    /// Alerts for the log, one for each peer that is critical by its limit.
     pub alerts: Vec<Alert>,
+    /// Record of the alerts beyond the maximum for one run.
+    pub omitted_alerts: Option<OmittedAlerts>,
     /// The mail that was sent, or the reason that none was sent.
     pub mail: Option<MailDetail>,
 }
@@ -124,26 +122,39 @@ impl Report {
         }
     }
 
-    /// Returns the views that alerts are sent for: those that are critical by
-    /// their limit. A critical fixed threshold alone sends no alert.
-    pub fn alerting_views(&self) -> impl Iterator<Item = &View> {
+    /// Returns the peers that alerts are sent about: those that are critical by the
+    /// limit. A violated `--critical` alone sends no alert.
+    pub fn alerting_peers(&self) -> impl Iterator<Item = (&View, &Peer)> {
         let views = if self.observation.unreliable { &[][..] } else { &self.views[..] };
-        views.iter().filter(|view| rule::is_alert(&view.verdict, &self.judge_config))
+        views.iter().flat_map(|view| {
+            let peers = view.sample.peers_over().take(MAX_RECORDED_OVER);
+            peers.filter(|peer| self.judge_config.is_alert(peer)).map(move |peer| (view, peer))
+        })
     }
 
-    /// Returns the alert state that decides about mails.
+    /// Returns the records for the log.
+    pub fn log_records(&self) -> impl Iterator<Item = LogRecord<'_>> {
+        let omitted = self.omitted_alerts.iter().map(LogRecord::Omitted);
+        self.alerts.iter().map(LogRecord::Alert).chain(omitted)
+    }
+
+    /// Returns the peers that decide about mails.
     #[must_use]
     pub fn alert_state(&self) -> AlertState {
-        let is_over_limit =
-            self.views.iter().any(|view| view.verdict.reasons.contains(&Reason::Limit));
-        let alerts: Vec<_> =
-            self.alerting_views().filter_map(|view| view.sample.top_address()).collect();
-        match alerts[..] {
-            // An incomplete sample may lack the connections of an offender.
-            [] if is_over_limit || self.problems().next().is_some() => AlertState::Indeterminate,
-            [] => AlertState::Clear,
-            _ => AlertState::Alerting(alerts),
+        let mut state = AlertState { is_complete: true, ..AlertState::default() };
+        for View { sample, .. } in &self.views {
+            state.over.extend(sample.peers_over().map(|peer| peer.network));
+            state.is_complete &= sample.n_over <= sample.top.len();
         }
+        let mut seen = BTreeSet::new();
+        for (_, peer) in self.alerting_peers() {
+            if seen.insert(peer.network) {
+                state.alerting.push(peer.network);
+            }
+        }
+        // An incomplete sample may lack the connections of an offender.
+        state.is_complete &= self.problems().next().is_none();
+        state
     }
 }
 

@@ -8,13 +8,13 @@ use crate::{
         history::PreviousSample,
         rule::{self, Rule},
         sample::Sample,
-        tally::{Aggregation, Peer},
+        tally::{Aggregation, Peer, Streak},
     },
     model::{
         connection::TcpState,
         range::RangeViolation,
         sanitize,
-        verdict::{Basis, FirstSampleReason, Limit, Reason, Status, Verdict},
+        verdict::{Basis, FirstSampleReason, Limit, Reason, Status},
     },
     parse::TableKind,
 };
@@ -61,6 +61,9 @@ fn replace_options(text: &str, render: fn(&str) -> String) -> String {
     rendered + rest
 }
 
+/// Maximum number of peers over the limit that are named on one line.
+const MAX_NAMED_PEERS: usize = 20;
+
 /// Maximum length of the text of the status line in bytes. With the perfdata,
 /// the line stays below the limit of an old NRPE, 1024 bytes.
 pub(super) const MAX_STATUS_TEXT_BYTES: usize = 600;
@@ -79,12 +82,12 @@ pub(super) fn status_text(report: &Report) -> String {
     }
 }
 
-/// Returns the top peer with its connections, and the limit or threshold that
-/// they are compared with.
+/// Returns the peer that decides the status with its connections, and the limit or
+/// threshold that they are compared with.
 pub(super) fn verdict_text(report: &Report, view: &View) -> String {
     let View { sample, verdict, .. } = view;
     let direction = direction(report);
-    let subject = match sample.top.first() {
+    let subject = match view.decisive_peer() {
         Some(peer) => {
             let connections = pluralize(peer.connections, "connection", "connections");
             format!("{} has {connections}{direction}", peer_label(peer))
@@ -98,11 +101,9 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
     };
     match verdict.reasons.first() {
         Some(Reason::Limit) => {
-            format!(
-                "{subject}, over {}{}",
-                format_limit(&verdict.limit),
-                consecutive_suffix(verdict)
-            )
+            let consecutive = consecutive_suffix(view);
+            let others = others_over_suffix(sample);
+            format!("{subject}, over {}{consecutive}{others}", format_limit(&sample.limit))
         }
         Some(Reason::Warning(violation)) => {
             format!("{subject}, {} (--warning)", format_violation(*violation))
@@ -111,7 +112,7 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
             format!("{subject}, {} (--critical)", format_violation(*violation))
         }
         None if sample.top.is_empty() => subject,
-        None => format!("{subject}, limit {}", decimal(verdict.limit.connections)),
+        None => format!("{subject}, limit {}", decimal(sample.limit.connections)),
     }
 }
 
@@ -168,11 +169,31 @@ fn format_limit(limit: &Limit) -> String {
     format!("{} ({basis})", decimal(limit.connections))
 }
 
-fn consecutive_suffix(verdict: &Verdict) -> String {
-    match verdict.consecutive {
-        0 | 1 => String::new(),
-        n_samples => format!(" in {n_samples} samples"),
+fn consecutive_suffix(view: &View) -> String {
+    match view.decisive_peer().and_then(|peer| peer.over) {
+        Some(Streak { consecutive: n_samples @ 2.., .. }) => format!(" in {n_samples} samples"),
+        _ => String::new(),
     }
+}
+
+/// Returns the number of peers over the limit that the verdict does not name.
+fn others_over_suffix(sample: &Sample) -> String {
+    match sample.n_over {
+        0 | 1 => String::new(),
+        n_over => format!("; {} more over", n_over - 1),
+    }
+}
+
+/// Returns the peers over the limit that the verdict does not name, with their
+/// connections; `None` if there are none.
+pub(super) fn others_over(view: &View) -> Option<String> {
+    let decisive = view.decisive_peer()?.network;
+    let others = view.sample.peers_over().filter(|peer| peer.network != decisive);
+    let others: Vec<_> = others
+        .take(MAX_NAMED_PEERS)
+        .map(|peer| format!("{} ({})", peer.network, peer.connections))
+        .collect();
+    if others.is_empty() { None } else { Some(format!("also over: {}", others.join(", "))) }
 }
 
 fn format_violation(violation: RangeViolation) -> String {
@@ -207,8 +228,8 @@ pub(super) fn peer_line(peer: &Peer, now: u64) -> String {
     format!("{} {connections} {}", peer_label(peer), peer_details(peer, now))
 }
 
-/// Returns the ports and TCP states of a peer's connections, and the time since
-/// the peer was first on top.
+/// Returns the ports and TCP states of a peer's connections, the time since the peer was
+/// first on top, and the number of samples with the peer over the limit.
 pub(super) fn peer_details(peer: &Peer, now: u64) -> String {
     let word = if peer.ports.len() == 1 { "port" } else { "ports" };
     let mut text = format!("on {word} {}; {}", format_ports(peer), format_tcp_states(peer));
@@ -217,6 +238,16 @@ pub(super) fn peer_details(peer: &Peer, now: u64) -> String {
     let age = peer.first_on_top.and_then(|first| now.checked_sub(first));
     if let Some(age) = age.filter(|&age| age >= 60) {
         let _ = write!(text, "; first on top {} ago", format_duration(age));
+    }
+    match peer.over {
+        None => {}
+        Some(Streak { consecutive: 0 | 1, .. }) => text += "; over the limit",
+        Some(Streak { consecutive, since }) => {
+            let _ = write!(text, "; over the limit in {consecutive} samples");
+            if let age @ 60.. = now.saturating_sub(since) {
+                let _ = write!(text, ", for {}", format_duration(age));
+            }
+        }
     }
     text
 }
@@ -310,12 +341,15 @@ pub fn previous_sample_lines(views: &[View]) -> Vec<String> {
 
 /// Returns the age of the previous sample and its top peer.
 pub(super) fn previous_sample(view: &View) -> Option<String> {
-    let PreviousSample { timestamp, top_address, connections, consecutive, .. } =
+    let PreviousSample { timestamp, top_address, connections, over, .. } =
         view.previous.as_ref()?;
-    let top = top_address.map_or_else(
-        || "no connections".to_owned(),
-        |address| format!("{address} on top with {connections}, samples on end: {consecutive}"),
-    );
+    let top = match top_address {
+        Some(address) if over.is_empty() => format!("{address} on top with {connections}"),
+        Some(address) => {
+            format!("{address} on top with {connections}, {} over the limit", over.len())
+        }
+        None => "no connections".to_owned(),
+    };
     Some(match view.sample.timestamp.checked_sub(*timestamp) {
         Some(age) => format!("{age} s ago: {top}"),
         None => format!("in the future: {top}"),
@@ -338,10 +372,10 @@ pub(super) fn explain_limits(report: &Report, view: &View) -> Vec<String> {
     let is_top = report.n_judged.is_some();
     let mut lines = Vec::new();
     if sample.addresses > 0 {
-        lines.extend(explain_rule(sample, is_top, &verdict.limit, ""));
-        let is_over = verdict.other_limit.is_exceeded_by(sample.summary.max);
+        lines.extend(explain_rule(sample, is_top, &sample.limit, ""));
+        let is_over = sample.other_limit.is_exceeded_by(sample.summary.max);
         let would = if is_over { WOULD_ALERT } else { WOULD_NOT_ALERT };
-        lines.extend(explain_rule(sample, is_top, &verdict.other_limit, would));
+        lines.extend(explain_rule(sample, is_top, &sample.other_limit, would));
     }
     lines.extend(verdict.first_sample.map(explain_first_sample));
     lines
@@ -359,15 +393,14 @@ pub(super) fn rule_limitations(report: &Report) -> Vec<String> {
 /// Returns the limitation of the stddev rule if the top address is above the
 /// floor, and could not exceed the limit with any number of connections.
 fn rule_limitation(report: &Report, view: &View) -> Option<String> {
-    let View { sample, verdict, .. } = view;
+    let sample = &view.sample;
     let judge_config = &report.judge_config;
     let Rule::Stddev(multiplier) = judge_config.rule else {
         return None;
     };
-    let is_over = verdict.reasons.contains(&Reason::Limit);
     #[expect(clippy::cast_precision_loss, reason = "a host has fewer than 2^53 connections")]
     let is_above_floor = sample.summary.max as f64 > judge_config.floor;
-    if is_over || !is_above_floor {
+    if sample.n_over > 0 || !is_above_floor {
         return None;
     }
     let line = unreachable_limit(sample, multiplier)?;
@@ -411,7 +444,7 @@ fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Ve
 /// Returns the limit with its basis, and the statistics of the sample.
 pub(super) fn limit_and_statistics(report: &Report, view: &View) -> String {
     let statistics = statistics(&view.sample, report.n_judged.is_some());
-    format!("limit {}; {statistics}", format_limit(&view.verdict.limit))
+    format!("limit {}; {statistics}", format_limit(&view.sample.limit))
 }
 
 fn statistics(sample: &Sample, is_top: bool) -> String {

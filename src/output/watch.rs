@@ -81,7 +81,7 @@ fn peer_table(report: &Report, changes: Option<&[i64]>, width: usize) -> Vec<Scr
             text::format_ports(peer),
             text::format_tcp_states(peer),
         );
-        let is_over_limit = view.verdict.limit.is_exceeded_by(peer.connections);
+        let is_over_limit = peer.over.is_some();
         rows.push(screen_row(&text, width, is_over_limit));
     }
     rows

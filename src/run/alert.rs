@@ -1,12 +1,15 @@
 //! Sends notifications about an alert: a log line and a mail.
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, FixedOffset};
+
 use crate::{
-    alert_log::entry::{Alert, LineFormat},
-    analysis::view::View,
+    alert_log::entry::{Alert, LineFormat, LogRecord, OmittedAlerts},
+    analysis::{sample::Sample, view::View},
     model::problem::{Hints, Problem},
     notify::{journald, syslog},
     output::Report,
@@ -52,34 +55,48 @@ pub enum Sink {
     Journal,
 }
 
-/// Returns the alerts of a sample, at most one per view.
-pub(super) fn alerts(report: &Report, servers: &[String]) -> Vec<Alert> {
-    let mut alerts: Vec<Alert> = Vec::new();
-    for View { sample, verdict, .. } in report.alerting_views() {
-        let Some(peer) = sample.top.first() else {
-            continue;
-        };
-        // With several prefix lengths, one address can be the top peer of several
-        // views.
-        if alerts.iter().any(|alert| alert.entry.network == peer.network) {
-            continue;
+/// Maximum number of alerts of one run that are logged: an attack from a million addresses
+/// must not fill the disk.
+const MAX_ALERTS: usize = 100;
+
+/// Returns the alerts of a run, at most [`MAX_ALERTS`], and a record of those beyond.
+pub(super) fn alerts(report: &Report, servers: &[String]) -> (Vec<Alert>, Option<OmittedAlerts>) {
+    let mut alerts = Vec::new();
+    let mut networks = BTreeSet::new();
+    for (view, peer) in report.alerting_peers() {
+        // With several prefix lengths, one address can be a peer of several views.
+        if networks.insert(peer.network) && alerts.len() < MAX_ALERTS {
+            let timestamp = sample_time(&view.sample);
+            let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
+            let limit = view.sample.limit.connections;
+            alerts.push(Alert::new(timestamp, peer, servers, (limit, consecutive)));
         }
-        let timestamp =
-            local_time::from_timestamp(i64::try_from(sample.timestamp).unwrap_or(i64::MAX));
-        let limit_and_samples = (verdict.limit.connections, verdict.consecutive);
-        alerts.push(Alert::new(timestamp, peer, servers, limit_and_samples));
     }
-    alerts
+    let n_omitted = networks.len() - alerts.len();
+    let omitted = match alerts.last() {
+        Some(last) if n_omitted > 0 => {
+            let n_unrecorded: usize = report.views.iter().map(View::n_unrecorded).sum();
+            Some(OmittedAlerts::new(last.entry.timestamp, n_omitted + n_unrecorded, servers))
+        }
+        _ => None,
+    };
+    (alerts, omitted)
+}
+
+/// Returns the local time of a sample.
+fn sample_time(sample: &Sample) -> DateTime<FixedOffset> {
+    local_time::from_timestamp(i64::try_from(sample.timestamp).unwrap_or(i64::MAX))
 }
 
 /// Writes the log and sends the mail, and adds the outcome to `report`.
 pub(super) fn notify(config: &CheckConfig, saved_state: &SavedState, report: &mut Report) {
     if let Some(log) = &config.notify.log {
-        let outcome = match (&log.sink, &report.alerts[..]) {
+        let records: Vec<_> = report.log_records().collect();
+        let outcome = match (&log.sink, &records[..]) {
             (Sink::File(path), []) => {
                 log_file::probe(path, config.deadline).map_err(|error| error.to_problem())
             }
-            (_, alerts) => write_all(log, alerts, config.deadline),
+            (_, records) => write_all(log, records, config.deadline),
         };
         report.problems.extend(outcome.err());
     }
@@ -89,22 +106,22 @@ pub(super) fn notify(config: &CheckConfig, saved_state: &SavedState, report: &mu
     }
 }
 
-/// Writes as many of `alerts` as possible.
+/// Writes as many of `records` as possible.
 ///
 /// # Errors
 ///
 /// Returns the first failure.
-fn write_all(log: &LogConfig, alerts: &[Alert], deadline: Instant) -> Result<(), Problem> {
+fn write_all(log: &LogConfig, records: &[LogRecord<'_>], deadline: Instant) -> Result<(), Problem> {
     let mut write_deadline = match log.sink {
         Sink::File(_) => deadline,
         Sink::Syslog | Sink::Journal => deadline.min(Instant::now() + DAEMON_TIMEOUT),
     };
     let mut outcome = Ok(());
-    for alert in alerts {
-        let result = write(log, alert, write_deadline);
+    for &record in records {
+        let result = write(log, record, write_deadline);
         if result.is_err() {
             // A sink that timed out once would time out again: give the remaining
-            // alerts no more time.
+            // records no more time.
             write_deadline = Instant::now();
         }
         outcome = outcome.and(result);
@@ -114,47 +131,63 @@ fn write_all(log: &LogConfig, alerts: &[Alert], deadline: Instant) -> Result<(),
 
 fn write(
     LogConfig { sink, format }: &LogConfig,
-    alert: &Alert,
+    record: LogRecord<'_>,
     write_deadline: Instant,
 ) -> Result<(), Problem> {
     // A socket treats a zero timeout as no timeout, so wait at least 1 ms.
     let timeout =
         write_deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     match sink {
-        Sink::File(path) => log_file::append(path, &alert.line(*format), write_deadline)
+        Sink::File(path) => log_file::append(path, &record.line(*format), write_deadline)
             .map_err(|error| error.to_problem()),
-        Sink::Syslog => syslog::send(&alert.message(*format), alert.entry.timestamp, timeout)
+        Sink::Syslog => syslog::send(&record.message(*format), record.timestamp(), timeout)
             .map_err(|error| error.to_problem()),
-        Sink::Journal => journald::send(&journal_fields(alert, *format), timeout)
+        Sink::Journal => journald::send(&journal_fields(record, *format), timeout)
             .map_err(|error| error.to_problem()),
     }
 }
 
-/// Returns the journal fields of an alert.
-fn journal_fields(alert: &Alert, format: LineFormat) -> Vec<(&'static str, String)> {
-    let Alert { entry, limit, consecutive: samples, peer } = alert;
+/// Returns the journal fields of a record.
+fn journal_fields(record: LogRecord<'_>, format: LineFormat) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
+        ("MESSAGE", record.message(format)),
+        // journalctl finds all records by this identifier, whatever their other fields
+        // are.
+        ("MESSAGE_ID", "5b5f6c2ad7a94c1f8f0e4c7b1f3a9d26".to_owned()),
+        ("PRIORITY", "4".to_owned()),
+        ("SYSLOG_FACILITY", "3".to_owned()),
+        ("SYSLOG_IDENTIFIER", syslog::TAG.to_owned()),
+        ("TOPIP_TIME", record.timestamp().to_rfc3339()),
+    ];
+    let servers = match record {
+        LogRecord::Alert(alert) => {
+            fields.extend(alert_fields(alert));
+            &alert.entry.servers
+        }
+        LogRecord::Omitted(omitted) => {
+            fields.push(("TOPIP_OMITTED", omitted.count.to_string()));
+            &omitted.servers
+        }
+    };
+    fields.extend(servers.iter().map(|server| ("TOPIP_SERVER", server.clone())));
+    fields
+}
+
+/// Returns the journal fields of an alert about one peer.
+fn alert_fields(alert: &Alert) -> [(&'static str, String); 6] {
+    let Alert { entry, limit, consecutive, peer } = alert;
     let ports: Vec<_> = peer.ports.iter().map(|(port, n)| format!("{port}:{n}")).collect();
     let states: Vec<_> = peer
         .tcp_states
         .iter()
         .map(|(state, n)| format!("{}:{n}", state.map_or("-", |state| state.name())))
         .collect();
-    let mut fields = vec![
-        ("MESSAGE", alert.message(format)),
-        // journalctl finds all alerts by this identifier, whatever their other fields
-        // are.
-        ("MESSAGE_ID", "5b5f6c2ad7a94c1f8f0e4c7b1f3a9d26".to_owned()),
-        ("PRIORITY", "4".to_owned()),
-        ("SYSLOG_FACILITY", "3".to_owned()),
-        ("SYSLOG_IDENTIFIER", syslog::TAG.to_owned()),
-        ("TOPIP_TIME", entry.timestamp.to_rfc3339()),
+    [
         ("TOPIP_ADDRESS", entry.network.to_string()),
         ("TOPIP_CONNECTIONS", entry.connections.to_string()),
         ("TOPIP_LIMIT", limit.to_string()),
-        ("TOPIP_SAMPLES", samples.to_string()),
+        ("TOPIP_SAMPLES", consecutive.to_string()),
         ("TOPIP_PORTS", ports.join(",")),
         ("TOPIP_STATES", states.join(",")),
-    ];
-    fields.extend(entry.servers.iter().map(|server| ("TOPIP_SERVER", server.clone())));
-    fields
+    ]
 }

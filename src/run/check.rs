@@ -100,7 +100,7 @@ pub fn check(
     report.notes.extend(hidden_namespaces(&config));
     report.state_file.clone_from(&saved_state.path);
     progress.enter(Stage::Notifying);
-    report.alerts = alert::alerts(&report, &config.servers);
+    (report.alerts, report.omitted_alerts) = alert::alerts(&report, &config.servers);
     alert::notify(&config, &saved_state, &mut report);
     progress.enter(Stage::Reporting);
     Ok(report)
@@ -119,6 +119,7 @@ impl CheckConfig {
             notes: Vec::new(),
             state_file: None,
             alerts: Vec::new(),
+            omitted_alerts: None,
             mail: None,
         }
     }

@@ -6,7 +6,7 @@ use chrono::TimeZone;
 use crate::{
     alert_log::{
         entry::LogEntry,
-        parse::{LineError, LogLineParser},
+        parse::{LineError, LogLineParser, is_omitted_alerts},
         stats::{Grouping, Offenders},
     },
     model::problem::{Hints, Problem},
@@ -151,7 +151,7 @@ impl LogSummary {
     }
 }
 
-/// Parses a log line; returns `None` if it is blank.
+/// Parses a log line; returns `None` if it is blank, or not about one peer.
 fn parse_entry(
     line: &Line<'_>,
     parser: &mut LogLineParser<impl TimeZone>,
@@ -166,6 +166,9 @@ fn parse_entry(
         return Ok(None);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| LineError::Format.to_string())?;
+    if is_omitted_alerts(text) {
+        return Ok(None);
+    }
     parser.parse(text).map(Some).map_err(|error| error.to_string())
 }
 

@@ -55,7 +55,7 @@ pub(super) fn send_pending_mail(
         // Without a state file, sent mails cannot be recorded. A repeated mail is
         // better than a missing one.
         let resend_note = "It is sent again at the next sample.";
-        send(config, pending, mail_history, resend_note, report);
+        send(config, &pending, mail_history, resend_note, report);
     }
 }
 
@@ -73,14 +73,15 @@ fn send_with_lock(
         report.mail = Some(MailDetail::SentByOtherRun);
         return;
     };
-    let resend_note = match pending {
-        PendingMail::Alert(_) => "It is not sent again before `--remind`.",
-        PendingMail::Recovery => "It is not sent again.",
+    let resend_note = if pending.alerts.is_empty() {
+        "It is not sent again."
+    } else {
+        "It is not sent again before `--remind`."
     };
-    if !send(config, pending, &mail_history, resend_note, report) {
+    if !send(config, &pending, &mail_history, resend_note, report) {
         return;
     }
-    let sent = (pending, sample_time(report));
+    let sent = (&pending, sample_time(report));
     if let Err(error) = state_file.record_mail(sent, own_records, config.deadline + SAVE_TIME) {
         report.problems.push(extended(
             error.to_problem(),
@@ -97,8 +98,8 @@ fn recently_sent(
     mail_history: &MailHistory,
     report: &Report,
 ) -> Option<MailDetail> {
-    let AlertState::Alerting(networks) = report.alert_state() else { return None };
-    let (network, sent_alert) = networks.iter().find_map(|network| {
+    let AlertState { alerting, .. } = report.alert_state();
+    let (network, sent_alert) = alerting.iter().find_map(|network| {
         let mut sent_alerts = mail_history.0.iter().rev();
         Some((*network, sent_alerts.find(|sent_alert| sent_alert.network == *network)?))
     })?;
@@ -140,7 +141,7 @@ fn not_sent(problem: Problem) -> Problem {
 /// have got it; `resend_note` states when it is sent again.
 fn send(
     config: &MailConfig,
-    pending: PendingMail,
+    pending: &PendingMail,
     mail_history: &MailHistory,
     resend_note: &str,
     report: &mut Report,
@@ -169,15 +170,15 @@ fn send(
 
 fn compose_email(
     config: &MailConfig,
-    pending: PendingMail,
+    pending: &PendingMail,
     mail_history: &MailHistory,
     report: &Report,
 ) -> Email {
-    let PendingMail::Alert(network) = pending else {
-        return output::recovery_email(report, mail_history, &config.host);
-    };
-    let view = report.alerting_views().find(|view| view.sample.top_address() == Some(network));
-    output::alert_email(report, view.unwrap_or_else(|| report.worst_view()), &config.host)
+    if pending.alerts.is_empty() {
+        output::recovery_email(report, pending, mail_history, &config.host)
+    } else {
+        output::alert_email(report, pending, &config.host)
+    }
 }
 
 /// Returns the mail that was sent, with the recipients that were not refused.

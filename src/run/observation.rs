@@ -3,7 +3,11 @@ use std::time::Instant;
 
 use crate::{
     analysis::{
-        filter::Filter, label::Labels, note::Note, observation::Observation, sample::Sample,
+        filter::Filter,
+        label::Labels,
+        note::Note,
+        observation::Observation,
+        sample::{Sample, SampleSize},
         tally::Counts,
     },
     output,
@@ -83,10 +87,10 @@ impl CountedObservation {
     /// Returns a sample for each aggregation, with `timestamp` 0: the time is taken when
     /// the state file is locked.
     pub(super) fn samples(&self, config: &CheckConfig) -> Vec<Sample> {
+        let size = SampleSize { max_judged: config.n_judged, max_listed: config.n_listed };
         let mut samples = Vec::new();
         for &aggregation in &config.aggregations {
-            let CheckConfig { n_judged, n_listed, .. } = *config;
-            samples.push(Sample::new(&self.counts, 0, aggregation, n_judged, n_listed));
+            samples.push(Sample::new(&self.counts, 0, aggregation, size, &config.judge_config));
         }
         samples
     }

@@ -34,7 +34,8 @@ pub use state_file_error::StateFileError;
 /// The format version that this topip writes. Files with a newer version are
 /// rejected; files with an older version are read.
 const FORMAT_VERSION: u32 = 1;
-/// Maximum size of a state file; usually it has a few thousand bytes.
+/// Maximum size of a state file; usually it has a few thousand bytes. A test holds that no
+/// file that is written is larger.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A state file that is locked by this run.
@@ -104,7 +105,7 @@ impl StateFileId<'_> {
     /// Returns an error if the state file cannot be opened, read or written.
     pub fn record_mail(
         &self,
-        (mail, timestamp): (PendingMail, u64),
+        (mail, timestamp): (&PendingMail, u64),
         own_records: &[PreviousSample],
         deadline: Instant,
     ) -> Result<(), StateFileError> {
@@ -249,9 +250,7 @@ impl StateFile {
         mail_history: &MailHistory,
     ) -> Result<(), StateFileError> {
         let contents = StateContents::new(records, mail_history, self.servers.clone());
-        let text = ron::ser::to_string_pretty(&contents, ron::ser::PrettyConfig::default())
-            .expect("numbers, strings and addresses are serializable");
-        self.replace(&format!("{text}\n")).map_err(|source| self.file_error("write", source))
+        self.replace(&contents.to_ron()).map_err(|source| self.file_error("write", source))
     }
 
     fn file_error(&self, action: &'static str, source: io::Error) -> StateFileError {

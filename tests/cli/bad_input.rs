@@ -327,7 +327,7 @@ fn truncated_address_is_not_a_listener() {
             "{row}: {}",
             result.stdout
         );
-        assert!(result.stdout.contains(" connections=1;;;0\n"), "{}", result.stdout);
+        assert!(result.stdout.contains(" connections=1;;;0 over=0;;;0\n"), "{}", result.stdout);
     }
 }
 

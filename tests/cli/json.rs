@@ -49,6 +49,14 @@ fn json_output_is_golden() {
             assert!(when.as_u64().unwrap() > 1_700_000_000);
             *when = 0.into();
         }
+        for view in object["views"].as_array_mut().into_iter().flatten() {
+            for peer in view["top"].as_array_mut().unwrap() {
+                if let Some(since) = peer.get_mut("over_since") {
+                    assert!(since.as_u64().unwrap() > 1_700_000_000);
+                    *since = 0.into();
+                }
+            }
+        }
         output += &format!("$ check_topip {options}\n{object:#}\n");
     }
     // The path of the listing differs in each run.

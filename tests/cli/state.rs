@@ -26,7 +26,8 @@ fn state_text(age: i64) -> String {
     let when = now.checked_add_signed(-age).unwrap();
     format!(
         "(version: 1, program: \"topip\", timestamp: {when}, servers: [\"input\"], views: [\
-         (top_address: Some(\"203.0.113.7\"), connections: 17, consecutive: 1)])\n"
+         (top_address: Some(\"203.0.113.7\"), connections: 17, over: [\
+         (ip: \"203.0.113.7\", connections: 17, consecutive: 1, since: {when})])])\n"
     )
 }
 
@@ -74,17 +75,17 @@ fn first_on_top_time_is_reported() {
         (format!("recent_top: [(ip: \"203.0.113.7\", first: {0}, last: {0})]", now + 60), ""),
         ("recent_top: [(ip: \"203.0.113.7\")]".to_owned(), ""),
     ] {
-        dir.write(
-            "state",
-            state_text(60).replace("consecutive: 1", &format!("consecutive: 1, {tops}")),
-        );
-        let result = check(&dir, &["-v"]);
+        let text = state_text(7260).replace("over: [", &format!("{tops}, over: ["));
+        dir.write("state", text.replace("17, ,", "17,"));
+        let result = check(&dir, &["-v", "--max-age", "1d"]);
         let line = format!(
-            "203.0.113.7 152 connections on port 443 (152); ESTABLISHED (152){first_on_top}"
+            "203.0.113.7 152 connections on port 443 (152); ESTABLISHED (152){first_on_top}; \
+             over the limit in 2 samples, for 2 h"
         );
         assert!(result.stdout.lines().any(|it| it == line), "{}", result.stdout);
         let kept = fs::read_to_string(dir.path("state")).unwrap();
-        assert_eq!(kept.matches("ip: \"203.0.113.7\"").count(), 1, "{kept}");
+        // Over the limit, and on top.
+        assert_eq!(kept.matches("ip: \"203.0.113.7\"").count(), 2, "{kept}");
     }
     for host in 1..=40 {
         dir.check_listing(listing(&[(&format!("192.0.2.{host}"), 9)]), &["--state-file", "state"]);
@@ -145,11 +146,45 @@ fn different_prefix_lengths_have_no_previous_sample() {
     assert_eq!(codes, [1, 2, 2, 2, 2, 1, 2]);
 }
 
+/// Only samples with the address over the limit count, whoever else is on top.
 #[test]
-fn consecutive_ignores_connection_counts() {
+fn consecutive_counts_samples_over_the_limit() {
     let dir = TestDir::new();
     let quiet = listing(&[("203.0.113.7", 2), ("198.51.100.7", 1)]);
     assert_eq!(dir.check_listing(quiet, &["--state-file", "state"]).code, Some(0));
+    assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
+    assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
+    let turns = |top, other| {
+        let listing = crowd(60, &[("203.0.113.7", top), ("203.0.113.8", other)]);
+        dir.check_listing(listing, &["--state-file", "turns", "--stddev", "4"]).code_and_status()
+    };
+    let samples = [turns(300, 310), turns(310, 300), turns(300, 310)];
+    let expected = [
+        "1 TOPIP WARNING - 203.0.113.8 has 310 connections, over 214.88 (4 x stddev 53.72); \
+         1 more over",
+        "2 TOPIP CRITICAL - 203.0.113.7 has 310 connections, over 214.88 (4 x stddev 53.72) \
+         in 2 samples; 1 more over",
+        "2 TOPIP CRITICAL - 203.0.113.8 has 310 connections, over 214.88 (4 x stddev 53.72) \
+         in 3 samples; 1 more over",
+    ];
+    assert_eq!(samples, expected);
+}
+
+/// A file of an earlier format has no peers over the limit.
+#[test]
+fn state_file_without_peers_over_is_read() {
+    let dir = TestDir::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    dir.write(
+        "state",
+        format!(
+            "(version: 1, timestamp: {now}, servers: [\"input\"], views: [\
+             (top_address: Some(\"203.0.113.7\"), connections: 152, consecutive: 7)])"
+        ),
+    );
+    let result = check(&dir, &["-vv"]);
+    assert_eq!(result.code_and_status(), WARNING);
+    assert!(result.stdout.contains("203.0.113.7 on top with 152\n"), "{}", result.stdout);
     assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
 }
 
@@ -215,13 +250,14 @@ fn damaged_state_file_is_quarantined() {
 fn state_file_lists_views() {
     let dir = TestDir::new();
     let args = ["--state-file", "state", "--prefix4", "32,24", "--prefix6", "64"];
+    let args = [&args[..], &["--stddev", "1", "--floor", "1"]].concat();
     dir.check_listing(listing(&[("203.0.113.7", 9), ("2001:db8::7", 2)]), &args);
     let written = fs::read_to_string(dir.path("state")).unwrap();
     let timestamp = written.lines().find_map(|line| line.strip_prefix("    timestamp: ")).unwrap();
     let expected = r#"(
     version: 1,
     program: "topip VERSION",
-    timestamp: NOW
+    timestamp: NOW,
     servers: [
         "input",
     ],
@@ -231,13 +267,11 @@ fn state_file_lists_views() {
             prefix6: 64,
             top_address: Some("203.0.113.7"),
             connections: 9,
-            consecutive: 1,
+            over: [
+                (ip: "203.0.113.7", connections: 9, consecutive: 1, since: NOW),
+            ],
             recent_top: [
-                (
-                    ip: "203.0.113.7",
-                    first: NOW
-                    last: NOW
-                ),
+                (ip: "203.0.113.7", first: NOW, last: NOW),
             ],
         ),
         (
@@ -245,13 +279,11 @@ fn state_file_lists_views() {
             prefix6: 64,
             top_address: Some("203.0.113.0/24"),
             connections: 9,
-            consecutive: 1,
+            over: [
+                (ip: "203.0.113.0/24", connections: 9, consecutive: 1, since: NOW),
+            ],
             recent_top: [
-                (
-                    ip: "203.0.113.0/24",
-                    first: NOW
-                    last: NOW
-                ),
+                (ip: "203.0.113.0/24", first: NOW, last: NOW),
             ],
         ),
     ],
@@ -259,7 +291,7 @@ fn state_file_lists_views() {
 )
 "#;
     let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));
-    assert_eq!(written, expected.replace("NOW", timestamp));
+    assert_eq!(written, expected.replace("NOW", timestamp.trim_end_matches(',')));
 }
 
 /// A file without views, such as one of a layout before the first release, is no

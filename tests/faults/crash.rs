@@ -29,7 +29,7 @@ fn flood() -> String {
 fn consecutive(dir: &TestDir) -> u64 {
     let Ok(text) = fs::read_to_string(dir.path("state")) else { return 0 };
     assert!(text.starts_with("(\n") && text.ends_with(")\n"), "{text}");
-    let (_, rest) = text.split_once("    consecutive: ").unwrap_or_else(|| panic!("{text}"));
+    let (_, rest) = text.split_once(", consecutive: ").unwrap_or_else(|| panic!("{text}"));
     rest.split(',').next().unwrap().parse().unwrap()
 }
 

@@ -179,7 +179,7 @@ pub fn assert_nagios(result: &CommandResult, context: &str) {
     let first = lines.next().unwrap();
     assert!(first.starts_with(&format!("TOPIP {} - ", words[code])), "{context}");
     let (text, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
-    let form = Regex::new(r"^(max=\d+;[\d.]+;;0( [a-z]+=[\d.]+;;;0){6})?$").unwrap();
+    let form = Regex::new(r"^(max=\d+;[\d.]+;;0( [a-z]+=[\d.]+;;;0){7})?$").unwrap();
     assert!(form.is_match(perfdata), "{context}");
     assert!(first.len() < 1000, "{context}");
     for line in std::iter::once(text).chain(lines) {

@@ -121,7 +121,7 @@ fn nrpe_returns_complete_output() {
     assert_eq!(long.code, Some(1), "{}", long.stdout);
     let first = long.stdout.lines().next().unwrap();
     assert!(first.starts_with("TOPIP WARNING - 2001:db8::7 has 152 connections"), "{first}");
-    assert!(first.ends_with("connections=192;;;0"), "{first}");
+    assert!(first.ends_with("connections=192;;;0 over=1;;;0"), "{first}");
     assert_eq!(long.stdout.lines().count(), 12, "{}", long.stdout);
 
     // The packaged commands sample this host, whatever its connections are.

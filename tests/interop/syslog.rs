@@ -172,7 +172,7 @@ fn blocked_daemon_does_not_block_check() {
         if result.code == Some(9) || result.stderr.contains("unshare") {
             return skip(&format!("permission to mount ({})", result.stderr.trim()));
         }
-        assert_eq!((result.code, result.stdout.lines().count()), (Some(1), 2), "{result:?}");
+        assert_eq!((result.code, result.stdout.lines().count()), (Some(1), 3), "{result:?}");
         assert_eq!(result.stderr.matches("topip_log: cannot write to ").count(), 1, "{result:?}");
         assert!(result.elapsed < Duration::from_millis(1700), "{:?}", result.elapsed);
         let result = record(CHECK, "1");

@@ -133,6 +133,7 @@ fn contributing_names_existing_files_and_items() {
             Path::new(PACKAGE_DIR).join(file).exists()
         } else if let Some(function) = name.strip_suffix("()") {
             sources.contains(&format!("fn {function}("))
+                || sources.contains(&format!("fn {function}<"))
         } else if name.starts_with(|first: char| first.is_ascii_uppercase()) {
             sources.contains(name)
         } else {

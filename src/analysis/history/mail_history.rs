@@ -1,11 +1,12 @@
 //! The record of mailed alerts, and the decision whether a mail is to be sent.
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use super::MAX_RECORDED_OVER;
 use crate::model::network::Network;
 
 /// Maximum number of peers on record. With more peers, a mail may be repeated before
 /// the reminder time; but untrusted peers cannot make the state file large.
-const MAX_SENT_ALERTS: usize = 20;
+pub const MAX_SENT_ALERTS: usize = MAX_RECORDED_OVER;
 
 /// Maximum time in seconds by which an overlapping run, which sent its mail first, may
 /// have taken its sample after this one: samples of overlapping runs are no further
@@ -25,69 +26,69 @@ pub struct SentAlert {
     pub timestamp: u64,
 }
 
-/// The relation of a sample to alerts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AlertState {
-    /// The sample is an alert about these peers.
-    Alerting(Vec<Network>),
-    /// The sample is neither an alert nor clear: over the limit for the first time,
-    /// or incomplete.
-    Indeterminate,
-    /// No peer is over the limit.
-    Clear,
+/// The peers of a sample that mails are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertState {
+    /// Peers that alerts are sent about, most connections first.
+    pub alerting: Vec<Network>,
+    /// Peers over the limit.
+    pub over: BTreeSet<Network>,
+    /// True if no other peer is over the limit: the sample is complete.
+    pub is_complete: bool,
 }
 
 /// A mail that is to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PendingMail {
-    /// An alert about this peer.
-    Alert(Network),
-    /// The mail that reports the end of all alerts.
-    Recovery,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingMail {
+    /// Peers that the mail is an alert about; empty in a mail about recovered peers only.
+    pub alerts: Vec<Network>,
+    /// Peers of earlier mails that are no longer over the limit.
+    pub recovered: Vec<Network>,
 }
 
 impl MailHistory {
-    /// Returns the mail that is to be sent at `now`. A mail about the same peer is
-    /// repeated only after `remind`; the end of alerts is mailed if `recovery` is true.
+    /// Returns the mail that is to be sent at `now`. An alert is sent if one of the peers
+    /// was not mailed within `remind`, and is about all of them. Recovered peers are mailed
+    /// if `recovery` is true.
     #[must_use]
     pub fn pending_mail(
         &self,
-        alert_state: &AlertState,
+        state: &AlertState,
         now: u64,
         remind: Duration,
         recovery: bool,
     ) -> Option<PendingMail> {
-        match alert_state {
-            AlertState::Alerting(networks) => {
-                let mut networks = networks.iter().copied();
-                let network = networks.find(|&network| !self.was_mailed(network, now, remind));
-                network.map(PendingMail::Alert)
-            }
-            AlertState::Clear if recovery && !self.0.is_empty() => Some(PendingMail::Recovery),
-            AlertState::Indeterminate | AlertState::Clear => None,
+        let mut mail = PendingMail::default();
+        let recent = self.recently_mailed(now, remind);
+        if state.alerting.iter().any(|network| !recent.contains(network)) {
+            mail.alerts.clone_from(&state.alerting);
         }
+        if recovery && state.is_complete {
+            let mailed = self.0.iter().map(|alert| alert.network);
+            mail.recovered = mailed.filter(|network| !state.over.contains(network)).collect();
+        }
+        if mail == PendingMail::default() { None } else { Some(mail) }
     }
 
-    /// Returns whether a mail about the peer was sent within `remind` before `now`.
-    fn was_mailed(&self, network: Network, now: u64, remind: Duration) -> bool {
-        let mut alerts = self.0.iter().filter(|alert| alert.network == network);
-        alerts.any(|alert| is_recent(alert.timestamp, now, remind.as_secs()))
-    }
-
-    /// Records that a mail was sent at `now`.
-    ///
-    /// The recovery mail clears the record, so that every later alert is mailed at
-    /// once.
-    pub fn record(&mut self, mail: PendingMail, now: u64) {
-        match mail {
-            PendingMail::Recovery => self.0.clear(),
-            PendingMail::Alert(network) => {
-                self.0.retain(|alert| alert.network != network);
-                self.0.push(SentAlert { network, timestamp: now });
-                let n_surplus = self.0.len().saturating_sub(MAX_SENT_ALERTS);
-                self.0.drain(..n_surplus);
+    /// Returns the peers of mails that were sent within `remind` before `now`.
+    fn recently_mailed(&self, now: u64, remind: Duration) -> BTreeSet<Network> {
+        let mut networks = BTreeSet::new();
+        for alert in &self.0 {
+            if is_recent(alert.timestamp, now, remind.as_secs()) {
+                networks.insert(alert.network);
             }
         }
+        networks
+    }
+
+    /// Records that a mail was sent at `now`. Recovered peers are removed, so that a later
+    /// alert about them is mailed at once.
+    pub fn record(&mut self, mail: &PendingMail, now: u64) {
+        let replaced: BTreeSet<_> = mail.alerts.iter().chain(&mail.recovered).collect();
+        self.0.retain(|alert| !replaced.contains(&alert.network));
+        self.0.extend(mail.alerts.iter().map(|&network| SentAlert { network, timestamp: now }));
+        let n_surplus = self.0.len().saturating_sub(MAX_SENT_ALERTS);
+        self.0.drain(..n_surplus);
     }
 }
 
@@ -120,85 +121,100 @@ mod tests {
         )
     }
 
-    fn alert(hosts: &[u8]) -> AlertState {
-        AlertState::Alerting(hosts.iter().map(|&host| network(host)).collect())
+    fn networks(hosts: &[u8]) -> Vec<Network> {
+        hosts.iter().map(|&host| network(host)).collect()
     }
 
+    /// Returns the state of a complete sample whose peers over the limit all alert.
+    fn alert(hosts: &[u8]) -> AlertState {
+        let alerting = networks(hosts);
+        AlertState { over: alerting.iter().copied().collect(), alerting, is_complete: true }
+    }
+
+    /// Checks the mail at the time 10,000: the hosts of its alert and those recovered.
     #[track_caller]
     fn check(
         sent: &[(u8, u64)],
-        alert_state: &AlertState,
+        state: &AlertState,
         remind: Duration,
-        expected: Option<PendingMail>,
+        alerts: &[u8],
+        recovered: &[u8],
     ) {
-        assert_eq!(history(sent).pending_mail(alert_state, 10_000, remind, true), expected);
+        let mail = history(sent).pending_mail(state, 10_000, remind, true);
+        let expected = PendingMail { alerts: networks(alerts), recovered: networks(recovered) };
+        assert_eq!(mail.unwrap_or_default(), expected);
     }
 
     #[test]
     fn same_address_is_mailed_again_after_the_reminder_time() {
         let seven = alert(&[7]);
-        let expected_mail = Some(PendingMail::Alert(network(7)));
-        check(&[], &seven, HOUR, expected_mail);
-        check(&[(7, 10_000)], &seven, HOUR, None);
-        check(&[(7, 6_401)], &seven, HOUR, None);
-        check(&[(7, 6_400)], &seven, HOUR, expected_mail);
-        check(&[(8, 9_999)], &seven, HOUR, expected_mail);
-        check(&[(7, 9_000), (8, 9_999)], &seven, HOUR, None);
+        check(&[], &seven, HOUR, &[7], &[]);
+        check(&[(7, 10_000)], &seven, HOUR, &[], &[]);
+        check(&[(7, 6_401)], &seven, HOUR, &[], &[]);
+        check(&[(7, 6_400)], &seven, HOUR, &[7], &[]);
     }
 
     #[test]
-    fn first_peer_without_a_recent_mail_is_mailed() {
-        check(&[], &alert(&[7, 8]), HOUR, Some(PendingMail::Alert(network(7))));
-        check(&[(7, 9_999)], &alert(&[7, 8]), HOUR, Some(PendingMail::Alert(network(8))));
-        check(&[(7, 9_999), (8, 9_999)], &alert(&[7, 8]), HOUR, None);
+    fn mail_is_about_all_alerting_peers_if_one_is_due() {
+        check(&[], &alert(&[7, 8]), HOUR, &[7, 8], &[]);
+        check(&[(7, 9_999)], &alert(&[7, 8]), HOUR, &[7, 8], &[]);
+        check(&[(7, 9_999), (8, 9_999)], &alert(&[7, 8]), HOUR, &[], &[]);
+        check(&[(7, 6_000), (8, 9_999)], &alert(&[7, 8]), HOUR, &[7, 8], &[]);
     }
 
     #[test]
     fn zero_reminder_time_mails_every_alert() {
-        check(&[(7, 10_000)], &alert(&[7]), Duration::ZERO, Some(PendingMail::Alert(network(7))));
+        check(&[(7, 10_000)], &alert(&[7]), Duration::ZERO, &[7], &[]);
     }
 
     #[test]
     fn clock_set_back_does_not_suppress_mails() {
-        let expected_mail = Some(PendingMail::Alert(network(7)));
         for timestamp in [10_060, 13_599, 13_600, u64::MAX] {
-            check(&[(7, timestamp)], &alert(&[7]), HOUR, expected_mail);
+            check(&[(7, timestamp)], &alert(&[7]), HOUR, &[7], &[]);
         }
-        check(&[(7, 10_010)], &alert(&[7]), Duration::from_secs(10), expected_mail);
-        check(&[(7, 10_001)], &alert(&[7]), Duration::ZERO, expected_mail);
+        check(&[(7, 10_010)], &alert(&[7]), Duration::from_secs(10), &[7], &[]);
+        check(&[(7, 10_001)], &alert(&[7]), Duration::ZERO, &[7], &[]);
     }
 
     #[test]
     fn mail_of_an_overlapping_run_counts_as_recent() {
-        check(&[(7, 10_001)], &alert(&[7]), HOUR, None);
-        check(&[(7, 10_059)], &alert(&[7]), HOUR, None);
+        check(&[(7, 10_001)], &alert(&[7]), HOUR, &[], &[]);
+        check(&[(7, 10_059)], &alert(&[7]), HOUR, &[], &[]);
     }
 
     #[test]
-    fn recovery_is_mailed_once() {
-        check(&[(7, 10_000)], &AlertState::Clear, HOUR, Some(PendingMail::Recovery));
-        check(&[(7, 10_000)], &AlertState::Indeterminate, HOUR, None);
-        check(&[], &AlertState::Clear, HOUR, None);
-        assert_eq!(
-            history(&[(7, 10_000)]).pending_mail(&AlertState::Clear, 10_000, HOUR, false),
-            None
-        );
+    fn recovery_is_mailed_per_peer() {
+        let sent = [(7, 9_999), (8, 9_999)];
+        check(&sent, &alert(&[]), HOUR, &[], &[7, 8]);
+        check(&sent, &alert(&[8]), HOUR, &[], &[7]);
+        check(&sent, &alert(&[8, 9]), HOUR, &[8, 9], &[7]);
+        check(&[], &alert(&[]), HOUR, &[], &[]);
+        // Over the limit, but not yet in enough samples.
+        let warning = AlertState { alerting: Vec::new(), ..alert(&[8]) };
+        check(&sent, &warning, HOUR, &[], &[7]);
+        let incomplete = AlertState { is_complete: false, ..alert(&[]) };
+        check(&sent, &incomplete, HOUR, &[], &[]);
+        assert_eq!(history(&sent).pending_mail(&alert(&[]), 10_000, HOUR, false), None);
+    }
+
+    #[test]
+    fn recovered_peer_is_removed_from_the_record() {
         let mut mail_history = history(&[(7, 9_000), (8, 9_000)]);
-        mail_history.record(PendingMail::Recovery, 10_000);
-        assert_eq!(mail_history, MailHistory::default());
+        let mail = PendingMail { alerts: networks(&[9]), recovered: networks(&[7]) };
+        mail_history.record(&mail, 10_000);
+        assert_eq!(mail_history, history(&[(8, 9_000), (9, 10_000)]));
     }
 
     #[test]
     fn number_of_recorded_alerts_is_bounded() {
         let mut mail_history = MailHistory::default();
-        for host in 0..=255 {
-            mail_history.record(PendingMail::Alert(network(host)), u64::from(host));
-            mail_history.record(PendingMail::Alert(network(200)), u64::from(host));
+        for high in 0..=255u8 {
+            let network = |low| format!("198.51.{high}.{low}").parse().unwrap();
+            let mail = PendingMail { alerts: (0..10).map(network).collect(), recovered: vec![] };
+            mail_history.record(&mail, u64::from(high));
         }
         assert_eq!(mail_history.0.len(), MAX_SENT_ALERTS);
-        assert_eq!(
-            mail_history.0.last(),
-            Some(&SentAlert { network: network(200), timestamp: 255 })
-        );
+        let last = SentAlert { network: "198.51.255.9".parse().unwrap(), timestamp: 255 };
+        assert_eq!(mail_history.0.last(), Some(&last));
     }
 }

@@ -35,6 +35,18 @@ pub struct Peer {
     /// Time of the first sample that had this peer on top, in seconds since 1970-01-01
     /// UTC; `None` if unknown. Not set by the tally.
     pub first_on_top: Option<u64>,
+    /// The consecutive samples with this peer over the limit, including this one; `None`
+    /// if the peer is not over the limit. Not set by the tally.
+    pub over: Option<Streak>,
+}
+
+/// Consecutive samples with a peer over the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streak {
+    /// Number of samples, 1 or more.
+    pub consecutive: u32,
+    /// Time of the first of them in seconds since 1970-01-01 UTC.
+    pub since: u64,
 }
 
 /// The prefix lengths by which addresses are aggregated into peers.
@@ -199,6 +211,7 @@ impl Counts {
                 .collect(),
             label: None,
             first_on_top: None,
+            over: None,
         }
     }
 

@@ -57,7 +57,7 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) floor: f64,
-    /// Critical once an address has been on top in so many samples on end
+    /// Critical once an address was over the limit in so many consecutive samples
     #[arg(
         long,
         value_name = "COUNT",

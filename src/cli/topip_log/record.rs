@@ -50,7 +50,7 @@ pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
 
 fn report_output(report: &Report, verbosity: Verbosity, format: LineFormat) -> ProgramOutput {
     // cron mails all output, so without -v the alerts are the only output.
-    let lines = report.alerts.iter().map(|alert| alert.line(format) + "\n");
+    let lines = report.log_records().map(|record| record.line(format) + "\n");
     let stdout = match verbosity {
         Verbosity::Terse => lines.collect(),
         _ => output::render_nagios(report, verbosity),

@@ -1,15 +1,24 @@
 //! The format of the state file.
+use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::{
-        history::{MAX_RECENT_TOP, MailHistory, PreviousSample, RecentTop, SentAlert},
-        tally::Aggregation,
+        history::{
+            MAX_RECENT_TOP, MAX_RECORDED_OVER, MAX_SENT_ALERTS, MailHistory, PeerOver,
+            PreviousSample, RecentTop, SentAlert,
+        },
+        tally::{Aggregation, Streak},
     },
     model::network::Network,
 };
 
 use super::FORMAT_VERSION;
+#[cfg(test)]
+use super::MAX_FILE_BYTES;
+
+/// Depth to which values are indented: a list of peers, but not the fields of a peer.
+const MAX_INDENTED_DEPTH: usize = 4;
 
 /// The content of the state file; see topip-state(5).
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +49,18 @@ struct RecentTopEntry {
     last: u64,
 }
 
+/// A peer that was over the limit, and since when.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct OverEntry {
+    ip: Network,
+    #[serde(default)]
+    connections: u64,
+    #[serde(default)]
+    consecutive: u32,
+    #[serde(default)]
+    since: u64,
+}
+
 /// The record of a sample in one view.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -48,7 +69,7 @@ struct ViewEntry {
     prefix6: u8,
     top_address: Option<Network>,
     connections: u64,
-    consecutive: u32,
+    over: Vec<OverEntry>,
     recent_top: Vec<RecentTopEntry>,
 }
 
@@ -59,7 +80,7 @@ impl Default for ViewEntry {
             prefix6: Aggregation::PER_ADDRESS.v6_prefix,
             top_address: None,
             connections: 0,
-            consecutive: 0,
+            over: Vec::new(),
             recent_top: Vec::new(),
         }
     }
@@ -82,9 +103,17 @@ impl StateContents {
         }
     }
 
+    /// Returns the content as text, with each peer on a line of its own.
+    pub(super) fn to_ron(&self) -> String {
+        let config = PrettyConfig::default().depth_limit(MAX_INDENTED_DEPTH);
+        let text = ron::ser::to_string_pretty(self, config);
+        text.expect("numbers, strings and addresses are serializable") + "\n"
+    }
+
     /// Returns the alerts that were sent by mail.
     pub(super) fn mail_history(&self) -> MailHistory {
-        MailHistory(self.sent_mails.iter().map(SentMailEntry::to_alert).collect())
+        let sent_mails = self.sent_mails.iter().take(MAX_SENT_ALERTS);
+        MailHistory(sent_mails.map(SentMailEntry::to_alert).collect())
     }
 
     /// Returns the previous sample, one record per view; empty if there is none.
@@ -114,6 +143,18 @@ impl RecentTopEntry {
     }
 }
 
+impl OverEntry {
+    fn from_peer_over(&PeerOver { network, connections, streak }: &PeerOver) -> Self {
+        let Streak { consecutive, since } = streak;
+        Self { ip: network, connections, consecutive, since }
+    }
+
+    fn into_peer_over(self) -> PeerOver {
+        let streak = Streak { consecutive: self.consecutive, since: self.since };
+        PeerOver { network: self.ip, connections: self.connections, streak }
+    }
+}
+
 impl ViewEntry {
     fn from_previous(previous: &PreviousSample) -> Self {
         Self {
@@ -121,12 +162,13 @@ impl ViewEntry {
             prefix6: previous.aggregation.v6_prefix,
             top_address: previous.top_address,
             connections: previous.connections,
-            consecutive: previous.consecutive,
+            over: previous.over.iter().map(OverEntry::from_peer_over).collect(),
             recent_top: previous.recent_top.iter().map(RecentTopEntry::from_recent_top).collect(),
         }
     }
 
     fn into_previous(self, timestamp: u64) -> PreviousSample {
+        let over = self.over.into_iter().take(MAX_RECORDED_OVER);
         let recent_top = self.recent_top.into_iter().take(MAX_RECENT_TOP);
         PreviousSample {
             timestamp,
@@ -137,7 +179,7 @@ impl ViewEntry {
             },
             top_address: self.top_address,
             connections: self.connections,
-            consecutive: self.consecutive,
+            over: over.map(OverEntry::into_peer_over).collect(),
             recent_top: recent_top.map(RecentTopEntry::into_recent_top).collect(),
         }
     }
@@ -147,24 +189,26 @@ impl ViewEntry {
 mod tests {
     use super::*;
 
-    /// The bound is that of the manual.
+    /// A longer file would not be read back.
     #[test]
-    fn longest_content_has_at_most_20_kib() {
+    fn longest_content_is_readable() {
         let network: Network = "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe/127".parse().unwrap();
-        let timestamp = 1_795_375_200;
+        let timestamp = u64::MAX;
         let top = RecentTop { network, first: timestamp, last: timestamp };
+        let streak = Streak { consecutive: u32::MAX, since: timestamp };
+        let over = PeerOver { network, connections: u64::MAX, streak };
         let record = PreviousSample {
             timestamp,
             aggregation: Aggregation { v4_prefix: 31, v6_prefix: 127, min_members: 1 },
             top_address: Some(network),
-            connections: 1_000_000,
-            consecutive: 1_000_000,
+            connections: u64::MAX,
+            over: vec![over; MAX_RECORDED_OVER],
             recent_top: vec![top; MAX_RECENT_TOP],
         };
-        let sent_mails = MailHistory(vec![SentAlert { network, timestamp }; 20]);
-        let contents = StateContents::new(&vec![record; 4], &sent_mails, vec!["x".repeat(253)]);
-        let text =
-            ron::ser::to_string_pretty(&contents, ron::ser::PrettyConfig::default()).unwrap();
-        assert!(text.len() <= 20 * 1024, "{}", text.len());
+        let sent_mails = MailHistory(vec![SentAlert { network, timestamp }; MAX_SENT_ALERTS]);
+        let servers = vec!["x".repeat(253); 50];
+        let contents = StateContents::new(&vec![record; 4], &sent_mails, servers);
+        let length = contents.to_ron().len() as u64;
+        assert!(length <= MAX_FILE_BYTES * 9 / 10, "{length}");
     }
 }
