@@ -129,7 +129,7 @@ fn flood(n: u32) -> Vec<Connection> {
             local: (Ipv4Addr::new(192, 0, 2, 10), port).into(),
             peer: (Ipv4Addr::from_bits(10 << 24 | host), 50000).into(),
             tcp_state: Some(TcpState::Established),
-            peer_known_bits: None,
+            peer_truncated: None,
         }
     };
     (0..n).map(connection).collect()
@@ -143,7 +143,7 @@ fn tally(connections: &[Connection]) -> Counts {
 
 fn summarize(counted: &Counts) -> Summary {
     let grain = Aggregation::PER_ADDRESS;
-    black_box(counted.top(10, grain));
+    black_box(counted.top(10, 0, grain));
     Summary::new(&counted.peer_counts(grain), None)
 }
 

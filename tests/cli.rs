@@ -14,3 +14,4 @@ mod munin;
 mod list_files;
 mod state;
 mod read_sizes;
+pub mod truncated;

@@ -187,7 +187,7 @@ fn sample(when: u64, clients: &[Client], config: &JudgeConfig) -> Sample {
     let counts: Vec<_> = clients.iter().map(|client| client.connections).collect();
     let summary = Summary::new(&counts, None);
     let (limit, other_limit) = rule::limits(&counts, &summary, config);
-    let n_over = counts.partition_point(|&connections| limit.is_exceeded_by(connections));
+    let n_over = limit.n_over(&counts);
     Sample {
         timestamp: when,
         aggregation: Aggregation::PER_ADDRESS,
@@ -196,6 +196,7 @@ fn sample(when: u64, clients: &[Client], config: &JudgeConfig) -> Sample {
         limit,
         other_limit,
         n_over,
+        is_unreliable: false,
         addresses: counts.len() as u64,
         connections: counts.iter().sum(),
         peer_counts: counts,
@@ -205,6 +206,7 @@ fn sample(when: u64, clients: &[Client], config: &JudgeConfig) -> Sample {
 fn peer(client: &Client) -> Peer {
     Peer {
         network: Network::new(client.address.into(), u8::MAX),
+        truncated: None,
         addresses: 1,
         connections: client.connections,
         ports: Vec::new(),

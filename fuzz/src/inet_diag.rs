@@ -41,9 +41,7 @@ pub fn check(dump: &[u8]) {
             assert!(is_same_outcome(&outcome, &chunked_outcome), "{outcome}, {chunked_outcome}");
         }
         assert!(connections.len() <= dump.len() / 88, "a socket takes 16 and 72 bytes");
-        assert!(
-            connections.iter().all(|it| it.peer_known_bits.is_none() && it.tcp_state.is_some())
-        );
+        assert!(connections.iter().all(|it| it.peer_truncated.is_none() && it.tcp_state.is_some()));
     }
     if netlink::refusal(dump).is_some() {
         let (outcome, connections) = read(dump, ByteOrder::NATIVE, 65536);

@@ -69,6 +69,9 @@ fn assert_counts_add_up(stats: &ParseStats, connections: &[Connection], text: &[
         assert!(is_line(*line) && text.len() <= 3 * UnreadableRow::MAX_QUOTED_BYTES, "{stats:?}");
     }
     for connection in connections {
-        assert!(connection.peer_known_bits.is_none_or(|bits| bits <= 128), "{connection:?}");
+        assert!(
+            connection.peer_truncated.is_none_or(|it| it.n_known_bits <= 128),
+            "{connection:?}"
+        );
     }
 }

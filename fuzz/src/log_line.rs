@@ -30,6 +30,7 @@ fn assert_round_trip(entry: &LogEntry, line: &str) {
         consecutive: 2,
         peer: Peer {
             network: entry.network,
+            truncated: None,
             addresses: 1,
             connections: entry.connections,
             ports: vec![(443, entry.connections)],

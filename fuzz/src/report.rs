@@ -210,7 +210,7 @@ fn random_connection(input: &mut Input<'_>) -> Connection {
         local: SocketAddr::new([192, 0, 2, 1].into(), u16::from(a) * 257),
         peer: SocketAddr::new(peer, 50_000),
         tcp_state: TcpState::from_number(state % 13),
-        peer_known_bits: None,
+        peer_truncated: None,
     }
 }
 

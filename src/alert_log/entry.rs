@@ -249,6 +249,7 @@ mod tests {
     fn alert(servers: &[&str]) -> Alert {
         let peer = Peer {
             network: "203.0.113.7".parse().expect("an address"),
+            truncated: None,
             addresses: 1,
             connections: 152,
             ports: vec![(443, 150), (80, 2)],

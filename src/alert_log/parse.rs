@@ -349,6 +349,7 @@ mod tests {
                 consecutive,
                 peer: Peer {
                     network,
+                    truncated: None,
                     addresses: connections,
                     connections,
                     ports: vec![(port, connections)],

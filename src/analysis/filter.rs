@@ -214,7 +214,7 @@ impl Filter {
         }
         // Only the leading bits of a truncated address are known: a network excludes
         // the address only if all addresses with these bits are in the network.
-        let n_known_bits = connection.peer_known_bits.unwrap_or(u8::MAX);
+        let n_known_bits = connection.peer_truncated.map_or(u8::MAX, |it| it.n_known_bits);
         match self.excluded_index(peer) {
             Some(index) if self.selection.excludes[index].prefix_length() <= n_known_bits => {
                 self.excluded_counts[index] += 1;
@@ -280,14 +280,14 @@ fn is_local(local_addresses: &[IpAddr], address: IpAddr) -> bool {
 fn is_self_connection(connection: &Connection, peer: IpAddr) -> bool {
     peer == connection.local.ip().to_canonical()
         && !peer.is_loopback()
-        && connection.peer_known_bits.is_none()
+        && connection.peer_truncated.is_none()
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use crate::model::connection::TcpState;
+    use crate::model::connection::{TcpState, TruncatedAddress};
 
     use super::*;
 
@@ -301,7 +301,7 @@ mod tests {
             local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 443),
             peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
             tcp_state: Some(TcpState::Established),
-            peer_known_bits: None,
+            peer_truncated: None,
         }
     }
 
@@ -404,7 +404,10 @@ mod tests {
 
     #[test]
     fn truncated_address_is_excluded_only_if_its_prefix_is() {
-        let truncated = Connection { peer_known_bits: Some(32), ..connection("2001:db8::1234") };
+        let truncated = Connection {
+            peer_truncated: Some(TruncatedAddress::new(b"2001:db8::1234", 32)),
+            ..connection("2001:db8::1234")
+        };
         assert!(!filter(None, &["2001:db8::/32"]).accepts(&truncated));
         assert!(filter(None, &["2001:db8::/64"]).accepts(&truncated));
         assert!(!filter(Some(IpFamily::V4), &[]).accepts(&truncated));

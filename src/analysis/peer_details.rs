@@ -7,7 +7,8 @@ use crate::model::connection::TcpState;
 /// A peer with its connections by port and by TCP state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PeerDetails<'a> {
-    /// The address, or the network in CIDR notation.
+    /// The address, or the network in CIDR notation; of a truncated address the visible
+    /// part, followed by three dots.
     pub address: String,
     /// Name given by the administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +52,7 @@ impl<'a> PeerDetails<'a> {
     #[must_use]
     pub fn new(peer: &'a Peer) -> Self {
         Self {
-            address: peer.network.to_string(),
+            address: peer.address(),
             label: peer.label.as_deref(),
             addresses: peer.addresses,
             connections: peer.connections,

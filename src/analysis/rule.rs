@@ -79,7 +79,7 @@ pub fn limits(counts: &[u64], summary: &Summary, config: &JudgeConfig) -> (Limit
 #[must_use]
 pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
     #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
-    let max = sample.summary.max as f64;
+    let max = sample.max_attributable() as f64;
     let mut reasons = Vec::new();
     let first_critical = sample.top.iter().position(|peer| config.is_alert(peer));
     if first_critical.is_some() {

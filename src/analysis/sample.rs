@@ -25,8 +25,11 @@ pub struct Sample {
     pub limit: Limit,
     /// Limit of the rule that was not selected.
     pub other_limit: Limit,
-    /// Number of peers over the limit.
+    /// Number of peers over the limit. A peer that cannot be blamed is not among them.
     pub n_over: usize,
+    /// True if connections were counted that should have been excluded, so that no peer
+    /// can be blamed.
+    pub is_unreliable: bool,
     /// Number of addresses that are connected.
     pub addresses: u64,
     /// Number of connections of all peers.
@@ -55,25 +58,49 @@ impl Sample {
         let peer_counts = counts.peer_counts(aggregation);
         let summary = Summary::new(&peer_counts, size.max_judged);
         let (limit, other_limit) = rule::limits(&peer_counts, &summary, config);
-        let n_over = peer_counts.partition_point(|&connections| limit.is_exceeded_by(connections));
+        let truncated_counts = counts.truncated_counts();
+        let n_over = limit.n_over(&peer_counts) - limit.n_over(&truncated_counts);
         Self {
             timestamp,
             aggregation,
-            top: counts.top(size.max_listed.max(n_over.min(MAX_RECORDED_OVER)), aggregation),
+            top: counts.top(size.max_listed, n_over.clamp(1, MAX_RECORDED_OVER), aggregation),
             summary,
             limit,
             other_limit,
             n_over,
+            is_unreliable: false,
             addresses: counts.addresses(),
             connections: peer_counts.iter().sum(),
             peer_counts,
         }
     }
 
-    /// Returns the peer with the most connections; `None` if nothing was counted.
+    /// Returns the peer with the most connections; `None` if nothing was counted, or if its
+    /// address is truncated.
     #[must_use]
     pub fn top_address(&self) -> Option<Network> {
-        self.top.first().map(|peer| peer.network)
+        self.top.first().filter(|peer| peer.truncated.is_none()).map(|peer| peer.network)
+    }
+
+    /// States that connections were counted that should have been excluded: no peer is over
+    /// the limit then.
+    pub fn set_unreliable(&mut self) {
+        self.is_unreliable = true;
+        self.n_over = 0;
+    }
+
+    /// Returns whether the connections of a peer of this sample are certainly its own, so
+    /// that it may be blamed for them.
+    #[must_use]
+    pub fn is_attributable(&self, peer: &Peer) -> bool {
+        !self.is_unreliable && peer.truncated.is_none()
+    }
+
+    /// Returns the most connections that a peer has that may be blamed for them.
+    #[must_use]
+    pub fn max_attributable(&self) -> u64 {
+        let peer = self.top.iter().find(|peer| self.is_attributable(peer));
+        peer.map_or(0, |peer| peer.connections)
     }
 
     /// Returns the peers over the limit that are in `top`.

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::connection::{Connection, TcpState};
+use crate::model::connection::{Connection, TcpState, TruncatedAddress};
 
 mod counts;
 mod sorted_counts;
@@ -23,6 +23,9 @@ use sorted_counts::SortedCounts;
 pub struct Tally {
     v4: SortedCounts<u64>,
     v6: SortedCounts<V6Key>,
+    truncated: SortedCounts<TruncatedKey>,
+    /// Addresses that may be truncated, until all rows of their listing are known.
+    unsettled: SortedCounts<TruncatedKey>,
 }
 
 /// Memory is exhausted; holds the number of keys (address, local port, state) that
@@ -37,12 +40,20 @@ pub struct OutOfMemory(pub usize);
 
 /// Address, local port and TCP state of an IPv6 peer in one comparable key.
 type V6Key = [u32; 5];
+/// Visible part of an address, and the key that the address has if it is complete.
+type TruncatedKey = (TruncatedAddress, V6Key);
 
 impl Tally {
     /// Counts one connection.
     pub fn add(&mut self, connection: &Connection) {
         let port = connection.local.port();
         let tcp_state = connection.tcp_state.map_or(0, TcpState::number);
+        if let (Some(truncated), IpAddr::V6(address)) =
+            (connection.peer_truncated, connection.peer.ip())
+        {
+            self.unsettled.add((truncated, v6_key(address, port, tcp_state)));
+            return;
+        }
         // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1. Both are the
         // same machine, and counting it as two peers would hide half an attack.
         match connection.peer.ip().to_canonical() {
@@ -51,10 +62,32 @@ impl Tally {
         }
     }
 
+    /// Decides about the addresses that may be truncated, at the end of their listing: with
+    /// `is_truncated` they stay apart, and otherwise they are complete.
+    pub fn settle_truncated(&mut self, is_truncated: bool) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        // Exhausted memory must be reported, so that record is kept as well.
+        if is_truncated || unsettled.check_memory().is_err() {
+            self.truncated.merge(unsettled);
+            return;
+        }
+        for ((_, key), n) in unsettled.into_sorted() {
+            match v6_address(key).to_canonical() {
+                IpAddr::V4(address) => {
+                    let (port, tcp_state) = unpack_port_and_state(key[4]);
+                    self.v4.add_many(v4_key(address, port, tcp_state), n);
+                }
+                IpAddr::V6(_) => self.v6.add_many(key, n),
+            }
+        }
+    }
+
     /// Adds the counts of another tally.
     pub fn merge(&mut self, other: Self) {
         self.v4.merge(other.v4);
         self.v6.merge(other.v6);
+        self.truncated.merge(other.truncated);
+        self.unsettled.merge(other.unsettled);
     }
 
     /// Removes connections to ports other than `ports`, and returns their number.
@@ -64,13 +97,16 @@ impl Tally {
         self.v6.retain(|[.., port_and_state]| {
             ports.contains(&unpack_port_and_state(port_and_state).0)
         });
+        self.truncated.retain(|(_, [.., port_and_state])| {
+            ports.contains(&unpack_port_and_state(port_and_state).0)
+        });
         before - self.connections()
     }
 
     /// Returns the number of connections that were counted.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.v4.total() + self.v6.total()
+        self.v4.total() + self.v6.total() + self.truncated.total() + self.unsettled.total()
     }
 
     /// Checks that all added connections could be counted, and that there is enough
@@ -82,15 +118,19 @@ impl Tally {
     pub fn check_memory(&mut self) -> Result<(), OutOfMemory> {
         self.v4.check_memory().map_err(OutOfMemory)?;
         self.v6.check_memory().map_err(OutOfMemory)?;
+        self.settle_truncated(true);
+        self.truncated.check_memory().map_err(OutOfMemory)?;
         // Later stages need a list of the counts only, which grows by doubling.
-        let n = self.v4.len() + self.v6.len();
+        let n = self.v4.len() + self.v6.len() + self.truncated.len();
         Vec::<[u64; 2]>::new().try_reserve_exact(n).map_err(|_| OutOfMemory(n))
     }
 
     /// Returns the counts.
     #[must_use]
-    pub fn finish(self) -> Counts {
-        Counts::new(self.v4.into_sorted(), self.v6.into_sorted())
+    pub fn finish(mut self) -> Counts {
+        self.settle_truncated(true);
+        let Self { v4, v6, truncated, .. } = self;
+        Counts::new(v4.into_sorted(), v6.into_sorted(), truncated.into_sorted())
     }
 }
 
@@ -136,7 +176,7 @@ mod tests {
             local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
             peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
             tcp_state,
-            peer_known_bits: None,
+            peer_truncated: None,
         }
     }
 
@@ -148,7 +188,7 @@ mod tests {
         }
         let found: Vec<_> = tally
             .finish()
-            .top(n, Aggregation::PER_ADDRESS)
+            .top(n, 0, Aggregation::PER_ADDRESS)
             .iter()
             .map(|peer| format!("{} {}", peer.network, peer.connections))
             .collect();
@@ -188,7 +228,7 @@ mod tests {
         assert_eq!(tally.retain_ports(&BTreeSet::from([80, 443, 25])), 2);
         let ports: Vec<_> = tally
             .finish()
-            .top(9, Aggregation::PER_ADDRESS)
+            .top(9, 0, Aggregation::PER_ADDRESS)
             .into_iter()
             .flat_map(|peer| peer.ports)
             .collect();
@@ -209,7 +249,7 @@ mod tests {
                 tally.add(&connection(peer, port, tcp_state));
             }
         }
-        for peer in tally.finish().top(9, Aggregation::PER_ADDRESS) {
+        for peer in tally.finish().top(9, 0, Aggregation::PER_ADDRESS) {
             assert_eq!(peer.connections, 5);
             assert_eq!(peer.ports, [(443, 3), (80, 1), (65535, 1)]);
             assert_eq!(

@@ -73,7 +73,9 @@ pub fn judge_sample(
     let continued = history.continued(sample.timestamp, config.max_age);
     mark_peers_over(&mut sample, continued.ok());
     for peer in &mut sample.top {
-        peer.first_on_top = history.first_on_top(peer.network, sample.timestamp);
+        if peer.truncated.is_none() {
+            peer.first_on_top = history.first_on_top(peer.network, sample.timestamp);
+        }
     }
     let mut verdict = rule::judge(&sample, config);
     verdict.first_sample = continued.err();
@@ -87,9 +89,12 @@ fn mark_peers_over(sample: &mut Sample, previous: Option<&PreviousSample>) {
     for peer in previous.map_or(&[][..], |previous| &previous.over) {
         streaks.insert(peer.network, peer.streak);
     }
-    let Sample { top, timestamp, n_over, .. } = sample;
-    for peer in top.iter_mut().take(*n_over) {
-        peer.over = Some(continued_streak(&streaks, peer.network, *timestamp));
+    for index in 0..sample.top.len() {
+        let peer = &sample.top[index];
+        if sample.is_attributable(peer) && sample.limit.is_exceeded_by(peer.connections) {
+            let streak = continued_streak(&streaks, peer.network, sample.timestamp);
+            sample.top[index].over = Some(streak);
+        }
     }
 }
 
@@ -153,7 +158,7 @@ mod tests {
                     local: SocketAddr::new([192, 0, 2, 250].into(), 443),
                     peer: SocketAddr::new(address(host).into(), port as u16),
                     tcp_state: None,
-                    peer_known_bits: None,
+                    peer_truncated: None,
                 });
             }
         }

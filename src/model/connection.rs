@@ -1,5 +1,6 @@
 //! One row of a socket table: two endpoints and a TCP state.
 use std::{
+    fmt::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
 };
@@ -16,16 +17,51 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// `None` if the table does not show it, as with `ss state established`.
     pub tcp_state: Option<TcpState>,
-    /// Number of leading bits of the peer address that are certain, if the table
-    /// may have truncated the address; `None` if the address is complete.
-    pub peer_known_bits: Option<u8>,
+    /// The visible part of the peer address, if the table may have truncated the address;
+    /// `None` if the address is complete.
+    pub peer_truncated: Option<TruncatedAddress>,
+}
+
+/// The visible part of an IPv6 address that a table may have truncated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TruncatedAddress {
+    /// The text, filled up with zeros.
+    text: [u8; Self::MAX_BYTES],
+    /// Number of leading bits of the address that are certain, 0 to 128.
+    pub n_known_bits: u8,
+}
+
+impl TruncatedAddress {
+    /// Maximum length of a text: netstat truncates to 22 characters or fewer.
+    const MAX_BYTES: usize = 24;
+
+    /// Takes the visible part of an address, and the number of leading bits that are
+    /// certain. Bytes beyond the 24th are dropped.
+    #[must_use]
+    pub fn new(visible: &[u8], n_known_bits: u8) -> Self {
+        let mut text = [0; Self::MAX_BYTES];
+        for (to, from) in text.iter_mut().zip(visible) {
+            *to = *from;
+        }
+        Self { text, n_known_bits }
+    }
+}
+
+impl fmt::Display for TruncatedAddress {
+    /// Writes the visible part and three dots, which no address contains.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.text.iter().take_while(|&&byte| byte != 0) {
+            f.write_char(if byte.is_ascii_graphic() { char::from(byte) } else { '?' })?;
+        }
+        f.write_str("...")
+    }
 }
 
 impl Connection {
     /// A connection without addresses, ports and state.
     pub const UNSPECIFIED: Self = {
         let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Self { local: endpoint, peer: endpoint, tcp_state: None, peer_known_bits: None }
+        Self { local: endpoint, peer: endpoint, tcp_state: None, peer_truncated: None }
     };
 
     /// Returns whether the socket has a peer; sockets without one are listening or
@@ -33,7 +69,7 @@ impl Connection {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         // The certain part of a truncated peer address may consist of zeros only.
-        let has_peer = self.peer_known_bits.is_some() || !self.peer.ip().is_unspecified();
+        let has_peer = self.peer_truncated.is_some() || !self.peer.ip().is_unspecified();
         self.tcp_state != Some(TcpState::Listen) && has_peer
     }
 }

@@ -94,6 +94,12 @@ impl Limit {
         let connections = connections as f64;
         connections > self.connections
     }
+
+    /// Returns how many of `counts` are above the limit; they are sorted, highest first.
+    #[must_use]
+    pub fn n_over(&self, counts: &[u64]) -> usize {
+        counts.partition_point(|&connections| self.is_exceeded_by(connections))
+    }
 }
 
 /// Calculation that a limit results from.

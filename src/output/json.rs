@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     analysis::view::View,
-    analysis::{filter::Skipped, peer_details::PeerDetails, tally::Peer},
+    analysis::{filter::Skipped, peer_details::PeerDetails, sample::Sample, tally::Peer},
     model::problem::Problem,
     model::{
         namespace::Namespace,
@@ -82,6 +82,7 @@ struct JsonView<'a> {
 struct JsonPeer<'a> {
     #[serde(flatten)]
     details: PeerDetails<'a>,
+    attributable: bool,
     over: bool,
     consecutive: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,14 +222,15 @@ impl<'a> JsonView<'a> {
             addresses: sample.addresses,
             connections: sample.connections,
             peers: sample.peer_counts.len(),
-            top: sample.top.iter().take(n_listed).map(JsonPeer::new).collect(),
+            top: sample.top.iter().take(n_listed).map(|peer| JsonPeer::new(sample, peer)).collect(),
         }
     }
 }
 
 impl<'a> JsonPeer<'a> {
-    fn new(peer: &'a Peer) -> Self {
+    fn new(sample: &Sample, peer: &'a Peer) -> Self {
         Self {
+            attributable: sample.is_attributable(peer),
             details: PeerDetails::new(peer),
             over: peer.over.is_some(),
             consecutive: peer.over.map_or(0, |streak| streak.consecutive),

@@ -113,20 +113,13 @@ impl Report {
     #[must_use]
     pub fn status(&self) -> Status {
         let status = self.worst_view().verdict.status;
-        if self.observation.unreliable {
-            Status::Unknown
-        } else if self.problems().next().is_none() {
-            status
-        } else {
-            status.max(Status::Unknown)
-        }
+        if self.problems().next().is_none() { status } else { status.max(Status::Unknown) }
     }
 
     /// Returns the peers that alerts are sent about: those that are critical by the
     /// limit. A violated `--critical` alone sends no alert.
     pub fn alerting_peers(&self) -> impl Iterator<Item = (&View, &Peer)> {
-        let views = if self.observation.unreliable { &[][..] } else { &self.views[..] };
-        views.iter().flat_map(|view| {
+        self.views.iter().flat_map(|view| {
             let peers = view.sample.peers_over().take(MAX_RECORDED_OVER);
             peers.filter(|peer| self.judge_config.is_alert(peer)).map(move |peer| (view, peer))
         })

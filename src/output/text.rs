@@ -90,7 +90,8 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
     let subject = match view.decisive_peer() {
         Some(peer) => {
             let connections = pluralize(peer.connections, "connection", "connections");
-            format!("{} has {connections}{direction}", peer_label(peer))
+            let verb = if peer.truncated.is_some() { "may have" } else { "has" };
+            format!("{} {verb} {connections}{direction}", peer_label(peer))
         }
         None => {
             format!(
@@ -213,12 +214,14 @@ fn format_violation(violation: RangeViolation) -> String {
 /// number of addresses.
 pub(super) fn peer_label(peer: &Peer) -> String {
     let mut notes: Vec<_> = peer.label.iter().cloned().collect();
-    if !peer.network.is_single_address() {
+    if peer.truncated.is_some() {
+        notes.push("cut off".to_owned());
+    } else if !peer.network.is_single_address() {
         notes.push(pluralize(peer.addresses, "address", "addresses"));
     }
     match notes[..] {
-        [] => peer.network.to_string(),
-        _ => format!("{} ({})", peer.network, notes.join(", ")),
+        [] => peer.address(),
+        _ => format!("{} ({})", peer.address(), notes.join(", ")),
     }
 }
 
@@ -348,6 +351,7 @@ pub(super) fn previous_sample(view: &View) -> Option<String> {
         Some(address) => {
             format!("{address} on top with {connections}, {} over the limit", over.len())
         }
+        None if *connections > 0 => format!("an address that is cut off on top with {connections}"),
         None => "no connections".to_owned(),
     };
     Some(match view.sample.timestamp.checked_sub(*timestamp) {

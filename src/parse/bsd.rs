@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use memchr::memrchr;
 
+use crate::model::connection::TruncatedAddress;
+
 use super::{endpoint, error::RowErrorKind, row::RowError};
 
 /// Detection of truncated addresses in one listing of a BSD.
@@ -21,13 +23,13 @@ impl BsdAddressWidth {
     /// Width of a truncated address, without the port.
     const TRUNCATED_WIDTH: usize = 16;
 
-    /// Parses an address and port and records the width of the address. Returns the number
-    /// of known leading bits if the address may be truncated.
+    /// Parses an address and port and records the width of the address. Returns the visible
+    /// part if the address may be truncated.
     pub(super) fn parse_endpoint<'a>(
         &mut self,
         word: &'a [u8],
         endpoint: &mut SocketAddr,
-    ) -> Result<Option<u8>, RowError<'a>> {
+    ) -> Result<Option<TruncatedAddress>, RowError<'a>> {
         let address = memrchr(b'.', word).map_or(word, |at| &word[..at]);
         self.is_untruncated |= address.len() > Self::TRUNCATED_WIDTH;
         let may_be_truncated = !self.is_untruncated
@@ -41,19 +43,19 @@ impl BsdAddressWidth {
     }
 }
 
-/// Returns the number of known leading bits of a possibly truncated `address`. If the word
-/// could not be parsed, the endpoint becomes the known prefix of the address.
+/// Returns the visible part of a possibly truncated `address`. If the word could not be
+/// parsed, the endpoint becomes the known prefix of the address.
 pub(super) fn truncated_endpoint<'a>(
     is_parsed: bool,
     word: &'a [u8],
     address: &[u8],
     endpoint: &mut SocketAddr,
-) -> Result<u8, RowError<'a>> {
+) -> Result<TruncatedAddress, RowError<'a>> {
     let (prefix, n_known_bits) = endpoint::known_prefix(address);
     let port = word.get(address.len() + 1..).ok_or((RowErrorKind::InvalidEndpoint, word))?;
     let port = endpoint::parse_port(port).map_err(|kind| (kind, word))?;
     if !is_parsed {
         *endpoint = SocketAddr::new(prefix.into(), port);
     }
-    Ok(n_known_bits)
+    Ok(TruncatedAddress::new(address, n_known_bits))
 }

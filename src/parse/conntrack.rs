@@ -149,7 +149,7 @@ pub(super) fn parse_row<'a>(
         local: endpoint((destination, b"dst="), (destination_port, b"dport="))?,
         peer: endpoint((source, b"src="), (source_port, b"sport="))?,
         tcp_state: Some(tcp_state),
-        peer_known_bits: None,
+        peer_truncated: None,
     };
     Ok(RowKind::Connection)
 }

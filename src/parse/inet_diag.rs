@@ -61,7 +61,7 @@ fn connection(message: &[u8; INET_DIAG_MSG_BYTES]) -> Result<Connection, Message
         tcp_state: Some(
             TcpState::from_number(message[1]).ok_or(MessageError::TcpState(message[1]))?,
         ),
-        peer_known_bits: None,
+        peer_truncated: None,
     })
 }
 

@@ -336,7 +336,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             (RowKind::Connection, Some(dialect)) => {
                 let is_counted = self.accept_connection(dialect);
                 self.record_dialect(dialect);
-                if is_counted && self.connection.peer_known_bits.is_some() {
+                if is_counted && self.connection.peer_truncated.is_some() {
                     self.truncated.count += 1;
                     self.truncated.first_line.get_or_insert(number);
                 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use memchr::memrchr;
 
-use crate::model::connection::{Connection, TcpState};
+use crate::model::connection::{Connection, TcpState, TruncatedAddress};
 
 use super::{
     bsd,
@@ -39,14 +39,13 @@ impl LinuxAddressWidth {
     /// Width of a truncated address and its port, without the colon.
     const TRUNCATED_WIDTH: usize = 22;
 
-    /// Parses an address and port with a colon and records its width. Returns the number of
-    /// known leading bits if the address may be truncated. The protocol does not show the
-    /// address family: BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
+    /// Parses an address and port with a colon and records its width. Returns the visible
+    /// part if the address may be truncated. The protocol does not show the address family: BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
     fn parse_endpoint<'a>(
         &mut self,
         word: &'a [u8],
         endpoint: &mut SocketAddr,
-    ) -> Result<Option<u8>, RowError<'a>> {
+    ) -> Result<Option<TruncatedAddress>, RowError<'a>> {
         // The width does not include the colon.
         let width = word.len().saturating_sub(1);
         self.is_untruncated |= width > Self::TRUNCATED_WIDTH;
@@ -93,7 +92,7 @@ impl NetstatColumns {
         }
         fields.skip_number()?;
         fields.skip_number()?;
-        connection.peer_known_bits = None;
+        connection.peer_truncated = None;
         // Neither notation reaches the truncation width.
         if fields.read_usual_endpoints(connection) {
             connection.tcp_state = Some(parse_tcp_state(fields.next_field()?)?);
@@ -104,11 +103,11 @@ impl NetstatColumns {
         connection.tcp_state = Some(parse_tcp_state(fields.next_field()?)?);
         if endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local) {
             self.bsd.parse_endpoint(local, &mut connection.local)?;
-            connection.peer_known_bits = self.bsd.parse_endpoint(peer, &mut connection.peer)?;
+            connection.peer_truncated = self.bsd.parse_endpoint(peer, &mut connection.peer)?;
             return Ok((RowKind::Connection, Dialect::Bsd));
         }
         self.linux.parse_endpoint(local, &mut connection.local)?;
-        connection.peer_known_bits = self.linux.parse_endpoint(peer, &mut connection.peer)?;
+        connection.peer_truncated = self.linux.parse_endpoint(peer, &mut connection.peer)?;
         Ok((RowKind::Connection, Dialect::Netstat))
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn parse_row<'a>(
     parse_endpoint(peer, byte_order, &mut connection.peer)
         .ok_or((RowErrorKind::InvalidEndpoint, peer))?;
     connection.tcp_state = Some(tcp_state);
-    connection.peer_known_bits = None;
+    connection.peer_truncated = None;
     Ok(RowKind::Connection)
 }
 

@@ -24,6 +24,6 @@ pub(super) fn parse_row<'a>(
     parse_with_dot(peer, &mut connection.peer).map_err(|kind| (kind, peer))?;
     connection.tcp_state =
         Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?);
-    connection.peer_known_bits = None;
+    connection.peer_truncated = None;
     Ok(RowKind::Connection)
 }

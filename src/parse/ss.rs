@@ -75,7 +75,7 @@ impl SsColumns {
             parse_with_colon(local, &mut connection.local).map_err(|kind| (kind, local))?;
             parse_with_colon(peer, &mut connection.peer).map_err(|kind| (kind, peer))?;
         }
-        connection.peer_known_bits = None;
+        connection.peer_truncated = None;
         Ok(RowKind::Connection)
     }
 }

@@ -90,7 +90,11 @@ impl CountedObservation {
         let size = SampleSize { max_judged: config.n_judged, max_listed: config.n_listed };
         let mut samples = Vec::new();
         for &aggregation in &config.aggregations {
-            samples.push(Sample::new(&self.counts, 0, aggregation, size, &config.judge_config));
+            let mut sample = Sample::new(&self.counts, 0, aggregation, size, &config.judge_config);
+            if self.observation.unreliable {
+                sample.set_unreliable();
+            }
+            samples.push(sample);
         }
         samples
     }

@@ -122,6 +122,7 @@ fn read_source(
         counter.session = SessionDetector::new(capture.session_connection);
         let stats = parse::read(capture, &mut |connection| counter.count(connection))
             .map_err(|error| expected_flows_error(source, error))?;
+        counter.tally.settle_truncated(stats.n_truncated > 0);
         counter.check_capture(source, &stats)?;
         if stats.table_kind() != TableKind::Sockets && !knows_addresses {
             counter.require_local_addresses(source)?;

@@ -76,7 +76,7 @@ fn changes(peers: &[Peer], previous_counts: &Counts) -> Vec<i64> {
     peers
         .iter()
         .map(|peer| {
-            let previous = previous_counts.connections_from(peer.network);
+            let previous = previous_counts.connections_of(peer);
             peer.connections.cast_signed() - previous.cast_signed()
         })
         .collect()

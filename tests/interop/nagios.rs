@@ -68,6 +68,7 @@ fn event_handler_accepts_only_addresses() {
         ("WARNING", "HARD", "TOPIP WARNING - 203.0.113.7 has 9", ""),
         ("CRITICAL", "HARD", "TOPIP CRITICAL - no connections", ""),
         ("CRITICAL", "HARD", "TOPIP CRITICAL - cafe has 9", ""),
+        ("CRITICAL", "HARD", "TOPIP CRITICAL - 2001:db8:aaaa:bbb... (cut off) may have 9", ""),
         ("CRITICAL", "HARD", "TOPIP CRITICAL - $(id) has 9", ""),
         ("CRITICAL", "HARD", "TOPIP CRITICAL - 203.0.113.7;id has 9", ""),
         ("CRITICAL", "HARD", "x\nTOPIP CRITICAL - 203.0.113.7 has 9", ""),

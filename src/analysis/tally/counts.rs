@@ -5,23 +5,30 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::{connection::TcpState, network::Network};
+use crate::model::{
+    connection::{TcpState, TruncatedAddress},
+    network::Network,
+};
 
-use super::{V6Key, unpack_port_and_state, v4_address, v4_key, v6_address, v6_key};
+use super::{TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key, v6_address, v6_key};
 
 /// The counts of a complete tally.
 #[derive(Debug, Default)]
 pub struct Counts {
     v4: Vec<(u64, u32)>,
     v6: Vec<(V6Key, u32)>,
+    truncated: Vec<(TruncatedKey, u32)>,
     addresses: u64,
 }
 
 /// An address or network, and its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The address, never an IPv4-mapped one; or the network of the addresses.
+    /// The address, never an IPv4-mapped one; or the network of the addresses; or the
+    /// certain part of a truncated address.
     pub network: Network,
+    /// The visible part of the address, if the listing has truncated it.
+    pub truncated: Option<TruncatedAddress>,
     /// Number of the peer's addresses that are connected.
     pub addresses: u64,
     /// Number of connections.
@@ -38,6 +45,15 @@ pub struct Peer {
     /// The consecutive samples with this peer over the limit, including this one; `None`
     /// if the peer is not over the limit. Not set by the tally.
     pub over: Option<Streak>,
+}
+
+impl Peer {
+    /// Returns the address, or the network in CIDR notation; of a truncated address the
+    /// visible part, followed by three dots.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.truncated.map_or_else(|| self.network.to_string(), |visible| visible.to_string())
+    }
 }
 
 /// Consecutive samples with a peer over the limit.
@@ -81,14 +97,26 @@ impl Aggregation {
 struct PeerCount {
     connections: u64,
     network: Reverse<Network>,
+    truncated: Reverse<Option<TruncatedAddress>>,
     addresses: u64,
+}
+
+impl PeerCount {
+    fn is_truncated(&self) -> bool {
+        self.truncated.0.is_some()
+    }
 }
 
 impl Counts {
     /// Takes the counts of the keys, sorted by key.
-    pub(super) fn new(v4: Vec<(u64, u32)>, v6: Vec<(V6Key, u32)>) -> Self {
-        let mut counts = Self { v4, v6, addresses: 0 };
-        counts.addresses = counts.connections_by_address().count() as u64;
+    pub(super) fn new(
+        v4: Vec<(u64, u32)>,
+        v6: Vec<(V6Key, u32)>,
+        truncated: Vec<(TruncatedKey, u32)>,
+    ) -> Self {
+        let mut counts = Self { v4, v6, truncated, addresses: 0 };
+        let n_complete = counts.connections_by_address().count();
+        counts.addresses = (n_complete + counts.truncated_addresses().count()) as u64;
         counts
     }
 
@@ -107,19 +135,46 @@ impl Counts {
         counts
     }
 
-    /// Returns the `n` peers with the most connections, busiest first.
+    /// Returns the counts of the truncated addresses, highest first.
+    #[must_use]
+    pub fn truncated_counts(&self) -> Vec<u64> {
+        let mut counts: Vec<_> = self.truncated_addresses().map(|peer| peer.connections).collect();
+        counts.sort_unstable_by_key(|&connections| Reverse(connections));
+        counts
+    }
+
+    /// Returns the `n_listed` peers with the most connections, and the `n_complete` with
+    /// the most connections whose address is not truncated, busiest first.
     ///
     /// Equal counts are ordered by address, IPv4 before IPv6, so that two runs with
     /// the same counts have the same output.
     #[must_use]
-    pub fn top(&self, n: usize, aggregation: Aggregation) -> Vec<Peer> {
+    pub fn top(&self, n_listed: usize, n_complete: usize, aggregation: Aggregation) -> Vec<Peer> {
+        let mut top = self.busiest(n_listed, aggregation, |_| true);
+        if n_complete > n_listed || !self.truncated.is_empty() {
+            top.extend(self.busiest(n_complete, aggregation, |peer| !peer.is_truncated()));
+            top.sort_unstable_by_key(|&peer| Reverse(peer));
+            top.dedup();
+        }
+        top.into_iter().map(|peer| self.to_peer(peer)).collect()
+    }
+
+    /// Returns the `n` peers with the most connections for which `is_wanted` returns true,
+    /// busiest first.
+    fn busiest(
+        &self,
+        n: usize,
+        aggregation: Aggregation,
+        is_wanted: fn(&PeerCount) -> bool,
+    ) -> Vec<PeerCount> {
         // The first element of the heap is the smallest of the top peers, and is the next
         // to be replaced.
         let mut top = BinaryHeap::new();
         self.for_each_peer(aggregation, |peer| {
             // Most peers are below the smallest one, and need one comparison only.
             let is_full = top.len() >= n;
-            if is_full && top.peek().is_none_or(|Reverse(smallest)| peer <= *smallest) {
+            let is_small = is_full && top.peek().is_none_or(|Reverse(smallest)| peer <= *smallest);
+            if is_small || !is_wanted(&peer) {
                 return;
             }
             if is_full {
@@ -127,12 +182,19 @@ impl Counts {
             }
             top.push(Reverse(peer));
         });
-        top.into_sorted_vec().into_iter().map(|Reverse(peer)| self.to_peer(peer)).collect()
+        top.into_sorted_vec().into_iter().map(|Reverse(peer)| peer).collect()
     }
 
-    /// Returns the number of connections from `network`.
+    /// Returns the number of connections of a peer of another tally.
     #[must_use]
-    pub fn connections_from(&self, network: Network) -> u64 {
+    pub fn connections_of(&self, peer: &Peer) -> u64 {
+        match peer.truncated {
+            None => self.connections_from(peer.network),
+            Some(truncated) => self.truncated_keys(truncated).map(|(_, _, n)| n).sum(),
+        }
+    }
+
+    fn connections_from(&self, network: Network) -> u64 {
         match (network.first_address(), network.last_address()) {
             (IpAddr::V4(first), IpAddr::V4(last)) => {
                 self.port_states_v4(first, last).map(|(_, _, n)| n).sum()
@@ -150,7 +212,12 @@ impl Counts {
         let mut members = Vec::new();
         while let Some((address, connections)) = addresses.next() {
             let network = aggregation.network(address);
-            let mut peer = PeerCount { connections, network: Reverse(network), addresses: 1 };
+            let mut peer = PeerCount {
+                connections,
+                network: Reverse(network),
+                truncated: Reverse(None),
+                addresses: 1,
+            };
             if network.is_single_address() {
                 visit(peer);
                 continue;
@@ -173,9 +240,35 @@ impl Counts {
             }
             for &(address, connections) in &members {
                 let network = Reverse(Network::new(address, u8::MAX));
-                visit(PeerCount { connections, network, addresses: 1 });
+                visit(PeerCount { connections, network, addresses: 1, ..peer });
             }
         }
+        // The network of a truncated address is not known.
+        self.truncated_addresses().for_each(visit);
+    }
+
+    /// Returns every truncated address as a peer, in the order of their texts.
+    fn truncated_addresses(&self) -> impl Iterator<Item = PeerCount> {
+        self.truncated.chunk_by(|a, b| a.0.0 == b.0.0).map(|keys| {
+            let (truncated, key) = keys[0].0;
+            let address = IpAddr::V6(v6_address(key));
+            PeerCount {
+                connections: keys.iter().map(|&(_, n)| u64::from(n)).sum(),
+                network: Reverse(Network::new(address, truncated.n_known_bits)),
+                truncated: Reverse(Some(truncated)),
+                addresses: 1,
+            }
+        })
+    }
+
+    /// Returns port, TCP state and number of connections of a truncated address.
+    fn truncated_keys(&self, truncated: TruncatedAddress) -> impl Iterator<Item = (u16, u8, u64)> {
+        let start = self.truncated.partition_point(|&((text, _), _)| text < truncated);
+        let keys = self.truncated[start..].iter();
+        keys.take_while(move |&&((text, _), _)| text == truncated).map(|&((_, key), n)| {
+            let (port, tcp_state) = unpack_port_and_state(key[4]);
+            (port, tcp_state, u64::from(n))
+        })
     }
 
     /// Returns every address with its number of connections, in order.
@@ -193,15 +286,19 @@ impl Counts {
 
     /// Returns a peer with its ports and TCP states.
     fn to_peer(&self, peer: PeerCount) -> Peer {
-        let PeerCount { connections, network: Reverse(network), addresses } = peer;
-        let port_states: Vec<(u16, u8, u64)> =
-            match (network.first_address(), network.last_address()) {
+        let PeerCount { connections, network, truncated, addresses } = peer;
+        let (Reverse(network), Reverse(truncated)) = (network, truncated);
+        let port_states: Vec<(u16, u8, u64)> = match truncated {
+            Some(truncated) => self.truncated_keys(truncated).collect(),
+            None => match (network.first_address(), network.last_address()) {
                 (IpAddr::V4(first), IpAddr::V4(last)) => self.port_states_v4(first, last).collect(),
                 (IpAddr::V6(first), IpAddr::V6(last)) => self.port_states_v6(first, last).collect(),
                 _ => Vec::new(),
-            };
+            },
+        };
         Peer {
             network,
+            truncated,
             addresses,
             connections,
             ports: sum_by_key(port_states.iter().map(|&(port, _, n)| (port, n))),
@@ -277,7 +374,7 @@ mod tests {
                 local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
                 peer: SocketAddr::new(peer, 50000),
                 tcp_state: Some(TcpState::Established),
-                peer_known_bits: None,
+                peer_truncated: None,
             });
         }
         tally.finish()
@@ -328,7 +425,7 @@ mod tests {
         ) {
             let aggregation = Aggregation { v4_prefix, v6_prefix, min_members };
             let counts = counts(&peers);
-            let top = counts.top(usize::MAX, aggregation);
+            let top = counts.top(usize::MAX, 0, aggregation);
             let found: BTreeMap<_, _> =
                 top.iter().map(|peer| (peer.network, (peer.addresses, peer.connections))).collect();
             prop_assert_eq!(found.len(), top.len());
@@ -336,7 +433,7 @@ mod tests {
             let order: Vec<_> =
                 top.iter().map(|peer| (Reverse(peer.connections), peer.network)).collect();
             prop_assert!(order.is_sorted());
-            prop_assert_eq!(counts.top(3, aggregation), top[..top.len().min(3)].to_vec());
+            prop_assert_eq!(counts.top(3, 0, aggregation), top[..top.len().min(3)].to_vec());
             let peer_counts: Vec<_> = top.iter().map(|peer| peer.connections).collect();
             prop_assert_eq!(counts.peer_counts(aggregation), peer_counts);
             for peer in top {

@@ -42,6 +42,13 @@ impl<K: Copy + Ord> SortedCounts<K> {
         }
     }
 
+    /// Adds a key `n` times.
+    pub(super) fn add_many(&mut self, key: K, n: u32) {
+        for _ in 0..n {
+            self.add(key);
+        }
+    }
+
     /// Reserves memory for pending keys, and returns whether there is any.
     fn reserve_pending(&mut self) -> bool {
         // Doubles the capacity, like a growing `Vec`.
@@ -81,6 +88,9 @@ impl<K: Copy + Ord> SortedCounts<K> {
     pub(super) fn merge(&mut self, mut other: Self) {
         other.merge_pending();
         self.merge_pending();
+        if other.counts.is_empty() && other.keys_when_exhausted.is_none() {
+            return;
+        }
         if self.counts.is_empty() || other.keys_when_exhausted.is_some() {
             // Usually there is one target, whose counts are moved instead of copied.
             let keys_when_exhausted = self.keys_when_exhausted.or(other.keys_when_exhausted);

@@ -127,7 +127,7 @@ fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection
         local: endpoint(tuple.destination, tuple.destination_port, "destination")?,
         peer: endpoint(tuple.source, tuple.source_port, "source")?,
         tcp_state,
-        peer_known_bits: None,
+        peer_truncated: None,
     }))
 }
 
