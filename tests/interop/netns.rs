@@ -577,6 +577,41 @@ fn namespace_removed_during_run_is_a_note() {
     );
 }
 
+/// The processes of a container end between the search for namespaces and the look into its
+/// one, as the workers of a web server do.
+#[test]
+fn namespace_is_entered_by_process_that_started_meanwhile() {
+    let Some(fixture) = ContainerFixture::new() else { return };
+    let inject = "inject=setns:delay_enter=3000000:when=1";
+    let args = ["--netns", "all", "-v", "-t", "30", "--floor", "99"];
+    let result = check_with_slow_setns(&fixture, inject, &args, || {
+        let green = fixture.net.green_pid();
+        fixture.net.shell(&format!(
+            "nsenter --net=/proc/{green}/ns/net sleep infinity >/dev/null 2>&1 & sleep 0.3; kill {green}"
+        ));
+    });
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 99");
+    let green = format!("Network namespace pid:{} sleep: 261 connections", fixture.net.green_pid());
+    assert!(shares(&result.stdout).contains(&&*green), "{}", result.stdout);
+    assert_eq!(lines(&result.stdout, "Network namespace").len(), 3, "{}", result.stdout);
+}
+
+/// Each process of the namespace ends before its file can be opened.
+#[test]
+fn namespace_with_short_lived_processes_is_unknown() {
+    let Some(fixture) = ContainerFixture::new() else { return };
+    let green = fixture.net.green_pid();
+    let mut strace = fixture.command_on_host("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=/^open(at)?$:error=ENOENT"]);
+    strace.args(["-P", &format!("/proc/{green}/ns/net"), CHECK, "--netns", "all"]);
+    let result = run(&mut strace);
+    let problem = format!(
+        "3 TOPIP UNKNOWN - cannot look into network namespace pid:{green} sleep: its processes \
+         end before it can be entered; 203.0.113.2 has 3 connections, limit 10"
+    );
+    assert_eq!(result.code_and_status(), problem, "{}", result.stdout);
+}
+
 #[test]
 fn namespaces_skipped_by_timeout_are_unknown() {
     let Some(fixture) = ContainerFixture::new() else { return };

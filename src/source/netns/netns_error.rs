@@ -44,6 +44,9 @@ pub enum NetnsError {
     /// The namespace was resolved but no longer exists.
     #[error("it went away")]
     Gone,
+    /// The namespace has processes, but each ended before its namespace was opened.
+    #[error("its processes end before it can be entered")]
+    ShortLivedProcesses,
     /// The namespaces of some processes cannot be read.
     #[error("cannot see the network {}", namespaces_of_processes(*n_processes))]
     UnreadableProcesses {
@@ -113,7 +116,7 @@ impl NetnsError {
             | Self::UnreadableProcesses { capability, .. }
             | Self::HiddenProcesses { capability }
             | Self::Enter { capability, .. } => Some(capability.to_string()),
-            Self::Gone => None,
+            Self::Gone | Self::ShortLivedProcesses => None,
             Self::Thread(_) => Some("Is there a limit of processes? ulimit -u".to_owned()),
         }
     }

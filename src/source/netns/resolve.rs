@@ -26,7 +26,7 @@ pub struct ResolvedNamespace {
     pub namespace: Namespace,
     id: NamespaceId,
     /// Paths to the namespace file, at most [`MAX_PATHS`]. A path through a process
-    /// becomes stale if that process ends before others in the namespace.
+    /// becomes stale when that process ends.
     pub(super) paths: Vec<PathBuf>,
 }
 
@@ -43,6 +43,9 @@ pub struct Resolution {
 
 /// Maximum number of paths kept for one namespace.
 const MAX_PATHS: usize = 4;
+/// Number of searches for a namespace to which no kept path leads any more. A process
+/// that starts during a search may be missing in it.
+const N_SEARCHES: usize = 2;
 
 /// Resolves the requested namespaces.
 ///
@@ -131,11 +134,11 @@ impl NamespaceSearch {
             Ok(pids) => pids,
             Err(error) => return self.resolution.errors.push(error),
         };
-        let capability = MissingCapability::for_inspecting;
         if !pids.contains(&1) {
-            self.resolution.errors.push(NetnsError::HiddenProcesses { capability: capability() });
+            let capability = MissingCapability::for_inspecting();
+            self.resolution.errors.push(NetnsError::HiddenProcesses { capability });
         }
-        let mut unreadable: Option<(u64, io::Error)> = None;
+        let mut unreadable = UnreadableProcesses::default();
         for pid in pids {
             match process_namespace_id(pid) {
                 Ok((path, id)) => {
@@ -146,14 +149,10 @@ impl NamespaceSearch {
                 }
                 // The process has ended.
                 Err(Errno::NOENT | Errno::SRCH) => {}
-                Err(errno) => unreadable.get_or_insert_with(|| (0, errno.into())).0 += 1,
+                Err(errno) => unreadable.add(errno),
             }
         }
-        if let Some((n_processes, source)) = unreadable {
-            let capability = capability();
-            let error = NetnsError::UnreadableProcesses { n_processes, capability, source };
-            self.resolution.errors.push(error);
-        }
+        self.resolution.errors.extend(unreadable.into_error());
     }
 
     /// Adds a path to a namespace, and the namespace itself if it is new.
@@ -213,23 +212,97 @@ fn process_namespace_id(pid: u32) -> Result<(PathBuf, NamespaceId), Errno> {
     Ok((path, NamespaceId { device: stat.st_dev, inode: stat.st_ino }))
 }
 
-/// Opens the file of a resolved namespace, by the first path that still leads to it.
+/// Opens the file of a resolved namespace.
+///
+/// # Errors
+///
+/// Returns [`NetnsError::Gone`] if no process or name leads to the namespace any more,
+/// and another error if it exists but cannot be opened.
 pub(super) fn open_namespace(resolved: &ResolvedNamespace) -> Result<OwnedFd, NetnsError> {
     for path in &resolved.paths {
-        match identify(path) {
-            Ok((file, id)) if id == resolved.id => {
-                // Opening through the descriptor ensures that the identified file is
-                // the one that is opened.
-                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-                return open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                    .map_err(|errno| NetnsError::from_open(Path::new(&path), errno));
-            }
-            // Another namespace has taken the name, or another process the id.
-            Ok(_) | Err(NetnsError::Missing { .. } | NetnsError::NotANamespace { .. }) => {}
-            Err(error) => return Err(error),
+        if let Some(file) = open_if_same(path, resolved.id)? {
+            return Ok(file);
         }
     }
-    Err(NetnsError::Gone)
+    // The known processes have ended, and others of the namespace may not have.
+    for _ in 1..N_SEARCHES {
+        match search_and_open(resolved.id) {
+            Err(NetnsError::Gone | NetnsError::ShortLivedProcesses) => {}
+            result => return result,
+        }
+    }
+    search_and_open(resolved.id)
+}
+
+/// Opens the namespace file at `path`. Returns `None` if the path does not lead to the
+/// namespace `id`: another namespace may have taken the name, or another process the
+/// process ID.
+fn open_if_same(path: &Path, id: NamespaceId) -> Result<Option<OwnedFd>, NetnsError> {
+    let file = match identify(path) {
+        Ok((file, found)) if found == id => file,
+        Ok(_) | Err(NetnsError::Missing { .. } | NetnsError::NotANamespace { .. }) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    // Opening through the descriptor ensures that the identified file is the one that is
+    // opened.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(errno) => Err(NetnsError::from_open(Path::new(&path), errno)),
+    }
+}
+
+/// Searches the names and all processes for a namespace, and opens it at once.
+fn search_and_open(id: NamespaceId) -> Result<OwnedFd, NetnsError> {
+    for name in dir_names(Path::new(NAMED_NETNS_DIR))? {
+        if let Some(file) = open_if_same(&Path::new(NAMED_NETNS_DIR).join(name), id)? {
+            return Ok(file);
+        }
+    }
+    let mut has_process = false;
+    let mut unreadable = UnreadableProcesses::default();
+    for pid in list_pids()? {
+        match process_namespace_id(pid) {
+            Ok((path, found)) if found == id => {
+                has_process = true;
+                if let Some(file) = open_if_same(&path, id)? {
+                    return Ok(file);
+                }
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => unreadable.add(errno),
+        }
+    }
+    if has_process {
+        return Err(NetnsError::ShortLivedProcesses);
+    }
+    Err(unreadable.into_error().unwrap_or(NetnsError::Gone))
+}
+
+/// Processes whose namespace cannot be read.
+#[derive(Default)]
+struct UnreadableProcesses {
+    count: u64,
+    /// Error for the first of them.
+    first: Option<Errno>,
+}
+
+impl UnreadableProcesses {
+    fn add(&mut self, errno: Errno) {
+        self.count += 1;
+        self.first.get_or_insert(errno);
+    }
+
+    /// Returns the error for the processes; `None` if all could be read.
+    fn into_error(self) -> Option<NetnsError> {
+        Some(NetnsError::UnreadableProcesses {
+            n_processes: self.count,
+            capability: MissingCapability::for_inspecting(),
+            source: self.first?.into(),
+        })
+    }
 }
 
 #[cfg(test)]
