@@ -612,6 +612,40 @@ fn namespace_with_short_lived_processes_is_unknown() {
     assert_eq!(result.code_and_status(), problem, "{}", result.stdout);
 }
 
+/// A process goes on when its first thread ends, and so does its container.
+#[test]
+fn process_without_first_thread_has_a_namespace() {
+    const SCRIPT: &str = "import ctypes, platform, threading
+threading.Thread(target=threading.Event().wait).start()
+exit_thread = {'x86_64': 60, 'i686': 1, 'i386': 1}.get(platform.machine(), 93)
+ctypes.CDLL(None).syscall(exit_thread, 0)";
+    let Some(fixture) = ContainerFixture::new() else { return };
+    if !fs::exists("/usr/bin/python3").unwrap() {
+        return skip("python3");
+    }
+    let script = fixture.dir.write("process.py", SCRIPT);
+    let green = fixture.net.green_pid();
+    let nsenter =
+        format!("nsenter --net=/proc/{green}/ns/net /usr/bin/python3 {}", script.display());
+    let pid = fixture.net.shell(&format!("{nsenter} </dev/null >/dev/null 2>&1 & echo $!"));
+    let pid = pid.trim();
+    let state = format!("grep ^State: /proc/{pid}/status");
+    let started = Instant::now();
+    while !fixture.net.shell(&state).contains('Z') {
+        assert!(started.elapsed() < Duration::from_secs(20), "the first thread did not end");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // The container has no other process now.
+    fixture.net.shell(&format!("kill {green}"));
+    for netns in ["all".to_owned(), format!("pid:{pid}")] {
+        let result = fixture.check(&["--netns", &netns, "-v", "--floor", "99"]);
+        let green = format!("Network namespace pid:{pid} python3: 261 connections");
+        assert!(shares(&result.stdout).contains(&&*green), "{netns}: {}", result.stdout);
+        assert_eq!(result.code, Some(0), "{}", result.stdout);
+    }
+    assert_eq!(lines(&fixture.check(&["-v"]).stdout, "This host forwards"), [HINT]);
+}
+
 #[test]
 fn namespaces_skipped_by_timeout_are_unknown() {
     let Some(fixture) = ContainerFixture::new() else { return };

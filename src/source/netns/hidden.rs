@@ -11,12 +11,12 @@ use std::{
     time::Instant,
 };
 
-use rustix::{fs::stat, io::Errno};
+use rustix::fs::stat;
 
 use super::{
     identify,
     process::read_proc_file,
-    resolve::{dir_names, list_pids},
+    resolve::{dir_names, list_pids, stat_in_process},
 };
 
 /// Directory of the interfaces of the current namespace.
@@ -47,38 +47,35 @@ pub fn find_hidden_namespaces(deadline: Instant) -> Option<HiddenNamespaces> {
 fn is_forwarding() -> bool {
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"]
         .iter()
-        .any(|path| read_proc_file(path).is_ok_and(|text| text.trim() != "0"))
+        .any(|path| read_proc_file(Path::new(path)).is_ok_and(|text| text.trim() != "0"))
 }
 
 /// Returns the number of other namespaces with TCP sockets. Each namespace is read
 /// through one process in it.
 fn count_with_sockets(deadline: Instant) -> usize {
-    let (Ok(own_inode), Ok(pids)) = (table_inode("self"), list_pids()) else {
+    let (Ok(own_table), Ok(pids)) = (stat("/proc/self/net/tcp"), list_pids()) else {
         return 0;
     };
-    let mut pid_by_inode = BTreeMap::new();
+    let mut table_by_inode = BTreeMap::new();
     for pid in pids.into_iter().take_while(|_| Instant::now() < deadline) {
         // The process may have ended.
-        if let Ok(inode) = table_inode(&pid.to_string())
-            && inode != own_inode
+        if let Ok((path, table)) = stat_in_process(pid, "net/tcp")
+            && table.st_ino != own_table.st_ino
         {
-            pid_by_inode.entry(inode).or_insert(pid);
+            table_by_inode.entry(table.st_ino).or_insert(path);
         }
     }
-    pid_by_inode.into_values().filter(|&pid| has_tcp_sockets(pid)).count()
+    table_by_inode.into_values().filter(|path| has_tcp_sockets(path)).count()
 }
 
-/// Returns the inode number of a process's table of TCP sockets.
-fn table_inode(process: &str) -> Result<u64, Errno> {
-    Ok(stat(format!("/proc/{process}/net/tcp"))?.st_ino)
+/// Returns true if the namespace with this table of TCP sockets has any.
+fn has_tcp_sockets(table: &Path) -> bool {
+    has_sockets_in(&table.with_file_name("sockstat"), "TCP: inuse")
+        || has_sockets_in(&table.with_file_name("sockstat6"), "TCP6: inuse")
 }
 
-fn has_tcp_sockets(pid: u32) -> bool {
-    has_sockets_in(pid, "sockstat", "TCP: inuse") || has_sockets_in(pid, "sockstat6", "TCP6: inuse")
-}
-
-fn has_sockets_in(pid: u32, file: &str, prefix: &str) -> bool {
-    let text = read_proc_file(&format!("/proc/{pid}/net/{file}")).unwrap_or_else(|_| String::new());
+fn has_sockets_in(path: &Path, prefix: &str) -> bool {
+    let text = read_proc_file(path).unwrap_or_else(|_| String::new());
     // TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1
     let values = text.lines().find_map(|line| line.strip_prefix(prefix));
     values.is_some_and(|values| values.split_whitespace().nth(1) != Some("0"))
@@ -113,5 +110,5 @@ fn has_links_to_other_namespaces() -> bool {
 
 fn read_index(interface: &OsStr, file: &str) -> Option<u32> {
     let path = format!("{INTERFACES}/{}/{file}", interface.to_str()?);
-    read_proc_file(&path).ok()?.trim().parse().ok()
+    read_proc_file(Path::new(&path)).ok()?.trim().parse().ok()
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    path::{Path, PathBuf},
 };
 
 use crate::model::namespace::Process;
@@ -13,14 +14,15 @@ const MAX_PROC_FILE_BYTES: u64 = 16 * 1024;
 
 /// Reads the description of a process; `None` if the process has ended.
 pub(super) fn read_process(pid: u32) -> Option<Process> {
-    let command = read_proc_file(&format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned();
+    let dir = PathBuf::from(format!("/proc/{pid}"));
+    let command = read_proc_file(&dir.join("comm")).ok()?.trim_end().to_owned();
     // Without control groups the file is missing, and the container is unknown.
-    let cgroups = read_proc_file(&format!("/proc/{pid}/cgroup")).unwrap_or_else(|_| String::new());
+    let cgroups = read_proc_file(&dir.join("cgroup")).unwrap_or_else(|_| String::new());
     Some(Process { pid, command, container: container_name(&cgroups) })
 }
 
 /// Reads the first [`MAX_PROC_FILE_BYTES`] of a file below `/proc` or `/sys`.
-pub(super) fn read_proc_file(path: &str) -> io::Result<String> {
+pub(super) fn read_proc_file(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_PROC_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

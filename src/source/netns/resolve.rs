@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, open, stat},
+    fs::{Mode, OFlags, Stat, open, stat},
     io::Errno,
 };
 
@@ -79,7 +79,7 @@ struct NamespaceSearch {
 impl NamespaceSearch {
     /// Adds the namespace of a selector for a single one.
     fn add_selected(&mut self, selector: &NetnsSelector) {
-        let path = selector.path();
+        let path = selector_path(selector);
         match identify(&path) {
             Err(error) => self.resolution.errors.push(error),
             Ok((_, id)) => {
@@ -206,10 +206,43 @@ pub(super) fn list_pids() -> Result<Vec<u32>, NetnsError> {
     Ok(pids)
 }
 
+/// Returns the path of the file of a selected namespace.
+fn selector_path(selector: &NetnsSelector) -> PathBuf {
+    let NetnsSelector::Process(pid) = selector else {
+        return selector.path();
+    };
+    // If the process has ended, opening its own file gives the error to report.
+    process_namespace_id(*pid).map_or_else(|_| selector.path(), |(path, _)| path)
+}
+
 fn process_namespace_id(pid: u32) -> Result<(PathBuf, NamespaceId), Errno> {
-    let path = NetnsSelector::Process(pid).path();
-    let stat = stat(&path)?;
+    let (path, stat) = stat_in_process(pid, "ns/net")?;
     Ok((path, NamespaceId { device: stat.st_dev, inode: stat.st_ino }))
+}
+
+/// Returns the path and the status of a file below `/proc/PID` that shows a network
+/// namespace.
+///
+/// When the first thread of a process ends, the file is missing there; the directories of
+/// its other threads still have it.
+pub(super) fn stat_in_process(pid: u32, file: &str) -> Result<(PathBuf, Stat), Errno> {
+    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
+    match stat(&path) {
+        Ok(stat) => return Ok((path, stat)),
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    // The directory is missing if the process has ended.
+    for thread_id in dir_names(&tasks).map_err(|_| Errno::NOENT)? {
+        let path = tasks.join(thread_id).join(file);
+        match stat(&path) {
+            Ok(stat) => return Ok((path, stat)),
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::NOENT)
 }
 
 /// Opens the file of a resolved namespace.
