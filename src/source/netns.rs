@@ -19,7 +19,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::parse::capture::Capture;
+use crate::parse::{TableKind, capture::Capture};
 
 use super::{activity::Activity, dispatch::Source, procfs, source_error::SourceError};
 
@@ -27,12 +27,14 @@ mod netns_error;
 mod resolve;
 mod hidden;
 mod process;
+mod sockstat;
 
 pub use hidden::{HiddenNamespaces, find_hidden_namespaces};
 use netns_error::MissingCapability;
 pub use netns_error::NetnsError;
 use resolve::open_namespace;
 pub use resolve::{Resolution, ResolvedNamespace, resolve_namespaces};
+use sockstat::has_tcp_sockets;
 
 /// Network namespace as requested by the user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +106,8 @@ fn identify(path: &Path) -> Result<(OwnedFd, NamespaceId), NetnsError> {
     Ok((file, NamespaceId { device: st_dev, inode: st_ino }))
 }
 
-/// Opens `source` inside a namespace.
+/// Opens `source` inside a namespace. Returns no capture if the namespace has no TCP
+/// sockets: with a million of them in another namespace, an empty dump takes 0.1 s.
 pub(super) fn open_in_namespace(
     resolved: &ResolvedNamespace,
     source: &Source,
@@ -127,6 +130,11 @@ fn enter_and_open(
     activity: &Activity,
 ) -> Result<Vec<Capture>, SourceError> {
     enter(resolved)?;
+    let lists_sockets = source.table_kind() == Some(TableKind::Sockets);
+    // Without the statistics, the table itself shows the sockets.
+    if lists_sockets && has_tcp_sockets(Path::new("/proc/thread-self/net")).is_ok_and(|has| !has) {
+        return Ok(Vec::new());
+    }
     match source {
         // /proc/self shows the namespace of the main thread, which has not changed.
         Source::Proc => procfs::open_for_thread(),

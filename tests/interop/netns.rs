@@ -685,6 +685,58 @@ fn more_namespaces_than_descriptors_are_read() {
     assert_eq!(lines(&all.stdout, "Network namespace").len(), 123);
 }
 
+/// A dump of one namespace walks through the sockets of all.
+#[test]
+fn namespaces_without_sockets_are_not_dumped() {
+    let Some(fixture) = ContainerFixture::new() else { return };
+    fixture.net.shell("for n in $(seq 10 29); do ip netns add pod-$n; done");
+    let trace = fixture.dir.path("trace");
+    let mut strace = fixture.command_on_host("strace");
+    strace.args(["-f", "-qq", "-e", "trace=socket", "-o"]).arg(&trace);
+    strace.args([CHECK, "--netns", "all", "-vvv", "--no-default-excludes"]);
+    let result = run(&mut strace);
+    assert_eq!(tally(&result.stdout), ss_counts_of_all(&fixture.net, ""));
+    let is_empty_pod = |it: &&&str| it.contains("pod-") && it.ends_with(": 0 connections");
+    assert_eq!(shares(&result.stdout).iter().filter(is_empty_pod).count(), 20);
+    let trace = fs::read_to_string(&trace).unwrap();
+    assert_eq!(trace.matches("NETLINK_SOCK_DIAG").count(), 3, "{trace}");
+}
+
+/// One socket of a kind that the statistics of the namespace count in their own way.
+#[test]
+fn namespace_with_one_socket_is_counted() {
+    let Some(net) = Topology::new() else { return };
+    let dir = TestDir::new();
+    let servers = [
+        net.listen(TestNetns::Clients, "192.0.2.2:9000"),
+        net.listen(TestNetns::Clients, "[2001:db8::2]:9000"),
+    ];
+    net.shell("ip route add default via 192.0.2.2; ip -6 route add default via 2001:db8::2");
+    let expect_one = |kind: &str| {
+        let counts = ss_counts(&net, TestNetns::Blue, "");
+        assert_eq!(counts.values().sum::<u64>(), 1, "{kind}: {counts:?}");
+        for source in ["netlink", "proc"] {
+            let mut check = net.command(CHECK);
+            check.args(["--netns", "blue", "-vvv", "--source", source]);
+            check.env("MP_STATE_PATH", dir.path("state"));
+            let result = run(&mut check);
+            assert_eq!(tally(&result.stdout), counts, "{kind} {source}: {}", result.stdout);
+        }
+    };
+    let from = |address: &str| (TestNetns::Blue, address.parse::<IpAddr>().unwrap());
+    let [client, server] = net.connect(from("fd00:1::2"), "[2001:db8::2]:9000", &servers[1]);
+    expect_one("IPv6");
+    drop(server);
+    expect_one("CLOSE_WAIT");
+    drop(client);
+    let [client, server] = net.connect(from("10.0.1.2"), "192.0.2.2:9000", &servers[0]);
+    expect_one("IPv4");
+    drop(client);
+    expect_one("FIN_WAIT2");
+    drop(server);
+    expect_one("TIME_WAIT");
+}
+
 #[test]
 fn each_namespace_selection_has_own_history() {
     let Some(fixture) = ContainerFixture::new() else { return };
@@ -740,6 +792,8 @@ const HINT: &str = "This host forwards and another network namespace holds socke
 #[test]
 fn hint_about_hidden_namespaces_keeps_status() {
     let Some(fixture) = ContainerFixture::new() else { return };
+    // A namespace without sockets does not count.
+    fixture.net.shell("unshare --net sleep infinity >/dev/null 2>&1 &");
     let hints = |result: &CommandResult| lines(&result.stdout, "This host forwards").join("\n");
     for args in [&["-v"][..], &["-vvv"], &["-v", "--source", "proc"], &["-v", "-H", "localhost"]] {
         let result = fixture.check(args);

@@ -17,6 +17,7 @@ use super::{
     identify,
     process::read_proc_file,
     resolve::{dir_names, list_pids, stat_in_process},
+    sockstat::has_tcp_sockets,
 };
 
 /// Directory of the interfaces of the current namespace.
@@ -65,20 +66,13 @@ fn count_with_sockets(deadline: Instant) -> usize {
             table_by_inode.entry(table.st_ino).or_insert(path);
         }
     }
-    table_by_inode.into_values().filter(|path| has_tcp_sockets(path)).count()
+    table_by_inode.into_values().filter(|path| may_have_sockets(path)).count()
 }
 
-/// Returns true if the namespace with this table of TCP sockets has any.
-fn has_tcp_sockets(table: &Path) -> bool {
-    has_sockets_in(&table.with_file_name("sockstat"), "TCP: inuse")
-        || has_sockets_in(&table.with_file_name("sockstat6"), "TCP6: inuse")
-}
-
-fn has_sockets_in(path: &Path, prefix: &str) -> bool {
-    let text = read_proc_file(path).unwrap_or_else(|_| String::new());
-    // TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1
-    let values = text.lines().find_map(|line| line.strip_prefix(prefix));
-    values.is_some_and(|values| values.split_whitespace().nth(1) != Some("0"))
+/// Returns true if the namespace with this table of TCP sockets has any, or if that is
+/// unknown.
+fn may_have_sockets(table: &Path) -> bool {
+    table.parent().is_none_or(|net_dir| has_tcp_sockets(net_dir).unwrap_or(true))
 }
 
 /// Returns true if another namespace has a name from ip(8) or Docker.
