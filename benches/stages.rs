@@ -154,7 +154,7 @@ fn counts(n: u32) -> (Vec<u64>, Summary) {
     (counts, summary)
 }
 
-const LOGNORMAL: Rule = Rule::Lognormal { false_alarm_rate: 0.01 };
+const LOGNORMAL: Rule = Rule::Lognormal { false_alarm_rate: 0.015 };
 
 fn limits(trigger: Rule, (counts, summary): &(Vec<u64>, Summary)) -> (Limit, Limit) {
     let config = JudgeConfig {

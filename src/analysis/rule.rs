@@ -118,9 +118,13 @@ fn limit_of(rule: Rule, counts: &[u64], summary: &Summary, floor: f64) -> Limit 
     };
     // Rounded before it is judged, so that the output never says "28 connections,
     // over 28".
-    let connections = (connections * 100.0).round() / 100.0;
+    let connections = round_to_hundredths(connections);
     let is_floor = connections < floor || connections <= 0.0;
     Limit { connections: if is_floor { floor } else { connections }, basis, is_floor }
+}
+
+fn round_to_hundredths(connections: f64) -> f64 {
+    (connections * 100.0).round() / 100.0
 }
 
 /// Returns the limit of the lognormal rule, in connections, and its basis.
@@ -130,7 +134,7 @@ fn lognormal_limit(counts: &[u64], false_alarm_rate: f64) -> (f64, Basis) {
     let basis = Basis::Lognormal {
         false_alarm_rate,
         n_others: counts.len().saturating_sub(1 + excluded_outliers) as u64,
-        median: limit.map_or(0, |limit| limit.median),
+        center: limit.map_or(0.0, |limit| limit.center),
         scale: limit.map_or(0.0, |limit| limit.scale),
         excluded_outliers: excluded_outliers as u64,
     };

@@ -119,9 +119,9 @@ pub enum Basis {
         /// Number of addresses in the model: all except the top address and
         /// `excluded_outliers`.
         n_others: u64,
-        /// Upper median of their connection counts.
-        median: u64,
-        /// Logarithm of the limit divided by the median, per unit of normal score.
+        /// Connections of a usual address: the center of the model.
+        center: f64,
+        /// Logarithm of the limit divided by the center, per unit of normal score.
         scale: f64,
         /// Number of addresses that, in addition to the top address, are excluded from
         /// the model as outliers.

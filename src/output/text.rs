@@ -113,7 +113,12 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
             format!("{subject}, {} (--critical)", format_violation(*violation))
         }
         None if sample.top.is_empty() => subject,
-        None => format!("{subject}, limit {}", decimal(sample.limit.connections)),
+        None => {
+            // A peer that cannot be blamed for its connections is not judged.
+            let is_above = sample.limit.is_exceeded_by(sample.summary.max);
+            let relation = if is_above { "above the limit" } else { "limit" };
+            format!("{subject}, {relation} {}", decimal(sample.limit.connections))
+        }
     }
 }
 
@@ -427,7 +432,7 @@ fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Ve
             }
             lines
         }
-        Basis::Lognormal { false_alarm_rate, n_others, median, scale, excluded_outliers } => {
+        Basis::Lognormal { false_alarm_rate, n_others, center, scale, excluded_outliers } => {
             let others = match n_others {
                 0 => "nobody else, one browser instead".to_owned(),
                 _ => pluralize_peers(n_others, sample.aggregation).replacen(' ', " other ", 1),
@@ -437,8 +442,9 @@ fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Ve
                 _ => format!(", {excluded_outliers} more set aside as offenders"),
             };
             vec![format!(
-                "Rule lognormal{would}: {others}, median {median}, scale {}{excluded}; \
+                "Rule lognormal{would}: {others}, center {}, scale {}{excluded}; \
                  false alarm rate {false_alarm_rate}; limit {limit_text}.",
+                decimal(center),
                 decimal(scale)
             )]
         }

@@ -56,7 +56,9 @@ fn unresolvable_excluded_host_prevents_alerts() {
         let result = dir.check_listing(&flood, &args);
         assert_eq!(result.code, Some(3), "{}", result.stdout);
         assert!(
-            result.status_line().contains("; 203.0.113.7 has 152 connections, over "),
+            result
+                .status_line()
+                .contains("; 203.0.113.7 has 152 connections, above the limit 131.36"),
             "{}",
             result.status_line()
         );

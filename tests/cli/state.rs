@@ -588,7 +588,7 @@ fn state_file_names_are_stable() {
     ];
     dir.write("excludes", "198.51.100.0/24\n");
     for (args, expected) in [
-        (&[][..], "check_topip-input-eaecaccf1f60e473.ron"),
+        (&[][..], "check_topip-input-62b6838f5d709fe2.ron"),
         (&every_option[..], "check_topip-input-e662d7dafebf510c.ron"),
     ] {
         let directory = format!("state-{}", args.len());

@@ -45,7 +45,7 @@ fn two_clients_with_one_visible_address_are_unknown() {
         assert_eq!(
             result.code_and_status(),
             "3 TOPIP UNKNOWN - 400 addresses may be cut off, first in line 33; \
-             2001:db8:aaaa:bbb... (cut off) may have 400 connections, limit 140.99"
+             2001:db8:aaaa:bbb... (cut off) may have 400 connections, above the limit 140.99"
         );
         assert!(result.stdout.contains(" over=0;;;0\n"), "{}", result.stdout);
         assert!(!result.stdout.contains("Mail"), "{}", result.stdout);

@@ -210,8 +210,8 @@ fn output_has_a_line_for_each_namespace() {
          Network namespace pid:{} sleep: 0 connections\n\
          Rule stddev: 1 address with 1 connection to 1, median 1, average 1, stddev 0; limit 10 \
          (floor).\n\
-         Rule lognormal would not say over: nobody else, one browser instead, median 6, scale 0.99; \
-         false alarm rate 0.01; limit 76.14 (lognormal).\n\
+         Rule lognormal would not say over: nobody else, one browser instead, center 5, scale 1; \
+         false alarm rate 0.015; limit 43.8 (lognormal).\n\
          There is no earlier sample.\n",
         fixture.net.green_pid()
     );

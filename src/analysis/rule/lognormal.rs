@@ -2,16 +2,16 @@
 //! computed on the logarithms of the counts.
 use libm::{exp, expm1, log, log1p};
 
-use super::normal::upper_quantile;
+use super::{normal::upper_quantile, round_to_hundredths};
 
 /// The limit for the top address, and the figures that it follows from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LognormalLimit {
-    /// Limit for the connections of the top address.
+    /// Limit for the connections of the top address, rounded to hundredths.
     pub connections: f64,
-    /// Upper median of the counts that the limit follows from.
-    pub median: u64,
-    /// Distance of the limit from the median: in logarithms, divided by the normal
+    /// Connections that a usual address has: the center of the model.
+    pub center: f64,
+    /// Distance of the limit from the center: in logarithms, divided by the normal
     /// score of the highest value.
     pub scale: f64,
     /// Number of addresses, in addition to the top one, that are excluded as
@@ -21,6 +21,9 @@ pub struct LognormalLimit {
 
 /// One in this many addresses may be an offender; the top address always may.
 const OUTLIER_DIVISOR: usize = 6;
+/// Number of offenders that there may be among few addresses, if they are fewer than
+/// half of them.
+const MIN_OUTLIERS: usize = 3;
 /// Part of the others that is the tail, ...
 const TAIL_SHARE: f64 = 0.35;
 /// ... which has at least this many ranks, or else all down to the median.
@@ -34,15 +37,16 @@ const MISFIT_RANK: f64 = 24.0;
 const BUNCH_DISPERSION: f64 = 3.0;
 /// Maximum that bunches contribute to the floor, however small the counts are.
 const MAX_BUNCH_SCALE: f64 = 0.9;
-/// Sample size at which data and prior weigh the same.
+/// Sample size at which data and prior weigh the same in the floor of the scale.
 const PRIOR_SAMPLE_SIZE: f64 = 18.0;
+/// Number of others at which their slope and the prior slope weigh the same.
+const PRIOR_SLOPE_SIZE: f64 = 8.0;
 /// Minimum of the floor of the scale.
 const MIN_SCALE_FLOOR: f64 = 0.2;
 /// Maximum of the floor of the scale.
 const MAX_SCALE_FLOOR: f64 = 1.0;
-/// Connections that one browser opens to a host name. They replace the others
-/// where there are none.
-const BROWSER_CONNECTIONS: u64 = 6;
+/// Connections of one browser, which counts as one more address in the center.
+const BROWSER_CONNECTIONS: f64 = 5.0;
 /// Maximum of the limit: more connections than a table of sockets holds.
 const MAX_LIMIT: f64 = 1e9;
 
@@ -74,12 +78,21 @@ const MAX_LIMIT: f64 = 1e9;
 /// gateways in its upper part. The values next to the top predict the top; the
 /// browsers do not.
 ///
+/// # The center
+///
+/// Most hosts have few clients, and the median of few says little. So one browser
+/// with 5 connections counts as one more address, unless it lowers the center:
+///
+/// > ln c = max(ln median, (m ln median + ln 5)/(m + 1))
+///
+/// With no other address, c is 5.
+///
 /// # The floor of the scale
 ///
-/// The limit is not below that of a second line, which goes through the median
+/// The limit is not below that of a second line, which goes through the center
 /// c of the m others with the scale
 ///
-/// > min(√(3/c), 0.9) · √(1 + 18/(m + 18)), between 0.2 and 1
+/// > s = min(√(3/c), 0.9) · √(1 + 18/(m + 18)), between 0.2 and 1
 ///
 /// Connections come in bunches, because a browser opens several at once. So even
 /// identical addresses scatter as a compound Poisson variable does, in logarithms
@@ -91,20 +104,34 @@ const MAX_LIMIT: f64 = 1e9;
 /// 3 %; its cost is missed offenders with 50 connections among browsers
 /// (docs/detection.md).
 ///
+/// # The slope of few
+///
+/// The line through the tail of a few addresses is as steep as chance makes it:
+/// beside 10, 1 and 1 connections it allows 1,184. So a slope b above s is drawn
+/// towards s, as if 8 more addresses had that slope, and the limit is 68.69:
+///
+/// > σ = (m b + 8 min(b, s))/(m + 8)
+///
+/// The 8, and the browser's 5 connections, were chosen on recorded crowds
+/// (docs/detection.md).
+///
 /// # Masking
 ///
 /// Several offenders would hide one another in any mean and, where they are a
 /// sixth, in the upper quantiles. So the line is first fitted without the
-/// highest sixth. Then each value of that sixth, from the inside out, is compared
+/// highest sixth, or the highest three of few where these are less than half.
+/// Then each value of that part, from the inside out, is compared
 /// with the limit that follows from all values below it. The first value over its
 /// limit is an offender, as are all above it, and its limit is the result. A value
 /// that is not over its limit counts as one of the others from then on: a tail that
-/// climbs step by step is heavy, one that jumps is an attack.
+/// climbs step by step is heavy, one that jumps is an attack. Equal counts are
+/// compared one by one, as if they differed a little. Each limit is rounded before
+/// it is compared, because e^(ln 400) is below 400.
 ///
 /// # Samples of one, two and three
 ///
-/// A single address is compared with one browser's 6 connections. Two have a
-/// median, and the floor of the scale; from three on there is a line.
+/// A single address is compared with the prior alone. Two have a median, and the
+/// floor of the scale; from three on there is a line.
 ///
 /// # Sources
 ///
@@ -117,44 +144,99 @@ const MAX_LIMIT: f64 = 1e9;
 /// - NIST/SEMATECH e-Handbook, 1.3.3.21: the normal probability plot.
 /// - L. Davies and U. Gather, The Identification of Multiple Outliers, JASA 88
 ///   (1993): testing from the inside out.
+/// - B. Efron and C. Morris, Stein's Estimation Rule and Its Competitors, JASA 68
+///   (1973): drawing estimates from few values towards a common one.
 #[must_use]
 pub fn limit(counts: &[u64], false_alarm_rate: f64) -> Option<LognormalLimit> {
-    let n_suspects = match counts.len() {
-        0 => return None,
-        n => (n / OUTLIER_DIVISOR).max(1) - 1,
-    };
-    let limit_below = |rank: usize| {
-        let others = &counts[rank + 1..];
-        let others = if others.is_empty() { &[BROWSER_CONNECTIONS] } else { others };
-        LognormalLimit { excluded_outliers: rank, ..limit_for_others(others, false_alarm_rate) }
-    };
-    let exceeded = (1..=n_suspects)
-        .rev()
-        // Of equal counts only the last one is compared: the result is the same.
-        .filter(|&rank| counts[rank] > counts[rank + 1])
-        .map(|rank| (rank, limit_below(rank)))
-        .find(|&(rank, limit)| float(counts[rank]) > limit.connections);
-    Some(exceeded.map_or_else(|| limit_below(0), |(_, limit)| limit))
+    if counts.is_empty() {
+        return None;
+    }
+    for rank in (1..max_offenders(counts.len())).rev() {
+        let others = Others::new(&counts[rank + 1..], false_alarm_rate);
+        if others.limit_is_exceeded_by(counts[rank]) {
+            return Some(LognormalLimit { excluded_outliers: rank, ..others.limit() });
+        }
+    }
+    Some(Others::new(&counts[1..], false_alarm_rate).limit())
 }
 
-/// Returns the limit for one address in addition to `others`, which is not empty.
-fn limit_for_others(others: &[u64], false_alarm_rate: f64) -> LognormalLimit {
-    let n = others.len();
-    let median = others[n - 1 - n / 2];
-    let bunch_scale = (BUNCH_DISPERSION / float(median)).sqrt().min(MAX_BUNCH_SCALE);
-    let prior_factor = (1.0 + PRIOR_SAMPLE_SIZE / (float(n as u64) + PRIOR_SAMPLE_SIZE)).sqrt();
-    let scale_floor = (bunch_scale * prior_factor).clamp(MIN_SCALE_FLOOR, MAX_SCALE_FLOOR);
+/// Returns the maximum number of offenders among `n` addresses.
+fn max_offenders(n: usize) -> usize {
+    let few = (n.saturating_sub(1) / 2).min(MIN_OUTLIERS);
+    (n / OUTLIER_DIVISOR).max(few).max(1)
+}
 
-    let highest = highest_score(n + 1, false_alarm_rate);
-    let line_above_median = FittedLine::fit(others).value_at(highest) - ln(median);
-    // With a high false alarm rate the score can be below 0.
-    let above_median = line_above_median.max(scale_floor * highest).max(0.0);
-    let logarithm = (ln(median) + above_median).min(log(MAX_LIMIT));
-    LognormalLimit {
-        connections: exp(logarithm),
-        median,
-        scale: if highest > 0.0 { above_median / highest } else { 0.0 },
-        excluded_outliers: 0,
+/// The addresses that the limit for one more address follows from.
+struct Others<'a> {
+    /// Connections per address, highest first.
+    counts: &'a [u64],
+    /// Logarithm of the center.
+    ln_center: f64,
+    /// Floor of the scale.
+    scale_floor: f64,
+    /// Normal score of the highest value, at the false alarm rate.
+    highest_score: f64,
+}
+
+impl<'a> Others<'a> {
+    fn new(counts: &'a [u64], false_alarm_rate: f64) -> Self {
+        let n = float(counts.len() as u64);
+        let ln_browser = log(BROWSER_CONNECTIONS);
+        let ln_center = if counts.is_empty() {
+            ln_browser
+        } else {
+            let ln_median = ln(counts[counts.len() - 1 - counts.len() / 2]);
+            ln_median.max((n * ln_median + ln_browser) / (n + 1.0))
+        };
+        let bunch_scale = (BUNCH_DISPERSION / exp(ln_center)).sqrt().min(MAX_BUNCH_SCALE);
+        let prior_factor = (1.0 + PRIOR_SAMPLE_SIZE / (n + PRIOR_SAMPLE_SIZE)).sqrt();
+        Self {
+            counts,
+            ln_center,
+            scale_floor: (bunch_scale * prior_factor).clamp(MIN_SCALE_FLOOR, MAX_SCALE_FLOOR),
+            highest_score: highest_score(counts.len() + 1, false_alarm_rate),
+        }
+    }
+
+    /// Returns the limit for one address in addition to these.
+    fn limit(&self) -> LognormalLimit {
+        // With a high false alarm rate the score can be below 0.
+        let above_center = self.line_above_center().max(self.floor_above_center()).max(0.0);
+        let scale = if self.highest_score > 0.0 { above_center / self.highest_score } else { 0.0 };
+        LognormalLimit {
+            connections: round_to_hundredths(exp(
+                (self.ln_center + above_center).min(log(MAX_LIMIT))
+            )),
+            center: exp(self.ln_center),
+            scale,
+            excluded_outliers: 0,
+        }
+    }
+
+    /// Returns whether one address in addition to these exceeds its limit with `count`.
+    /// The fit of the line takes long; most counts are below the limit without it.
+    fn limit_is_exceeded_by(&self, count: u64) -> bool {
+        ln(count) > self.ln_center + self.floor_above_center()
+            && float(count) > self.limit().connections
+    }
+
+    /// Returns the distance from the center, in logarithms, at which the floor of the
+    /// scale has the limit.
+    fn floor_above_center(&self) -> f64 {
+        self.scale_floor * self.highest_score
+    }
+
+    /// Returns the distance from the center, in logarithms, at which the line through the
+    /// tail has the limit.
+    fn line_above_center(&self) -> f64 {
+        if self.counts.is_empty() {
+            return 0.0;
+        }
+        let mut line = FittedLine::fit(self.counts);
+        let n = float(self.counts.len() as u64);
+        let prior_slope = line.slope.min(self.scale_floor);
+        line.slope = (n * line.slope + PRIOR_SLOPE_SIZE * prior_slope) / (n + PRIOR_SLOPE_SIZE);
+        line.value_at(self.highest_score) - self.ln_center
     }
 }
 
@@ -246,19 +328,28 @@ mod tests {
 
     use super::*;
 
-    const RATE: f64 = 0.01;
+    const RATE: f64 = 0.015;
 
-    fn limit_of_unsorted(counts: &[u64]) -> LognormalLimit {
+    fn sorted(counts: &[u64]) -> Vec<u64> {
         let mut counts = counts.to_vec();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        limit(&counts, RATE).expect("there are counts")
+        counts
+    }
+
+    fn limit_of_unsorted(counts: &[u64]) -> LognormalLimit {
+        limit(&sorted(counts), RATE).expect("there are counts")
+    }
+
+    /// Returns the limit for one address in addition to `others`.
+    fn limit_beside(others: &[u64]) -> f64 {
+        Others::new(&sorted(others), RATE).limit().connections
     }
 
     /// Compares the limit and the number of excluded outliers with `expected`.
     #[track_caller]
     fn check(counts: &[u64], expected: &str) {
         let LognormalLimit { connections, excluded_outliers, .. } = limit_of_unsorted(counts);
-        assert_eq!(format!("{connections:.1} {excluded_outliers}"), expected);
+        assert_eq!(format!("{connections:.2} {excluded_outliers}"), expected);
     }
 
     /// Returns `count`, `n` times.
@@ -266,21 +357,71 @@ mod tests {
         vec![count; n]
     }
 
+    /// The expected values are from a program with mpmath, at 50 digits.
     #[test]
-    fn samples_of_up_to_three_addresses_have_a_limit() {
+    fn samples_of_few_addresses_match_other_means() {
         assert_eq!(limit(&[], RATE), None);
-        check(&[1], "76.1 0");
-        check(&[1, 1], "13.1 0");
-        check(&[1, 6], "13.1 0");
-        check(&[1, 1, 1], "15.1 0");
-        check(&[1, 12, 6], "151.0 0");
+        check(&[1], "43.80 0");
+        check(&[75], "43.80 0");
+        check(&[1, 1], "25.42 0");
+        check(&[14, 1], "25.42 0");
+        check(&[1, 6], "25.42 0");
+        check(&[1, 1, 1], "22.43 0");
+        check(&[10, 1, 1], "22.43 0");
+        check(&[1, 12, 6], "73.75 0");
+        check(&[210, 200], "325.23 0");
+        check(&[400, 11, 3, 1, 1, 1], "67.01 0");
+        check(&repeated(12, 1), "23.46 0");
+        check(&repeated(12, 200), "365.98 0");
+        check(&repeated(1000, 12), "98.41 0");
     }
 
     #[test]
-    fn limit_is_above_uniform_counts() {
-        check(&repeated(12, 1), "23.2 0");
-        check(&repeated(12, 200), "375.0 0");
-        check(&repeated(1000, 12), "103.1 0");
+    fn equal_offenders_are_excluded_like_nearly_equal_ones() {
+        check(&[&[400; 3][..], &[1; 9]].concat(), "22.80 2");
+        check(&[&[402, 401, 400][..], &[1; 9]].concat(), "22.80 2");
+        // The second of three equal counts is over its limit, the third one is not.
+        check(&[&[584; 3][..], &[117; 4], &[2, 1, 1, 1]].concat(), "413.39 1");
+        check(&[&[300; 3][..], &[1; 6]].concat(), "21.85 2");
+    }
+
+    /// e^(ln 400) is 399.9999999999999 as a float.
+    #[test]
+    fn limit_is_rounded_before_it_is_compared() {
+        let uniform = repeated(20, 400);
+        let others = Others { scale_floor: 0.0, ..Others::new(&uniform, RATE) };
+        assert_eq!(others.limit().connections, 400.0);
+    }
+
+    /// Returns the limit before it is rounded.
+    fn exact_limit(counts: &[u64]) -> f64 {
+        let excluded = limit_of_unsorted(counts).excluded_outliers;
+        let counts = sorted(counts);
+        let others = Others::new(&counts[excluded + 1..], RATE);
+        exp(others.ln_center + others.line_above_center().max(others.floor_above_center()))
+    }
+
+    /// Compares the limit of `n` addresses, of which each has `count(index, n)` connections.
+    #[track_caller]
+    fn check_exact(n: u64, count: fn(u64, u64) -> u64, expected: f64) {
+        let counts: Vec<_> = (1..=n).map(|index| count(index, n)).collect();
+        let found = exact_limit(&counts);
+        assert!((found / expected - 1.0).abs() < 1e-11, "{found}");
+    }
+
+    /// The expected values are from a program with mpmath, at 50 digits.
+    #[test]
+    fn limits_of_large_crowds_match_other_means() {
+        check_exact(100, |_, _| 1, 33.425_944_749_990_4);
+        check_exact(1000, |_, _| 1, 44.223_845_957_379_87);
+        check_exact(100, |index, _| 1 + 2000 / index, 3_959.155_927_008_303);
+        check_exact(1000, |index, _| 1 + 2000 / index, 3_976.219_006_612_814);
+        check_exact(100, |index, n| 1 + index * index / n, 236.183_494_915_155_8);
+        check_exact(1000, |index, n| 1 + index * index / n, 2_123.716_947_692_778);
+        check_exact(100, |index, _| 1 + 7 * index % 12, 93.345_386_885_439_97);
+        check_exact(1000, |index, _| 1 + 7 * index % 12, 117.639_169_738_297_3);
+        check_exact(100, |index, _| 200 + index % 10, 420.226_055_970_369_5);
+        check_exact(1000, |index, _| 200 + index % 10, 469.876_454_885_949_1);
     }
 
     #[test]
@@ -312,11 +453,11 @@ mod tests {
 
     #[test]
     fn lognormal_counts_have_the_limit_of_the_formula() {
-        let (n, median, scale) = (1001, 10_000.0, 0.8);
+        let (n, median, scale) = (10_001, 10_000.0, 0.8);
         let others = quantiles(n - 1, median, scale);
         let found = limit_of_unsorted(&[&[1_000_000], &others[..]].concat());
-        // Φ⁻¹(0.99^(1/1001)), by Python's statistics.NormalDist.
-        let formula = median * (scale * 4.263_993_927_790_619_f64).exp();
+        // Φ⁻¹(0.985^(1/10001)), by Python's statistics.NormalDist.
+        let formula = median * (scale * 4.669_290_117_006_937_f64).exp();
         assert!((found.connections / formula - 1.0).abs() < 0.01, "{found:?} {formula}");
         assert!((found.scale - scale).abs() < 0.01, "{found:?}");
     }
@@ -352,7 +493,7 @@ mod tests {
             prop_assert!(found.connections.is_finite() && found.connections > 0.0, "{:?}", found);
             prop_assert!(found.connections <= MAX_LIMIT * 1.000_001);
             prop_assert!(found.scale.is_finite(), "{:?}", found);
-            prop_assert!(found.excluded_outliers <= counts.len() / OUTLIER_DIVISOR);
+            prop_assert!(found.excluded_outliers < max_offenders(counts.len()));
         }
 
         #[test]
@@ -373,25 +514,71 @@ mod tests {
             let multiplied: Vec<_> = counts.iter().map(|count| count * factor).collect();
             let (found, scaled) = (limit_of_unsorted(&counts), limit_of_unsorted(&multiplied));
             if found.connections < MAX_LIMIT / 100.0 && counts.len() > 1 {
-                let ratio = scaled.connections / found.connections / factor as f64;
+                let unrounded = (exact_limit(&counts), exact_limit(&multiplied));
+                let ratio = unrounded.1 / unrounded.0 / factor as f64;
                 prop_assert!((ratio - 1.0).abs() < 1e-9, "{:?} {:?}", found, scaled);
                 prop_assert_eq!(found.excluded_outliers, scaled.excluded_outliers);
             }
         }
 
-        /// A sixth of the addresses may be offenders with any count above the limit
-        /// of the others: the limit stays as low as with a single offender.
+        /// As many offenders as there may be, with any counts above the limit that the
+        /// others alone have, do not raise it.
         #[test]
         fn offenders_do_not_hide_one_another(
-            browsers in prop::collection::vec(1..=12u64, 5..300),
+            browsers in prop::collection::vec(1..=12u64, 1..300),
             share in 0.0..1.0f64,
-            sizes in prop::collection::vec(400..100_000u64, 60),
+            excesses in prop::collection::vec(1..100_000u64, 60),
         ) {
-            let max_offenders = (browsers.len() / (OUTLIER_DIVISOR - 1)).min(sizes.len());
-            let n = 1 + (share * (max_offenders - 1) as f64) as usize;
-            let offenders = &sizes[..n];
-            let found = limit_of_unsorted(&[offenders, &browsers[..]].concat());
-            prop_assert!(found.connections < 400.0, "{:?}", found);
+            let alone = limit_beside(&browsers);
+            let fitting = |n: &usize| *n <= max_offenders(browsers.len() + n);
+            let most = (1..=excesses.len()).filter(fitting).max().expect("one always fits");
+            let n = 1 + (share * (most - 1) as f64) as usize;
+            let offenders: Vec<_> = excesses[..n].iter().map(|more| alone as u64 + more).collect();
+            let found = limit_of_unsorted(&[&offenders[..], &browsers].concat());
+            prop_assert!(found.connections <= alone, "{:?} {}", found, alone);
+        }
+
+        /// The limit is a smooth function of the counts as long as no other address is
+        /// excluded: a count that is larger by a factor changes it by no more than the
+        /// third power of the factor. That is the weight of the highest of two others.
+        #[test]
+        fn one_more_connection_does_not_make_the_limit_jump(
+            exponents in prop::collection::vec(0.0..9.0f64, 1..300),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let counts: Vec<_> = exponents.iter().map(|x| x.exp() as u64).collect();
+            let mut more = counts.clone();
+            let count = at.index(counts.len());
+            more[count] += 1;
+            let factor = (more[count] as f64 / counts[count] as f64).powf(3.1);
+            let ratio = limit_beside(&more) / limit_beside(&counts);
+            prop_assert!(ratio < factor * 1.001 && ratio > 0.999 / factor, "{} {}", ratio, factor);
+        }
+    }
+
+    /// An address more, like all others, changes the limit little from the first on.
+    #[test]
+    fn one_more_address_does_not_make_the_limit_jump() {
+        for count in [1, 2, 5, 12] {
+            let limits: Vec<_> = (0..1500).map(|n| limit_beside(&repeated(n, count))).collect();
+            for (n, pair) in limits.windows(2).enumerate() {
+                let ratio = (pair[1] / pair[0]).max(pair[0] / pair[1]);
+                let allowed = [1.75, 1.2].get(n).copied().unwrap_or(1.12);
+                assert!(ratio < allowed, "{n} addresses with {count}: {pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn number_of_addresses_is_zero_to_a_million() {
+        for n in [0, 1, 2, 3, 10, 100, 1000, 10_000, 100_000, 1_000_000] {
+            let spread: Vec<_> = (0..n as u64).map(|index| 1 + index * 7919 % 13).collect();
+            for counts in [repeated(n, 1), repeated(n, 300), sorted(&spread)] {
+                let found = limit(&counts, RATE);
+                assert_eq!(found.is_some(), n > 0);
+                let connections = found.map_or(20.0, |found| found.connections);
+                assert!((8.0..1500.0).contains(&connections), "{n}: {connections}");
+            }
         }
     }
 }

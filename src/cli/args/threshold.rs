@@ -43,7 +43,7 @@ pub(in crate::cli) struct ThresholdArgs {
     #[arg(
         long,
         value_name = "PROBABILITY",
-        default_value = "0.01",
+        default_value = "0.015",
         value_parser = probability,
         allow_hyphen_values = true
     )]
