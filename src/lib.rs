@@ -32,6 +32,7 @@ pub mod parse {
     mod endpoint;
     mod error;
     pub mod inet_diag;
+    mod lazy_regex;
     pub mod line;
     mod listing;
     pub mod netlink;
@@ -39,10 +40,12 @@ pub mod parse {
     mod proc_net;
     mod reader;
     mod row;
+    mod shell_text;
     mod solaris;
     mod ss;
     mod state_name;
     mod stats;
+    mod table_list;
     mod windows;
 
     pub use dialect::{Dialect, TableKind};

@@ -11,6 +11,7 @@ mod json;
 mod log;
 mod log_report;
 mod munin;
+mod partial_listings;
 mod list_files;
 mod state;
 mod read_sizes;

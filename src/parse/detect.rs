@@ -3,11 +3,9 @@
 //! Headings are translated, and columns differ between versions of a tool, so the
 //! patterns match as little of a heading as possible. Tables without a heading are
 //! detected by their rows.
-use std::sync::OnceLock;
+use super::{endpoint, lazy_regex::LazyRegex, state_name};
 
-use regex::bytes::Regex;
-
-use super::state_name;
+use crate::model::connection::Connection;
 
 /// Table that a heading or a row starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +20,6 @@ pub(super) enum Table {
     Conntrack,
     /// Recognized table without TCP connections.
     Other,
-}
-
-/// Regular expression that is compiled at its first use.
-struct LazyRegex {
-    pattern: &'static str,
-    compiled: OnceLock<Regex>,
-}
-
-impl LazyRegex {
-    const fn new(pattern: &'static str) -> Self {
-        Self { pattern, compiled: OnceLock::new() }
-    }
-
-    fn is_match(&self, line: &[u8]) -> bool {
-        let compile = || Regex::new(self.pattern).expect("the pattern is a literal");
-        self.compiled.get_or_init(compile).is_match(line)
-    }
 }
 
 /// Returns the table that `line` is the heading of.
@@ -58,7 +39,7 @@ pub(super) fn detect_heading(line: &[u8]) -> Option<Table> {
             Table::Solaris,
         ),
         (LazyRegex::new(r"(?-u)^(UDP|SCTP|RAW|ICMP|IP)(:( IPv[46])?)?\s*$"), Table::Other),
-        (LazyRegex::new(r"(?-u)^\s*Proto\s"), Table::Netstat),
+        (LazyRegex::new(r"(?-u)^\s*(PCB/ADDR\s+)?Proto\s"), Table::Netstat),
         // Every translation of net-tools keeps the word UNIX.
         (
             LazyRegex::new(
@@ -95,18 +76,71 @@ pub(super) fn has_address_columns(line: &[u8]) -> bool {
     ADDRESS_COLUMNS.is_match(line)
 }
 
+/// Returns true for the heading of a netstat that prints the address of a kernel structure
+/// first and cuts endpoints for it (`-A` of FreeBSD, macOS, NetBSD and OpenBSD).
+pub(super) fn has_cut_endpoints(line: &[u8]) -> bool {
+    static HEADING: LazyRegex = LazyRegex::new(r"(?-u)^\s*(Tcpcb|Socket|PCB)\s+Proto\s");
+    HEADING.is_match(line)
+}
+
 /// Returns true if a line starts like a row. If such a line cannot be parsed, it is
 /// truncated or has names instead of numbers.
 pub(super) fn starts_like_row(line: &[u8]) -> bool {
-    let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty());
-    word.is_some_and(|word| {
-        matches!(word, b"tcp" | b"TCP") || state_name::tcp_state(word).is_some()
+    words(line).next().is_some_and(|word| {
+        word == b"TCP" || is_tcp_protocol(word) || state_name::tcp_state(word).is_some()
     })
+}
+
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+/// Returns true for `tcp`, `tcp4`, `tcp6`, `tcp46`, and FreeBSD's `toe4` (TCP offloaded
+/// to the network card).
+pub(super) fn is_tcp_protocol(word: &[u8]) -> bool {
+    let digits = word.strip_prefix(b"tcp").or_else(|| word.strip_prefix(b"toe"));
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+}
+
+/// Returns true if a line looks like a part of a row, such as one that has lost its
+/// beginning: it has an endpoint, a state, or a column that only a row has.
+pub(super) fn looks_like_row_part(line: &[u8]) -> bool {
+    /// Number of words of a row up to its state.
+    const MAX_WORDS_WITH_STATE: usize = 7;
+    static ROW_PARTS: [LazyRegex; 3] = [
+        LazyRegex::new(r#"(?-u)\busers:\(\(|",pid=[0-9]+,fd="#),
+        LazyRegex::new(r"(?-u)(^|\s)(src|dst)=[0-9a-f:.]+\s|\s[ds]port=[0-9]+(\s|$)"),
+        // Columns of /proc/net/tcp.
+        LazyRegex::new(
+            r"(?-u)(^|\s)([0-9A-F]{8}){0,4}[0-9A-F]{0,7}:[0-9A-F]{4}\s+([0-9A-F]{32}|[0-9A-F]{8}):[0-9A-F]{4}\s|(^|\s)[0-9A-F]{0,8}:[0-9A-F]{8} [0-9A-F]{2}:[0-9A-F]{8}(\s|$)",
+        ),
+    ];
+    let n_words = words(line).count();
+    let n_endpoints = words(line).filter(|word| is_endpoint(word)).count();
+    // A sentence may have one address, and an IPv6 address alone looks like an endpoint.
+    let has_endpoints = n_endpoints > 1
+        || (n_endpoints == 1 && (n_words <= 3 || words(line).next().is_some_and(is_endpoint)));
+    let has_state = words(line).any(|word| state_name::tcp_state(word).is_some());
+    starts_like_row(line)
+        || has_endpoints
+        || (has_state && (n_words <= MAX_WORDS_WITH_STATE || n_endpoints > 0))
+        || ROW_PARTS.iter().any(|regex| regex.is_match(line))
+}
+
+/// Returns true if a word is an address and port.
+fn is_endpoint(word: &[u8]) -> bool {
+    let mut endpoint = Connection::UNSPECIFIED.local;
+    let parse = if endpoint::has_dot_before_port(word) {
+        endpoint::parse_with_dot
+    } else {
+        endpoint::parse_with_colon
+    };
+    parse(word, &mut endpoint).is_ok()
 }
 
 /// Returns the table that `line` is a row of, judged by the row alone.
 pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
-    static ROWS: [(LazyRegex, Table); 5] = [
+    static ROWS: [(LazyRegex, Table); 6] = [
         (
             LazyRegex::new(r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src="),
             Table::Conntrack,
@@ -128,17 +162,67 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
             ),
             Table::Ss,
         ),
+        // ss -Q prints no queues.
+        (
+            LazyRegex::new(
+                r"(?-u)^(tcp\s+)?(ESTAB|SYN-SENT|SYN-RECV|FIN-WAIT-[12]|TIME-WAIT|UNCONN|CLOSE-WAIT|LAST-ACK|LISTEN|CLOSING)\s+\S+:([0-9]+|\*)\s+\S+:([0-9]+|\*)(\s|$)",
+            ),
+            Table::Ss,
+        ),
         (LazyRegex::new(r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]"), Table::Solaris),
     ];
     let line = line.trim_ascii_start();
     ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
 }
 
+/// Returns true if a title says that the table has listening sockets only, in any language.
+pub(super) fn is_listeners_title(line: &[u8]) -> bool {
+    contains_any(
+        line,
+        &[
+            "only servers",
+            "Nur Server",
+            "seulement serveurs",
+            "pouze servery",
+            "ainult serverid",
+            "サーバのみ",
+            "仅服务器",
+        ],
+    )
+}
+
+/// Returns true if a title says that the table has connections, in any language. net-tools has
+/// the same Brazilian title for connections only and for listening sockets only.
+pub(super) fn is_connections_title(line: &[u8]) -> bool {
+    contains_any(
+        line,
+        &[
+            "w/o serv",
+            "ohne Server",
+            "sans serveurs",
+            "ilma serveriteta",
+            "w/oサーバ",
+            "w/o 服务器",
+            "servers and established",
+            "including servers",
+            "Server und ",
+            "serveurs et ",
+            "servery a ",
+            "serverid ja ",
+            "サーバと確立",
+            "servidores e ",
+            "服务器和",
+        ],
+    )
+}
+
+fn contains_any(line: &[u8], texts: &[&str]) -> bool {
+    texts.iter().any(|text| memchr::memmem::find(line, text.as_bytes()).is_some())
+}
+
 /// Returns true if a title is that of internet connections, in any language.
 pub(super) fn is_internet_title(line: &[u8]) -> bool {
-    ["nternet", "インターネット"]
-        .into_iter()
-        .any(|word| line.windows(word.len()).any(|it| it == word.as_bytes()))
+    contains_any(line, &["nternet", "インターネット"])
 }
 
 /// Returns true for a row of Windows, which is the only system to write protocols in

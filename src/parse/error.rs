@@ -61,13 +61,16 @@ pub enum RowErrorKind {
     LineTooLong,
 }
 
-/// Output format of `conntrack` that is recognized but not supported.
+/// Output format that is recognized but not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnsupportedFormat {
     /// Output of `conntrack -o xml`.
     Xml,
     /// Output of `conntrack -E`: one event per line.
     Events,
+    /// Output of `netstat -A` of a system that cuts endpoints to make room for the addresses
+    /// of kernel structures.
+    CutEndpoints,
 }
 
 impl UnsupportedFormat {
@@ -75,6 +78,16 @@ impl UnsupportedFormat {
         match self {
             Self::Xml => "is a flow table in XML, which is not read",
             Self::Events => "has events of conntrack -E, which are no table",
+            Self::CutEndpoints => "was listed with netstat -A, which cuts addresses and ports",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Xml | Self::Events => {
+                "List the table as text: conntrack -L -p tcp, without -o xml."
+            }
+            Self::CutEndpoints => "Leave out -A: netstat -an.",
         }
     }
 }
@@ -104,6 +117,31 @@ pub enum ParseError {
         /// First non-empty line, of which at most
         /// [`UnreadableRow::MAX_QUOTED_BYTES`] are quoted.
         first_line: String,
+    },
+    /// A message of a tool precedes the heading, and no row follows.
+    #[error("{origin} has no rows, and line {line} says: {text}")]
+    ToolFailed {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// Line number of the message, from 1.
+        line: u64,
+        /// Message, of which at most [`UnreadableRow::MAX_QUOTED_BYTES`] are quoted.
+        text: String,
+    },
+    /// The listing has listening sockets only: connections were not listed, or it does not
+    /// show that they were.
+    #[error("{origin} lists listening sockets only")]
+    ListenersOnly {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The listing has the same table more than once.
+    #[error("{origin} has several listings, the second one from line {line} on")]
+    SeveralListings {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// Line number of the first row of the second listing, from 1.
+        line: u64,
     },
     /// The text is UTF-16, as saved by PowerShell.
     #[error("{origin} is text in UTF-16")]
@@ -196,6 +234,17 @@ impl ParseError {
             Self::Empty { .. } => {
                 "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
             }
+            Self::ToolFailed { .. } => {
+                "List the sockets again, as a user who may see them: ss -tan, or netstat -nat."
+            }
+            Self::ListenersOnly { .. } => {
+                "List connections too: ss -tan or netstat -nat, without -l."
+            }
+            Self::SeveralListings { line, .. } => {
+                return Some(format!(
+                    "Their connections are not added up. Judge each by itself: csplit FILE {line}"
+                ));
+            }
             Self::UnrecognizedListing { .. } => {
                 "Known are the listings of netstat, ss and conntrack, and /proc/net/tcp; see topip(7)."
             }
@@ -204,9 +253,7 @@ impl ParseError {
             }
             Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
-            Self::UnsupportedFormat { .. } => {
-                "List the table as text: conntrack -L -p tcp, without -o xml."
-            }
+            Self::UnsupportedFormat { format, .. } => format.hint(),
             Self::UnknownLocalAddresses { .. } => {
                 "Leave `--inbound` out, or look on that host itself with `--source` conntrack."
             }

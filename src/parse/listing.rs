@@ -9,7 +9,7 @@ use super::{
     capture::ByteOrder,
     line::{Line, LineReader},
 };
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, TcpState};
 
 use super::{
     conntrack,
@@ -19,8 +19,9 @@ use super::{
     netstat::NetstatColumns,
     proc_net,
     row::{RowError, RowKind, fields},
-    solaris, ss,
+    shell_text, solaris, ss,
     stats::ParseStats,
+    table_list::TableList,
     windows,
 };
 
@@ -42,6 +43,13 @@ pub(super) fn read(
         is_recognized: false,
         netstat_columns: NetstatColumns::default(),
         ss_columns: ss::SsColumns::default(),
+        solaris_columns: solaris::SolarisColumns::default(),
+        tables: TableList::default(),
+        lists_connections: false,
+        lists_only_listeners: false,
+        n_listening: 0,
+        is_unterminated: false,
+        message: None,
         truncated: TruncatedAddresses::default(),
         first_line: None,
         row_start: Vec::new(),
@@ -97,6 +105,7 @@ pub(super) fn read(
     parser.reject_row_start(lines.n_lines, &row_start);
     parser.check_footer();
     parser.end_table();
+    parser.check_visibility(origin)?;
     match (parser.is_recognized, parser.first_line) {
         (true, _) => Ok(parser.stats),
         (false, Some(first_line)) => {
@@ -125,6 +134,19 @@ struct ListingParser<'c, C> {
     is_recognized: bool,
     netstat_columns: NetstatColumns,
     ss_columns: ss::SsColumns,
+    solaris_columns: solaris::SolarisColumns,
+    /// Tables so far, to detect snapshots.
+    tables: TableList,
+    /// True if a heading shows that connections are listed, not only listening sockets.
+    lists_connections: bool,
+    /// True if a heading shows that only listening sockets are listed.
+    lists_only_listeners: bool,
+    /// Number of rows that are listening sockets.
+    n_listening: u64,
+    /// True if the current line is the last one and has no terminator.
+    is_unterminated: bool,
+    /// First text before a table that may be a message of a tool, with its line number.
+    message: Option<(u64, String)>,
     truncated: TruncatedAddresses,
     /// First non-empty line, for error messages.
     first_line: Option<String>,
@@ -156,7 +178,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             && table != Table::Conntrack
             && let Ok((RowKind::Connection, dialect)) = self.parse_row(table, line)
         {
-            self.record_row(number, RowKind::Connection, dialect);
+            self.record_row(number, line, RowKind::Connection, dialect);
             return true;
         }
         self.parse_other_line(number, line.trim_ascii_end())
@@ -189,8 +211,15 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             self.unsupported = conntrack::unsupported_format(line);
         }
         if detect::may_be_heading(line) {
+            if detect::is_internet_title(line) {
+                self.apply_title(line);
+            }
             match detect::detect_heading(line) {
                 Some(table) => self.apply_heading(table, line),
+                None if detect::has_cut_endpoints(line) => {
+                    self.unsupported = Some(UnsupportedFormat::CutEndpoints);
+                }
+                None if self.skip_shell_text(line) => {}
                 None if self.table.is_some() && detect::starts_like_row(line) => {
                     let is_complete = fields(line).count() > 3;
                     let kind = if is_complete {
@@ -202,7 +231,11 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                     return true;
                 }
                 // An error message of the tool or of a shell within the listing.
-                None if self.is_unexpected_text(line) => {
+                None if self.is_unexpected_text(line) || shell_text::is_missing_table(line) => {
+                    self.reject_row(number, (RowErrorKind::UnrecognizedRow, line));
+                    return true;
+                }
+                None if self.table.is_none() && detect::looks_like_row_part(line) => {
                     self.reject_row(number, (RowErrorKind::UnrecognizedRow, line));
                     return true;
                 }
@@ -211,7 +244,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                     self.table = None;
                 }
                 // Underlines, program names of Windows.
-                None => {}
+                None => self.record_message(number, line),
             }
             return false;
         }
@@ -224,20 +257,71 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             }
         };
         match (row, self.table) {
-            (Ok((row, dialect)), _) => self.record_row(number, row, dialect),
-            // The first row may be broken; other text before a table is a banner.
-            (Err(error), None) if detect::starts_like_row(line) => self.reject_row(number, error),
-            (Err(_), None) => return false,
+            (Ok((row, dialect)), _) => self.record_row(number, line, row, dialect),
             (Err(_), Some(Table::Other)) => self.stats.n_other += 1,
+            (Err(_), _) if self.skip_shell_text(line) => return false,
+            // The first row may be broken; other text before a table is a banner.
+            (Err(error), None)
+                if detect::looks_like_row_part(line) || shell_text::is_missing_table(line) =>
+            {
+                self.reject_row(number, error);
+            }
+            (Err(_), None) => {
+                self.record_message(number, line);
+                return false;
+            }
+            (Err(_), Some(Table::Netstat)) if self.is_windows_component(line) => return false,
             (Err(error), Some(_)) => self.reject_row(number, error),
         }
         true
+    }
+
+    /// Skips text of a shell session and messages about other tables. Returns false for other
+    /// text.
+    fn skip_shell_text(&mut self, line: &[u8]) -> bool {
+        if shell_text::ends_table(line) {
+            self.end_table();
+            self.table = None;
+            return true;
+        }
+        shell_text::is_harmless_message(line)
+    }
+
+    /// Returns true if a line is the name of a service, program or library, which
+    /// `netstat -b` of Windows prints below the row.
+    fn is_windows_component(&self, line: &[u8]) -> bool {
+        let is_name = line.starts_with(b" ") || line.starts_with(b"[") || fields(line).count() == 1;
+        is_name
+            && self.stats.dialects.contains(&Dialect::Windows)
+            && !detect::looks_like_row_part(line)
+    }
+
+    /// Records what the title of a table of internet connections says about its rows.
+    fn apply_title(&mut self, line: &[u8]) {
+        let has_options = line.contains(&b'(');
+        self.lists_connections |= !has_options || detect::is_connections_title(line);
+        self.lists_only_listeners |= detect::is_listeners_title(line);
+    }
+
+    /// Records a line before a table if it may be a message of a tool.
+    fn record_message(&mut self, number: u64, line: &[u8]) {
+        if self.table.is_none()
+            && self.message.is_none()
+            && shell_text::may_be_message(line)
+            && !detect::is_internet_title(line)
+        {
+            self.message = Some((number, quote(line)));
+        }
     }
 
     /// Returns true if a line without digits does not belong to a listing: it is not an
     /// underline, a title, or a program name, which Windows prints below its rows.
     fn is_unexpected_text(&self, line: &[u8]) -> bool {
         let is_in_table = self.table.is_some_and(|table| table != Table::Other);
+        // The user has interrupted the tool.
+        if is_in_table && line.starts_with(b"^C") {
+            return true;
+        }
         let is_known = line.starts_with(b"Activ")
             || line.starts_with(b"Aktiv")
             || line.starts_with(b"Some tcp sockets")
@@ -248,7 +332,13 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// Parses the last line if it has no terminator. A row that can be parsed is
     /// accepted; any other line in a table means that rows are missing.
     fn parse_unterminated_line(&mut self, number: u64, line: &[u8]) {
-        if !line.is_empty() && !self.parse_line(number, line) && self.table.is_some() {
+        self.is_unterminated = true;
+        if line.is_empty() || self.parse_line(number, line) || self.table.is_none() {
+            return;
+        }
+        let is_complete = shell_text::is_harmless_message(line)
+            || (line.ends_with(b"]") && self.is_windows_component(line));
+        if !is_complete {
             self.reject_row(number, (RowErrorKind::MissingField, line));
         }
     }
@@ -262,8 +352,18 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         if !is_below_title {
             self.start_table(table);
         }
-        if table == Table::Ss {
-            self.ss_columns = ss::SsColumns::from_heading(line);
+        match table {
+            Table::Ss => self.ss_columns = ss::SsColumns::from_heading(line),
+            Table::Solaris => {
+                self.solaris_columns = solaris::SolarisColumns::from_heading(line);
+                self.lists_connections = true;
+            }
+            Table::Netstat => {
+                self.netstat_columns = NetstatColumns::from_heading(line);
+                // Windows indents its heading, and cannot list listening sockets alone.
+                self.lists_connections |= line.starts_with(b" ");
+            }
+            Table::ProcNet | Table::Conntrack | Table::Other => {}
         }
     }
 
@@ -303,9 +403,10 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             Table::Ss => {
                 (self.ss_columns.parse_row(line, &mut self.connection)?, Some(Dialect::Ss))
             }
-            Table::Solaris => {
-                (solaris::parse_row(line, &mut self.connection)?, Some(Dialect::Solaris))
-            }
+            Table::Solaris => (
+                self.solaris_columns.parse_row(line, &mut self.connection)?,
+                Some(Dialect::Solaris),
+            ),
             Table::Conntrack => {
                 (conntrack::parse_row(line, &mut self.connection)?, Some(Dialect::Conntrack))
             }
@@ -331,10 +432,16 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     }
 
     /// Counts a row and passes on its connection.
-    fn record_row(&mut self, number: u64, row: RowKind, dialect: Option<Dialect>) {
+    fn record_row(&mut self, number: u64, line: &[u8], row: RowKind, dialect: Option<Dialect>) {
         match (row, dialect) {
-            (RowKind::Connection, Some(dialect)) => {
-                let is_counted = self.accept_connection(dialect);
+            (RowKind::UnknownState, Some(dialect))
+                if self.is_unterminated && dialect != Dialect::Ss =>
+            {
+                let word = fields(line).last().unwrap_or(line);
+                self.reject_row(number, (RowErrorKind::UnknownTcpState, word));
+            }
+            (RowKind::Connection | RowKind::UnknownState, Some(dialect)) => {
+                let is_counted = self.accept_connection(number, dialect);
                 self.record_dialect(dialect);
                 if is_counted && self.connection.peer_truncated.is_some() {
                     self.truncated.count += 1;
@@ -348,7 +455,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                     self.record_dialect(Dialect::Conntrack);
                 }
             }
-            (RowKind::Continuation | RowKind::Connection, _) => {}
+            (RowKind::Continuation | RowKind::Connection | RowKind::UnknownState, _) => {}
         }
     }
 
@@ -359,9 +466,16 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     }
 
     /// Passes on a connection. Returns true if the connection is counted.
-    fn accept_connection(&mut self, dialect: Dialect) -> bool {
+    fn accept_connection(&mut self, number: u64, dialect: Dialect) -> bool {
         self.stats.n_rows += 1;
+        if self.connection.tcp_state == Some(TcpState::Listen) {
+            self.n_listening += 1;
+        }
         let is_counted = (self.accept)(&self.connection);
+        if is_counted {
+            let is_ipv6 = self.connection.peer.is_ipv6() || self.netstat_columns.is_tcp6;
+            self.tables.record(number, dialect, is_ipv6, &self.connection);
+        }
         if is_counted && dialect == Dialect::ProcNet && self.byte_order.is_none() {
             self.stats.assumed_byte_order = Some(ByteOrder::NATIVE);
         }
@@ -404,18 +518,44 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
 
     fn record_first_line(&mut self, line: &[u8]) {
         if self.first_line.is_none() {
-            let line = line.trim_ascii();
-            let quoted = &line[..line.len().min(UnreadableRow::MAX_QUOTED_BYTES)];
-            self.first_line = Some(String::from_utf8_lossy(quoted).into_owned());
+            self.first_line = Some(quote(line));
         }
+    }
+
+    /// Checks that a listing without connections can show connections.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for a listing of listening sockets, and for one without rows after a
+    /// message of a tool.
+    fn check_visibility(&mut self, origin: &str) -> Result<(), ParseError> {
+        let ParseStats { n_rows, n_unreadable, .. } = self.stats;
+        if !self.is_recognized || n_unreadable > 0 || n_rows > self.n_listening {
+            return Ok(());
+        }
+        let origin = origin.to_owned();
+        if n_rows == 0
+            && let Some((line, text)) = self.message.take()
+        {
+            return Err(ParseError::ToolFailed { origin, line, text });
+        }
+        if !self.lists_connections && (n_rows > 0 || self.lists_only_listeners) {
+            return Err(ParseError::ListenersOnly { origin });
+        }
+        Ok(())
     }
 
     /// Ends the current table and starts `table`.
     fn start_table(&mut self, table: Table) {
-        self.end_table();
+        // The footer of conntrack may precede the last rows.
+        if table != Table::Conntrack || self.table != Some(table) {
+            self.end_table();
+        }
         self.table = Some(table);
         self.is_recognized |= table != Table::Other;
+        self.lists_connections |= table == Table::ProcNet;
         self.ss_columns = ss::SsColumns::default();
+        self.solaris_columns = solaris::SolarisColumns::default();
         if table == Table::ProcNet && !self.is_byte_order_known {
             self.pending_detection = Some(None);
         }
@@ -424,6 +564,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// Adds the possibly truncated addresses of the table to the statistics, unless a
     /// row wider than the truncation width shows that the tool did not truncate.
     fn end_table(&mut self) {
+        self.tables.end_table(self.byte_order);
+        self.stats.repeated_table_line = self.tables.repeated_line;
         let truncated = std::mem::take(&mut self.truncated);
         let columns = std::mem::take(&mut self.netstat_columns);
         if !columns.is_untruncated() {
@@ -432,4 +574,11 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 self.stats.first_truncated_line.or(truncated.first_line);
         }
     }
+}
+
+/// Returns the start of a line as text, for messages.
+fn quote(line: &[u8]) -> String {
+    let line = line.trim_ascii();
+    let quoted = &line[..line.len().min(UnreadableRow::MAX_QUOTED_BYTES)];
+    String::from_utf8_lossy(quoted).into_owned()
 }

@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 
 use memchr::memrchr;
 
-use crate::model::connection::{Connection, TcpState, TruncatedAddress};
+use crate::model::connection::{Connection, TruncatedAddress};
 
 use super::{
     bsd,
+    detect::is_tcp_protocol,
     dialect::Dialect,
     endpoint,
     error::RowErrorKind,
-    row::{RowError, RowKind, fields},
-    state_name,
+    row::{RowError, RowKind, fields, set_tcp_state, set_unusual_tcp_state},
 };
 
 /// Prefixes of the protocols that are recognized and not TCP.
@@ -64,11 +64,22 @@ impl LinuxAddressWidth {
 /// Parser of the rows of one netstat table, with what the previous rows have shown.
 #[derive(Debug, Default)]
 pub(super) struct NetstatColumns {
+    /// True if the address of a kernel structure precedes the protocol (`-A` of AIX).
+    has_kernel_address: bool,
+    /// True if the protocol of the latest row is that of IPv6. net-tools prints IPv4-mapped
+    /// addresses as IPv4.
+    pub(super) is_tcp6: bool,
     linux: LinuxAddressWidth,
     bsd: bsd::BsdAddressWidth,
 }
 
 impl NetstatColumns {
+    /// Creates the columns that a heading names.
+    pub(super) fn from_heading(line: &[u8]) -> Self {
+        let has_kernel_address = fields(line).next() != Some(b"Proto");
+        Self { has_kernel_address, ..Self::default() }
+    }
+
     /// Returns true if a previous row shows that addresses are not truncated.
     pub(super) fn is_untruncated(&self) -> bool {
         self.linux.is_untruncated || self.bsd.is_untruncated
@@ -81,8 +92,11 @@ impl NetstatColumns {
         connection: &mut Connection,
     ) -> Result<(RowKind, Dialect), RowError<'a>> {
         let mut fields = fields(line);
+        if self.has_kernel_address {
+            fields.next_field()?;
+        }
         let protocol = fields.next_field()?;
-        if !is_tcp(protocol) {
+        if !is_tcp_protocol(protocol) {
             let is_known = OTHER_PROTOCOLS.iter().any(|prefix| protocol.starts_with(prefix));
             return if is_known {
                 Ok((RowKind::Other, Dialect::Netstat))
@@ -90,37 +104,36 @@ impl NetstatColumns {
                 Err((RowErrorKind::UnrecognizedRow, line))
             };
         }
+        self.is_tcp6 = protocol.get(3) == Some(&b'6');
         fields.skip_number()?;
         fields.skip_number()?;
         connection.peer_truncated = None;
         // Neither notation reaches the truncation width.
         if fields.read_usual_endpoints(connection) {
-            connection.tcp_state = Some(parse_tcp_state(fields.next_field()?)?);
-            return Ok((RowKind::Connection, Dialect::Netstat));
+            return Ok((parse_tcp_state(fields.next_field()?, connection)?, Dialect::Netstat));
         }
         let (local, peer) = (fields.next_field()?, fields.next_field()?);
-        // The widths of a broken row do not count.
-        connection.tcp_state = Some(parse_tcp_state(fields.next_field()?)?);
+        // The widths of a row without a state do not count.
+        let tcp_state_word = fields.next_field()?;
         if endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local) {
             self.bsd.parse_endpoint(local, &mut connection.local)?;
             connection.peer_truncated = self.bsd.parse_endpoint(peer, &mut connection.peer)?;
-            return Ok((RowKind::Connection, Dialect::Bsd));
+            return Ok((parse_tcp_state(tcp_state_word, connection)?, Dialect::Bsd));
         }
         self.linux.parse_endpoint(local, &mut connection.local)?;
         connection.peer_truncated = self.linux.parse_endpoint(peer, &mut connection.peer)?;
-        Ok((RowKind::Connection, Dialect::Netstat))
+        Ok((parse_tcp_state(tcp_state_word, connection)?, Dialect::Netstat))
     }
 }
 
-fn parse_tcp_state(word: &[u8]) -> Result<TcpState, RowError<'_>> {
+#[inline]
+fn parse_tcp_state<'a>(
+    word: &'a [u8],
+    connection: &mut Connection,
+) -> Result<RowKind, RowError<'a>> {
     // Only ss writes ESTAB; in a listing of netstat, ESTAB is a truncated ESTABLISHED.
-    let tcp_state = if word == b"ESTAB" { None } else { state_name::tcp_state(word) };
-    tcp_state.ok_or((RowErrorKind::UnknownTcpState, word))
-}
-
-/// Returns true for `tcp`, `tcp4`, `tcp6`, `tcp46`, and FreeBSD's `toe4` (TCP offloaded
-/// to the network card).
-fn is_tcp(protocol: &[u8]) -> bool {
-    let digits = protocol.strip_prefix(b"tcp").or_else(|| protocol.strip_prefix(b"toe"));
-    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
+    if word == b"ESTAB" {
+        return set_unusual_tcp_state(connection, word);
+    }
+    set_tcp_state(connection, word)
 }

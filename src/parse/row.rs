@@ -3,17 +3,20 @@
 //! A row parser takes the words of a row from left to right with [`Fields`], and writes
 //! into the connection that its caller passes: returning a whole connection through several
 //! functions, each of which copies it, takes longer than parsing its addresses.
-use crate::model::connection::Connection;
+use crate::model::connection::{Connection, TcpState};
 
 use super::{
     endpoint::{MAX_DIGITS, split_endpoint},
     error::RowErrorKind,
+    state_name,
 };
 
 /// Kind of a successfully parsed row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RowKind {
     Connection,
+    /// Connection or listening socket whose TCP state has an unknown name.
+    UnknownState,
     /// Recognized row that is not a TCP connection.
     Other,
     /// Continuation of the previous row.
@@ -23,7 +26,44 @@ pub(super) enum RowKind {
 /// Reason why a row could not be parsed, and the invalid part of the row.
 pub(super) type RowError<'a> = (RowErrorKind, &'a [u8]);
 
+/// Sets the TCP state of a connection to the one that `word` names. A name in an unknown
+/// language is needed only to recognize listening sockets, which have no peer.
+///
+/// # Errors
+///
+/// Returns an error if the word cannot be the name of a state: a column is missing.
+#[inline]
+pub(super) fn set_tcp_state<'a>(
+    connection: &mut Connection,
+    word: &'a [u8],
+) -> Result<RowKind, RowError<'a>> {
+    connection.tcp_state = state_name::tcp_state(word);
+    if connection.tcp_state.is_some() {
+        return Ok(RowKind::Connection);
+    }
+    set_unusual_tcp_state(connection, word)
+}
+
+#[cold]
+pub(super) fn set_unusual_tcp_state<'a>(
+    connection: &mut Connection,
+    word: &'a [u8],
+) -> Result<RowKind, RowError<'a>> {
+    connection.tcp_state = state_name::joined_tcp_state(word);
+    if connection.tcp_state.is_some() {
+        return Ok(RowKind::Connection);
+    }
+    if !state_name::may_be_state(word) {
+        return Err((RowErrorKind::UnknownTcpState, word));
+    }
+    if connection.peer.ip().is_unspecified() && connection.peer_truncated.is_none() {
+        connection.tcp_state = Some(TcpState::Listen);
+    }
+    Ok(RowKind::UnknownState)
+}
+
 /// Iterator over the words of a line.
+#[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     line: &'a [u8],
     rest: &'a [u8],
@@ -48,6 +88,12 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(super) fn is_at_end(&self) -> bool {
         skip_blanks(self.rest).is_empty()
+    }
+
+    /// Returns true if the next word is a number.
+    pub(super) fn has_number_next(&self) -> bool {
+        let mut fields = *self;
+        fields.skip_number().is_ok()
     }
 
     /// Skips a number, such as the length of a queue.

@@ -35,6 +35,47 @@ pub(super) fn tcp_state(word: &[u8]) -> Option<TcpState> {
     })
 }
 
+/// Returns the TCP state of a word in which another column follows the name without a blank.
+///
+/// The column of net-tools is as wide as `ESTABLISHED`, and old versions print no blank
+/// after it: `ESTABLISHED3160/httpd`, `ESTABLISHED-`. FreeBSD appends `*` while a SYN or FIN
+/// is pending.
+pub(super) fn joined_tcp_state(word: &[u8]) -> Option<TcpState> {
+    if let Some(name) = word.strip_suffix(b"*").or_else(|| word.strip_suffix(b"-")) {
+        return tcp_state(name);
+    }
+    let slash = word.iter().position(|&byte| byte == b'/')?;
+    let name_length = length_without_digits(&word[..slash]);
+    if name_length == slash { None } else { tcp_state(&word[..name_length]) }
+}
+
+/// Returns the TCP state of a word of `ss` that ends in the length of the receive queue.
+/// Some versions print no blank between the two: `ESTAB0`, `FIN-WAIT-10`.
+pub(super) fn tcp_state_with_queue(word: &[u8]) -> Option<TcpState> {
+    let mut length = length_without_digits(word);
+    while length < word.len() {
+        let tcp_state = tcp_state(&word[..length]);
+        if tcp_state.is_some() {
+            return tcp_state;
+        }
+        length += 1;
+    }
+    None
+}
+
+/// Returns the length of a word without the digits at its end.
+fn length_without_digits(word: &[u8]) -> usize {
+    word.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1)
+}
+
+/// Returns true if a word may be the name of a TCP state in any language. Letters may be
+/// lost: a German Windows prints `ABH?REN` where its character set lacks the Ö.
+pub(super) fn may_be_state(word: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80 || *byte == b'?';
+    let is_separator = |byte: &u8| matches!(byte, b':' | b'/' | b'=' | b'(' | b'"');
+    word.first().is_some_and(is_letter) && !word.iter().any(is_separator)
+}
+
 /// Returns the TCP state of a name with non-ASCII letters.
 fn translated_tcp_state(word: &[u8]) -> Option<TcpState> {
     const NAMES: [(&str, TcpState); 7] = [
@@ -85,6 +126,32 @@ mod tests {
         assert_eq!(tcp_state(b"\xDALTIMO_ACK"), Some(TcpState::LastAck));
         assert_eq!(tcp_state(b"OU\xC7A"), Some(TcpState::Listen));
         assert_eq!(tcp_state(b"ZAV\xD8EN"), Some(TcpState::Close));
+    }
+
+    #[test]
+    fn joined_columns_are_separated() {
+        for (word, expected) in [
+            ("ESTABLISHED3160/httpd", Some(TcpState::Established)),
+            ("ESTABLISHED-", Some(TcpState::Established)),
+            ("ESTABLISHED*", Some(TcpState::Established)),
+            ("ESTABELECIDA9/x", Some(TcpState::Established)),
+            ("3160/httpd", None),
+            ("ESTABLISHED", None),
+            ("ESTABLISHED/", None),
+            ("", None),
+        ] {
+            assert_eq!(joined_tcp_state(word.as_bytes()), expected, "{word}");
+        }
+        for (word, expected) in [
+            ("ESTAB0", Some(TcpState::Established)),
+            ("LISTEN128", Some(TcpState::Listen)),
+            ("FIN-WAIT-10", Some(TcpState::FinWait1)),
+            ("FIN-WAIT-2117", Some(TcpState::FinWait2)),
+            ("ESTAB", None),
+            ("10", None),
+        ] {
+            assert_eq!(tcp_state_with_queue(word.as_bytes()), expected, "{word}");
+        }
     }
 
     #[test]

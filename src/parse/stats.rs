@@ -26,6 +26,9 @@ pub struct ParseStats {
     pub n_truncated: u64,
     /// Line number, from 1, of the first connection in `n_truncated`.
     pub first_truncated_line: Option<u64>,
+    /// Line number, from 1, of the first row of a table that the listing has for the second
+    /// time: its connections are counted twice.
+    pub repeated_table_line: Option<u64>,
 }
 
 impl ParseStats {
@@ -49,5 +52,6 @@ impl ParseStats {
         self.first_unreadable = self.first_unreadable.take().or(other.first_unreadable);
         self.n_truncated += other.n_truncated;
         self.first_truncated_line = self.first_truncated_line.or(other.first_truncated_line);
+        self.repeated_table_line = self.repeated_table_line.or(other.repeated_table_line);
     }
 }

@@ -4,8 +4,7 @@ use crate::model::connection::Connection;
 use super::{
     endpoint::parse_with_colon,
     error::RowErrorKind,
-    row::{RowError, RowKind, fields},
-    state_name,
+    row::{RowError, RowKind, fields, set_tcp_state},
 };
 
 /// Parses a row.
@@ -22,8 +21,6 @@ pub(super) fn parse_row<'a>(
     let (local, peer, word) = (fields.next_field()?, fields.next_field()?, fields.next_field()?);
     parse_with_colon(local, &mut connection.local).map_err(|kind| (kind, local))?;
     parse_with_colon(peer, &mut connection.peer).map_err(|kind| (kind, peer))?;
-    connection.tcp_state =
-        Some(state_name::tcp_state(word).ok_or((RowErrorKind::UnknownTcpState, word))?);
     connection.peer_truncated = None;
-    Ok(RowKind::Connection)
+    set_tcp_state(connection, word)
 }

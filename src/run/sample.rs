@@ -221,6 +221,9 @@ impl ConnectionCounter {
                 nothing_tracked(source)
             });
         }
+        if let Some(line) = stats.repeated_table_line {
+            return Err(ParseError::SeveralListings { origin: source.to_string(), line });
+        }
         if expects_flows(source) && stats.table_kind() != TableKind::Flows {
             return Err(ParseError::NotAFlowTable { origin: source.to_string() });
         }

@@ -292,9 +292,18 @@ fn listings_without_heading_are_read() {
     check(&format!("Authorized users of this interface only\n{ss}{ss}"), two);
     check(&format!("  {ss}  {ss}"), two);
     check(&format!("{ss}\t cubic wscale:7,7 rto:204\n{ss}"), two);
-    check(&format!("{ss}  TCP    192.0.2.10:443    203.0.113.7:2   ESTABLISHED\n"), two);
-    let proc = "   0: 0A0200C0:01BB 077100CB:C350 01 00000000:00000000\n   1: 0100007F:0019 00000000:0000 0A 0:0\n";
-    check(&format!("{ss}{proc}"), two);
+    let windows = "  TCP    192.0.2.10:443    203.0.113.7:2   ESTABLISHED\n";
+    check(&format!("{windows}{windows}"), two);
+    let proc = "   0: 0A0200C0:01BB 077100CB:C350 01 00000000:00000000\n";
+    let listener = "   1: 0100007F:0019 00000000:0000 0A 0:0\n";
+    check(&format!("{proc}{proc}{listener}"), two);
+    // Connections of different tables are not added up.
+    let several = "has several listings, the second one from line 2 on";
+    for tables in [format!("{ss}{windows}"), format!("{ss}{proc}{listener}")] {
+        let result = TestDir::new().check_listing(&tables, &[]);
+        assert!(result.code_and_status().ends_with(several), "{tables}: {}", result.stdout);
+        assert_eq!(result.code, Some(3));
+    }
     check(
         &format!("Active UNIX domain sockets (w/o servers)\nunix 2 [ ] DGRAM 1 /run/x\n{ss}{ss}"),
         two,

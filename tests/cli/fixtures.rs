@@ -58,7 +58,7 @@ pub fn tally_as(
 }
 
 pub fn listings() -> Vec<PathBuf> {
-    let mut listings: Vec<_> = ["conntrack", "foreign", "linux"]
+    let mut listings: Vec<_> = ["conntrack", "foreign", "linux", "saved"]
         .iter()
         .flat_map(|directory| fs::read_dir(support::test_file("fixtures").join(directory)).unwrap())
         .map(|entry| entry.unwrap().path())
@@ -66,7 +66,7 @@ pub fn listings() -> Vec<PathBuf> {
         .collect();
     listings.sort();
     // Tests that loop over the listings would pass without any.
-    assert!(listings.len() >= 60, "only {} listings were found", listings.len());
+    assert!(listings.len() >= 85, "only {} listings were found", listings.len());
     listings
 }
 
@@ -108,7 +108,7 @@ fn every_listing_matches_tally() {
             wrong.push(format!("{name}: {reading:?}"));
         }
     }
-    assert!(n_tallies >= 57, "only {n_tallies} tallies were found");
+    assert!(n_tallies >= 75, "only {n_tallies} tallies were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -132,6 +132,10 @@ fn concatenated_listings_add_up() {
     let mut expected = BTreeMap::new();
     for listing in listings() {
         let Ok(tally) = fs::read_to_string(listing.with_extension("tally")) else { continue };
+        // Behind another table, a title in an unknown language may be a message of a tool.
+        if listing.ends_with("windows-es.txt") {
+            continue;
+        }
         // A listing without a heading takes the byte order of the one before; one with a
         // heading determines its own.
         all.extend(fs::read(&listing).unwrap());
@@ -196,6 +200,8 @@ fn every_dialect_covers_every_state() {
         "CLOSE_WAIT CLOSING ESTABLISHED FIN_WAIT1 FIN_WAIT2 LAST_ACK SYN_RECV SYN_SENT TIME_WAIT";
     // Linux does not list closed sockets.
     let all = format!("CLOSE {open}");
+    // Windows may translate it.
+    let all_or_none = format!("- {all}");
     // A listing of ss may have no column for the state.
     let or_none = format!("- {open}");
     // Flow states are those of the connection as a whole.
@@ -204,7 +210,7 @@ fn every_dialect_covers_every_state() {
         ("/proc/net/tcp", open),
         ("BSD netstat", &all),
         ("Solaris netstat", &all),
-        ("Windows netstat", &all),
+        ("Windows netstat", &all_or_none),
         ("conntrack", tracked),
         ("netstat", open),
         ("ss", &or_none),

@@ -384,7 +384,7 @@ fn damaged_state_file_that_cannot_be_renamed_is_unknown() {
 fn unreadable_sample_is_not_saved() {
     let dir = TestDir::new();
     assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
-    let blind = flood().replace("ESTABLISHED", "ESTABL");
+    let blind = flood().replace("192.0.2.10:443", "web1:https");
     let result = dir.check_listing(blind, &["--state-file", "state"]);
     assert!(
         result.status_line().starts_with("TOPIP UNKNOWN - cannot read 183 rows"),

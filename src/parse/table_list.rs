@@ -1,0 +1,119 @@
+//! Tables of one text, to detect snapshots: the same table more than once.
+//!
+//! Tables of different address families may follow one another, as may `/proc/net/tcp` of
+//! different hosts.
+use std::net::IpAddr;
+
+use crate::model::connection::Connection;
+
+use super::{capture::ByteOrder, dialect::Dialect};
+
+/// Tables of a text, as far as their connections are counted.
+#[derive(Debug, Default)]
+pub(super) struct TableList {
+    current: TableContents,
+    earlier: Vec<TableContents>,
+    /// Line number of the first row of the first table that the text has again.
+    pub(super) repeated_line: Option<u64>,
+}
+
+/// Counted connections of one table.
+#[derive(Debug, Default)]
+struct TableContents {
+    /// Address families of the connections, a bit each; those of flows have bits of their own.
+    families: u8,
+    /// Line number of the first connection of each family.
+    first_lines: [u64; 4],
+    /// Host of a table of `/proc`; `None` for other tables.
+    host: Option<Host>,
+}
+
+/// Properties of the host of a table.
+#[derive(Debug, Default)]
+struct Host {
+    byte_order: Option<ByteOrder>,
+    /// Distinct local addresses, at most [`TableList::MAX_ADDRESSES`].
+    local_addresses: Vec<IpAddr>,
+}
+
+impl TableList {
+    /// Maximum number of local addresses that are kept for a table.
+    const MAX_ADDRESSES: usize = 16;
+    /// Maximum number of tables: more are treated as snapshots.
+    const MAX_TABLES: usize = 64;
+
+    /// Records a counted connection of the current table.
+    #[inline]
+    pub(super) fn record(
+        &mut self,
+        line: u64,
+        dialect: Dialect,
+        is_ipv6: bool,
+        connection: &Connection,
+    ) {
+        let is_flow = dialect == Dialect::Conntrack;
+        let index = usize::from(is_ipv6) + 2 * usize::from(is_flow);
+        if self.current.families & 1 << index == 0 {
+            self.current.families |= 1 << index;
+            self.current.first_lines[index] = line;
+        }
+        if dialect == Dialect::ProcNet {
+            self.record_local_address(connection.local.ip());
+        }
+    }
+
+    fn record_local_address(&mut self, address: IpAddr) {
+        let addresses = &mut self.current.host.get_or_insert_default().local_addresses;
+        if addresses.last() != Some(&address)
+            && addresses.len() < Self::MAX_ADDRESSES
+            && !addresses.contains(&address)
+        {
+            addresses.push(address);
+        }
+    }
+
+    /// Ends the current table. `byte_order` is that of its host, for a table of `/proc`.
+    pub(super) fn end_table(&mut self, byte_order: Option<ByteOrder>) {
+        let mut table = std::mem::take(&mut self.current);
+        if let Some(host) = &mut table.host {
+            host.byte_order = byte_order;
+        }
+        if table.families == 0 {
+            return;
+        }
+        let repeated = self.earlier.iter().find(|earlier| earlier.is_same(&table));
+        match repeated {
+            Some(earlier) => {
+                let common = (earlier.families & table.families).trailing_zeros();
+                self.repeated_line.get_or_insert(table.first_lines[common as usize]);
+            }
+            None if self.earlier.len() < Self::MAX_TABLES => self.earlier.push(table),
+            None => {
+                let first = table.families.trailing_zeros();
+                self.repeated_line.get_or_insert(table.first_lines[first as usize]);
+            }
+        }
+    }
+}
+
+impl TableContents {
+    /// Returns true if both tables have connections of the same family and may be of the same
+    /// host.
+    fn is_same(&self, other: &Self) -> bool {
+        let is_other_host = match (&self.host, &other.host) {
+            (Some(host), Some(other)) => host.is_other(other),
+            _ => false,
+        };
+        self.families & other.families != 0 && !is_other_host
+    }
+}
+
+impl Host {
+    /// Returns true if the tables show that they are of different hosts.
+    fn is_other(&self, other: &Self) -> bool {
+        let has_room = |host: &Self| host.local_addresses.len() < TableList::MAX_ADDRESSES;
+        let is_common = |address| other.local_addresses.contains(address);
+        self.byte_order != other.byte_order
+            || (has_room(self) && has_room(other) && !self.local_addresses.iter().any(is_common))
+    }
+}
