@@ -79,8 +79,8 @@ pub(super) fn has_address_columns(line: &[u8]) -> bool {
 /// Returns true for the heading of a netstat that prints the address of a kernel structure
 /// first and cuts endpoints for it (`-A` of FreeBSD, macOS, NetBSD and OpenBSD).
 pub(super) fn has_cut_endpoints(line: &[u8]) -> bool {
-    static HEADING: LazyRegex = LazyRegex::new(r"(?-u)^\s*(Tcpcb|Socket|PCB)\s+Proto\s");
-    HEADING.is_match(line)
+    let mut words = words(line);
+    matches!(words.next(), Some(b"Tcpcb" | b"Socket" | b"PCB")) && words.next() == Some(b"Proto")
 }
 
 /// Returns true if a line starts like a row. If such a line cannot be parsed, it is
@@ -124,7 +124,9 @@ pub(super) fn looks_like_row_part(line: &[u8]) -> bool {
     starts_like_row(line)
         || has_endpoints
         || (has_state && (n_words <= MAX_WORDS_WITH_STATE || n_endpoints > 0))
-        || ROW_PARTS.iter().any(|regex| regex.is_match(line))
+        || (line.iter().any(|byte| b":=".contains(byte))
+            && line.iter().any(u8::is_ascii_digit)
+            && ROW_PARTS.iter().any(|regex| regex.is_match(line)))
 }
 
 /// Returns true if a word is an address and port.
@@ -140,7 +142,7 @@ fn is_endpoint(word: &[u8]) -> bool {
 
 /// Returns the table that `line` is a row of, judged by the row alone.
 pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
-    static ROWS: [(LazyRegex, Table); 6] = [
+    static ROWS: [(LazyRegex, Table); 5] = [
         (
             LazyRegex::new(r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src="),
             Table::Conntrack,
@@ -149,6 +151,7 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
             LazyRegex::new(r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} "),
             Table::ProcNet,
         ),
+        // ss -Q prints no queues.
         // The word after the addresses distinguishes netstat from ss with a Netid.
         (
             LazyRegex::new(
@@ -158,14 +161,7 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
         ),
         (
             LazyRegex::new(
-                r"(?-u)^(tcp\s+)?([A-Z][A-Z0-9-]+\s+)?[0-9]+\s+[0-9]+\s+\S+:\S+\s+\S+:\S+(\s|$)",
-            ),
-            Table::Ss,
-        ),
-        // ss -Q prints no queues.
-        (
-            LazyRegex::new(
-                r"(?-u)^(tcp\s+)?(ESTAB|SYN-SENT|SYN-RECV|FIN-WAIT-[12]|TIME-WAIT|UNCONN|CLOSE-WAIT|LAST-ACK|LISTEN|CLOSING)\s+\S+:([0-9]+|\*)\s+\S+:([0-9]+|\*)(\s|$)",
+                r"(?-u)^(tcp\s+)?(([A-Z][A-Z0-9-]+\s+)?[0-9]+\s+[0-9]+\s+\S+:\S+\s+\S+:\S+|(ESTAB|SYN-SENT|SYN-RECV|FIN-WAIT-[12]|TIME-WAIT|UNCONN|CLOSE-WAIT|LAST-ACK|LISTEN|CLOSING)\s+\S+:([0-9]+|\*)\s+\S+:([0-9]+|\*))(\s|$)",
             ),
             Table::Ss,
         ),
@@ -217,7 +213,7 @@ pub(super) fn is_connections_title(line: &[u8]) -> bool {
 }
 
 fn contains_any(line: &[u8], texts: &[&str]) -> bool {
-    texts.iter().any(|text| memchr::memmem::find(line, text.as_bytes()).is_some())
+    texts.iter().any(|text| line.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
 /// Returns true if a title is that of internet connections, in any language.

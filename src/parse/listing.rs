@@ -211,11 +211,14 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             self.unsupported = conntrack::unsupported_format(line);
         }
         if detect::may_be_heading(line) {
-            if detect::is_internet_title(line) {
-                self.apply_title(line);
-            }
             match detect::detect_heading(line) {
                 Some(table) => self.apply_heading(table, line),
+                None if detect::is_internet_title(line) => {
+                    self.apply_title(line);
+                    if self.table == Some(Table::Other) {
+                        self.table = None;
+                    }
+                }
                 None if detect::has_cut_endpoints(line) => {
                     self.unsupported = Some(UnsupportedFormat::CutEndpoints);
                 }
@@ -238,10 +241,6 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 None if self.table.is_none() && detect::looks_like_row_part(line) => {
                     self.reject_row(number, (RowErrorKind::UnrecognizedRow, line));
                     return true;
-                }
-                // "Active Internet connections", in any language that translates it.
-                None if self.table == Some(Table::Other) && detect::is_internet_title(line) => {
-                    self.table = None;
                 }
                 // Underlines, program names of Windows.
                 None => self.record_message(number, line),
@@ -305,11 +304,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
 
     /// Records a line before a table if it may be a message of a tool.
     fn record_message(&mut self, number: u64, line: &[u8]) {
-        if self.table.is_none()
-            && self.message.is_none()
-            && shell_text::may_be_message(line)
-            && !detect::is_internet_title(line)
-        {
+        if self.table.is_none() && self.message.is_none() && shell_text::may_be_message(line) {
             self.message = Some((number, quote(line)));
         }
     }
@@ -468,13 +463,12 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// Passes on a connection. Returns true if the connection is counted.
     fn accept_connection(&mut self, number: u64, dialect: Dialect) -> bool {
         self.stats.n_rows += 1;
-        if self.connection.tcp_state == Some(TcpState::Listen) {
-            self.n_listening += 1;
-        }
         let is_counted = (self.accept)(&self.connection);
         if is_counted {
             let is_ipv6 = self.connection.peer.is_ipv6() || self.netstat_columns.is_tcp6;
             self.tables.record(number, dialect, is_ipv6, &self.connection);
+        } else if self.connection.tcp_state == Some(TcpState::Listen) {
+            self.n_listening += 1;
         }
         if is_counted && dialect == Dialect::ProcNet && self.byte_order.is_none() {
             self.stats.assumed_byte_order = Some(ByteOrder::NATIVE);

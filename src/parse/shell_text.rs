@@ -8,6 +8,10 @@ use super::{detect, lazy_regex::LazyRegex};
 
 /// Returns true for a line that only a shell or `time` prints: no table goes on behind it.
 pub(super) fn ends_table(line: &[u8]) -> bool {
+    // Underlines of headings.
+    if line.iter().all(|byte| matches!(byte, b'-' | b' ')) {
+        return false;
+    }
     is_prompt(line) || is_date(line) || is_time_of_command(line) || is_end_of_session(line)
 }
 
@@ -26,9 +30,12 @@ fn is_prompt(line: &[u8]) -> bool {
         // Prompts with a first line of their own, and those of themes: arrows and boxes.
         LazyRegex::new(r"(?-u)^\xE2(\x9E\x9C|\x9D\xAF|\x94\x8C|\x94\x94|\x95\xAD|\x95\xB0)"),
     ];
+    let has_sign = line.starts_with(b"\xE2") || line.iter().any(|byte| b"#$%>".contains(byte));
     // The process column of ss may have any text. After ^C, rows are missing.
-    let is_process = memchr::memmem::find(line, b"pid=").is_some();
-    !is_process && !line.starts_with(b"^C") && PROMPTS.iter().any(|regex| regex.is_match(line))
+    has_sign
+        && !line.starts_with(b"^C")
+        && !contains(line, "pid=")
+        && PROMPTS.iter().any(|regex| regex.is_match(line))
 }
 
 /// Returns true for a line that is only a date and a time, or that separates the snapshots of
@@ -45,7 +52,9 @@ fn is_date(line: &[u8]) -> bool {
     const MAX_WORDS: usize = 9;
     let words = || line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let n_names = words().filter(|word| !word.iter().any(u8::is_ascii_digit)).count();
-    words().count() <= MAX_WORDS
+    line.contains(&b':')
+        && line.iter().any(u8::is_ascii_digit)
+        && words().count() <= MAX_WORDS
         && n_names <= 5
         && TIME.is_match(line)
         && DATE.is_match(line)
@@ -62,38 +71,34 @@ fn is_time_of_command(line: &[u8]) -> bool {
         LazyRegex::new(r"(?-u)^[0-9.]+u(ser)? [0-9.]+s(ystem)? [0-9:.]+(elapsed)? [0-9.?]+%"),
         LazyRegex::new(r"(?-u)^[0-9]+inputs\+[0-9]+outputs \([^()]*\)pagefaults [0-9]+swaps$"),
     ];
-    TIMES.iter().any(|regex| regex.is_match(line))
+    line.iter().any(u8::is_ascii_digit)
+        && contains_any(line, &["real", "user", "sys", "swaps", "u "])
+        && TIMES.iter().any(|regex| regex.is_match(line))
 }
 
 /// Returns true for what a shell, ssh or `script` prints at the end of a session.
 fn is_end_of_session(line: &[u8]) -> bool {
-    static END: LazyRegex = LazyRegex::new(
-        r"(?-u)^(logout|exit|Connection to \S+ closed\.|Script (started on|done on|done,|started,) .*)$",
-    );
-    END.is_match(line)
+    matches!(line, b"logout" | b"exit")
+        || (line.starts_with(b"Connection to ") && line.ends_with(b" closed."))
+        || line.starts_with(b"Script started")
+        || line.starts_with(b"Script done")
 }
 
 /// Returns true for a message that does not concern TCP sockets, or reports that the system
 /// has no IPv6.
 pub(super) fn is_harmless_message(line: &[u8]) -> bool {
-    static HARMLESS: [LazyRegex; 5] = [
-        // net-tools, for each protocol that the kernel lacks. Its text is translated.
-        LazyRegex::new(
-            r"(?-u)^\S*netstat: .*\bAF (INET6? \((raw|udp|udplite|sctp|igmp|icmp)\)|IPX|AX25|X25|NETROM|ROSE|ECONET|BLUETOOTH|UNIX)",
-        ),
-        // BusyBox and cat.
-        LazyRegex::new(
-            r"(?-u)^\S+: (can't open '?)?/proc/(self/)?net/(raw|udp|udplite|icmp|unix|igmp|sctp|packet)6?\b",
-        ),
-        LazyRegex::new(
-            r"(?-u)^\S+: (can't open '?)?/proc/(self/)?net/tcp6'?: No such file or directory$",
-        ),
-        LazyRegex::new(r"(?-u)^\S*netstat: showing only processes with your user ID$"),
-        LazyRegex::new(
-            r"(?-u)^\(Not all processes could be identified|^ will not be shown, you would have to be root to see it all",
-        ),
-    ];
-    HARMLESS.iter().any(|regex| regex.is_match(line))
+    static OTHER_TABLE: LazyRegex = LazyRegex::new(
+        r"(?-u)^\S+: (can't open '?)?/proc/(self/)?net/((raw|udp|udplite|icmp|unix|igmp|sctp|packet)6?\b|tcp6'?: No such file or directory$)",
+    );
+    // net-tools, for each protocol that the kernel lacks. Its text is translated.
+    static OTHER_PROTOCOL: LazyRegex = LazyRegex::new(
+        r"(?-u)^\S*netstat: .*\bAF (INET6? \((raw|udp|udplite|sctp|igmp|icmp)\)|IPX|AX25|X25|NETROM|ROSE|ECONET|BLUETOOTH|UNIX)",
+    );
+    (contains(line, "/net/") && OTHER_TABLE.is_match(line))
+        || (contains(line, "AF ") && OTHER_PROTOCOL.is_match(line))
+        || line.starts_with(b"netstat: showing only processes with your user ID")
+        || line.starts_with(b"(Not all processes could be identified")
+        || line.starts_with(b" will not be shown, you would have to be root")
 }
 
 /// Returns true for a message that a table of TCP sockets could not be read.
@@ -101,17 +106,33 @@ pub(super) fn is_missing_table(line: &[u8]) -> bool {
     static MISSING: LazyRegex = LazyRegex::new(
         r"(?-u)^\S+: .*(\bAF INET6? \(tcp\)|/proc/(\S+/)?net/(tcp6?|nf_conntrack|ip_conntrack)\b)",
     );
-    !is_harmless_message(line) && MISSING.is_match(line)
+    contains_any(line, &["/net/", "AF INET"])
+        && MISSING.is_match(line)
+        && !is_harmless_message(line)
 }
 
 /// Returns true if text before a table may be a message that no table follows, in any
 /// language: messages have the name of a program and a colon, or words for a failure.
 pub(super) fn may_be_message(line: &[u8]) -> bool {
-    static MESSAGE: LazyRegex = LazyRegex::new(
-        r"(?i-u):( |$)|\b(no|not|cannot|can't|unable|denied|error|fail\w*|invalid|unknown|refused|required|must|usage)\b",
-    );
-    static EXPECTED: LazyRegex = LazyRegex::new(r"(?-u)^(\(|\[sudo\] |Last login: )|\.\)$");
-    MESSAGE.is_match(line) && !EXPECTED.is_match(line)
+    const FAILURES: [&str; 9] =
+        ["cannot", "can't", "unable", "denied", "error", "fail", "invalid", "refused", "required"];
+    let is_expected = line.starts_with(b"(")
+        || line.starts_with(b"[sudo] ")
+        || line.starts_with(b"Last login: ")
+        || line.ends_with(b".)");
+    let is_message = || {
+        let lower_case = line.to_ascii_lowercase();
+        contains(line, ": ") || line.ends_with(b":") || contains_any(&lower_case, &FAILURES)
+    };
+    !is_expected && is_message()
+}
+
+fn contains(line: &[u8], text: &str) -> bool {
+    line.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn contains_any(line: &[u8], texts: &[&str]) -> bool {
+    texts.iter().any(|text| contains(line, text))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::model::connection::{Connection, TcpState};
 
 use super::{
     detect::{self, Table},
-    endpoint::parse_with_colon,
+    endpoint::{parse_decimal, parse_with_colon},
     error::RowErrorKind,
     row::{Fields, RowError, RowKind, fields},
     state_name,
@@ -56,7 +56,6 @@ impl SsColumns {
             }
         }
         let mut fields = fields(line);
-        let mut next = fields;
         let mut word = fields.next_field()?;
         // Netids are in lower case, states in upper case, and queues are numbers.
         let is_other = word[0].is_ascii_lowercase() && OTHER_NETIDS.contains(&word);
@@ -64,7 +63,6 @@ impl SsColumns {
             return Ok(RowKind::Other);
         }
         if word == b"tcp" {
-            next = fields;
             word = fields.next_field()?;
         }
         // Without a heading, a row without a state starts with a number.
@@ -73,12 +71,11 @@ impl SsColumns {
         connection.tcp_state = None;
         if has_state {
             row = self.parse_state_and_queues(word, &mut fields, connection)?;
+        } else if self.has_queues == Some(false) {
+            fields = fields_without_netid(line);
         } else {
-            fields = next;
-            if self.has_queues != Some(false) {
-                fields.skip_number()?;
-                fields.skip_number()?;
-            }
+            parse_decimal(word).ok_or((RowErrorKind::InvalidNumber, word))?;
+            fields.skip_number()?;
         }
         if !fields.read_usual_endpoints(connection) {
             let (local, peer) = (fields.next_field()?, fields.next_field()?);
@@ -129,4 +126,11 @@ impl SsColumns {
         }
         Ok(row)
     }
+}
+
+/// Returns the words of a line after the Netid.
+fn fields_without_netid(line: &[u8]) -> Fields<'_> {
+    let all = fields(line);
+    let mut rest = all;
+    if rest.next() == Some(b"tcp") { rest } else { all }
 }

@@ -71,9 +71,13 @@ fn length_without_digits(word: &[u8]) -> usize {
 /// Returns true if a word may be the name of a TCP state in any language. Letters may be
 /// lost: a German Windows prints `ABH?REN` where its character set lacks the Ö.
 pub(super) fn may_be_state(word: &[u8]) -> bool {
-    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80 || *byte == b'?';
-    let is_separator = |byte: &u8| matches!(byte, b':' | b'/' | b'=' | b'(' | b'"');
-    word.first().is_some_and(is_letter) && !word.iter().any(is_separator)
+    !word.first().is_some_and(u8::is_ascii_digit)
+        && word.iter().any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80 || *byte == b'?')
+        && word.iter().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || *byte >= 0x80
+                || matches!(byte, b'?' | b'_' | b'-' | b'.')
+        })
 }
 
 /// Returns the TCP state of a name with non-ASCII letters.

@@ -12,6 +12,8 @@ use super::{capture::ByteOrder, dialect::Dialect};
 #[derive(Debug, Default)]
 pub(super) struct TableList {
     current: TableContents,
+    /// Number of rows of the current table whose local address was recorded.
+    n_recorded_rows: usize,
     earlier: Vec<TableContents>,
     /// Line number of the first row of the first table that the text has again.
     pub(super) repeated_line: Option<u64>,
@@ -32,13 +34,13 @@ struct TableContents {
 #[derive(Debug, Default)]
 struct Host {
     byte_order: Option<ByteOrder>,
-    /// Distinct local addresses, at most [`TableList::MAX_ADDRESSES`].
+    /// Distinct local addresses of the first rows.
     local_addresses: Vec<IpAddr>,
 }
 
 impl TableList {
-    /// Maximum number of local addresses that are kept for a table.
-    const MAX_ADDRESSES: usize = 16;
+    /// Number of rows of a table whose local addresses are kept.
+    const MAX_RECORDED_ROWS: usize = 64;
     /// Maximum number of tables: more are treated as snapshots.
     const MAX_TABLES: usize = 64;
 
@@ -57,17 +59,16 @@ impl TableList {
             self.current.families |= 1 << index;
             self.current.first_lines[index] = line;
         }
-        if dialect == Dialect::ProcNet {
+        if dialect == Dialect::ProcNet && self.n_recorded_rows < Self::MAX_RECORDED_ROWS {
             self.record_local_address(connection.local.ip());
         }
     }
 
+    #[cold]
     fn record_local_address(&mut self, address: IpAddr) {
+        self.n_recorded_rows += 1;
         let addresses = &mut self.current.host.get_or_insert_default().local_addresses;
-        if addresses.last() != Some(&address)
-            && addresses.len() < Self::MAX_ADDRESSES
-            && !addresses.contains(&address)
-        {
+        if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
@@ -75,6 +76,7 @@ impl TableList {
     /// Ends the current table. `byte_order` is that of its host, for a table of `/proc`.
     pub(super) fn end_table(&mut self, byte_order: Option<ByteOrder>) {
         let mut table = std::mem::take(&mut self.current);
+        self.n_recorded_rows = 0;
         if let Some(host) = &mut table.host {
             host.byte_order = byte_order;
         }
@@ -111,9 +113,7 @@ impl TableContents {
 impl Host {
     /// Returns true if the tables show that they are of different hosts.
     fn is_other(&self, other: &Self) -> bool {
-        let has_room = |host: &Self| host.local_addresses.len() < TableList::MAX_ADDRESSES;
         let is_common = |address| other.local_addresses.contains(address);
-        self.byte_order != other.byte_order
-            || (has_room(self) && has_room(other) && !self.local_addresses.iter().any(is_common))
+        self.byte_order != other.byte_order || !self.local_addresses.iter().any(is_common)
     }
 }
