@@ -36,6 +36,8 @@ mod login;
 #[cfg(feature = "ssh")]
 mod ssh_error;
 #[cfg(feature = "ssh")]
+mod packet_format;
+#[cfg(feature = "ssh")]
 mod relay;
 #[cfg(feature = "ssh")]
 mod remote_command;

@@ -12,8 +12,8 @@ use ssh2::{ErrorCode, MethodType, Session};
 use crate::parse::capture::{Capture, CaptureFormat, CaptureNote};
 
 use super::{
-    SshError, SshServer, host_key, listing, login, relay::Relay, session::LimitedSession,
-    ssh_error::describe_error, stopwatch::Stopwatch,
+    SshError, SshServer, host_key, listing, login, packet_format::PacketFormat, relay::Relay,
+    session::LimitedSession, ssh_error::describe_error, stopwatch::Stopwatch,
 };
 use crate::source::Activity;
 
@@ -43,7 +43,8 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
 
     activity.set("logging in");
     let login_method = login::login(server, &mut session)?;
-    session.relay().end_login();
+    let packet_format = PacketFormat::negotiated(session.session());
+    session.relay().end_login(packet_format);
     stopwatch.record_lap("login");
 
     activity.set("running its listing");

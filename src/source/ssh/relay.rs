@@ -4,6 +4,11 @@
 //! nothing has requested, without a limit. So libssh2 gets one end of a socket pair
 //! instead of the network socket. When libssh2 has used all earlier bytes, the relay
 //! moves the next ones from the network to the pair, and counts them.
+//!
+//! A server may send each row of a listing in a packet of its own, whose headers are longer
+//! than the row. So when the limit comes near, the relay moves less than a packet at a time:
+//! what libssh2 then returns is the content of one packet, and the length of that packet is
+//! known. Only bytes that belong to no output count against the limit.
 #![expect(clippy::disallowed_types, reason = "a socket is handed on")]
 use std::{
     io::{self, Read, Write},
@@ -14,6 +19,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::ErrorCode;
+
+use super::packet_format::PacketFormat;
 
 /// Number of bytes moved at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -26,6 +33,10 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 /// Share of the consumed bytes that a server may send in addition, for the headers of
 /// packets: 1 in 32. A packet of 4 KiB has at most 93 bytes of them.
 const HEADER_SHARE: usize = 32;
+
+/// Minimum number of bytes that libssh2 gets at a time: no two packets with output are as
+/// short together.
+const MIN_PIECE_BYTES: usize = 32;
 
 /// Limit of the bytes that a server may send and the program does not consume.
 ///
@@ -74,6 +85,11 @@ pub(super) struct Relay {
     /// Number of bytes that the server may send before the program consumes more.
     bytes_left: usize,
     limit: ByteLimit,
+    /// Format of the server's packets; `None` before the end of the login.
+    packet_format: Option<PacketFormat>,
+    /// Maximum number of bytes that libssh2 gets at a time: less than a packet if the packets
+    /// of the output are counted.
+    piece_bytes: usize,
     deadline: Instant,
 }
 
@@ -96,6 +112,8 @@ impl Relay {
             is_receiving: true,
             bytes_left: LOGIN_LIMIT.max_bytes,
             limit: LOGIN_LIMIT,
+            packet_format: None,
+            piece_bytes: CHUNK_BYTES,
             deadline,
         };
         Ok((relay, library_end))
@@ -107,16 +125,31 @@ impl Relay {
     }
 
     /// Starts the limit for the time after the login.
-    pub(super) fn end_login(&mut self) {
+    pub(super) fn end_login(&mut self, packet_format: PacketFormat) {
+        self.packet_format = Some(packet_format);
         self.limit = COMMAND_LIMIT;
         self.bytes_left = COMMAND_LIMIT.max_bytes;
     }
 
     /// Records that the program has consumed this number of bytes of the command's
-    /// output.
+    /// output, from one read.
     pub(super) fn add_consumed(&mut self, n_bytes: usize) {
-        let bytes_left = self.bytes_left + n_bytes + n_bytes / HEADER_SHARE;
+        let n_sent = match self.packet_format {
+            Some(format) if self.is_counting_packets() => {
+                let packet_bytes = format.length(n_bytes);
+                // Two pieces a packet, so that packets of different lengths do not end in the
+                // same piece.
+                self.piece_bytes = (packet_bytes / 2).clamp(MIN_PIECE_BYTES, CHUNK_BYTES);
+                packet_bytes
+            }
+            _ => n_bytes + n_bytes / HEADER_SHARE,
+        };
+        let bytes_left = self.bytes_left + n_sent;
         self.bytes_left = bytes_left.min(self.limit.max_bytes);
+    }
+
+    fn is_counting_packets(&self) -> bool {
+        self.piece_bytes < CHUNK_BYTES
     }
 
     /// Moves the bytes that are available in both directions. If there are none, waits
@@ -147,7 +180,7 @@ impl Relay {
     fn send(&mut self) -> bool {
         // libssh2 keeps its end open, so a failure means that there is nothing.
         let has_read = matches!(self.outgoing.fill(&self.pair_end, CHUNK_BYTES), Ok(Some(1..)));
-        if self.outgoing.drain(&self.network).is_err() {
+        if self.outgoing.drain(&self.network, CHUNK_BYTES).is_err() {
             // The server has closed the connection. What it sent before can be read.
             self.outgoing.clear();
         }
@@ -172,10 +205,19 @@ impl Relay {
             .bytes_left
             .checked_sub(n_read)
             .ok_or_else(|| ssh2::Error::new(TOO_MANY_BYTES, self.limit.message))?;
-        if self.incoming.drain(&self.pair_end).is_err() {
-            self.close_library_end();
+        if self.packet_format.is_some()
+            && !self.is_counting_packets()
+            && self.bytes_left < self.limit.max_bytes / 2
+        {
+            self.piece_bytes = MIN_PIECE_BYTES;
         }
-        Ok(n_read > 0)
+        match self.incoming.drain(&self.pair_end, self.piece_bytes) {
+            Ok(n_written) => Ok(n_read > 0 || n_written > 0),
+            Err(_) => {
+                self.close_library_end();
+                Ok(n_read > 0)
+            }
+        }
     }
 
     /// Lets libssh2 read the end of the connection behind the earlier bytes.
@@ -241,15 +283,20 @@ impl Buffer {
         Ok(n_read)
     }
 
-    /// Writes as many bytes as the target takes.
-    fn drain(&mut self, mut target: impl Write) -> io::Result<()> {
-        while !self.is_empty() {
-            match if_ready(target.write(&self.bytes[self.start..self.end]))? {
-                Some(n_written) => self.start += n_written,
+    /// Writes as many bytes as the target takes, up to `max_length`. Returns their number.
+    fn drain(&mut self, mut target: impl Write, max_length: usize) -> io::Result<usize> {
+        let mut n_written = 0;
+        while !self.is_empty() && n_written < max_length {
+            let end = self.end.min(self.start + max_length - n_written);
+            match if_ready(target.write(&self.bytes[self.start..end]))? {
+                Some(length) => {
+                    self.start += length;
+                    n_written += length;
+                }
                 None => break,
             }
         }
-        Ok(())
+        Ok(n_written)
     }
 }
 
