@@ -43,5 +43,8 @@ pub fn replace_process<'a>(
         .env_clear()
         .envs(env)
         .env(EXEC_GUARD_ENV, "1")
+        // Each thread of a server would reserve 64 MiB of address space, which a limit such
+        // as `ulimit -v` counts.
+        .env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
         .exec()
 }
