@@ -3,6 +3,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -339,6 +340,65 @@ fn flooding_server_with_login_is_unknown_in_time() {
             }
         });
     }
+}
+
+/// Runs a check on the server with a user name that selects what the server does.
+fn check_scripted_server(server: &FloodingSshServer, user: &str) -> CommandResult {
+    let dir = TestDir::new();
+    dir.write("password", "secret\n");
+    fs::set_permissions(dir.path("password"), fs::Permissions::from_mode(0o600)).unwrap();
+    let host = format!("{user}@127.0.0.1:{}", server.port);
+    let result = dir.check(&[
+        "-H",
+        &host,
+        "--host-key",
+        "ignore",
+        "--password-file",
+        "password",
+        "-t",
+        "60",
+        "--command",
+        "list",
+    ]);
+    assert_clean(&result);
+    result
+}
+
+/// A channel that ends without an exit status has exit status 0 in libssh2.
+#[test]
+fn listing_without_exit_status_is_unknown() {
+    let Some(server) = FloodingSshServer::start() else {
+        return skip("python3-paramiko");
+    };
+    for user in ["half.6", "signal.6", "half.0"] {
+        let result = check_scripted_server(&server, user);
+        assert_eq!(result.code, Some(3), "{user}: {result:?}");
+        let reason = "it broke off without an exit status";
+        assert!(result.status_line().contains(reason), "{user}: {result:?}");
+    }
+    let result = check_scripted_server(&server, "rows.6");
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.7 has 6 connections, limit 10");
+}
+
+/// The headers of the packets are longer than the rows, and do not count as a flood.
+#[test]
+fn listing_with_one_packet_per_row_is_read() {
+    const ROWS: usize = 120_000;
+    let Some(server) = FloodingSshServer::start() else {
+        return skip("python3-paramiko");
+    };
+    let result = check_scripted_server(&server, &format!("rows.{ROWS}"));
+    assert!(result.stdout.contains(&format!(" connections={ROWS};")), "{result:?}");
+}
+
+#[test]
+fn login_methods_that_are_not_text_are_unknown() {
+    let Some(server) = FloodingSshServer::start() else {
+        return skip("python3-paramiko");
+    };
+    let result = check_scripted_server(&server, "methods.0");
+    assert_eq!(result.code, Some(3), "{result:?}");
+    assert!(result.status_line().contains("its list of login methods is no text"), "{result:?}");
 }
 
 #[test]

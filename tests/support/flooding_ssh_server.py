@@ -4,6 +4,10 @@ The user name selects the stage and the packet: `login.ignore`. Stages:
 login: before the reply to the password
 command: instead of the output of the command
 output: between the rows of a listing
+rows: nothing else than a listing, one packet for each row; the packet is the number of rows
+half: no more than the first rows of a listing, and no exit status
+signal: the same, and an exit signal without a name
+methods: a list of login methods that is not UTF-8; no login succeeds
 The first line of output is the port.
 """
 
@@ -59,7 +63,7 @@ class Server(paramiko.ServerInterface):
         self.transport = transport
 
     def get_allowed_auths(self, username):
-        return "password"
+        return b"\xff\xfe" if username.startswith("methods") else "password"
 
     def check_auth_password(self, username, password):
         self.stage, self.packet_name = username.split(".")
@@ -77,7 +81,23 @@ class Server(paramiko.ServerInterface):
     def run(self, channel):
         if self.stage == "output":
             self.send(packet(ssh.MSG_CHANNEL_DATA, channel, HEADING))
-        self.flood(channel)
+        if self.stage in ("rows", "half", "signal"):
+            self.list(channel)
+        else:
+            self.flood(channel)
+
+    def list(self, channel):
+        self.send(packet(ssh.MSG_CHANNEL_DATA, channel, HEADING))
+        row = packet(ssh.MSG_CHANNEL_DATA, channel, ROW)
+        for _ in range(int(self.packet_name)):
+            self.send(row)
+        request = ssh.MSG_CHANNEL_REQUEST
+        if self.stage == "rows":
+            self.send(packet(request, channel, b"exit-status", False, 0))
+        if self.stage == "signal":
+            self.send(packet(request, channel, b"exit-signal", False, b"", False, b"", b""))
+        self.send(packet(ssh.MSG_CHANNEL_EOF, channel))
+        self.send(packet(ssh.MSG_CHANNEL_CLOSE, channel))
 
     def flood(self, channel):
         message = packets(channel)[self.packet_name]

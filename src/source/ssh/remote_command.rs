@@ -22,8 +22,8 @@ pub(super) const MAX_QUOTED_CHARS: usize = 120;
 pub(super) trait CommandOutput {
     /// Reads standard output; returns 0 at its end.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Returns the exit result: `Err` describes the signal or the exit status other
-    /// than 0. Must be called only at the end of the output.
+    /// Returns the exit result: `Err` describes the signal, the exit status other than 0,
+    /// or that there is none. Must be called only at the end of the output.
     fn exit_result(&mut self) -> io::Result<Result<(), String>>;
     /// Returns the last line of standard error, which may explain missing output.
     fn last_error_line(&self) -> Option<String>;
@@ -93,6 +93,10 @@ impl CommandOutput for RemoteCommand {
         let signal = self.channel.exit_signal().map_err(io::Error::from)?;
         if let Some(name) = signal.exit_signal {
             return Ok(Err(format!("it was ended by SIG{name}")));
+        }
+        // A server that closes the channel early sends none.
+        if !self.channel.has_exit_status() {
+            return Ok(Err("it broke off without an exit status".to_owned()));
         }
         match self.channel.exit_status().map_err(io::Error::from)? {
             0 => Ok(Ok(())),
