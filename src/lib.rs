@@ -108,6 +108,7 @@ pub mod output {
 /// This process and this host: user, signals, terminal, and files that other users
 /// could have planted.
 pub mod sys {
+    pub mod namespace_owner;
     pub mod command_line;
     pub mod exec;
     pub mod local_time;

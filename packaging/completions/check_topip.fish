@@ -4,7 +4,7 @@ complete -c check_topip -l source -d 'How to look at this host; conntrack counts
 netlink\t''
 proc\t''
 conntrack\t''"
-complete -c check_topip -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
+complete -c check_topip -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c check_topip -l port -d 'Count only connections to these ports of this host' -r
 complete -c check_topip -l state -d 'Count only connections in these TCP states' -r
 complete -c check_topip -l exclude-state -d 'Do not count connections in these TCP states' -r

@@ -30,7 +30,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'How to l
 netlink\t''
 proc\t''
 conntrack\t''"
-complete -c topip_log -n "__fish_topip_log_needs_command" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-state -d 'Do not count connections in these TCP states' -r
@@ -89,7 +89,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d
 netlink\t''
 proc\t''
 conntrack\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-state -d 'Do not count connections in these TCP states' -r
@@ -154,7 +154,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 
 netlink\t''
 proc\t''
 conntrack\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l netns -d 'Look into these network namespaces of this host instead of its own; all is every one, its own too' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l port -d 'Count only connections to these ports of this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-state -d 'Do not count connections in these TCP states' -r

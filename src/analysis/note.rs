@@ -10,6 +10,13 @@ pub enum Note {
     UnverifiedServers(Vec<String>),
     /// These network namespaces vanished before they were sampled.
     VanishedNamespaces(Vec<String>),
+    /// Network namespaces of users that are not selected, which are not counted.
+    ForeignNamespaces {
+        /// Number of these namespaces.
+        count: usize,
+        /// User IDs of their owners, in ascending order.
+        owners: Vec<u32>,
+    },
     /// These names in /run/netns have no namespace.
     StaleNamespaceNames(Vec<String>),
     /// The state file was damaged and has been renamed.

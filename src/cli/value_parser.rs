@@ -1,7 +1,7 @@
 //! Parsers for option values.
 use std::{ops::RangeInclusive, path::PathBuf};
 
-use crate::{analysis::label::Label, source::NetnsSelector, storage::network_list};
+use crate::{analysis::label::Label, source::NetnsSelector, storage::network_list, sys::user};
 
 /// Parses a port or a range of ports.
 pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -17,36 +17,44 @@ fn port(digits: &str) -> Option<u16> {
     port.filter(|&port| port > 0)
 }
 
-/// Parses a network namespace. `all` is reserved; a namespace of that name can be given
-/// by its path.
+/// Parses a network namespace. `all` and the prefixes are reserved; a namespace of such a
+/// name can be given by its path.
 pub(super) fn netns(text: &str) -> Result<NetnsSelector, String> {
     const MAX_NAME_BYTES: usize = 255;
-    const USAGE: &str =
-        "not a network namespace; write a name of ip netns, an absolute path, pid:N or all";
+    const USAGE: &str = "not a network namespace; write a name of ip netns, an absolute path, pid:N, user:NAME or all";
     match text.trim() {
         "all" => Ok(NetnsSelector::All),
         text if text.starts_with('/') && !text.contains('\0') => {
             Ok(NetnsSelector::Path(PathBuf::from(text)))
         }
-        text => match text.strip_prefix("pid:") {
-            Some(pid) => {
+        text => {
+            if let Some(pid) = text.strip_prefix("pid:") {
                 let pid = whole_number(pid).and_then(|pid| u32::try_from(pid).ok());
-                pid.filter(|&pid| pid > 0)
+                return pid
+                    .filter(|&pid| pid > 0)
                     .map(NetnsSelector::Process)
-                    .ok_or_else(|| USAGE.to_owned())
+                    .ok_or_else(|| USAGE.to_owned());
             }
-            None => {
-                let is_name = !matches!(text, "" | "." | "..")
-                    && text.len() <= MAX_NAME_BYTES
-                    && !text.contains(['/', '\0']);
-                if is_name {
-                    Ok(NetnsSelector::Name(text.to_owned()))
-                } else {
-                    Err(USAGE.to_owned())
-                }
+            if let Some(user) = text.strip_prefix("user:") {
+                return user_id(user).map(NetnsSelector::User);
             }
-        },
+            let is_name = !matches!(text, "" | "." | "..")
+                && text.len() <= MAX_NAME_BYTES
+                && !text.contains(['/', '\0']);
+            if is_name { Ok(NetnsSelector::Name(text.to_owned())) } else { Err(USAGE.to_owned()) }
+        }
     }
+}
+
+/// Parses a login name or a user ID.
+fn user_id(text: &str) -> Result<u32, String> {
+    if let Some(number) = whole_number(text) {
+        return u32::try_from(number).map_err(|_| "not a user ID".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("not a login name".to_owned());
+    }
+    user::uid_of(text).ok_or_else(|| "this host has no such user".to_owned())
 }
 
 /// Parses a prefix length for IPv4.

@@ -21,6 +21,7 @@ pub fn note_text(note: &Note) -> String {
             "went away before it was looked into",
             "went away before they were looked into",
         ),
+        Note::ForeignNamespaces { count, owners } => foreign_namespaces_text(*count, owners),
         Note::StaleNamespaceNames(names) => namespaces_text(
             names,
             "is a name in /run/netns without one, as seen from here",
@@ -111,6 +112,26 @@ fn namespaces_text(names: &[String], singular: &str, plural: &str) -> String {
         [name, ..] => format!("{} network namespaces {plural}, {name} first.", names.len()),
         [] => String::new(),
     }
+}
+
+/// Returns a sentence about the namespaces of unprivileged users, which are not counted,
+/// with the option that counts them.
+fn foreign_namespaces_text(count: usize, owners: &[u32]) -> String {
+    /// Maximum number of user IDs that are listed: one user can have thousands.
+    const MAX_LISTED_OWNERS: usize = 4;
+    let (namespaces, are) = match count {
+        1 => ("1 network namespace".to_owned(), "is"),
+        _ => (format!("{count} network namespaces"), "are"),
+    };
+    let listed: Vec<_> =
+        owners.iter().take(MAX_LISTED_OWNERS).map(|uid| format!("user:{uid}")).collect();
+    let more = if owners.len() > listed.len() { ", and others" } else { "" };
+    format!(
+        "{namespaces} of unprivileged users ({}{more}) {are} not in this count: connections there \
+         can be made up. `--netns` all,{} counts those of a user that you trust.",
+        listed.join(", "),
+        listed.first().map_or("user:NAME", String::as_str)
+    )
 }
 
 /// Returns a sentence about sockets in other namespaces, which are not counted, with

@@ -32,8 +32,9 @@ pub(super) fn sample_namespaces(
     activity: &Activity,
     deadline: Instant,
 ) -> Result<Observation, Error> {
-    let Resolution { namespaces, errors, stale_names } = source::resolve_namespaces(selectors);
-    let mut totals = NamespaceTotals::default();
+    let Resolution { namespaces, errors, stale_names, owners_left_out } =
+        source::resolve_namespaces(selectors);
+    let mut totals = NamespaceTotals { owners_left_out, ..NamespaceTotals::default() };
     totals.failures.extend(errors.into_iter().map(|error| Error::from(SourceError::from(error))));
     let n_found = namespaces.len();
     for (index, resolved) in namespaces.into_iter().enumerate() {
@@ -44,7 +45,7 @@ pub(super) fn sample_namespaces(
         let outcome = sample_sources(&sources_in_namespace(&resolved, sources), filter, activity);
         totals.add(&resolved, outcome);
     }
-    totals.finish(stale_names)
+    totals.finish(stale_names, selectors.contains(&NetnsSelector::All))
 }
 
 /// Returns the same sources, to be read inside a namespace.
@@ -67,6 +68,8 @@ struct NamespaceTotals {
     empty_table_details: Vec<SourceDetail>,
     /// Namespaces that vanished before they were sampled.
     vanished: Vec<String>,
+    /// User IDs of the owners of namespaces that are not selected.
+    owners_left_out: Vec<u32>,
 }
 
 impl NamespaceTotals {
@@ -83,7 +86,12 @@ impl NamespaceTotals {
                 }
                 self.sum.merge(observation);
             }
-            Err(error) if has_vanished(&error) => self.vanished.push(namespace.to_string()),
+            Err(Error::Source(SourceError::Netns(NetnsError::Gone))) => {
+                self.vanished.push(namespace.to_string());
+            }
+            Err(Error::Source(SourceError::Netns(NetnsError::NotSelected { uid }))) => {
+                self.owners_left_out.push(uid);
+            }
             Err(error) => self.add_failure(namespace.to_string(), error),
         }
     }
@@ -116,10 +124,13 @@ impl NamespaceTotals {
         Error::Namespace { n_namespaces, name, source }
     }
 
-    fn finish(mut self, stale_names: Vec<String>) -> Result<Observation, Error> {
+    /// Returns the sum. Namespaces of users that are not selected are noted if all are
+    /// requested.
+    fn finish(mut self, stale_names: Vec<String>, all: bool) -> Result<Observation, Error> {
         self.sum.namespaces.sort_by_key(|(_, connections)| std::cmp::Reverse(*connections));
         if self.sum.namespaces.is_empty() {
             return Err(match self.failures.len() {
+                0 if self.vanished.is_empty() => SourceError::from(NetnsError::NoneOfUsers).into(),
                 0 => self.all_vanished(),
                 1 => self.failures.remove(0),
                 _ => Error::AllNamespacesFailed(self.failures),
@@ -132,15 +143,16 @@ impl NamespaceTotals {
         if !self.vanished.is_empty() {
             self.sum.notes.push(Note::VanishedNamespaces(self.vanished));
         }
+        if all && !self.owners_left_out.is_empty() {
+            let count = self.owners_left_out.len();
+            self.owners_left_out.sort_unstable();
+            self.owners_left_out.dedup();
+            let owners = self.owners_left_out;
+            self.sum.notes.push(Note::ForeignNamespaces { count, owners });
+        }
         if !stale_names.is_empty() {
             self.sum.notes.push(Note::StaleNamespaceNames(stale_names));
         }
         Ok(self.sum)
     }
-}
-
-/// Returns whether the namespace has vanished meanwhile, which is normal for
-/// containers.
-fn has_vanished(error: &Error) -> bool {
-    matches!(error, Error::Source(SourceError::Netns(NetnsError::Gone)))
 }

@@ -39,8 +39,10 @@ use sockstat::has_tcp_sockets;
 /// Network namespace as requested by the user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NetnsSelector {
-    /// All namespaces that have a process or a name.
+    /// All namespaces that have a process or a name, except those of unprivileged users.
     All,
+    /// All namespaces of the user with this ID.
+    User(u32),
     /// Namespace with this name in `/run/netns` (ip-netns(8)).
     Name(String),
     /// Namespace file at this path.
@@ -52,7 +54,7 @@ pub enum NetnsSelector {
 impl NetnsSelector {
     fn path(&self) -> PathBuf {
         match self {
-            Self::All => PathBuf::from(CURRENT_NETNS),
+            Self::All | Self::User(_) => PathBuf::from(CURRENT_NETNS),
             Self::Name(name) => Path::new(NAMED_NETNS_DIR).join(name),
             Self::Path(path) => path.clone(),
             Self::Process(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
@@ -64,6 +66,7 @@ impl fmt::Display for NetnsSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
+            Self::User(uid) => write!(f, "user:{uid}"),
             Self::Name(name) => f.write_str(name),
             Self::Path(path) => path.display().fmt(f),
             Self::Process(pid) => write!(f, "pid:{pid}"),

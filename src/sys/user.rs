@@ -12,6 +12,12 @@ pub struct User {
     pub home_dir: PathBuf,
 }
 
+/// Returns the user ID of a login name; `None` if the user database has no entry for it.
+#[must_use]
+pub fn uid_of(name: &str) -> Option<u32> {
+    Some(unistd::User::from_name(name).ok().flatten()?.uid.as_raw())
+}
+
 /// Returns the effective user of this process; `None` if the user database has no
 /// entry for it.
 ///

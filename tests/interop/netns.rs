@@ -737,6 +737,106 @@ fn namespace_with_one_socket_is_counted() {
     expect_one("TIME_WAIT");
 }
 
+/// User ID of a user without privileges.
+const USER: u32 = 4711;
+
+/// Makes a network namespace in a user namespace, both as an unprivileged user, with 50
+/// connections to an address that has none (`TCP_REPAIR`). Returns the process ID of its
+/// process; `None` without the permission.
+fn forge_connections(fixture: &ContainerFixture) -> Option<u32> {
+    const SCRIPT: &str = "import os, socket, time
+sockets = []
+for number in range(50):
+    forged = socket.socket()
+    forged.setsockopt(socket.IPPROTO_TCP, 19, 1)
+    forged.connect(('198.51.100.66', 1024 + number))
+    sockets.append(forged)
+print(os.getpid(), flush=True)
+time.sleep(1000)";
+    let script = fixture.dir.write("forge.py", SCRIPT);
+    fs::copy(script, fixture.net.path("/run/forge.py")).unwrap();
+    let user = format!("setpriv --reuid={USER} --regid={USER} --clear-groups");
+    let inside = "ip link set lo up; ip addr add 192.0.2.9/32 dev lo; ip route add default dev lo; \
+                  exec /usr/bin/python3 /run/forge.py";
+    fixture.net.shell(&format!(
+        "{user} unshare --user --map-root-user --net sh -c '{inside}' </dev/null >/run/forged 2>&1 &"
+    ));
+    let forged = fixture.net.path("/run/forged");
+    let started = Instant::now();
+    loop {
+        let output = fs::read_to_string(&forged).unwrap_or_default();
+        if let Some(line) = output.strip_suffix('\n') {
+            if line.parse::<u32>().is_err() {
+                skip(&format!("permission to create user namespaces, and python3 ({line})"));
+            }
+            return line.parse().ok();
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "no connection was forged");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Any user can make up connections in a network namespace of a user namespace.
+#[test]
+fn namespaces_of_unprivileged_users_are_not_counted() {
+    let Some(fixture) = ContainerFixture::new() else { return };
+    let Some(pid) = forge_connections(&fixture) else { return };
+    let note = "1 network namespace of unprivileged users (user:4711) is not in this count: \
+                connections there can be made up. --netns all,user:4711 counts those of a user \
+                that you trust.";
+    let result = fixture.check(&["--netns", "all", "-v", "--consecutive", "1"]);
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 10");
+    assert_eq!(lines(&result.stdout, "1 network namespace"), [note], "{}", result.stdout);
+    assert_eq!(shares(&result.stdout).len(), 3, "{}", result.stdout);
+    // A name in /run/netns does not change the owner.
+    fixture.net.shell(&format!("ip netns attach forged {pid}"));
+    let result = fixture.check(&["--netns", "all", "-v", "--consecutive", "1"]);
+    assert_eq!(result.code, Some(0));
+    assert_eq!(lines(&result.stdout, "1 network namespace"), [note], "{}", result.stdout);
+    fixture.net.shell("ip netns del forged");
+
+    let forged = format!("Network namespace pid:{pid} python3: 50 connections");
+    let user = format!("user:{USER}");
+    for (netns, n_namespaces) in [
+        (format!("all,{user}"), 4),
+        (user.clone(), 1),
+        (format!("pid:{pid}"), 1),
+        (format!("all,pid:{pid}"), 4),
+    ] {
+        let result = fixture.check(&["--netns", &netns, "-v", "--consecutive", "1"]);
+        let status = "2 TOPIP CRITICAL - 198.51.100.66 has 50 connections, over 1";
+        assert!(result.code_and_status().starts_with(status), "{netns}: {}", result.stdout);
+        let shares = shares(&result.stdout);
+        assert_eq!(shares.len(), n_namespaces, "{netns}: {}", result.stdout);
+        assert!(shares.contains(&&*forged), "{netns}: {}", result.stdout);
+        assert!(!result.stdout.contains("unprivileged"), "{netns}: {}", result.stdout);
+    }
+    let result = fixture.check(&["--netns", "user:4712"]);
+    assert_eq!(
+        result.stdout,
+        "TOPIP UNKNOWN - no network namespace belongs to the users of --netns\n\
+         lsns -t net shows those that there are.\n"
+    );
+    let result = fixture.check(&["--netns", "user:root,user:daemon"]);
+    assert_eq!(shares(&fixture.check(&["--netns", "user:root", "-v"]).stdout).len(), 3);
+    assert_eq!(result.code, Some(0), "{}", result.stdout);
+}
+
+/// A user namespace that root made, as for containers with remapped users, is root's.
+#[test]
+fn namespace_of_roots_user_namespace_is_counted() {
+    let Some(fixture) = ContainerFixture::new() else { return };
+    let unshare = "unshare --user --net sleep infinity";
+    fixture.net.shell(&format!("{unshare} >/dev/null 2>&1 &"));
+    let started = Instant::now();
+    while shares(&fixture.check(&["--netns", "all", "-v"]).stdout).len() < 4 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the namespace is not counted");
+    }
+    let result = fixture.check(&["--netns", "all", "-v"]);
+    assert!(!result.stdout.contains("unprivileged"), "{}", result.stdout);
+    assert_eq!(result.code, Some(0));
+}
+
 #[test]
 fn each_namespace_selection_has_own_history() {
     let Some(fixture) = ContainerFixture::new() else { return };
@@ -848,12 +948,26 @@ fn host_without_namespaces_gets_no_hint() {
 fn malformed_netns_values_are_rejected() {
     let dir = TestDir::new();
     let see = "See check_topip --help, or check_topip(1).";
-    let value = "network namespace; write a name of ip netns, an absolute path, pid:N or all";
-    for netns in ["..", ".", "", "a/b", "pid:0", "pid:x", "pid:-1", "pid:4294967296"] {
+    let value = "network namespace; write a name of ip netns, an absolute path, pid:N, \
+                 user:NAME or all";
+    for netns in [
+        "..",
+        ".",
+        "",
+        "a/b",
+        "pid:0",
+        "pid:x",
+        "pid:-1",
+        "pid:4294967296",
+        "user:",
+        "user:no such user",
+        "user:4294967296",
+    ] {
         let result = dir.check(&["--netns", netns]);
         assert_eq!(result.code, Some(3));
         assert!(
-            result.stdout.contains(value) && result.stdout.ends_with(&format!("\n{see}\n")),
+            (result.stdout.contains(value) || netns.starts_with("user:"))
+                && result.stdout.ends_with(&format!("\n{see}\n")),
             "{}",
             result.stdout
         );

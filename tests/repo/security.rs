@@ -60,6 +60,24 @@ fn every_promise_names_a_test() {
 }
 
 #[test]
+fn unsafe_code_is_in_one_file() {
+    let mut files = Vec::new();
+    let mut dirs = vec![Path::new(PACKAGE_DIR).join("src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if fs::read_to_string(&path).unwrap().contains("unsafe_code") {
+                files.push(path);
+            }
+        }
+    }
+    assert_eq!(files, [Path::new(PACKAGE_DIR).join("src/sys/namespace_owner.rs")]);
+    assert!(read("Cargo.toml").contains("\nunsafe_code = \"deny\""));
+}
+
+#[test]
 fn documents_link_to_security_md() {
     for document in ["README.md", "ARCHITECTURE.md"] {
         assert!(

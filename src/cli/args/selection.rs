@@ -34,11 +34,11 @@ pub(in crate::cli) struct SelectionArgs {
     /// How to look at this host; conntrack counts what it and servers forward
     #[arg(long, value_enum, default_value_t, value_name = "SOURCE")]
     pub(in crate::cli) source: SourceKind,
-    /// Look into these network namespaces of this host instead of its own; all
-    /// is every one, its own too
+    /// Look into these network namespaces instead of this host's own; all is
+    /// every one, its own too, except those of unprivileged users
     #[arg(
         long,
-        value_name = "NAME|PATH|pid:N|all,...",
+        value_name = "NAME|PATH|pid:N|user:NAME|all,...",
         value_delimiter = ',',
         value_parser = netns,
         conflicts_with = "input"

@@ -47,6 +47,18 @@ pub enum NetnsError {
     /// The namespace has processes, but each ended before its namespace was opened.
     #[error("its processes end before it can be entered")]
     ShortLivedProcesses,
+    /// The namespace belongs to a user whose namespaces are not selected.
+    #[error("it belongs to the user with UID {uid}")]
+    NotSelected {
+        /// User ID of the owner.
+        uid: u32,
+    },
+    /// The kernel does not tell to whom the namespace belongs.
+    #[error("cannot find its owner")]
+    Owner(#[source] io::Error),
+    /// No namespace belongs to the selected users.
+    #[error("no network namespace belongs to the users of `--netns`")]
+    NoneOfUsers,
     /// The namespaces of some processes cannot be read.
     #[error("cannot see the network {}", namespaces_of_processes(*n_processes))]
     UnreadableProcesses {
@@ -116,7 +128,12 @@ impl NetnsError {
             | Self::UnreadableProcesses { capability, .. }
             | Self::HiddenProcesses { capability }
             | Self::Enter { capability, .. } => Some(capability.to_string()),
-            Self::Gone | Self::ShortLivedProcesses => None,
+            Self::Gone | Self::ShortLivedProcesses | Self::NotSelected { .. } => None,
+            Self::Owner(_) => Some(
+                "The kernel is older than Linux 4.11, or a seccomp filter forbids the ioctl."
+                    .to_owned(),
+            ),
+            Self::NoneOfUsers => Some("lsns -t net shows those that there are.".to_owned()),
             Self::Thread(_) => Some("Is there a limit of processes? ulimit -u".to_owned()),
         }
     }

@@ -1,9 +1,9 @@
 //! Resolves requested network namespaces to those that exist.
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     ffi::OsString,
     fs, io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::model::namespace::Namespace;
+use crate::{model::namespace::Namespace, sys::namespace_owner};
 
 use super::{
     CURRENT_NETNS, NAMED_NETNS_DIR, NamespaceId, NetnsError, NetnsSelector, identify,
@@ -25,6 +25,9 @@ pub struct ResolvedNamespace {
     /// Identity, name and example process of the namespace.
     pub namespace: Namespace,
     id: NamespaceId,
+    /// User IDs of which one must be the owner's; `None` if the namespace was selected
+    /// itself.
+    owners: Option<Vec<u32>>,
     /// Paths to the namespace file, at most [`MAX_PATHS`]. A path through a process
     /// becomes stale when that process ends.
     pub(super) paths: Vec<PathBuf>,
@@ -39,10 +42,14 @@ pub struct Resolution {
     pub errors: Vec<NetnsError>,
     /// Names in `/run/netns` whose namespace no longer exists.
     pub stale_names: Vec<String>,
+    /// User IDs of the owners of namespaces that are not selected, one for each namespace.
+    pub owners_left_out: Vec<u32>,
 }
 
 /// Maximum number of paths kept for one namespace.
 const MAX_PATHS: usize = 4;
+/// Root's user ID. The kernel's own user namespace belongs to root.
+const ROOT: u32 = 0;
 /// Number of searches for a namespace to which no kept path leads any more. A process
 /// that starts during a search may be missing in it.
 const N_SEARCHES: usize = 2;
@@ -59,9 +66,17 @@ pub fn resolve_namespaces(selectors: &[NetnsSelector]) -> Resolution {
     let mut search = NamespaceSearch { current, ..NamespaceSearch::default() };
     for selector in selectors {
         match selector {
-            NetnsSelector::All => search.add_all(),
+            NetnsSelector::All => {
+                search.owners.push(ROOT);
+                search.add_current();
+            }
+            NetnsSelector::User(uid) => search.owners.push(*uid),
             selector => search.add_selected(selector),
         }
+    }
+    if !search.owners.is_empty() {
+        search.add_named();
+        search.add_processes();
     }
     search.resolution
 }
@@ -71,8 +86,10 @@ pub fn resolve_namespaces(selectors: &[NetnsSelector]) -> Resolution {
 struct NamespaceSearch {
     /// Namespace of this process; `None` if it is unknown.
     current: Option<NamespaceId>,
-    /// Index into the namespaces of `resolution`.
-    index_by_id: BTreeMap<NamespaceId, usize>,
+    /// User IDs whose namespaces are all selected.
+    owners: Vec<u32>,
+    /// Index into the namespaces of `resolution`; `None` for one that is not selected.
+    index_by_id: BTreeMap<NamespaceId, Option<usize>>,
     resolution: Resolution,
 }
 
@@ -83,7 +100,10 @@ impl NamespaceSearch {
         match identify(&path) {
             Err(error) => self.resolution.errors.push(error),
             Ok((_, id)) => {
-                let namespace = self.add_path(id, path);
+                let resolved = self.add(id);
+                resolved.add_path(path);
+                resolved.owners = None;
+                let namespace = &mut resolved.namespace;
                 match selector {
                     NetnsSelector::Process(pid) if namespace.process.is_none() => {
                         namespace.process = read_process(*pid);
@@ -97,18 +117,14 @@ impl NamespaceSearch {
         }
     }
 
-    /// Adds the current namespace, the named ones, and those of all processes.
-    fn add_all(&mut self) {
+    fn add_current(&mut self) {
         match self.current {
-            Some(current) => {
-                self.add_path(current, PathBuf::from(CURRENT_NETNS));
-            }
+            Some(current) => self.add(current).add_path(PathBuf::from(CURRENT_NETNS)),
             None => self.resolution.errors.extend(identify(Path::new(CURRENT_NETNS)).err()),
         }
-        self.add_named();
-        self.add_processes();
     }
 
+    /// Adds the namespaces in `/run/netns` that belong to the selected users.
     fn add_named(&mut self) {
         let names = match dir_names(Path::new(NAMED_NETNS_DIR)) {
             Ok(names) => names,
@@ -116,19 +132,25 @@ impl NamespaceSearch {
         };
         for name in names {
             let path = Path::new(NAMED_NETNS_DIR).join(&name);
-            match (identify(&path), name.to_str()) {
-                (Ok(_), Some(name)) => self.add_selected(&NetnsSelector::Name(name.to_owned())),
-                (Ok(_), None) => self.add_selected(&NetnsSelector::Path(path)),
+            match identify(&path) {
+                Ok((_, id)) => {
+                    let text =
+                        name.to_str().map_or_else(|| path.display().to_string(), str::to_owned);
+                    if let Some(resolved) = self.add_of_selected_users(id, path) {
+                        resolved.namespace.name.get_or_insert(text);
+                    }
+                }
                 // A plain file is left of a namespace that was removed, or the name
                 // is a link to a process that has ended.
-                (Err(NetnsError::NotANamespace { .. } | NetnsError::Missing { .. }), _) => {
+                Err(NetnsError::NotANamespace { .. } | NetnsError::Missing { .. }) => {
                     self.resolution.stale_names.push(name.to_string_lossy().into_owned());
                 }
-                (Err(error), _) => self.resolution.errors.push(error),
+                Err(error) => self.resolution.errors.push(error),
             }
         }
     }
 
+    /// Adds the namespaces of all processes that belong to the selected users.
     fn add_processes(&mut self) {
         let pids = match list_pids() {
             Ok(pids) => pids,
@@ -142,8 +164,11 @@ impl NamespaceSearch {
         for pid in pids {
             match process_namespace_id(pid) {
                 Ok((path, id)) => {
-                    let namespace = self.add_path(id, path);
-                    if namespace.process.is_none() && !namespace.is_current {
+                    if let Some(ResolvedNamespace { namespace, .. }) =
+                        self.add_of_selected_users(id, path)
+                        && namespace.process.is_none()
+                        && !namespace.is_current
+                    {
                         namespace.process = read_process(pid);
                     }
                 }
@@ -155,25 +180,67 @@ impl NamespaceSearch {
         self.resolution.errors.extend(unreadable.into_error());
     }
 
-    /// Adds a path to a namespace, and the namespace itself if it is new.
-    fn add_path(&mut self, id: NamespaceId, path: PathBuf) -> &mut Namespace {
+    /// Adds a path to a namespace, and the namespace itself if it is new. Returns `None`
+    /// if it belongs to a user that is not selected.
+    ///
+    /// The owner stays unknown here if the namespace cannot be opened, and is checked when
+    /// it is entered.
+    fn add_of_selected_users(
+        &mut self,
+        id: NamespaceId,
+        path: PathBuf,
+    ) -> Option<&mut ResolvedNamespace> {
+        if !self.index_by_id.contains_key(&id)
+            && let Ok(Some(file)) = open_if_same(&path, id)
+            && let Err(NetnsError::NotSelected { uid }) = check_owner(&file, &self.owners)
+        {
+            self.index_by_id.insert(id, None);
+            self.resolution.owners_left_out.push(uid);
+        }
+        if self.index_by_id.get(&id) == Some(&None) {
+            return None;
+        }
+        let resolved = self.add(id);
+        resolved.add_path(path);
+        Some(resolved)
+    }
+
+    /// Returns the namespace, and adds it if it is new.
+    fn add(&mut self, id: NamespaceId) -> &mut ResolvedNamespace {
         let namespaces = &mut self.resolution.namespaces;
-        let index = match self.index_by_id.entry(id) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
+        let index = match self.index_by_id.get(&id) {
+            Some(Some(index)) => *index,
+            _ => {
                 let is_current = self.current == Some(id);
                 let namespace =
                     Namespace { inode: id.inode, is_current, name: None, process: None };
-                namespaces.push(ResolvedNamespace { namespace, id, paths: Vec::new() });
-                *entry.insert(namespaces.len() - 1)
+                let owners = Some(self.owners.clone());
+                namespaces.push(ResolvedNamespace { namespace, id, owners, paths: Vec::new() });
+                self.index_by_id.insert(id, Some(namespaces.len() - 1));
+                namespaces.len() - 1
             }
         };
-        let resolved = &mut namespaces[index];
-        if resolved.paths.len() < MAX_PATHS {
-            resolved.paths.push(path);
-        }
-        &mut resolved.namespace
+        &mut namespaces[index]
     }
+}
+
+impl ResolvedNamespace {
+    fn add_path(&mut self, path: PathBuf) {
+        if self.paths.len() < MAX_PATHS {
+            self.paths.push(path);
+        }
+    }
+}
+
+/// Checks that the namespace belongs to one of these users.
+///
+/// # Errors
+///
+/// Returns [`NetnsError::NotSelected`] if it belongs to another user.
+fn check_owner(namespace: &OwnedFd, owners: &[u32]) -> Result<(), NetnsError> {
+    let uid = namespace_owner::owner_uid(namespace.as_fd())
+        .map_err(|errno| NetnsError::Owner(errno.into()))?;
+    if owners.contains(&uid) { Ok(()) } else { Err(NetnsError::NotSelected { uid }) }
 }
 
 /// Returns the sorted names of the entries of a directory; none if the directory
@@ -250,8 +317,17 @@ pub(super) fn stat_in_process(pid: u32, file: &str) -> Result<(PathBuf, Stat), E
 /// # Errors
 ///
 /// Returns [`NetnsError::Gone`] if no process or name leads to the namespace any more,
-/// and another error if it exists but cannot be opened.
+/// [`NetnsError::NotSelected`] if it belongs to another user, and another error if it
+/// exists but cannot be opened.
 pub(super) fn open_namespace(resolved: &ResolvedNamespace) -> Result<OwnedFd, NetnsError> {
+    let file = find_and_open(resolved)?;
+    if let Some(owners) = &resolved.owners {
+        check_owner(&file, owners)?;
+    }
+    Ok(file)
+}
+
+fn find_and_open(resolved: &ResolvedNamespace) -> Result<OwnedFd, NetnsError> {
     for path in &resolved.paths {
         if let Some(file) = open_if_same(path, resolved.id)? {
             return Ok(file);
