@@ -6,7 +6,9 @@ mod random;
 mod workload;
 mod score;
 
-use score::{Bound, DetectionResult, FalseAlarmResult, LOGNORMAL, Shares, Target, average};
+use score::{
+    AUTO, Bound, DetectionResult, FalseAlarmResult, NAMES, RULES, Shares, Target, average,
+};
 use workload::Offenders;
 
 fn main() {
@@ -24,34 +26,31 @@ fn main() {
     print_targets(&score::targets(&false_alarms, &detections));
     let is_large = || detections.iter().filter(|it| it.is_large());
     println!(
-        "\nThe last two are about {} of {} kinds of attack. With those in brackets, detection is \
+        "\nDetection is about {} of {} kinds of attack. With those in brackets, that of auto is \
          {} on average.",
         is_large().filter(|it| it.is_detectable()).count(),
         is_large().count(),
-        percent(average(is_large().map(|it| it.shares.one_sample[LOGNORMAL]))),
+        percent(average(is_large().map(|it| it.shares.one_sample[AUTO]))),
     );
 }
 
 fn print_alarms(false_alarms: &[FalseAlarmResult]) {
-    println!(
-        "| host, addresses | stddev | lognormal | stddev, two samples | lognormal, two samples |"
-    );
-    println!("|---|--:|--:|--:|--:|");
+    let names = NAMES.join(" | ");
+    println!("| host, addresses | {names} | two samples: {names} |");
+    println!("|---|{}", "--:|".repeat(2 * RULES.len()));
     let row = |name: &str, Shares { one_sample, two_samples }: Shares| {
-        let [one_sample, two_samples] = [one_sample, two_samples].map(|of| of.map(percent));
-        println!(
-            "| {name} | {} | {} | {} | {} |",
-            one_sample[0], one_sample[1], two_samples[0], two_samples[1]
-        );
+        let [one_sample, two_samples] =
+            [one_sample, two_samples].map(|shares| shares.map(percent).join(" | "));
+        println!("| {name} | {one_sample} | {two_samples} |");
     };
     let shares_in_target = || false_alarms.iter().filter(|it| it.is_in_target).map(|it| it.shares);
     for FalseAlarmResult { site, shares, .. } in false_alarms.iter().filter(|it| it.is_in_target) {
         row(site.name, *shares);
     }
     let mean = Shares {
-        one_sample: [0, 1]
+        one_sample: [0, 1, 2]
             .map(|rule| average(shares_in_target().map(|shares| shares.one_sample[rule]))),
-        two_samples: [0, 1]
+        two_samples: [0, 1, 2]
             .map(|rule| average(shares_in_target().map(|shares| shares.two_samples[rule]))),
     };
     row("**average**", mean);
@@ -62,10 +61,9 @@ fn print_alarms(false_alarms: &[FalseAlarmResult]) {
 
 /// Prints one row for each number of offenders, with a column for each size.
 fn print_addresses(detections: &[DetectionResult]) {
-    println!(
-        "| host, addresses | offenders | stddev: 50 | 150 | 500 | lognormal: 50 | 150 | 500 |"
-    );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
+    let columns = NAMES.map(|name| format!("{name}: 50 | 150 | 500"));
+    println!("| host, addresses | offenders | {} |", columns.join(" | "));
+    println!("|---|{}", "--:|".repeat(1 + 3 * RULES.len()));
     let address_attacks: Vec<_> = detections
         .iter()
         .filter(|it| matches!(it.attack.offenders, Offenders::Addresses { .. }))
@@ -73,7 +71,7 @@ fn print_addresses(detections: &[DetectionResult]) {
     for sizes in address_attacks.chunks(workload::SIZES.len()) {
         let Offenders::Addresses { n, .. } = sizes[0].attack.offenders else { continue };
         print!("| {} | {n} |", sizes[0].attack.site.name);
-        for rule in [0, LOGNORMAL] {
+        for rule in 0..RULES.len() {
             for detections in sizes {
                 print!(" {} |", detection_rate(detections, rule));
             }
@@ -83,8 +81,8 @@ fn print_addresses(detections: &[DetectionResult]) {
 }
 
 fn print_networks(detections: &[DetectionResult]) {
-    println!("| host, networks | flood out of one more | stddev | lognormal |");
-    println!("|---|---|--:|--:|");
+    println!("| host, networks | flood out of one more | {} |", NAMES.join(" | "));
+    println!("|---|---|{}", "--:|".repeat(RULES.len()));
     for detections in detections {
         if let Offenders::Network { addresses, max_connections } = detections.attack.offenders {
             let name = detections.attack.site.name;
@@ -93,9 +91,8 @@ fn print_networks(detections: &[DetectionResult]) {
             } else {
                 format!("1 to {max_connections}")
             };
-            let (stddev, lognormal) =
-                (detection_rate(detections, 0), detection_rate(detections, LOGNORMAL));
-            println!("| {name} | {addresses} addresses with {each} | {stddev} | {lognormal} |");
+            let rates = [0, 1, 2].map(|rule| detection_rate(detections, rule)).join(" | ");
+            println!("| {name} | {addresses} addresses with {each} | {rates} |");
         }
     }
 }
@@ -113,23 +110,17 @@ fn print_two_samples(detections: &[DetectionResult]) {
         let shares_in_target = shares_in_target.filter(|it| it.is_single() == is_single);
         percent(average(shares_in_target.map(|it| it.shares.two_samples[rule])))
     };
-    println!("| offenders from 150 on, two samples | stddev | lognormal |");
-    println!("|---|--:|--:|");
-    println!(
-        "| a lone one, average | {} | {} |",
-        two_samples(true, 0),
-        two_samples(true, LOGNORMAL)
-    );
-    println!(
-        "| 5 or 10, average | {} | {} |",
-        two_samples(false, 0),
-        two_samples(false, LOGNORMAL)
-    );
+    println!("| offenders from 150 on, two samples | {} |", NAMES.join(" | "));
+    println!("|---|{}", "--:|".repeat(RULES.len()));
+    for (name, is_single) in [("a lone one, average", true), ("5 or 10, average", false)] {
+        let shares = [0, 1, 2].map(|rule| two_samples(is_single, rule)).join(" | ");
+        println!("| {name} | {shares} |");
+    }
 }
 
 fn print_targets(targets: &[Target]) {
-    println!("| lognormal | target | found | |");
-    println!("|---|--:|--:|---|");
+    println!("| rule | | target | found | |");
+    println!("|---|---|--:|--:|---|");
     for target in targets {
         let bound = match target.bound {
             Bound::AtMost(max) => format!("≤ {}", percent(max)),
@@ -137,7 +128,8 @@ fn print_targets(targets: &[Target]) {
         };
         let is_reached = if target.is_reached() { "reached" } else { "**missed**" };
         println!(
-            "| {} | {bound} | {} | {is_reached} |",
+            "| {} | {} | {bound} | {} | {is_reached} |",
+            NAMES[target.rule],
             target.name,
             percent_two_digits(target.found)
         );

@@ -217,10 +217,13 @@ fn random_connection(input: &mut Input<'_>) -> Connection {
 fn random_rule(input: &mut Input<'_>) -> JudgeConfig {
     let number = f64::from(input.number()) / 7.0;
     let stddev = Rule::Stddev(10_f64.powf(number / 3.0));
-    let lognormal = Rule::Lognormal { false_alarm_rate: number / 37.0 + 0.001 };
-    let (trigger, beside) = match input.number() % 2 {
-        0 => (stddev, lognormal),
-        _ => (lognormal, stddev),
+    let false_alarm_rate = number / 37.0 + 0.001;
+    let lognormal = Rule::Lognormal { false_alarm_rate };
+    let auto = Rule::Auto { multiplier: number + 1.0, false_alarm_rate };
+    let (trigger, beside) = match input.number() % 3 {
+        0 => (stddev, auto),
+        1 => (lognormal, auto),
+        _ => (auto, stddev),
     };
     let range = |input: &mut Input<'_>| input.text().parse().ok();
     JudgeConfig {

@@ -154,7 +154,7 @@ _check_topip() {
                     return 0
                     ;;
                 --rule)
-                    COMPREPLY=($(compgen -W "stddev lognormal" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto stddev lognormal" -- "${cur}"))
                     return 0
                     ;;
                 --stddev)

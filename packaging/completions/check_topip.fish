@@ -26,11 +26,12 @@ accept-new\t''
 ignore\t''"
 complete -c check_topip -l command -d 'Run this there instead of the built-in choice' -r
 complete -c check_topip -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
-complete -c check_topip -l rule -d 'How the limit is found; see topip(7)' -r -f -a "stddev\t''
+complete -c check_topip -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
+stddev\t''
 lognormal\t''"
-complete -c check_topip -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
-complete -c check_topip -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
-complete -c check_topip -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
+complete -c check_topip -l stddev -d 'Rule stddev: warn above so many standard deviations [default: 5]' -r
+complete -c check_topip -l false-alarm-rate -d 'Rules auto and lognormal: how likely a clean sample may be over its limit' -r
+complete -c check_topip -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c check_topip -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c check_topip -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c check_topip -s w -l warning -d 'Warn at once where the top count is outside this range' -r

@@ -163,7 +163,7 @@ _topip_log() {
                     return 0
                     ;;
                 --rule)
-                    COMPREPLY=($(compgen -W "stddev lognormal" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto stddev lognormal" -- "${cur}"))
                     return 0
                     ;;
                 --stddev)
@@ -385,7 +385,7 @@ _topip_log() {
                     return 0
                     ;;
                 --rule)
-                    COMPREPLY=($(compgen -W "stddev lognormal" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto stddev lognormal" -- "${cur}"))
                     return 0
                     ;;
                 --stddev)
@@ -657,7 +657,7 @@ _topip_log() {
                     return 0
                     ;;
                 --rule)
-                    COMPREPLY=($(compgen -W "stddev lognormal" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto stddev lognormal" -- "${cur}"))
                     return 0
                     ;;
                 --stddev)

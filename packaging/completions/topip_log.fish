@@ -52,11 +52,12 @@ accept-new\t''
 ignore\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l rule -d 'How the limit is found; see topip(7)' -r -f -a "stddev\t''
+complete -c topip_log -n "__fish_topip_log_needs_command" -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
+stddev\t''
 lognormal\t''"
-complete -c topip_log -n "__fish_topip_log_needs_command" -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l stddev -d 'Rule stddev: warn above so many standard deviations [default: 5]' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l false-alarm-rate -d 'Rules auto and lognormal: how likely a clean sample may be over its limit' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
@@ -111,11 +112,12 @@ accept-new\t''
 ignore\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l rule -d 'How the limit is found; see topip(7)' -r -f -a "stddev\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
+stddev\t''
 lognormal\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l stddev -d 'Rule stddev: warn above so many standard deviations [default: 5]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l false-alarm-rate -d 'Rules auto and lognormal: how likely a clean sample may be over its limit' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
@@ -176,11 +178,12 @@ accept-new\t''
 ignore\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l rule -d 'How the limit is found; see topip(7)' -r -f -a "stddev\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
+stddev\t''
 lognormal\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l stddev -d 'Rule stddev: warn above so many standard deviations' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l false-alarm-rate -d 'Rule lognormal: how likely a clean sample may be over its limit' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l floor -d 'Either: but never at or below so many connections; 0 for the bare rule' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l stddev -d 'Rule stddev: warn above so many standard deviations [default: 5]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l false-alarm-rate -d 'Rules auto and lognormal: how likely a clean sample may be over its limit' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s w -l warning -d 'Warn at once where the top count is outside this range' -r

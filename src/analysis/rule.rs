@@ -4,13 +4,15 @@ use std::time::Duration;
 use super::{sample::Sample, summary::Summary, tally::Peer};
 use crate::model::{
     range::Range,
-    verdict::{Basis, Limit, Reason, Status, Verdict},
+    verdict::{Limit, Reason, Status, Verdict},
 };
 
+mod limit;
 mod lognormal;
 mod normal;
 mod stddev;
 
+pub use limit::limit_of;
 pub use stddev::min_addresses;
 
 /// The limits that a sample is compared with.
@@ -63,6 +65,14 @@ pub enum Rule {
         /// Probability that a clean sample exceeds the limit; above 0 and below 1.
         false_alarm_rate: f64,
     },
+    /// The lognormal limit, or a lower one that the standard deviation confirms, among
+    /// enough addresses for the latter to work.
+    Auto {
+        /// Number of standard deviations.
+        multiplier: f64,
+        /// As for the lognormal rule.
+        false_alarm_rate: f64,
+    },
 }
 
 /// Returns the limits of both rules: the one in force, and the one that is reported only.
@@ -107,38 +117,8 @@ pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
     }
 }
 
-/// Returns the limit of `rule`, not below the floor.
-fn limit_of(rule: Rule, counts: &[u64], summary: &Summary, floor: f64) -> Limit {
-    let (connections, basis) = match rule {
-        Rule::Stddev(multiplier) => {
-            let stddev = summary.stddev;
-            (multiplier * stddev, Basis::Stddev { multiplier, stddev })
-        }
-        Rule::Lognormal { false_alarm_rate } => lognormal_limit(counts, false_alarm_rate),
-    };
-    // Rounded before it is judged, so that the output never says "28 connections,
-    // over 28".
-    let connections = round_to_hundredths(connections);
-    let is_floor = connections < floor || connections <= 0.0;
-    Limit { connections: if is_floor { floor } else { connections }, basis, is_floor }
-}
-
 fn round_to_hundredths(connections: f64) -> f64 {
     (connections * 100.0).round() / 100.0
-}
-
-/// Returns the limit of the lognormal rule, in connections, and its basis.
-fn lognormal_limit(counts: &[u64], false_alarm_rate: f64) -> (f64, Basis) {
-    let limit = lognormal::limit(counts, false_alarm_rate);
-    let excluded_outliers = limit.map_or(0, |limit| limit.excluded_outliers);
-    let basis = Basis::Lognormal {
-        false_alarm_rate,
-        n_others: counts.len().saturating_sub(1 + excluded_outliers) as u64,
-        center: limit.map_or(0.0, |limit| limit.center),
-        scale: limit.map_or(0.0, |limit| limit.scale),
-        excluded_outliers: excluded_outliers as u64,
-    };
-    (limit.map_or(0.0, |limit| limit.connections), basis)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     applet::Applet,
-    args::{NotifyArgs, RuleName, SampleArgs, SelectionArgs, SourceKind},
+    args::{NotifyArgs, RuleName, SampleArgs, SelectionArgs, SourceKind, ThresholdArgs},
     invocation::Invocation,
     mail_config, target_config,
 };
@@ -86,12 +86,7 @@ pub(super) fn check_config(
             excludes.push(network.parse::<Network>().expect("a default exclude is a network"));
         }
     }
-    let stddev = Rule::Stddev(thresholds.stddev);
-    let lognormal = Rule::Lognormal { false_alarm_rate: thresholds.false_alarm_rate };
-    let (rule, other_rule) = match thresholds.rule {
-        RuleName::Stddev => (stddev, lognormal),
-        RuleName::Lognormal => (lognormal, stddev),
-    };
+    let (rule, other_rule) = rules(&thresholds);
     Ok(CheckConfig {
         servers: Target::sorted_names(&targets),
         targets,
@@ -168,6 +163,19 @@ fn distinct_lengths(given: &[u8]) -> Vec<u8> {
 
 /// Maximum number of aggregations in one run: each has a field of the performance data.
 const MAX_AGGREGATIONS: usize = 4;
+
+/// Returns the rule in force, and the one whose limit is reported only. The latter is the
+/// one that sees more: no count is over by `lognormal` and not by `auto`.
+fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
+    let false_alarm_rate = thresholds.false_alarm_rate;
+    let multiplier = thresholds.multiplier();
+    let auto = Rule::Auto { multiplier, false_alarm_rate };
+    match thresholds.rule_name() {
+        RuleName::Auto => (auto, Rule::Stddev(multiplier)),
+        RuleName::Stddev => (Rule::Stddev(multiplier), auto),
+        RuleName::Lognormal => (Rule::Lognormal { false_alarm_rate }, auto),
+    }
+}
 
 /// Returns the aggregations: pairs of prefix lengths for IPv4 and IPv6, longest first.
 /// The last length of the shorter list is repeated.
@@ -282,8 +290,8 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("prefix6", texts(&distinct_lengths(&selection.prefix6)).join(",")),
         ("prefix_members", selection.prefix_members.to_string()),
         ("top", thresholds.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
-        ("rule", rule_key(thresholds.rule).to_owned()),
-        ("stddev", thresholds.stddev.to_string()),
+        ("rule", rule_key(thresholds.rule_name()).to_owned()),
+        ("stddev", thresholds.multiplier().to_string()),
         ("false_alarm_rate", thresholds.false_alarm_rate.to_string()),
         ("floor", thresholds.floor.to_string()),
         ("consecutive", thresholds.consecutive.to_string()),
@@ -300,6 +308,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
 
 fn rule_key(rule: RuleName) -> &'static str {
     match rule {
+        RuleName::Auto => "auto",
         RuleName::Stddev => "stddev",
         RuleName::Lognormal => "lognormal",
     }

@@ -126,6 +126,8 @@ pub enum Basis {
         /// Number of addresses that, in addition to the top address, are excluded from
         /// the model as outliers.
         excluded_outliers: u64,
+        /// `true` if the limit is the lower one that the stddev rule has to confirm.
+        is_confirmed: bool,
     },
 }
 

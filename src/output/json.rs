@@ -163,6 +163,7 @@ pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
         notes: report
             .notes()
             .map(note_text)
+            .chain(text::other_rule_alerts(report))
             .chain(text::rule_limitations(report))
             .map(|note| sanitized(&note))
             .collect(),
@@ -210,7 +211,8 @@ impl<'a> JsonView<'a> {
             limit: connections,
             rule: match basis {
                 Basis::Stddev { .. } => "stddev",
-                Basis::Lognormal { .. } => "lognormal",
+                Basis::Lognormal { is_confirmed: false, .. } => "lognormal",
+                Basis::Lognormal { is_confirmed: true, .. } => "lognormal-stddev",
             },
             limit_is_floor: is_floor,
             over: sample.n_over,

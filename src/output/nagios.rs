@@ -45,9 +45,12 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.push(format!("{}.", capitalize(message)));
         lines.extend(hints.iter().cloned());
     }
+    let is_verbose = verbosity >= Verbosity::Addresses;
+    if !is_verbose {
+        lines.extend(text::other_rule_alerts(report));
+    }
     lines.extend(report.notes().map(note_text));
     lines.extend(text::rule_limitations(report));
-    let is_verbose = verbosity >= Verbosity::Addresses;
     if is_verbose || text::needs_explanation(report.status()) {
         let worst = std::slice::from_ref(report.worst_view());
         let views = if is_verbose { &report.views[..] } else { worst };

@@ -170,7 +170,8 @@ fn format_limit(limit: &Limit) -> String {
         Basis::Stddev { multiplier, stddev } => {
             format!("{} x stddev {}", decimal(multiplier), decimal(stddev))
         }
-        Basis::Lognormal { .. } => "lognormal".to_owned(),
+        Basis::Lognormal { is_confirmed: false, .. } => "lognormal".to_owned(),
+        Basis::Lognormal { is_confirmed: true, .. } => "lognormal with stddev".to_owned(),
     };
     format!("{} ({basis})", decimal(limit.connections))
 }
@@ -377,16 +378,29 @@ pub(super) fn prefixed(views: &[View], view: &View, line: &str) -> String {
 
 /// Explains the limit, and the limit of the rule that is not in use.
 pub(super) fn explain_limits(report: &Report, view: &View) -> Vec<String> {
-    let View { sample, verdict, .. } = view;
-    let is_top = report.n_judged.is_some();
     let mut lines = Vec::new();
-    if sample.addresses > 0 {
-        lines.extend(explain_rule(sample, is_top, &sample.limit, ""));
-        let is_over = sample.other_limit.is_exceeded_by(sample.summary.max);
-        let would = if is_over { WOULD_ALERT } else { WOULD_NOT_ALERT };
-        lines.extend(explain_rule(sample, is_top, &sample.other_limit, would));
+    if view.sample.addresses > 0 {
+        lines.extend(explain_rule(report, view, report.judge_config.rule));
+        lines.extend(explain_rule(report, view, report.judge_config.other_rule));
     }
-    lines.extend(verdict.first_sample.map(explain_first_sample));
+    lines.extend(view.verdict.first_sample.map(explain_first_sample));
+    lines
+}
+
+/// Returns a line for each view in which the top address is within its limit, and over
+/// that of the rule that is not in use.
+pub(super) fn other_rule_alerts(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    for view in &report.views {
+        let sample = &view.sample;
+        let max = sample.max_attributable();
+        let is_over = sample.limit.is_exceeded_by(max);
+        if !is_over && sample.other_limit.is_exceeded_by(max) {
+            for line in explain_rule(report, view, report.judge_config.other_rule) {
+                lines.push(prefixed(&report.views, view, &line));
+            }
+        }
+    }
     lines
 }
 
@@ -413,26 +427,31 @@ fn rule_limitation(report: &Report, view: &View) -> Option<String> {
         return None;
     }
     let line = unreachable_limit(sample, multiplier)?;
-    Some(line + " Consider `--rule` lognormal, or `--warning` and `--critical`.")
+    Some(line + " Consider `--rule` auto, or `--warning` and `--critical`.")
 }
 
-const WOULD_ALERT: &str = " would say over";
-const WOULD_NOT_ALERT: &str = " would not say over";
-
-/// Explains a limit by its basis; `would` is the verdict of the rule that is not
-/// in use.
-fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Vec<String> {
-    let limit_text = format_limit(limit);
-    match limit.basis {
-        Basis::Stddev { multiplier, .. } => {
-            let statistics = statistics(sample, is_top);
-            let mut lines = vec![format!("Rule stddev{would}: {statistics}; limit {limit_text}.")];
-            if would == WOULD_NOT_ALERT {
-                lines.extend(unreachable_limit(sample, multiplier));
-            }
-            lines
-        }
-        Basis::Lognormal { false_alarm_rate, n_others, center, scale, excluded_outliers } => {
+/// Explains the limit of `rule` by its basis; and, if the rule is not the one in use, says
+/// whether it would alert.
+fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
+    let sample = &view.sample;
+    let is_in_use = rule == report.judge_config.rule;
+    let limit = if is_in_use { &sample.limit } else { &sample.other_limit };
+    let would_alert = limit.is_exceeded_by(sample.summary.max);
+    let would = match (is_in_use, would_alert) {
+        (true, _) => "",
+        (false, true) => " would say over",
+        (false, false) => " would not say over",
+    };
+    let name = match rule {
+        Rule::Auto { .. } => "auto",
+        Rule::Stddev(_) => "stddev",
+        Rule::Lognormal { .. } => "lognormal",
+    };
+    let basis = match limit.basis {
+        Basis::Stddev { .. } => statistics(sample, report.n_judged.is_some()),
+        Basis::Lognormal {
+            false_alarm_rate, n_others, center, scale, excluded_outliers, ..
+        } => {
             let others = match n_others {
                 0 => "nobody else, one browser instead".to_owned(),
                 _ => pluralize_peers(n_others, sample.aggregation).replacen(' ', " other ", 1),
@@ -441,14 +460,21 @@ fn explain_rule(sample: &Sample, is_top: bool, limit: &Limit, would: &str) -> Ve
                 0 => String::new(),
                 _ => format!(", {excluded_outliers} more set aside as offenders"),
             };
-            vec![format!(
-                "Rule lognormal{would}: {others}, center {}, scale {}{excluded}; \
-                 false alarm rate {false_alarm_rate}; limit {limit_text}.",
+            format!(
+                "{others}, center {}, scale {}{excluded}; false alarm rate {false_alarm_rate}",
                 decimal(center),
                 decimal(scale)
-            )]
+            )
         }
+    };
+    let mut lines = vec![format!("Rule {name}{would}: {basis}; limit {}.", format_limit(limit))];
+    if let Rule::Stddev(multiplier) = rule
+        && !is_in_use
+        && !would_alert
+    {
+        lines.extend(unreachable_limit(sample, multiplier));
     }
+    lines
 }
 
 /// Returns the limit with its basis, and the statistics of the sample.

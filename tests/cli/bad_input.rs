@@ -124,7 +124,7 @@ fn unknown_and_conflicting_options_are_rejected() {
     );
     assert_usage_error(
         &["--rule", "grubbs"],
-        "cannot read --rule grubbs: not one of stddev, lognormal",
+        "cannot read --rule grubbs: not one of auto, stddev, lognormal",
     );
     assert_usage_error(&["-4", "-6"], "-4 cannot be used with -6");
     assert_usage_error(
@@ -287,7 +287,7 @@ fn listings_without_heading_are_read() {
         let result = TestDir::new().check_listing(listing, &[]);
         assert_eq!(result.code_and_status(), expected, "{listing}");
     };
-    let two = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10";
+    let two = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 43.8";
     let ss = "ESTAB 0 0 192.0.2.10:443 203.0.113.7:1\n";
     check(&format!("Authorized users of this interface only\n{ss}{ss}"), two);
     check(&format!("  {ss}  {ss}"), two);
@@ -312,7 +312,7 @@ fn listings_without_heading_are_read() {
     check(
         &format!("ESTAB 0 0 192.0.2.10:443\n{ss}{ss}"),
         "3 TOPIP UNKNOWN - cannot read 1 row, line 1: not a row of a socket table: \
-         ESTAB 0 0 192.0.2.10:443; 203.0.113.7 has 2 connections, limit 10",
+         ESTAB 0 0 192.0.2.10:443; 203.0.113.7 has 2 connections, limit 43.8",
     );
     check(&format!("Last login: Sun Nov 22 18:28:19 2026 from 192.0.2.1\n{ss}{ss}"), two);
     // A listener that is bound to a device.
@@ -360,7 +360,7 @@ fn peer_address_does_not_decide_byte_order() {
     let big =
         "   0: C000020A:01BB CB007107:C350 01 0:0\n   1: 7F000001:0019 7F000001:C350 01 0:0\n";
     let result = TestDir::new().check_listing(big, &[]);
-    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.7 has 1 connection, limit 10");
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.7 has 1 connection, limit 43.8");
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn exclude_files_are_read_and_checked() {
     let check = |args: &[&str], expected: &str| {
         assert_eq!(dir.check_listing(&some, args).code_and_status(), expected)
     };
-    check(&["--exclude-file", "good"], "0 TOPIP OK - 198.51.100.7 has 3 connections, limit 10");
+    check(&["--exclude-file", "good"], "0 TOPIP OK - 198.51.100.7 has 3 connections, limit 43.8");
     check(
         &["--exclude-file", "bad"],
         "3 TOPIP UNKNOWN - cannot read line 3 of bad: web1 ?script??x: not an address or network; \
@@ -425,7 +425,7 @@ fn endless_line_uses_bounded_memory() {
         result.code_and_status()
     );
     assert!(
-        result.code_and_status().ends_with("; 203.0.113.7 has 2 connections, limit 10"),
+        result.code_and_status().ends_with("; 203.0.113.7 has 2 connections, limit 43.8"),
         "{}",
         result.code_and_status()
     );
@@ -477,7 +477,7 @@ fn standard_input_is_read_to_its_end() {
     writer.join().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
-        text.starts_with("TOPIP OK - 203.0.113.7 has 2 connections, limit 10 | max=2;10;;0 "),
+        text.starts_with("TOPIP OK - 203.0.113.7 has 2 connections, limit 43.8 | max=2;43.8;;0 "),
         "{text}"
     );
 }
@@ -533,7 +533,7 @@ fn renamed_plugin_still_checks() {
         let result = run(command.arg0(name));
         assert_eq!(
             result.code_and_status(),
-            "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10",
+            "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 43.8",
             "{name}"
         );
     }

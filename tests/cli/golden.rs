@@ -59,12 +59,12 @@ fn threshold_range_output_is_golden() {
     assert_golden(
         "thresholds",
         &[
-            (&some, "-w 50 -c 100"),
-            (&some, "-w 50 -c 55"),
-            (&some, "-w @50:60"),
-            (&some, "-w 100:"),
-            (&some, "-c ~:40"),
-            (&some, "-w 500 -c 1000"),
+            (&some, "--stddev 5 -w 50 -c 100"),
+            (&some, "--stddev 5 -w 50 -c 55"),
+            (&some, "--stddev 5 -w @50:60"),
+            (&some, "--stddev 5 -w 100:"),
+            (&some, "--stddev 5 -c ~:40"),
+            (&some, "--stddev 5 -w 500 -c 1000"),
             (&listing(&[]), "-w 1:"),
         ],
     );
@@ -75,7 +75,36 @@ fn verbose_output_is_golden() {
     let ten = crowd(9, &[("203.0.113.7", 500), ("::ffff:203.0.113.7", 2)]);
     assert_golden(
         "explained",
-        &[(&ten, "-v"), (&ten, "-vv -n 3"), (&ten, "-vvv --stddev 2 --consecutive 3")],
+        &[(&ten, "-v"), (&ten, "-vv -n 3 --stddev 5"), (&ten, "-vvv --stddev 2 --consecutive 3")],
+    );
+}
+
+/// Each of the three limits decides once, and the rule that is not in use is reported
+/// where it alone is exceeded.
+#[test]
+fn auto_output_is_golden() {
+    let one = crowd(99, &[("203.0.113.7", 30)]);
+    let busy = crowd(30, &[("203.0.113.7", 12), ("203.0.113.8", 9), ("203.0.113.9", 5)]);
+    let addresses: Vec<_> = (1..=60).map(|host| format!("203.0.113.{host}")).collect();
+    let even: Vec<_> = addresses.iter().map(|address| (address.as_str(), 12)).collect();
+    let fifty = listing(&[&even[..], &[("203.0.113.99", 50)]].concat());
+    let even = listing(&even);
+    let gang = crowd(50, &[("203.0.113.7", 152), ("203.0.113.8", 150), ("203.0.113.9", 148)]);
+    assert_golden(
+        "auto",
+        &[
+            (&one, ""),
+            (&busy, ""),
+            (&busy, "-v"),
+            (&busy, "--floor 12"),
+            (&even, ""),
+            (&fifty, ""),
+            (&gang, "-v"),
+            (&gang, "--stddev 5"),
+            (&gang, "--rule auto --stddev 5"),
+            (&busy, "--rule lognormal"),
+            (&busy, "--rule auto --stddev 1.5 -n 5 -v"),
+        ],
     );
 }
 
@@ -92,7 +121,6 @@ fn lognormal_output_is_golden() {
             (&ten, "--rule lognormal -v"),
             (&ten, "--rule lognormal -v -n 3"),
             (&ten, "--rule lognormal --false-alarm-rate 0.000001 --floor 600 -v"),
-            (&gang, "-v"),
             (&gang, "--rule lognormal -v"),
             (&listing(&[("203.0.113.7", 200)]), "--rule lognormal -v"),
             (&listing(&[]), "--rule lognormal -v"),

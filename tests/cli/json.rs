@@ -162,7 +162,8 @@ fn sockets_and_flows_together_are_both() {
         assert_eq!(object["table"], table, "{listing}");
         let n = object["views"][0]["connections"].as_u64().unwrap();
         let noun = if n == 1 { "connection" } else { "connections" };
-        let status_line = format!("TOPIP OK - 203.0.113.7 has {n} {noun}{direction}, limit 10 | ");
+        let status_line =
+            format!("TOPIP OK - 203.0.113.7 has {n} {noun}{direction}, limit 43.8 | ");
         assert!(nagios.starts_with(&status_line), "{nagios}");
     }
 }

@@ -8,9 +8,9 @@ use std::{
 
 use crate::support::{CHECK, CommandResult, TestDir, crowd, listing, run, skip};
 
-const WARNING: &str =
-    "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27)";
-const CRITICAL: &str = "2 TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27) in 2 samples";
+const WARNING: &str = "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 28.7 (lognormal)";
+const CRITICAL: &str =
+    "2 TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 28.7 (lognormal) in 2 samples";
 
 fn flood() -> String {
     crowd(31, &[("203.0.113.7", 152)])
@@ -331,7 +331,7 @@ fn unusable_state_file_is_unknown() {
         let problem = problem[..1].to_lowercase() + problem[1..].trim_end_matches('.');
         assert_eq!(
             quiet.code_and_status(),
-            format!("3 TOPIP UNKNOWN - {problem}; 203.0.113.7 has 2 connections, limit 10")
+            format!("3 TOPIP UNKNOWN - {problem}; 203.0.113.7 has 2 connections, limit 43.8")
         );
     }
 
@@ -375,7 +375,7 @@ fn damaged_state_file_that_cannot_be_renamed_is_unknown() {
     assert_eq!(
         result.code_and_status(),
         "3 TOPIP UNKNOWN - the state file state is damaged (1:1-1:6: Expected struct State but found hello) \
-         and cannot be put aside: Is a directory (os error 21); 203.0.113.7 has 2 connections, limit 10"
+         and cannot be put aside: Is a directory (os error 21); 203.0.113.7 has 2 connections, limit 43.8"
     );
 }
 
@@ -588,7 +588,7 @@ fn state_file_names_are_stable() {
     ];
     dir.write("excludes", "198.51.100.0/24\n");
     for (args, expected) in [
-        (&[][..], "check_topip-input-62b6838f5d709fe2.ron"),
+        (&[][..], "check_topip-input-d19ac2fac6bc993b.ron"),
         (&every_option[..], "check_topip-input-e662d7dafebf510c.ron"),
     ] {
         let directory = format!("state-{}", args.len());

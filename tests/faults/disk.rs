@@ -12,9 +12,9 @@ use crate::support::{CHECK, CommandResult, LOG, TestDir, crowd, run, skip};
 
 use super::invariants::{RunningCommand, assert_invariants, wait_until};
 
-const WARNING: &str =
-    "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27)";
-const CRITICAL: &str = "2 TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 131.36 (5 x stddev 26.27) in 2 samples";
+const WARNING: &str = "1 TOPIP WARNING - 203.0.113.7 has 152 connections, over 28.7 (lognormal)";
+const CRITICAL: &str =
+    "2 TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 28.7 (lognormal) in 2 samples";
 
 /// Creates a test directory with a listing that alerts and a mount point.
 fn test_dir() -> TestDir {

@@ -10,7 +10,7 @@ use crate::support::{CHECK, CommandResult, LOG, MUNIN, TestDir, copy_program, cr
 
 use super::invariants::{RunningCommand, assert_invariants};
 
-const OK: &str = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 10";
+const OK: &str = "0 TOPIP OK - 203.0.113.7 has 2 connections, limit 43.8";
 
 fn test_dir() -> TestDir {
     let dir = TestDir::new();
@@ -49,7 +49,7 @@ fn odd_time_zones_and_locales_keep_output() {
             let result = run(command.env("TZ", zone));
             assert_invariants(CHECK, &dir, &result, 10);
             assert!(
-                result.status_line().contains("203.0.113.7 has 152 connections, over 131.36"),
+                result.status_line().contains("203.0.113.7 has 152 connections, over 28.7"),
                 "{result:?}"
             );
         }

@@ -140,7 +140,7 @@ fn cut_everywhere(listing: &str, cut_points: CutPoints) {
     let (uncut, traffic) = cut_fixture.check(None, "whole");
     assert_eq!(
         uncut.code_and_status(),
-        "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 14",
+        "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 21.85",
         "{uncut:?}"
     );
     let all: Vec<_> = cut_points

@@ -554,6 +554,6 @@ fn failing_remote_commands_are_unknown() {
     );
     assert_eq!(
         check("cat listing").code_and_status(),
-        "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 14"
+        "0 TOPIP OK - 203.0.113.7 has 9 connections, limit 21.85"
     );
 }

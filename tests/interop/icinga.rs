@@ -101,7 +101,7 @@ fn master_and_agent_run_the_check() {
         assert_eq!(known["state_type"], 1.0, "{known}");
 
         let mut direct_check = daemon_command(agent.instance.dir.path("check_topip"));
-        direct_check.args(["--inbound", "--rule", "lognormal", "--state-file"]);
+        direct_check.args(["--inbound", "--rule", "auto", "--state-file"]);
         direct_check
             .arg(agent.instance.dir.path(&format!("ours-{source}")))
             .arg("--input")
@@ -125,7 +125,7 @@ fn master_and_agent_run_the_check() {
     assert_eq!(result["state"], 3.0, "{result}");
     let line = command(&result).join(" ");
     assert!(line.contains("--hostname 127.0.0.2:1 --hostname 127.0.0.3:1"), "{line}");
-    assert!(line.contains("--inbound --rule lognormal -vvv"), "{line}");
+    assert!(line.contains("--inbound --rule auto -vvv"), "{line}");
     assert!(!result.to_string().contains("secret"), "{result}");
     let result = master.check("far!topip");
     let line = command(&result).join(" ");

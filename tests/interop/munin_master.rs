@@ -133,17 +133,17 @@ fn master_stores_values_and_alerts() {
     let master = Master::of(&site);
     let quiet = crowd(30, &[("203.0.113.8", 3)]);
     let flood = crowd(30, &[("203.0.113.7", 152)]);
-    let details = "203.0.113.7 has 152 connections, over 133.4 (5 x stddev 26.68)";
+    let details = "203.0.113.7 has 152 connections, over 28.49 (lognormal)";
     let cycles = [
         (&quiet, ["3", "1.06", "0.35", "10", "33", "31"], ""),
         (
             &flood,
-            ["152", "5.87", "26.68", "133.4", "182", "31"],
+            ["152", "5.87", "26.68", "28.49", "182", "31"],
             "WARNINGs: busiest address is 152.00",
         ),
         (
             &flood,
-            ["152", "5.87", "26.68", "133.4", "182", "31"],
+            ["152", "5.87", "26.68", "28.49", "182", "31"],
             "CRITICALs: busiest address is 152.00",
         ),
         (&quiet, ["3", "1.06", "0.35", "10", "33", "31"], "OKs: busiest address is 3.00"),

@@ -201,17 +201,19 @@ fn output_has_a_line_for_each_namespace() {
     let Some(fixture) = ContainerFixture::new() else { return };
     let result = fixture.check(&["--netns", "all", "--port", "22", "-v"]);
     let expected = format!(
-        "TOPIP OK - 203.0.113.7 has 1 connection, limit 10 | max=1;10;;0 avg=1;;;0 stddev=0;;;0 \
+        "TOPIP OK - 203.0.113.7 has 1 connection, limit 43.8 | max=1;43.8;;0 avg=1;;;0 stddev=0;;;0 \
          med=1;;;0 min=1;;;0 addresses=1;;;0 connections=1;;;0\n\
          1 connection from 1 address:\n\
          203.0.113.7 1 connection on port 22 (1); ESTABLISHED (1)\n\
          Network namespace own: 1 connection\n\
          Network namespace blue: 0 connections\n\
          Network namespace pid:{} sleep: 0 connections\n\
-         Rule stddev: 1 address with 1 connection to 1, median 1, average 1, stddev 0; limit 10 \
-         (floor).\n\
-         Rule lognormal would not say over: nobody else, one browser instead, center 5, scale 1; \
+         Rule auto: nobody else, one browser instead, center 5, scale 1; \
          false alarm rate 0.015; limit 43.8 (lognormal).\n\
+         Rule stddev would not say over: 1 address with 1 connection to 1, median 1, average 1, \
+         stddev 0; limit 10 (floor).\n\
+         5 standard deviations are out of reach for a lone offender among 1 address: \
+         this rule needs 24.\n\
          There is no earlier sample.\n",
         fixture.net.green_pid()
     );
@@ -313,7 +315,7 @@ fn suggested_capabilities_are_sufficient() {
         result.status_line(),
         format!(
             "TOPIP UNKNOWN - cannot see the network namespaces of {hidden} processes: Permission \
-             denied (os error 13); 203.0.113.7 has 1 connection, limit 10"
+             denied (os error 13); 203.0.113.7 has 1 connection, limit 43.8"
         )
     );
     assert_eq!(
@@ -346,7 +348,7 @@ fn suggested_capabilities_are_sufficient() {
         (result.code, lines(&result.stdout, "Grant it")),
         (Some(3), vec![&*grant("CAP_SYS_PTRACE")])
     );
-    let top_peer = "; 203.0.113.2 has 3 connections, limit 10";
+    let top_peer = "; 203.0.113.2 has 3 connections, limit 10.91";
     assert!(result.status_line().ends_with(top_peer), "{}", result.status_line());
     // And the reverse.
     let result = all(&["sys_ptrace"]);
@@ -354,7 +356,7 @@ fn suggested_capabilities_are_sufficient() {
     assert_eq!(lines(&result.stdout, "Grant it"), [grant("CAP_SYS_ADMIN")]);
     assert!(result.status_line().contains("cannot look into 2 network namespaces, blue first: cannot enter it: Operation not permitted"), "{}", result.status_line());
     let result = all(&["sys_admin", "sys_ptrace"]);
-    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 10");
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 22.39");
 
     // A namespace that is given explicitly needs the same capability.
     let check_namespace = |capabilities: &[&str], netns: &str| {
@@ -371,7 +373,7 @@ fn suggested_capabilities_are_sufficient() {
     );
     assert_eq!(
         perfdata(&check_namespace(&["sys_admin"], "blue")),
-        "TOPIP OK - 203.0.113.2 has 3 connections, limit 10"
+        "TOPIP OK - 203.0.113.2 has 3 connections, limit 10.91"
     );
     let process = format!(
         "cannot open /proc/{}/ns/net: Permission denied (os error 13)",
@@ -440,7 +442,7 @@ fn hidden_processes_are_unknown() {
     let all = |capabilities: &[&str]| fixture.check_as_nobody(capabilities, &["--netns", "all"]);
     let result = all(&["sys_admin"]);
     let problem = "TOPIP UNKNOWN - cannot see the processes of others: /proc hides them (hidepid); \
-                   203.0.113.2 has 3 connections, limit 10";
+                   203.0.113.2 has 3 connections, limit 10.91";
     assert_eq!((result.code, result.status_line()), (Some(3), problem), "{}", result.stdout);
     assert_eq!(
         lines(&result.stdout, "Grant it CAP_SYS_PTRACE: by sudo").len(),
@@ -449,7 +451,7 @@ fn hidden_processes_are_unknown() {
         result.stdout
     );
     let result = all(&["sys_admin", "sys_ptrace"]);
-    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 10");
+    assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 22.39");
 }
 
 fn hidden_processes(result: &CommandResult) -> u64 {
@@ -607,7 +609,7 @@ fn namespace_with_short_lived_processes_is_unknown() {
     let result = run(&mut strace);
     let problem = format!(
         "3 TOPIP UNKNOWN - cannot look into network namespace pid:{green} sleep: its processes \
-         end before it can be entered; 203.0.113.2 has 3 connections, limit 10"
+         end before it can be entered; 203.0.113.2 has 3 connections, limit 10.91"
     );
     assert_eq!(result.code_and_status(), problem, "{}", result.stdout);
 }

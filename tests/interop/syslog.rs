@@ -110,7 +110,7 @@ fn journald_receives_alerts_with_fields() {
         ("PRIORITY", "4"),
         ("TOPIP_ADDRESS", "203.0.113.7"),
         ("TOPIP_CONNECTIONS", "152"),
-        ("TOPIP_LIMIT", "131.36"),
+        ("TOPIP_LIMIT", "28.7"),
         ("TOPIP_SAMPLES", "1"),
         ("TOPIP_PORTS", "443:152"),
         ("TOPIP_STATES", "ESTABLISHED:152"),

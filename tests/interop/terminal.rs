@@ -157,7 +157,7 @@ fn watch_in_pipe_prints_a_line_per_sample() {
             let line = lines.next().unwrap().unwrap();
             let (time, rest) = line.split_once(' ').unwrap();
             assert!(time.ends_with("+00:00"), "{line}");
-            let expected = "OK - 203.0.113.7 has 9 connections, limit 17.32; \
+            let expected = "OK - 203.0.113.7 has 9 connections, limit 21.63; \
                             12 connections from 4 addresses";
             assert_eq!(rest, expected);
         }

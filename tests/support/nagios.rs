@@ -150,7 +150,7 @@ impl Nagios {
         let listing = self.dir.path("listing");
         let mut command = daemon_command(self.dir.path("check_topip"));
         command.args(["--input".as_ref(), listing.as_os_str()]);
-        command.args(["--inbound", "--rule", "lognormal"]);
+        command.args(["--inbound", "--rule", "auto"]);
         // Run as nagios: files of nagios are not trusted by another user.
         let nagios = fs::metadata(self.dir.path(".")).unwrap();
         command.uid(nagios.uid()).gid(nagios.gid());

@@ -19,6 +19,25 @@ pub struct LognormalLimit {
     pub excluded_outliers: usize,
 }
 
+/// Support that a count has for being over the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// None but the lognormal rule itself.
+    None,
+    /// It is also over the limit of the stddev rule.
+    Stddev,
+}
+
+impl Support {
+    /// Returns the part of the floor of the scale that remains whatever the slope is.
+    fn floor_share(self) -> f64 {
+        match self {
+            Self::None => 1.0,
+            Self::Stddev => CONFIRMED_FLOOR_SHARE,
+        }
+    }
+}
+
 /// One in this many addresses may be an offender; the top address always may.
 const OUTLIER_DIVISOR: usize = 6;
 /// Number of offenders that there may be among few addresses, if they are fewer than
@@ -41,6 +60,10 @@ const MAX_BUNCH_SCALE: f64 = 0.9;
 const PRIOR_SAMPLE_SIZE: f64 = 18.0;
 /// Number of others at which their slope and the prior slope weigh the same.
 const PRIOR_SLOPE_SIZE: f64 = 8.0;
+/// Part of the floor of the scale that remains where the stddev rule confirms the limit, ...
+const CONFIRMED_FLOOR_SHARE: f64 = 2.0 / 3.0;
+/// ... unless the slope of the tail, times this, is above it.
+const CONFIRMED_SLOPE_FACTOR: f64 = 1.3;
 /// Minimum of the floor of the scale.
 const MIN_SCALE_FLOOR: f64 = 0.2;
 /// Maximum of the floor of the scale.
@@ -115,6 +138,16 @@ const MAX_LIMIT: f64 = 1e9;
 /// The 8, and the browser's 5 connections, were chosen on recorded crowds
 /// (docs/detection.md).
 ///
+/// # The confirmed limit
+///
+/// Where a count is also over the limit of the stddev rule ([`Support::Stddev`]), less
+/// evidence is enough: the floor of the scale then follows the slope b of the line through
+/// the tail, where that is gentler, but no further than to two thirds:
+///
+/// > s′ = clamp(1.3 b, ⅔ s, s)
+///
+/// 1.3 and ⅔ were chosen on recorded crowds too.
+///
 /// # Masking
 ///
 /// Several offenders would hide one another in any mean and, where they are a
@@ -147,17 +180,17 @@ const MAX_LIMIT: f64 = 1e9;
 /// - B. Efron and C. Morris, Stein's Estimation Rule and Its Competitors, JASA 68
 ///   (1973): drawing estimates from few values towards a common one.
 #[must_use]
-pub fn limit(counts: &[u64], false_alarm_rate: f64) -> Option<LognormalLimit> {
+pub fn limit(counts: &[u64], false_alarm_rate: f64, support: Support) -> Option<LognormalLimit> {
     if counts.is_empty() {
         return None;
     }
-    for rank in (1..max_offenders(counts.len())).rev() {
-        let others = Others::new(&counts[rank + 1..], false_alarm_rate);
-        if others.limit_is_exceeded_by(counts[rank]) {
-            return Some(LognormalLimit { excluded_outliers: rank, ..others.limit() });
+    for rank in (0..n_compared(counts, false_alarm_rate, support)).rev() {
+        let limit = Others::new(&counts[rank + 1..], false_alarm_rate, support).limit();
+        if rank == 0 || float(counts[rank]) > limit.connections {
+            return Some(LognormalLimit { excluded_outliers: rank, ..limit });
         }
     }
-    Some(Others::new(&counts[1..], false_alarm_rate).limit())
+    None
 }
 
 /// Returns the maximum number of offenders among `n` addresses.
@@ -176,68 +209,94 @@ struct Others<'a> {
     scale_floor: f64,
     /// Normal score of the highest value, at the false alarm rate.
     highest_score: f64,
+    support: Support,
 }
 
 impl<'a> Others<'a> {
-    fn new(counts: &'a [u64], false_alarm_rate: f64) -> Self {
-        let n = float(counts.len() as u64);
-        let ln_browser = log(BROWSER_CONNECTIONS);
-        let ln_center = if counts.is_empty() {
-            ln_browser
-        } else {
-            let ln_median = ln(counts[counts.len() - 1 - counts.len() / 2]);
-            ln_median.max((n * ln_median + ln_browser) / (n + 1.0))
-        };
-        let bunch_scale = (BUNCH_DISPERSION / exp(ln_center)).sqrt().min(MAX_BUNCH_SCALE);
-        let prior_factor = (1.0 + PRIOR_SAMPLE_SIZE / (n + PRIOR_SAMPLE_SIZE)).sqrt();
+    fn new(counts: &'a [u64], false_alarm_rate: f64, support: Support) -> Self {
+        let ln_center = ln_center(counts);
         Self {
             counts,
             ln_center,
-            scale_floor: (bunch_scale * prior_factor).clamp(MIN_SCALE_FLOOR, MAX_SCALE_FLOOR),
+            scale_floor: scale_floor(ln_center, counts.len()),
             highest_score: highest_score(counts.len() + 1, false_alarm_rate),
+            support,
         }
     }
 
     /// Returns the limit for one address in addition to these.
     fn limit(&self) -> LognormalLimit {
         // With a high false alarm rate the score can be below 0.
-        let above_center = self.line_above_center().max(self.floor_above_center()).max(0.0);
+        let above_center = self.above_center().max(0.0);
+        let logarithm = (self.ln_center + above_center).min(log(MAX_LIMIT));
         let scale = if self.highest_score > 0.0 { above_center / self.highest_score } else { 0.0 };
         LognormalLimit {
-            connections: round_to_hundredths(exp(
-                (self.ln_center + above_center).min(log(MAX_LIMIT))
-            )),
+            connections: round_to_hundredths(exp(logarithm)),
             center: exp(self.ln_center),
             scale,
             excluded_outliers: 0,
         }
     }
 
-    /// Returns whether one address in addition to these exceeds its limit with `count`.
-    /// The fit of the line takes long; most counts are below the limit without it.
-    fn limit_is_exceeded_by(&self, count: u64) -> bool {
-        ln(count) > self.ln_center + self.floor_above_center()
-            && float(count) > self.limit().connections
-    }
-
-    /// Returns the distance from the center, in logarithms, at which the floor of the
-    /// scale has the limit.
-    fn floor_above_center(&self) -> f64 {
-        self.scale_floor * self.highest_score
-    }
-
-    /// Returns the distance from the center, in logarithms, at which the line through the
-    /// tail has the limit.
-    fn line_above_center(&self) -> f64 {
+    /// Returns the distance of the limit from the center, in logarithms.
+    fn above_center(&self) -> f64 {
         if self.counts.is_empty() {
-            return 0.0;
+            return self.scale_floor * self.highest_score;
         }
         let mut line = FittedLine::fit(self.counts);
+        let scale_floor = match self.support {
+            Support::None => self.scale_floor,
+            Support::Stddev => (CONFIRMED_SLOPE_FACTOR * line.slope)
+                .clamp(self.support.floor_share() * self.scale_floor, self.scale_floor),
+        };
         let n = float(self.counts.len() as u64);
-        let prior_slope = line.slope.min(self.scale_floor);
+        let prior_slope = line.slope.min(scale_floor);
         line.slope = (n * line.slope + PRIOR_SLOPE_SIZE * prior_slope) / (n + PRIOR_SLOPE_SIZE);
-        line.value_at(self.highest_score) - self.ln_center
+        let line_above_center = line.value_at(self.highest_score) - self.ln_center;
+        line_above_center.max(scale_floor * self.highest_score)
     }
+}
+
+/// Returns the logarithm of the center of `counts`.
+fn ln_center(counts: &[u64]) -> f64 {
+    let ln_browser = log(BROWSER_CONNECTIONS);
+    if counts.is_empty() {
+        return ln_browser;
+    }
+    let n = float(counts.len() as u64);
+    let ln_median = ln(median(counts));
+    ln_median.max((n * ln_median + ln_browser) / (n + 1.0))
+}
+
+/// Returns the upper median of `counts`, which are sorted and not empty.
+fn median(counts: &[u64]) -> u64 {
+    counts[counts.len() - 1 - counts.len() / 2]
+}
+
+/// Returns the floor of the scale beside `n` addresses with this center.
+fn scale_floor(ln_center: f64, n: usize) -> f64 {
+    let bunch_scale = (BUNCH_DISPERSION / exp(ln_center)).sqrt().min(MAX_BUNCH_SCALE);
+    let prior_factor = (1.0 + PRIOR_SAMPLE_SIZE / (float(n as u64) + PRIOR_SAMPLE_SIZE)).sqrt();
+    (bunch_scale * prior_factor).clamp(MIN_SCALE_FLOOR, MAX_SCALE_FLOOR)
+}
+
+/// Returns the number of the highest `counts` that need to be compared with a limit of
+/// their own: the top one, and the suspects that are not below every limit.
+///
+/// In a crowd of a million, a sixth are suspects, and a line for each takes half a second.
+/// No limit is below the one of the lowest center, score and floor of the scale. Fewer
+/// others have the first two, and more others with a higher center have the third.
+fn n_compared(counts: &[u64], false_alarm_rate: f64, support: Support) -> usize {
+    let suspects = &counts[..max_offenders(counts.len())];
+    let fewest_others = &counts[suspects.len()..];
+    if fewest_others.is_empty() {
+        return suspects.len();
+    }
+    let lowest_score = highest_score(fewest_others.len() + 1, false_alarm_rate).max(0.0);
+    let highest_center = ln(median(&counts[1..])).max(log(BROWSER_CONNECTIONS));
+    let lowest_floor = support.floor_share() * scale_floor(highest_center, counts.len() - 1);
+    let lowest_limit = exp(ln(median(fewest_others)) + lowest_floor * lowest_score);
+    suspects.partition_point(|&count| float(count) > lowest_limit).max(1)
 }
 
 /// Returns the normal score that the highest of `n` values does not exceed with
@@ -337,12 +396,12 @@ mod tests {
     }
 
     fn limit_of_unsorted(counts: &[u64]) -> LognormalLimit {
-        limit(&sorted(counts), RATE).expect("there are counts")
+        limit(&sorted(counts), RATE, Support::None).expect("there are counts")
     }
 
     /// Returns the limit for one address in addition to `others`.
     fn limit_beside(others: &[u64]) -> f64 {
-        Others::new(&sorted(others), RATE).limit().connections
+        Others::new(&sorted(others), RATE, Support::None).limit().connections
     }
 
     /// Compares the limit and the number of excluded outliers with `expected`.
@@ -360,7 +419,7 @@ mod tests {
     /// The expected values are from a program with mpmath, at 50 digits.
     #[test]
     fn samples_of_few_addresses_match_other_means() {
-        assert_eq!(limit(&[], RATE), None);
+        assert_eq!(limit(&[], RATE, Support::None), None);
         check(&[1], "43.80 0");
         check(&[75], "43.80 0");
         check(&[1, 1], "25.42 0");
@@ -389,39 +448,58 @@ mod tests {
     #[test]
     fn limit_is_rounded_before_it_is_compared() {
         let uniform = repeated(20, 400);
-        let others = Others { scale_floor: 0.0, ..Others::new(&uniform, RATE) };
+        let others = Others { scale_floor: 0.0, ..Others::new(&uniform, RATE, Support::None) };
         assert_eq!(others.limit().connections, 400.0);
     }
 
     /// Returns the limit before it is rounded.
-    fn exact_limit(counts: &[u64]) -> f64 {
-        let excluded = limit_of_unsorted(counts).excluded_outliers;
+    fn exact_limit(counts: &[u64], support: Support) -> f64 {
         let counts = sorted(counts);
-        let others = Others::new(&counts[excluded + 1..], RATE);
-        exp(others.ln_center + others.line_above_center().max(others.floor_above_center()))
+        let limit = limit(&counts, RATE, support).expect("there are counts");
+        let others = Others::new(&counts[limit.excluded_outliers + 1..], RATE, support);
+        exp(others.ln_center + others.above_center())
     }
 
-    /// Compares the limit of `n` addresses, of which each has `count(index, n)` connections.
+    /// Compares the limit and the confirmed limit of `n` addresses, of which each has
+    /// `count(index, n)` connections.
     #[track_caller]
-    fn check_exact(n: u64, count: fn(u64, u64) -> u64, expected: f64) {
+    fn check_exact(n: u64, count: fn(u64, u64) -> u64, expected: f64, expected_confirmed: f64) {
         let counts: Vec<_> = (1..=n).map(|index| count(index, n)).collect();
-        let found = exact_limit(&counts);
-        assert!((found / expected - 1.0).abs() < 1e-11, "{found}");
+        let is_close = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-11;
+        let found = exact_limit(&counts, Support::None);
+        assert!(is_close(found, expected), "{found}");
+        let confirmed = exact_limit(&counts, Support::Stddev);
+        assert!(is_close(confirmed, expected_confirmed), "{confirmed}");
     }
 
     /// The expected values are from a program with mpmath, at 50 digits.
     #[test]
     fn limits_of_large_crowds_match_other_means() {
-        check_exact(100, |_, _| 1, 33.425_944_749_990_4);
-        check_exact(1000, |_, _| 1, 44.223_845_957_379_87);
-        check_exact(100, |index, _| 1 + 2000 / index, 3_959.155_927_008_303);
-        check_exact(1000, |index, _| 1 + 2000 / index, 3_976.219_006_612_814);
-        check_exact(100, |index, n| 1 + index * index / n, 236.183_494_915_155_8);
-        check_exact(1000, |index, n| 1 + index * index / n, 2_123.716_947_692_778);
-        check_exact(100, |index, _| 1 + 7 * index % 12, 93.345_386_885_439_97);
-        check_exact(1000, |index, _| 1 + 7 * index % 12, 117.639_169_738_297_3);
-        check_exact(100, |index, _| 200 + index % 10, 420.226_055_970_369_5);
-        check_exact(1000, |index, _| 200 + index % 10, 469.876_454_885_949_1);
+        check_exact(100, |_, _| 1, 33.425_944_749_990_4, 10.432_435_156_628_95);
+        check_exact(1000, |_, _| 1, 44.223_845_957_379_87, 12.512_305_197_720_1);
+        let harmonic = |index, _| 1 + 2000 / index;
+        check_exact(100, harmonic, 3_959.155_927_008_303, 3_959.155_927_008_303);
+        check_exact(1000, harmonic, 3_976.219_006_612_814, 3_976.219_006_612_814);
+        let square = |index, n| 1 + index * index / n;
+        check_exact(100, square, 236.183_494_915_155_8, 236.183_494_915_155_8);
+        check_exact(1000, square, 2_123.716_947_692_778, 2_123.716_947_692_778);
+        let browsers = |index, _| 1 + 7 * index % 12;
+        check_exact(100, browsers, 93.345_386_885_439_97, 37.392_025_408_696_08);
+        check_exact(1000, browsers, 117.639_169_738_297_3, 43.626_635_091_078_1);
+        let proxies = |index, _| 200 + index % 10;
+        check_exact(100, proxies, 420.226_055_970_369_5, 330.267_146_321_387);
+        check_exact(1000, proxies, 469.876_454_885_949_1, 355.794_457_219_886_9);
+    }
+
+    /// Returns the limit as the definition has it: each suspect is compared with its own.
+    fn limit_by_definition(counts: &[u64], rate: f64, support: Support) -> LognormalLimit {
+        let limit_below = |rank: usize| Others::new(&counts[rank + 1..], rate, support).limit();
+        for rank in (1..max_offenders(counts.len())).rev() {
+            if float(counts[rank]) > limit_below(rank).connections {
+                return LognormalLimit { excluded_outliers: rank, ..limit_below(rank) };
+            }
+        }
+        limit_below(0)
     }
 
     #[test]
@@ -442,7 +520,7 @@ mod tests {
     fn lower_false_alarm_rate_raises_the_limit() {
         let counts: Vec<_> = (1..=40).rev().collect();
         let limits = [0.999, 0.5, 0.1, 0.01, 1e-3, 1e-6, 1e-12]
-            .map(|rate| limit(&counts, rate).expect("there are counts").connections);
+            .map(|rate| limit(&counts, rate, Support::None).expect("there are counts").connections);
         assert!(limits.is_sorted_by(|a, b| a < b), "{limits:?}");
     }
 
@@ -473,7 +551,8 @@ mod tests {
     #[test]
     fn limit_of_a_million_addresses_is_finite() {
         let counts: Vec<_> = (0..1_000_000u64).map(|index| 1 + 1_000_000 / (index + 1)).collect();
-        let LognormalLimit { connections, .. } = limit(&counts, RATE).expect("there are counts");
+        let LognormalLimit { connections, .. } =
+            limit(&counts, RATE, Support::None).expect("there are counts");
         assert!(connections.is_finite() && connections > 1.0, "{connections}");
     }
 
@@ -486,10 +565,48 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        /// Counts with ties: each address has one of a few counts.
+        fn tied_counts()(
+            sizes in prop::collection::vec(0.0..9.0f64, 1..6),
+            choices in prop::collection::vec(any::<prop::sample::Index>(), 1..200),
+        ) -> Vec<u64> {
+            let counts: Vec<_> = choices.iter().map(|at| at.get(&sizes).exp() as u64).collect();
+            sorted(&counts)
+        }
+    }
+
+    fn any_support() -> impl Strategy<Value = Support> {
+        prop_oneof![Just(Support::None), Just(Support::Stddev)]
+    }
+
     proptest! {
         #[test]
-        fn limit_is_a_positive_finite_number(counts in sorted_counts(), exponent in -300.0..-1e-9f64) {
-            let found = limit(&counts, 10f64.powf(exponent)).expect("there are counts");
+        fn limit_is_that_of_the_definition(
+            counts in prop_oneof![sorted_counts(), tied_counts()],
+            rate in prop_oneof![Just(RATE), 1e-9..0.999f64],
+            support in any_support(),
+        ) {
+            let expected = limit_by_definition(&counts, rate, support);
+            prop_assert_eq!(limit(&counts, rate, support), Some(expected));
+        }
+
+        /// Support lowers a limit, and never to less than two thirds of its logarithm.
+        #[test]
+        fn confirmed_limit_is_lower(others in prop_oneof![sorted_counts(), tied_counts()]) {
+            let alone = Others::new(&others, RATE, Support::None);
+            let confirmed = Others::new(&others, RATE, Support::Stddev).above_center();
+            prop_assert!(confirmed <= alone.above_center());
+            prop_assert!(confirmed >= alone.above_center() * CONFIRMED_FLOOR_SHARE * 0.999_999);
+        }
+
+        #[test]
+        fn limit_is_a_positive_finite_number(
+            counts in sorted_counts(),
+            exponent in -300.0..-1e-9f64,
+            support in any_support(),
+        ) {
+            let found = limit(&counts, 10f64.powf(exponent), support).expect("there are counts");
             prop_assert!(found.connections.is_finite() && found.connections > 0.0, "{:?}", found);
             prop_assert!(found.connections <= MAX_LIMIT * 1.000_001);
             prop_assert!(found.scale.is_finite(), "{:?}", found);
@@ -500,7 +617,7 @@ mod tests {
         fn raising_the_top_count_keeps_the_limit(counts in sorted_counts(), more in 0..1_000_000u64) {
             let mut higher = counts.clone();
             higher[0] += more;
-            prop_assert_eq!(limit(&counts, RATE), limit(&higher, RATE));
+            prop_assert_eq!(limit(&counts, RATE, Support::None), limit(&higher, RATE, Support::None));
         }
 
         /// From a median of 200 on, the floor of the scale is constant, so that
@@ -514,7 +631,7 @@ mod tests {
             let multiplied: Vec<_> = counts.iter().map(|count| count * factor).collect();
             let (found, scaled) = (limit_of_unsorted(&counts), limit_of_unsorted(&multiplied));
             if found.connections < MAX_LIMIT / 100.0 && counts.len() > 1 {
-                let unrounded = (exact_limit(&counts), exact_limit(&multiplied));
+                let unrounded = (exact_limit(&counts, Support::None), exact_limit(&multiplied, Support::None));
                 let ratio = unrounded.1 / unrounded.0 / factor as f64;
                 prop_assert!((ratio - 1.0).abs() < 1e-9, "{:?} {:?}", found, scaled);
                 prop_assert_eq!(found.excluded_outliers, scaled.excluded_outliers);
@@ -574,7 +691,7 @@ mod tests {
         for n in [0, 1, 2, 3, 10, 100, 1000, 10_000, 100_000, 1_000_000] {
             let spread: Vec<_> = (0..n as u64).map(|index| 1 + index * 7919 % 13).collect();
             for counts in [repeated(n, 1), repeated(n, 300), sorted(&spread)] {
-                let found = limit(&counts, RATE);
+                let found = limit(&counts, RATE, Support::None);
                 assert_eq!(found.is_some(), n > 0);
                 let connections = found.map_or(20.0, |found| found.connections);
                 assert!((8.0..1500.0).contains(&connections), "{n}: {connections}");

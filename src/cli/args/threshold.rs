@@ -26,20 +26,19 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) top: Option<usize>,
-    /// How the limit is found; see topip(7)
-    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
-    pub(in crate::cli) rule: RuleName,
-    /// Rule stddev: warn above so many standard deviations
+    /// How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub(in crate::cli) rule: Option<RuleName>,
+    /// Rule stddev: warn above so many standard deviations [default: 5]
     #[arg(
         long,
         alias = "stdev",
         value_name = "N",
-        default_value = "5",
         value_parser = multiplier,
         allow_hyphen_values = true
     )]
-    pub(in crate::cli) stddev: f64,
-    /// Rule lognormal: how likely a clean sample may be over its limit
+    pub(in crate::cli) stddev: Option<f64>,
+    /// Rules auto and lognormal: how likely a clean sample may be over its limit
     #[arg(
         long,
         value_name = "PROBABILITY",
@@ -48,7 +47,7 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) false_alarm_rate: f64,
-    /// Either: but never at or below so many connections; 0 for the bare rule
+    /// Any rule: but never at or below so many connections; 0 for the bare rule
     #[arg(
         long,
         value_name = "N",
@@ -86,11 +85,33 @@ pub(in crate::cli) struct ThresholdArgs {
     pub(in crate::cli) state_file: Option<PathBuf>,
 }
 
+/// Default of `--stddev`, as in topip.py.
+const DEFAULT_MULTIPLIER: f64 = 5.0;
+
+impl ThresholdArgs {
+    /// Returns the number of standard deviations, given or not.
+    pub(in crate::cli) fn multiplier(&self) -> f64 {
+        self.stddev.unwrap_or(DEFAULT_MULTIPLIER)
+    }
+
+    /// Returns the rule, given or not. A number of standard deviations alone selects the
+    /// rule that topip.py had.
+    pub(in crate::cli) fn rule_name(&self) -> RuleName {
+        match (self.rule, self.stddev) {
+            (Some(rule), _) => rule,
+            (None, Some(_)) => RuleName::Stddev,
+            (None, None) => RuleName::Auto,
+        }
+    }
+}
+
 /// Rule that calculates the limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum RuleName {
+    /// Lognormal distribution, and the standard deviation where it confirms.
+    #[value(help = None)]
+    Auto,
     /// Multiple of the standard deviation.
-    #[default]
     #[value(help = None)]
     Stddev,
     /// Log-normal distribution of the other addresses' counts.
