@@ -71,6 +71,7 @@ unsafe impl Ioctl for GetUserNamespace {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "opens files of this process")]
 mod tests {
     use std::fs::File;
 
