@@ -6,8 +6,8 @@ pub(super) fn describe(error: &clap::Error) -> String {
     let option = context_text(error, ContextKind::InvalidArg).unwrap_or_default();
     // clap gives the option with its value name: "--warning <RANGE>".
     let option = &marked(&option);
-    let value =
-        redact_password(&context_text(error, ContextKind::InvalidValue).unwrap_or_default());
+    let value = context_text(error, ContextKind::InvalidValue).unwrap_or_default();
+    let value = redact_password(option, &value);
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(reason)) => {
             let value = if value.is_empty() { "(empty)".to_owned() } else { value };
@@ -25,7 +25,9 @@ pub(super) fn describe(error: &clap::Error) -> String {
         (ErrorKind::UnknownArgument, _) if option.starts_with('`') => {
             format!("there is no option {option}")
         }
-        (ErrorKind::UnknownArgument, _) => format!("unexpected argument {option}"),
+        (ErrorKind::UnknownArgument, _) => {
+            format!("unexpected argument {}", redact_server(option))
+        }
         (ErrorKind::ArgumentConflict, _) => {
             let other_option = context_text(error, ContextKind::PriorArg).unwrap_or_default();
             let other_option = marked(&other_option);
@@ -52,10 +54,70 @@ fn marked(option: &str) -> String {
     if option.starts_with('-') { format!("`{option}`") } else { option.to_owned() }
 }
 
-/// Returns `value` without the user part of a URL, which may contain a password.
-fn redact_password(value: &str) -> String {
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://...@{host}"),
+/// Returns the value of an option without what may be a password.
+fn redact_password(option: &str, value: &str) -> String {
+    match option {
+        "`--smtp`" => redact_url(value),
+        "`--hostname`" => redact_server(value),
         _ => value.to_owned(),
+    }
+}
+
+/// Returns a URL without its user part.
+fn redact_url(url: &str) -> String {
+    let (scheme, authority) = url.split_at(url.find("://").map_or(0, |at| at + "://".len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) if !scheme.is_empty() => format!("{scheme}...@{host}"),
+        _ if scheme.is_empty() => redact_server(url),
+        _ => url.to_owned(),
+    }
+}
+
+/// Returns a server without the user part if that has a password, as in
+/// `USER:PASSWORD@HOST`. A comma in the password separates servers, and leaves
+/// `USER:PASSWORD`.
+pub(super) fn redact_server(server: &str) -> String {
+    if let Some((user, host)) = server.rsplit_once('@') {
+        return if user.contains(':') { format!("...@{host}") } else { server.to_owned() };
+    }
+    match server.split_once(':') {
+        Some((user, rest)) if !rest.is_empty() && !is_port_or_address(rest) => {
+            format!("{user}:...")
+        }
+        _ => server.to_owned(),
+    }
+}
+
+/// Returns true for the text after the first colon of `HOST:PORT` or of an IPv6 address.
+fn is_port_or_address(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) || text.contains(':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_redacted() {
+        for (server, expected) in [
+            ("root:secret@web1", "...@web1"),
+            ("root:sec@ret@web1:22", "...@web1:22"),
+            ("root:sec", "root:..."),
+            ("ret@web1", "ret@web1"),
+            ("web1:65536", "web1:65536"),
+            ("web1:", "web1:"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+        ] {
+            assert_eq!(redact_server(server), expected);
+        }
+        for (url, expected) in [
+            ("smtp://me:secret@mail", "smtp://...@mail"),
+            ("smtp://me@mail:x", "smtp://...@mail:x"),
+            ("me:secret@mail", "...@mail"),
+            ("localhost", "localhost"),
+            ("smtp://mail:ssh", "smtp://mail:ssh"),
+        ] {
+            assert_eq!(redact_url(url), expected);
+        }
     }
 }

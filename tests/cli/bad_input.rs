@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{CHECK, TestDir, crowd, listing, run};
+use crate::support::{CHECK, LOG, MUNIN, TestDir, crowd, listing, run};
 
 #[track_caller]
 fn assert_usage_error(args: &[&str], expected: &str) {
@@ -599,6 +599,37 @@ fn malformed_mail_options_are_rejected() {
         &alert(&["--remind", "soon"]),
         "cannot read --remind soon: not a span of time; write 90, 90s, 10m, 2h or 7d",
     );
+}
+
+/// A password in the place of a server is refused and not shown.
+#[test]
+fn password_in_server_name_is_not_shown() {
+    let dir = TestDir::new();
+    let server = "cannot read --hostname ...@web1: not a server: a password does not belong there";
+    for server_option in [&["-H", "root:hunter2@web1"][..], &["--server=web2,root:hunter2@web1"]] {
+        assert_usage_error(server_option, server);
+        for output in [&["--output", "json"][..], &["-vvv"]] {
+            let result = dir.check(&[server_option, output].concat());
+            assert_eq!(result.code, Some(3));
+            assert!(!result.stdout.contains("hunter2"), "{}", result.stdout);
+        }
+        let result = run(dir.program(LOG, server_option).args(["--log", "log"]));
+        assert_eq!(result.code, Some(2));
+        assert!(!result.stderr.contains("hunter2"), "{}", result.stderr);
+    }
+    for value in
+        ["root:hunter2,x@web1", "a@b:hunter2@web1", "root:hunter2@", "root:hunter2@web1:ssh"]
+    {
+        let result = dir.check(&["-H", value]);
+        assert_eq!(result.code, Some(3));
+        assert!(!result.stdout.contains("hunter2"), "{}", result.stdout);
+    }
+    let result = dir.check(&["root:hunter2@web1"]);
+    assert!(result.stdout.starts_with("TOPIP UNKNOWN - unexpected argument ...@web1\n"));
+    let mut munin = dir.program(MUNIN, &["fetch"]);
+    let result = run(munin.env("hostname", "root:hunter2@web1"));
+    assert!(result.stdout.contains("connections_max.extinfo cannot read env.hostname ...@web1: "));
+    assert!(!format!("{}{}", result.stdout, result.stderr).contains("hunter2"));
 }
 
 #[cfg(feature = "mail")]

@@ -1,5 +1,8 @@
 //! Names of plugin links: the server and the graph name.
-use crate::{cli::server_name::ServerName, model::problem::Problem};
+use crate::{
+    cli::{server_name::ServerName, usage::redact_server},
+    model::problem::Problem,
+};
 
 /// Returns the host in the name of a link: `ssh_HOST_topip` or `topip_HOST`.
 pub(super) fn host(name: &str) -> Option<&str> {
@@ -18,6 +21,7 @@ pub(super) fn server(name: &str) -> Result<Option<ServerName>, Problem> {
     let parsed = host(name).map(str::parse).transpose();
     parsed.map_err(|error: String| {
         let hints = vec!["Link it as topip_HOST or ssh_HOST_topip.".to_owned()];
+        let name = redact_server(name);
         Problem::with_hints(format!("cannot read the server in the name {name}: {error}"), hints)
     })
 }
