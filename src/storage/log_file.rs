@@ -2,12 +2,13 @@
 //! same time.
 //!
 //! The file is opened for each line, so that a rotation is noticed without a
-//! signal. Each line is one `write`. The lock keeps other topip programs from
-//! writing between the check for an incomplete last line and the `write`.
+//! signal. Each line is one `write`. There is no lock: whoever may read the log could
+//! hold one (flock(2)), and keep alerts out.
 #![expect(clippy::disallowed_types, reason = "the log is written here")]
 use std::{
     fs::File,
-    io,
+    io::{self, Seek},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -31,9 +32,11 @@ const OPEN_FLAGS: OFlags = OFlags::RDWR.union(OFlags::APPEND);
 /// Text that ends an incomplete line. A line end alone would turn it into a valid
 /// line with a truncated address, and fail2ban could ban the wrong address.
 const TRUNCATION_MARK: &str = " [cut off]\n";
-/// Pause after the first attempt to lock the log: another program holds it only for
-/// one line.
-const FIRST_LOCK_PAUSE: Duration = Duration::from_micros(100);
+/// Time that another program has to complete a line, on a busy machine.
+const MAX_LINE_TIME: Duration = Duration::from_millis(100);
+/// Maximum number of times that a line is written because it continues an incomplete
+/// line of another program.
+const MAX_WRITES: usize = 3;
 /// Maximum time to wait for a missing log: logrotate renames the old log before
 /// it creates the new one. A log created in between makes the rotation fail.
 const MAX_ROTATION_TIME: Duration = Duration::from_millis(200);
@@ -41,10 +44,10 @@ const MAX_ROTATION_TIME: Duration = Duration::from_millis(200);
 /// An error that occurred while appending a line.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFileError {
-    /// The log cannot be opened, created, locked, read or written.
+    /// The log cannot be opened, created, read or written.
     #[error("cannot {action} the log {}", path.display())]
     File {
-        /// The to_error action, as a verb.
+        /// The failed action, as a verb.
         action: &'static str,
         /// Path of the log.
         path: PathBuf,
@@ -71,6 +74,12 @@ pub enum LogFileError {
         /// The type of the file.
         what: &'static str,
     },
+    /// Other programs keep on writing incomplete lines.
+    #[error("cannot write the log {}: other programs write to it without line ends", path.display())]
+    Interleaved {
+        /// Path of the log.
+        path: PathBuf,
+    },
     /// Only the beginning of the line was written.
     #[error("cannot write the log {}: it took {written} of {length} bytes", path.display())]
     ShortWrite {
@@ -80,12 +89,6 @@ pub enum LogFileError {
         written: usize,
         /// Number of bytes to write.
         length: usize,
-    },
-    /// Another program holds the lock.
-    #[error("the log {} is held by another program", path.display())]
-    Locked {
-        /// Path of the log.
-        path: PathBuf,
     },
 }
 
@@ -107,13 +110,11 @@ impl LogFileError {
                 Some(Errno::NXIO) => Self::NotRegularFile { path, what: "no regular file" },
                 _ => Self::File { action: "open", path, source },
             },
-            TrustedFileError::Inspect(source) => Self::File { action: "open", path, source },
             TrustedFileError::Distrust(Distrust::NotRegularFile) => {
                 Self::NotRegularFile { path, what: "no regular file" }
             }
             TrustedFileError::Distrust(reason) => Self::Untrusted { path, reason },
-            TrustedFileError::Lock(source) => Self::File { action: "lock", path, source },
-            TrustedFileError::Locked => Self::Locked { path },
+            error => Self::File { action: "open", path, source: error.into() },
         }
     }
 
@@ -146,8 +147,8 @@ impl LogFileError {
             Self::NotRegularFile { .. } => {
                 "Name a regular file with `--log`, or syslog or journald.".to_owned()
             }
+            Self::Interleaved { path } => format!("Who writes to it? fuser -v {}", path.display()),
             Self::ShortWrite { path, .. } => format!("df {}", parent_directory(path).display()),
-            Self::Locked { path } => format!("Who holds it? fuser -v {}", path.display()),
         }
     }
 }
@@ -159,21 +160,56 @@ impl LogFileError {
 /// Returns an error if the line could not be written completely before
 /// `deadline`. After a partial write, the next line starts on a new line.
 pub fn append(path: &Path, line: &str, deadline: Instant) -> Result<(), LogFileError> {
-    let location = open_parent(path)?;
-    let file = location
-        .lock(deadline, FIRST_LOCK_PAUSE, || open_with_retry(&location, deadline, open_or_create))
+    let file = open_with_retry(&open_parent(path)?, deadline, open_or_create)
         .map_err(|error| LogFileError::from_file(path, error))?;
-    let is_incomplete =
-        ends_mid_line(&file).map_err(|source| LogFileError::from_io("read", path, source))?;
-    let text = format!("{}{line}\n", if is_incomplete { TRUNCATION_MARK } else { "" });
-    // One system call, and again only if a signal interrupted it before the first byte.
-    let written = retry_on_intr(|| write(&file, text.as_bytes()))
-        .map_err(|errno| LogFileError::from_io("write", path, errno.into()))?;
-    let (path, length) = (path.to_owned(), text.len());
-    if written < length {
-        return Err(LogFileError::ShortWrite { path, written, length });
+    for _ in 0..MAX_WRITES {
+        let is_incomplete = is_incomplete(&file, deadline)
+            .map_err(|source| LogFileError::from_io("read", path, source))?;
+        let text = format!("{}{line}\n", if is_incomplete { TRUNCATION_MARK } else { "" });
+        // One system call, and again only if a signal interrupted it before the first byte.
+        let written = retry_on_intr(|| write(&file, text.as_bytes()))
+            .map_err(|errno| LogFileError::from_io("write", path, errno.into()))?;
+        let length = text.len();
+        if written < length {
+            return Err(LogFileError::ShortWrite { path: path.to_owned(), written, length });
+        }
+        let starts_line = is_incomplete
+            || follows_line_end(&file, length)
+                .map_err(|source| LogFileError::from_io("read", path, source))?;
+        if starts_line {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(LogFileError::Interleaved { path: path.to_owned() })
+}
+
+/// Returns true if the last line is incomplete, and no program completes it.
+///
+/// A line is seen in parts while it is written, where it crosses from one page of memory
+/// to the next.
+fn is_incomplete(file: &File, deadline: Instant) -> io::Result<bool> {
+    let deadline = deadline.min(Instant::now() + MAX_LINE_TIME);
+    while ends_mid_line(file)? {
+        if Instant::now() >= deadline {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(false)
+}
+
+/// Returns true if the text that was just appended, of this length, follows a line end.
+/// Otherwise another program has written an incomplete line meanwhile, for example
+/// because the disk was full.
+fn follows_line_end(mut file: &File, length: usize) -> io::Result<bool> {
+    // After a write to a file opened for appending, the position is the end of the text.
+    let start = file.stream_position()?.saturating_sub(length as u64);
+    let mut previous = [b'\n'];
+    if start > 0 {
+        // The log may have been truncated meanwhile (`copytruncate` of logrotate).
+        file.read_at(&mut previous, start - 1)?;
+    }
+    Ok(previous == *b"\n")
 }
 
 /// Checks that a line could be appended, or that a missing log could be created.

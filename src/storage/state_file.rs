@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::{
     analysis::history::PendingMail,
     analysis::history::{MailHistory, PreviousSample},
-    sys::trusted_file::{FilePolicy, MAX_LOCK_PAUSE, TrustedPath},
+    sys::trusted_file::{FilePolicy, TrustedPath},
 };
 
 mod state_file_error;
@@ -286,7 +286,7 @@ fn acquire_lock(
 ) -> Result<File, StateFileError> {
     let lock_path = path.with_added_extension(extension);
     lock_path
-        .lock(deadline, MAX_LOCK_PAUSE, || lock_path.open_lock())
+        .lock(deadline, || lock_path.open_lock())
         .map_err(|error| StateFileError::from_file("lock", &path.path, &lock_path.path, error))
 }
 

@@ -32,8 +32,10 @@ pub use policy::{Distrust, FilePolicy};
 
 /// Permissions of a new file, independent of the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
-/// Maximum pause between two attempts to lock a file.
-pub const MAX_LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Permissions of a lock: whoever may read a file can hold it (flock(2)).
+const LOCK_MODE: Mode = Mode::from_raw_mode(0o600);
+/// Pause between two attempts to lock a file.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Failure to open or lock a file; each stage has its own words for it.
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl TrustedPath {
     /// Opens the file without following a link, and without waiting for the other
     /// end of a pipe.
     pub fn open(&self, flags: OFlags, policy: FilePolicy) -> Result<File, TrustedFileError> {
-        let file = self.open_unchecked(flags, FILE_MODE)?;
+        let file = self.open_unchecked(flags, Mode::empty())?;
         policy.check(&file)?;
         Ok(file)
     }
@@ -123,17 +125,15 @@ impl TrustedPath {
     }
 
     /// Locks the file that `open` opens here, and waits for the lock until
-    /// `deadline`. The pause between two attempts doubles.
+    /// `deadline`.
     ///
     /// A file that was renamed or removed during the wait is opened again: the next
     /// process that locks this name would find another file.
     pub fn lock(
         &self,
         deadline: Instant,
-        first_pause: Duration,
         open: impl Fn() -> Result<File, TrustedFileError>,
     ) -> Result<File, TrustedFileError> {
-        let mut pause = first_pause;
         let mut file = open()?;
         loop {
             match file.try_lock() {
@@ -141,25 +141,23 @@ impl TrustedPath {
                 Err(TryLockError::Error(source)) => return Err(TrustedFileError::Lock(source)),
                 _ if Instant::now() >= deadline => return Err(TrustedFileError::Locked),
                 Ok(()) => file = open()?,
-                Err(TryLockError::WouldBlock) => {
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(MAX_LOCK_PAUSE);
-                }
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
             }
         }
     }
 
-    /// Opens or creates a lock of the state file. Its mode becomes 0640, so that the
-    /// next run can open it.
+    /// Opens or creates a lock of the state file. Its mode becomes 0600, so that the
+    /// next run can open it, and no other user can hold it.
     pub fn open_lock(&self) -> Result<File, TrustedFileError> {
         // Check the owner before changing the mode: the file may be another user's.
         let mut any_mode = FilePolicy::state();
         any_mode.forbidden_mode = 0;
-        let lock = self.open(OFlags::RDWR | OFlags::CREATE, any_mode)?;
+        let lock = File::from(self.open_unchecked(OFlags::RDWR | OFlags::CREATE, LOCK_MODE)?);
+        any_mode.check(&lock)?;
         let metadata = lock.metadata().map_err(TrustedFileError::Open)?;
         let is_own = metadata.uid() == geteuid().as_raw();
-        if is_own && metadata.mode() & 0o777 != FILE_MODE.as_raw_mode() {
-            fchmod(&lock, FILE_MODE)?;
+        if is_own && metadata.mode() & 0o777 != LOCK_MODE.as_raw_mode() {
+            fchmod(&lock, LOCK_MODE)?;
         }
         FilePolicy::state().check(&lock)?;
         Ok(lock)

@@ -1,6 +1,7 @@
 //! Runs that overlap on one state file, and runs that die or stop while they hold the lock.
 use std::{
     fs::{self, File, OpenOptions},
+    io::Write,
     os::unix::fs::PermissionsExt,
     process::Command,
     thread,
@@ -74,9 +75,38 @@ fn overlapping_logs_write_one_line_each() {
             line["samples"].as_u64().expect("a number")
         })
         .collect();
-    // The log has its own lock, so its order may differ from that of the samples.
+    // The log has no lock, so its order may differ from that of the samples.
     samples.sort_unstable();
     assert_eq!(samples, (1..=50).collect::<Vec<_>>());
+}
+
+/// Another program writes an incomplete line between the look at the end of the log and the
+/// write, as on a disk that is full.
+#[test]
+fn line_that_continues_an_incomplete_one_is_written_again() {
+    const LOGGED: &str = "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7\n";
+    let dir = test_dir();
+    let log = dir.write("log", LOGGED);
+    let mut strace = dir.program("strace", &["-f", "-qqq", "-o", "trace", "-P"]);
+    strace.arg(fs::canonicalize(&log).unwrap());
+    strace.args(["-e", "inject=write:delay_enter=1000000:when=1", LOG, "--input", "listing"]);
+    strace.args(["--consecutive", "1", "--log"]).arg(fs::canonicalize(&log).unwrap());
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace");
+    }
+    let running = RunningCommand::start(strace.env("PATH", "/usr/bin:/bin"));
+    wait_until(|| fs::read_to_string(dir.path("trace")).is_ok_and(|it| it.contains("pread64")));
+    let mut other = OpenOptions::new().append(true).open(&log).unwrap();
+    other.write_all(b"Wed Nov 28 23:41:34 2007 - 9 connections from 203.0.11").unwrap();
+    let result = running.wait();
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{result:?}");
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines[1].split_once("203.0.11").unwrap().1, lines[2], "{text}");
+    let result = dir.run_log(&["report", "--log", "log"]);
+    assert!(result.stdout.contains("\n2 alerts about 1 address.\n"), "{}", result.stdout);
+    assert!(result.stderr.contains("line 2 of log"), "{}", result.stderr);
 }
 
 /// Starts a check that strace(1) stops between writing and renaming its state file, while

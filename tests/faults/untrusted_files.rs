@@ -213,9 +213,9 @@ fn own_files_are_used() {
         assert_eq!(check(&dir, user, &args).code, Some(2));
         let log = fs::read_to_string(dir.path("tmp/log")).unwrap();
         assert_eq!(log.matches("203.0.113.7").count(), 1, "{log}");
-        for name in ["state", "state.lock", "log"] {
+        for (name, mode) in [("state", 0o640), ("state.lock", 0o600), ("log", 0o640)] {
             let it = fs::metadata(dir.path("tmp").join(name)).unwrap();
-            assert_eq!((it.uid(), it.mode() & 0o7777), (user, 0o640), "{name}");
+            assert_eq!((it.uid(), it.mode() & 0o7777), (user, mode), "{name}");
         }
     }
 }
