@@ -73,19 +73,19 @@ unsafe impl Ioctl for GetUserNamespace {
 #[cfg(test)]
 #[expect(clippy::disallowed_types, reason = "opens files of this process")]
 mod tests {
-    use std::fs::File;
+    use rustix::fs::{Mode, OFlags, open};
 
     use super::*;
 
     #[test]
     fn own_namespace_belongs_to_root() {
-        let file = File::open("/proc/self/ns/net").unwrap();
+        let file = open("/proc/self/ns/net", OFlags::RDONLY, Mode::empty()).unwrap();
         assert_eq!(owner_uid(file.as_fd()), Ok(ROOT));
     }
 
     #[test]
     fn other_files_have_no_owner() {
-        let file = File::open("/proc/self/status").unwrap();
+        let file = open("/proc/self/status", OFlags::RDONLY, Mode::empty()).unwrap();
         assert_eq!(owner_uid(file.as_fd()), Err(Errno::NOTTY));
     }
 }

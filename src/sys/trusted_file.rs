@@ -152,7 +152,7 @@ impl TrustedPath {
         // Check the owner before changing the mode: the file may be another user's.
         let mut any_mode = FilePolicy::state();
         any_mode.forbidden_mode = 0;
-        let lock = File::from(self.open_unchecked(OFlags::RDWR | OFlags::CREATE, LOCK_MODE)?);
+        let lock = self.open_unchecked(OFlags::RDWR | OFlags::CREATE, LOCK_MODE)?;
         any_mode.check(&lock)?;
         let metadata = lock.metadata().map_err(TrustedFileError::Open)?;
         let is_own = metadata.uid() == geteuid().as_raw();
