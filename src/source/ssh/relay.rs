@@ -34,6 +34,8 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 /// packets: 1 in 32. A packet of 4 KiB has at most 93 bytes of them.
 const HEADER_SHARE: usize = 32;
 
+/// Share of the limit below which the packets of the output are counted: 1 in 4.
+const COUNTING_SHARE: usize = 4;
 /// Minimum number of bytes that libssh2 gets at a time: no two packets with output are as
 /// short together.
 const MIN_PIECE_BYTES: usize = 32;
@@ -90,6 +92,8 @@ pub(super) struct Relay {
     /// Maximum number of bytes that libssh2 gets at a time: less than a packet if the packets
     /// of the output are counted.
     piece_bytes: usize,
+    /// True after a piece that had no output.
+    is_second_piece: bool,
     deadline: Instant,
 }
 
@@ -114,6 +118,7 @@ impl Relay {
             limit: LOGIN_LIMIT,
             packet_format: None,
             piece_bytes: CHUNK_BYTES,
+            is_second_piece: false,
             deadline,
         };
         Ok((relay, library_end))
@@ -137,15 +142,28 @@ impl Relay {
         let n_sent = match self.packet_format {
             Some(format) if self.is_counting_packets() => {
                 let packet_bytes = format.length(n_bytes);
-                // Two pieces a packet, so that packets of different lengths do not end in the
-                // same piece.
-                self.piece_bytes = (packet_bytes / 2).clamp(MIN_PIECE_BYTES, CHUNK_BYTES);
+                // More than one piece a packet, so that packets of different lengths do not end
+                // in the same piece.
+                self.piece_bytes = (packet_bytes / 2).clamp(MIN_PIECE_BYTES, CHUNK_BYTES - 1);
+                self.is_second_piece = false;
                 packet_bytes
             }
             _ => n_bytes + n_bytes / HEADER_SHARE,
         };
         let bytes_left = self.bytes_left + n_sent;
         self.bytes_left = bytes_left.min(self.limit.max_bytes);
+    }
+
+    /// Enlarges the next piece, which counts if this one had no output.
+    ///
+    /// The first two pieces are a packet and a quarter. If they had no output, there are
+    /// packets without output, which need not be counted one by one: libssh2 searches all
+    /// packets that it keeps at each call.
+    fn enlarge_piece(&mut self) {
+        let piece_bytes =
+            if self.is_second_piece { 8 * self.piece_bytes } else { 3 * self.piece_bytes / 2 };
+        self.piece_bytes = piece_bytes.min(CHUNK_BYTES - 1);
+        self.is_second_piece = true;
     }
 
     fn is_counting_packets(&self) -> bool {
@@ -207,12 +225,17 @@ impl Relay {
             .ok_or_else(|| ssh2::Error::new(TOO_MANY_BYTES, self.limit.message))?;
         if self.packet_format.is_some()
             && !self.is_counting_packets()
-            && self.bytes_left < self.limit.max_bytes / 2
+            && self.bytes_left < self.limit.max_bytes / COUNTING_SHARE
         {
             self.piece_bytes = MIN_PIECE_BYTES;
         }
         match self.incoming.drain(&self.pair_end, self.piece_bytes) {
-            Ok(n_written) => Ok(n_read > 0 || n_written > 0),
+            Ok(n_written) => {
+                if self.is_counting_packets() && n_written == self.piece_bytes {
+                    self.enlarge_piece();
+                }
+                Ok(n_read > 0 || n_written > 0)
+            }
             Err(_) => {
                 self.close_library_end();
                 Ok(n_read > 0)
