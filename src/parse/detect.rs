@@ -173,7 +173,7 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
 
 /// Returns true if a title says that the table has listening sockets only, in any language.
 pub(super) fn is_listeners_title(line: &[u8]) -> bool {
-    contains_any(
+    has_option(
         line,
         &[
             "only servers",
@@ -190,7 +190,7 @@ pub(super) fn is_listeners_title(line: &[u8]) -> bool {
 /// Returns true if a title says that the table has connections, in any language. net-tools has
 /// the same Brazilian title for connections only and for listening sockets only.
 pub(super) fn is_connections_title(line: &[u8]) -> bool {
-    contains_any(
+    has_option(
         line,
         &[
             "w/o serv",
@@ -210,6 +210,14 @@ pub(super) fn is_connections_title(line: &[u8]) -> bool {
             "服务器和",
         ],
     )
+}
+
+/// Returns true if the text in the parentheses of a title starts with one of `texts`.
+fn has_option(line: &[u8], texts: &[&str]) -> bool {
+    let Some(start) = memchr::memchr(b'(', line) else {
+        return false;
+    };
+    texts.iter().any(|text| line[start + 1..].starts_with(text.as_bytes()))
 }
 
 fn contains_any(line: &[u8], texts: &[&str]) -> bool {

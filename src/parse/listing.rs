@@ -465,13 +465,18 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         self.stats.n_rows += 1;
         let is_counted = (self.accept)(&self.connection);
         if is_counted {
-            let is_ipv6 = self.connection.peer.is_ipv6() || self.netstat_columns.is_tcp6;
-            self.tables.record(number, dialect, is_ipv6, &self.connection);
+            let is_ipv6 = self.connection.peer.is_ipv6() | self.netstat_columns.is_tcp6;
+            if !self.tables.has_family(is_ipv6) {
+                self.tables.record_family(number, dialect, is_ipv6);
+            }
         } else if self.connection.tcp_state == Some(TcpState::Listen) {
             self.n_listening += 1;
         }
-        if is_counted && dialect == Dialect::ProcNet && self.byte_order.is_none() {
-            self.stats.assumed_byte_order = Some(ByteOrder::NATIVE);
+        if is_counted && dialect == Dialect::ProcNet {
+            self.tables.record_local_address(self.connection.local.ip());
+            if self.byte_order.is_none() {
+                self.stats.assumed_byte_order = Some(ByteOrder::NATIVE);
+            }
         }
         is_counted
     }

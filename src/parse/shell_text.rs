@@ -94,8 +94,9 @@ pub(super) fn is_harmless_message(line: &[u8]) -> bool {
     static OTHER_PROTOCOL: LazyRegex = LazyRegex::new(
         r"(?-u)^\S*netstat: .*\bAF (INET6? \((raw|udp|udplite|sctp|igmp|icmp)\)|IPX|AX25|X25|NETROM|ROSE|ECONET|BLUETOOTH|UNIX)",
     );
-    (contains(line, "/net/") && OTHER_TABLE.is_match(line))
-        || (contains(line, "AF ") && OTHER_PROTOCOL.is_match(line))
+    let has_colon = line.contains(&b':');
+    (has_colon && contains(line, "/net/") && OTHER_TABLE.is_match(line))
+        || (has_colon && contains(line, "AF ") && OTHER_PROTOCOL.is_match(line))
         || line.starts_with(b"netstat: showing only processes with your user ID")
         || line.starts_with(b"(Not all processes could be identified")
         || line.starts_with(b" will not be shown, you would have to be root")
@@ -106,7 +107,8 @@ pub(super) fn is_missing_table(line: &[u8]) -> bool {
     static MISSING: LazyRegex = LazyRegex::new(
         r"(?-u)^\S+: .*(\bAF INET6? \(tcp\)|/proc/(\S+/)?net/(tcp6?|nf_conntrack|ip_conntrack)\b)",
     );
-    contains_any(line, &["/net/", "AF INET"])
+    line.contains(&b':')
+        && contains_any(line, &["/net/", "AF INET"])
         && MISSING.is_match(line)
         && !is_harmless_message(line)
 }

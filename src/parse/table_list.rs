@@ -4,8 +4,6 @@
 //! different hosts.
 use std::net::IpAddr;
 
-use crate::model::connection::Connection;
-
 use super::{capture::ByteOrder, dialect::Dialect};
 
 /// Tables of a text, as far as their connections are counted.
@@ -40,35 +38,40 @@ struct Host {
 
 impl TableList {
     /// Number of rows of a table whose local addresses are kept.
-    const MAX_RECORDED_ROWS: usize = 64;
+    const MAX_RECORDED_ROWS: usize = 16;
     /// Maximum number of tables: more are treated as snapshots.
     const MAX_TABLES: usize = 64;
 
-    /// Records a counted connection of the current table.
+    /// Returns true if the current table has a connection of this address family.
     #[inline]
-    pub(super) fn record(
-        &mut self,
-        line: u64,
-        dialect: Dialect,
-        is_ipv6: bool,
-        connection: &Connection,
-    ) {
-        let is_flow = dialect == Dialect::Conntrack;
-        let index = usize::from(is_ipv6) + 2 * usize::from(is_flow);
-        if self.current.families & 1 << index == 0 {
-            self.current.families |= 1 << index;
-            self.current.first_lines[index] = line;
-        }
-        if dialect == Dialect::ProcNet && self.n_recorded_rows < Self::MAX_RECORDED_ROWS {
-            self.record_local_address(connection.local.ip());
+    pub(super) fn has_family(&self, is_ipv6: bool) -> bool {
+        // A table has sockets or flows.
+        let families = self.current.families | self.current.families >> 2;
+        families & 1 << u8::from(is_ipv6) != 0
+    }
+
+    /// Records the first connection of an address family in the current table.
+    #[cold]
+    pub(super) fn record_family(&mut self, line: u64, dialect: Dialect, is_ipv6: bool) {
+        let index = usize::from(is_ipv6) + 2 * usize::from(dialect == Dialect::Conntrack);
+        self.current.families |= 1 << index;
+        self.current.first_lines[index] = line;
+    }
+
+    /// Records the local address of a row of `/proc`, for the first rows of a table.
+    #[inline]
+    pub(super) fn record_local_address(&mut self, address: IpAddr) {
+        if self.n_recorded_rows < Self::MAX_RECORDED_ROWS {
+            self.add_local_address(address);
         }
     }
 
     #[cold]
-    fn record_local_address(&mut self, address: IpAddr) {
+    fn add_local_address(&mut self, address: IpAddr) {
         self.n_recorded_rows += 1;
         let addresses = &mut self.current.host.get_or_insert_default().local_addresses;
-        if !addresses.contains(&address) {
+        // Every host has loopback addresses.
+        if !address.to_canonical().is_loopback() && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
@@ -114,6 +117,8 @@ impl Host {
     /// Returns true if the tables show that they are of different hosts.
     fn is_other(&self, other: &Self) -> bool {
         let is_common = |address| other.local_addresses.contains(address);
-        self.byte_order != other.byte_order || !self.local_addresses.iter().any(is_common)
+        let has_addresses = !self.local_addresses.is_empty() && !other.local_addresses.is_empty();
+        self.byte_order != other.byte_order
+            || (has_addresses && !self.local_addresses.iter().any(is_common))
     }
 }
