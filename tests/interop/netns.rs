@@ -202,7 +202,7 @@ fn output_has_a_line_for_each_namespace() {
     let result = fixture.check(&["--netns", "all", "--port", "22", "-v"]);
     let expected = format!(
         "TOPIP OK - 203.0.113.7 has 1 connection, limit 43.8 | max=1;43.8;;0 avg=1;;;0 stddev=0;;;0 \
-         med=1;;;0 min=1;;;0 addresses=1;;;0 connections=1;;;0\n\
+         med=1;;;0 min=1;;;0 addresses=1;;;0 connections=1;;;0 over=0;;;0\n\
          1 connection from 1 address:\n\
          203.0.113.7 1 connection on port 22 (1); ESTABLISHED (1)\n\
          Network namespace own: 1 connection\n\
@@ -884,7 +884,8 @@ fn munin_and_log_read_namespaces() {
     let result = fixture.run(LOG, &args);
     assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{}", result.stdout);
     let line = fs::read_to_string(log).unwrap();
-    assert!(line.ends_with(" - 3 connections from 203.0.113.2\n"), "{line}");
+    // All with 3 connections are over the limit; the lowest address comes first.
+    assert!(line.contains(" - 3 connections from 203.0.113.2\n"), "{line}");
 }
 
 const HINT: &str = "This host forwards and another network namespace holds sockets, which are not \
