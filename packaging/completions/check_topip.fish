@@ -48,7 +48,7 @@ complete -c check_topip -l smtp-password-file -d 'File with the password of the 
 complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
 complete -c check_topip -l output -d 'Answer as a plugin, or in one JSON object for programs' -r -f -a "nagios\t''
 json\t''"
-complete -c check_topip -s 4 -d 'Count IPv4 only; IPv4-mapped addresses are IPv4'
+complete -c check_topip -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c check_topip -s 6 -d 'Count IPv6 only'
 complete -c check_topip -l ipv6 -d 'Accepted and without effect: IPv4-mapped addresses always count as IPv4'
 complete -c check_topip -l inbound -d 'Count only connections to a port that is listened on'

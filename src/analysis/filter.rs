@@ -7,7 +7,7 @@ use std::{
 
 use crate::model::{
     connection::{Connection, TcpState, TcpStates},
-    network::Network,
+    network::{Network, canonical_address},
 };
 
 mod dedup;
@@ -110,7 +110,7 @@ impl Skipped {
     }
 }
 
-/// IPv4 or IPv6; an IPv4-mapped address is IPv4.
+/// IPv4 or IPv6; an IPv4-mapped address and a NAT64 client are IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IpFamily {
     /// IPv4.
@@ -188,7 +188,7 @@ impl Filter {
                 return false;
             }
         }
-        let peer = connection.peer.ip().to_canonical();
+        let peer = connection.peer_address();
         if family.is_some_and(|family| peer.is_ipv4() != (family == IpFamily::V4)) {
             self.skipped.other_family += 1;
             return false;
@@ -203,7 +203,7 @@ impl Filter {
                 self.skipped.outbound += 1;
                 return false;
             }
-            let destination = connection.local.ip().to_canonical();
+            let destination = canonical_address(connection.local.ip());
             if self.selection.inbound_only
                 && !is_local(local_addresses, destination)
                 && !destination.is_loopback()
@@ -278,7 +278,7 @@ fn is_local(local_addresses: &[IpAddr], address: IpAddr) -> bool {
 /// address (Linux: `ip route get`), so every table shows both, whatever system it is
 /// from. Loopback is left to the excluded networks.
 fn is_self_connection(connection: &Connection, peer: IpAddr) -> bool {
-    peer == connection.local.ip().to_canonical()
+    peer == canonical_address(connection.local.ip())
         && !peer.is_loopback()
         && connection.peer_truncated.is_none()
 }
@@ -361,6 +361,22 @@ mod tests {
     }
 
     #[test]
+    fn nat64_client_is_ipv4() {
+        let peers = ["64:ff9b::203.0.113.7", "64:ff9b::198.51.100.7", "64:ff9b:1::203.0.113.7"];
+        let excludes = ["203.0.113.0/24"];
+        let [_, other, local_prefix] = peers;
+        let expected = format!("{other} | 203.0.113.0/24: 1 | 1");
+        check(filter(Some(IpFamily::V4), &excludes), &peers, &expected);
+        check(filter(Some(IpFamily::V6), &excludes), &peers, &format!("{local_prefix} |  | 2"));
+    }
+
+    #[test]
+    fn nat64_address_does_not_pass_for_a_private_one() {
+        let peers = ["64:ff9b::127.0.0.1", "64:ff9b::192.168.0.1"];
+        check(filter(None, &DEFAULT_EXCLUDES), &peers, &format!("{} |  | 0", peers.join(" ")));
+    }
+
+    #[test]
     fn self_connections_are_skipped() {
         let mut filter = filter(None, &[]);
         let to = |local: &str, peer| Connection {
@@ -411,6 +427,12 @@ mod tests {
         assert!(!filter(None, &["2001:db8::/32"]).accepts(&truncated));
         assert!(filter(None, &["2001:db8::/64"]).accepts(&truncated));
         assert!(!filter(Some(IpFamily::V4), &[]).accepts(&truncated));
+        // The missing digits belong to the IPv4 address of the client.
+        let nat64 = Connection {
+            peer_truncated: Some(TruncatedAddress::new(b"64:ff9b::cb00:", 112)),
+            ..connection("64:ff9b::cb00:0")
+        };
+        assert!(filter(None, &["203.0.0.0/16"]).accepts(&nat64));
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::connection::{Connection, TcpState, TruncatedAddress};
+use crate::model::{
+    connection::{Connection, TcpState, TruncatedAddress},
+    network::canonical_address,
+};
 
 mod counts;
 mod sorted_counts;
@@ -54,9 +57,10 @@ impl Tally {
             self.unsettled.add((truncated, v6_key(address, port, tcp_state)));
             return;
         }
-        // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1. Both are the
-        // same machine, and counting it as two peers would hide half an attack.
-        match connection.peer.ip().to_canonical() {
+        // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1, and a NAT64 gateway
+        // lets it arrive as 64:ff9b::c000:201. All are the same machine, and counting it
+        // as several peers would hide a part of an attack.
+        match connection.peer_address() {
             IpAddr::V4(address) => self.v4.add(v4_key(address, port, tcp_state)),
             IpAddr::V6(address) => self.v6.add(v6_key(address, port, tcp_state)),
         }
@@ -72,7 +76,7 @@ impl Tally {
             return;
         }
         for ((_, key), n) in unsettled.into_sorted() {
-            match v6_address(key).to_canonical() {
+            match canonical_address(IpAddr::V6(v6_address(key))) {
                 IpAddr::V4(address) => {
                     let (port, tcp_state) = unpack_port_and_state(key[4]);
                     self.v4.add_many(v4_key(address, port, tcp_state), n);
@@ -215,6 +219,15 @@ mod tests {
     #[test]
     fn mapped_address_counts_as_ipv4() {
         check(&["::ffff:192.0.2.1", "192.0.2.1", "::ffff:c000:201"], 9, "192.0.2.1 3");
+    }
+
+    #[test]
+    fn nat64_client_counts_as_ipv4() {
+        check(
+            &["64:ff9b::c000:201", "192.0.2.1", "64:ff9b::10.0.0.1", "64:ff9b:1::192.0.2.1"],
+            9,
+            "192.0.2.1 2, 64:ff9b::a00:1 1, 64:ff9b:1::c000:201 1",
+        );
     }
 
     #[test]

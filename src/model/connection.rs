@@ -5,6 +5,8 @@ use std::{
     str::FromStr,
 };
 
+use super::network::canonical_address;
+
 /// A TCP socket as listed in a socket table.
 ///
 /// Listening sockets are included; their peer is the unspecified address.
@@ -71,6 +73,19 @@ impl Connection {
         // The certain part of a truncated peer address may consist of zeros only.
         let has_peer = self.peer_truncated.is_some() || !self.peer.ip().is_unspecified();
         self.tcp_state != Some(TcpState::Listen) && has_peer
+    }
+
+    /// Returns the address that the connection counts for: the canonical address of the
+    /// peer. A truncated address stays as it is, except for an IPv4-mapped one: the
+    /// missing part of a NAT64 address is part of the IPv4 address in it.
+    #[must_use]
+    pub fn peer_address(&self) -> IpAddr {
+        let address = self.peer.ip();
+        if self.peer_truncated.is_some() {
+            address.to_canonical()
+        } else {
+            canonical_address(address)
+        }
     }
 }
 

@@ -1,5 +1,10 @@
 //! An IP address or network.
-use std::{cmp::Ordering, fmt, net::IpAddr, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use cidr::{Family, IpCidr, IpInet};
 use serde::{Deserialize, Serialize};
@@ -81,6 +86,41 @@ impl From<Network> for String {
     }
 }
 
+/// Prefix length of the networks in which an IPv6 address has an IPv4 address as its last
+/// 32 bits.
+const EMBEDDING_PREFIX_LENGTH: u8 = 96;
+
+/// Returns the address by which a host is counted: the IPv4 address in an IPv4-mapped
+/// address (RFC 4291, section 2.5.5.2) and in an address of the NAT64 prefix
+/// `64:ff9b::/96` (RFC 6052, section 2.1); any other address as it is.
+#[must_use]
+pub fn canonical_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => nat64_client(v6).map_or(address, IpAddr::V4),
+        canonical => canonical,
+    }
+}
+
+/// Returns the IPv4 address of a NAT64 client; `None` for other addresses.
+///
+/// RFC 6052, section 3.1, forbids the prefix for private and other non-global addresses.
+/// Such an address stays an IPv6 address, so that nobody counts as an excluded
+/// `127.0.0.1` or `192.168.0.1`.
+fn nat64_client(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [0x64, 0xff9b, 0, 0, 0, 0, ..] = address.segments() else {
+        return None;
+    };
+    let [.., a, b, c, d] = address.octets();
+    let client = Ipv4Addr::new(a, b, c, d);
+    let is_forbidden = client.is_unspecified()
+        || client.is_private()
+        || client.is_loopback()
+        || client.is_link_local()
+        || client.is_multicast()
+        || client.is_broadcast();
+    if is_forbidden { None } else { Some(client) }
+}
+
 /// Returns whether `host` is `localhost` or a loopback address (without brackets).
 #[must_use]
 pub fn is_loopback_host(host: &str) -> bool {
@@ -108,8 +148,8 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     /// Parses a single address as a network with one address, clears host bits
-    /// (`10.1.2.3/8` becomes `10.0.0.0/8`), and maps `::ffff:192.0.2.0/120` to
-    /// `192.0.2.0/24` because IPv4-mapped addresses count as IPv4.
+    /// (`10.1.2.3/8` becomes `10.0.0.0/8`), and maps `::ffff:192.0.2.0/120` and
+    /// `64:ff9b::192.0.2.0/120` to `192.0.2.0/24` because such addresses count as IPv4.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let text = text.trim();
         let (address, length) = match text.split_once('/') {
@@ -130,9 +170,11 @@ impl FromStr for Network {
                 .ok_or(NetworkError::PrefixLength { family, max_length })?,
             Some(_) => return Err(NetworkError::Syntax),
         };
-        let canonical = address.to_canonical();
+        let canonical = canonical_address(address);
         let inet = match (address, canonical) {
-            (IpAddr::V6(_), IpAddr::V4(_)) if length >= 96 => IpInet::new(canonical, length - 96),
+            (IpAddr::V6(_), IpAddr::V4(_)) if length >= EMBEDDING_PREFIX_LENGTH => {
+                IpInet::new(canonical, length - EMBEDDING_PREFIX_LENGTH)
+            }
             _ => IpInet::new(address, length),
         };
         let inet = inet.map_err(|_| NetworkError::PrefixLength { family, max_length })?;
@@ -179,6 +221,10 @@ mod tests {
         check("::1", "::1");
         check("::ffff:192.0.2.9/120", "192.0.2.0/24");
         check("::ffff:192.0.2.9", "192.0.2.9");
+        check("64:ff9b::192.0.2.9", "192.0.2.9");
+        check("64:ff9b::c000:200/120", "192.0.2.0/24");
+        check("64:ff9b::/96", "64:ff9b::/96");
+        check("64:ff9b::/32", "64:ff9b::/32");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use crate::model::network::canonical_address;
+
 /// Failure to resolve a host name.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -69,7 +71,7 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     let addresses = (name, 0)
         .to_socket_addrs()
         .map_err(|source| ResolveError::Failed { name: name.to_owned(), source })?;
-    Ok(addresses.map(|address| address.ip().to_canonical()).collect())
+    Ok(addresses.map(|address| canonical_address(address.ip())).collect())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(in crate::cli) struct SelectionArgs {
         conflicts_with = "input"
     )]
     pub(in crate::cli) netns: Vec<NetnsSelector>,
-    /// Count IPv4 only; IPv4-mapped addresses are IPv4
+    /// Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4
     #[arg(short = '4', conflicts_with = "ipv6_only")]
     pub(in crate::cli) ipv4_only: bool,
     /// Count IPv6 only
