@@ -63,6 +63,7 @@ pub mod analysis {
     pub mod note;
     pub mod observation;
     pub mod peer_details;
+    pub mod protection;
     pub mod rule;
     pub mod sample;
     pub mod summary;
@@ -136,6 +137,7 @@ pub mod source {
     mod ssh;
 
     pub use activity::Activity;
+    pub use conntrack::local_addresses;
     pub use dispatch::Source;
     pub use netns::{
         HiddenNamespaces, NetnsError, NetnsSelector, Resolution, ResolvedNamespace,

@@ -42,6 +42,7 @@ complete -c check_topip -s l -l log -d 'Append alerts to a log, by default /var/
 complete -c check_topip -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
+complete -c check_topip -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c check_topip -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
 complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
+    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
@@ -68,6 +68,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s l -l log -d 'Append
 complete -c topip_log -n "__fish_topip_log_needs_command" -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
+complete -c topip_log -n "__fish_topip_log_needs_command" -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
@@ -128,6 +129,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s l -l log 
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F

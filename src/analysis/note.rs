@@ -1,6 +1,7 @@
 //! Facts about a run that do not change its status, as values; `output` renders them.
 use std::{fmt, path::PathBuf};
 
+use super::protection::ProtectedPeer;
 use crate::parse::{Dialect, TableKind, capture::CaptureNote};
 
 /// A fact that the default output shows.
@@ -31,6 +32,8 @@ pub enum Note {
         /// Number of namespaces found to hold sockets.
         count: usize,
     },
+    /// These peers are over the limit and were not logged.
+    NotLogged(Vec<ProtectedPeer>),
 }
 
 /// A fact about the source of the connections, for verbose output.

@@ -139,9 +139,10 @@ fn alerts(
     deadline: Instant,
     invocation: &Invocation,
 ) -> Result<NotifyConfig, Problem> {
-    let NotifyArgs { log, log_format, mail } = args;
+    let NotifyArgs { log, log_format, never_log, mail } = args;
     let log = log.map(|sink| LogConfig { sink, format: log_format });
-    Ok(NotifyConfig { log, mail: mail_config::build(&mail, targets, deadline, invocation)? })
+    let mail = mail_config::build(&mail, targets, deadline, invocation)?;
+    Ok(NotifyConfig { log, never_log, mail })
 }
 
 /// Returns the TCP states whose connections are counted.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use crate::{
     analysis::{
         history::{MailHistory, PendingMail},
+        note::Note,
         view::View,
     },
     model::{network::Network, sanitize},
 };
 
 use super::{
-    namespaces,
+    namespaces, notes,
     report::{DEFAULT_LISTED_PEERS, Report, Verbosity},
     text,
 };
@@ -59,6 +60,7 @@ pub fn alert_email(report: &Report, mail: &PendingMail, host: &str) -> Email {
                     namespaces::namespace_lines(report, Verbosity::Terse),
                 ),
                 previous_sample_section(view),
+                not_logged_section(report),
                 problems_section(report),
             ],
             host,
@@ -212,6 +214,17 @@ fn top_section(report: &Report, view: &View) -> Option<Vec<String>> {
 fn previous_sample_section(view: &View) -> Option<Vec<String>> {
     let line = text::previous_sample(view).unwrap_or_else(|| "none".to_owned());
     section("Previous sample", vec![line])
+}
+
+fn not_logged_section(report: &Report) -> Option<Vec<String>> {
+    let mut lines = Vec::new();
+    for note in report.notes() {
+        if let Note::NotLogged(peers) = note {
+            let texts = peers.iter().map(notes::protected_peer_text);
+            lines.extend(texts.map(|text| text::options_as_flags(&text)));
+        }
+    }
+    section("Not logged", shortened(lines.into_iter()))
 }
 
 fn problems_section(report: &Report) -> Option<Vec<String>> {

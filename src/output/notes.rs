@@ -1,6 +1,9 @@
 //! Sentences for the notes and details of a run.
 use crate::{
-    analysis::note::{Note, SourceDetail},
+    analysis::{
+        note::{Note, SourceDetail},
+        protection::{ProtectedPeer, ProtectionReason},
+    },
     parse::{Dialect, TableKind, capture::CaptureNote},
 };
 
@@ -32,6 +35,38 @@ pub fn note_text(note: &Note) -> String {
             renamed_to.display()
         ),
         Note::HiddenNamespaces { count } => hidden_namespaces_text(*count),
+        Note::NotLogged(peers) => not_logged_text(peers),
+    }
+}
+
+/// Maximum number of peers that a note names.
+const MAX_NAMED_PEERS: usize = 3;
+
+fn not_logged_text(peers: &[ProtectedPeer]) -> String {
+    let named = peers.iter().take(MAX_NAMED_PEERS);
+    let mut reasons: Vec<_> = named.map(protected_peer_text).collect();
+    if peers.len() > MAX_NAMED_PEERS {
+        reasons.push(format!("{} more", peers.len() - MAX_NAMED_PEERS));
+    }
+    format!("Over the limit, but not logged: {}.", reasons.join("; "))
+}
+
+/// Returns a peer that was not logged, and the reason.
+pub(super) fn protected_peer_text(ProtectedPeer { network, reason }: &ProtectedPeer) -> String {
+    match reason {
+        ProtectionReason::NeverLog(protected) if protected == network => {
+            format!("{network} (`--never-log`)")
+        }
+        ProtectionReason::NeverLog(protected) => format!("{network} (`--never-log` {protected})"),
+        ProtectionReason::Excluded(excluded) => {
+            format!("{network} (contains {excluded}, which is excluded)")
+        }
+        ProtectionReason::LocalAddress(address) => {
+            format!("{network} (contains {address}, an address of this host)")
+        }
+        ProtectionReason::UnknownLocalAddresses => {
+            format!("{network} (the addresses of this host are unknown, and may be in it)")
+        }
     }
 }
 

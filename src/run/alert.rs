@@ -9,7 +9,12 @@ use chrono::{DateTime, FixedOffset};
 
 use crate::{
     alert_log::entry::{Alert, LineFormat, LogRecord, OmittedAlerts},
-    analysis::{sample::Sample, view::View},
+    analysis::{
+        protection::{ProtectedPeer, Protection},
+        sample::Sample,
+        view::View,
+    },
+    model::network::Network,
     model::problem::{Hints, Problem},
     notify::{journald, syslog},
     output::Report,
@@ -31,6 +36,8 @@ const DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct NotifyConfig {
     /// The log that receives one line per alert.
     pub log: Option<LogConfig>,
+    /// Networks that the log must not have alerts about.
+    pub never_log: Vec<Network>,
     /// Mail settings.
     pub mail: Option<MailConfig>,
 }
@@ -59,20 +66,36 @@ pub enum Sink {
 /// must not fill the disk.
 const MAX_ALERTS: usize = 100;
 
-/// Returns the alerts of a run, at most [`MAX_ALERTS`], and a record of those beyond.
-pub(super) fn alerts(report: &Report, servers: &[String]) -> (Vec<Alert>, Option<OmittedAlerts>) {
+/// The alerts of a run.
+pub(super) struct Alerts {
+    /// Alerts for the log, at most [`MAX_ALERTS`].
+    pub(super) logged: Vec<Alert>,
+    /// Record of the alerts beyond the maximum.
+    pub(super) omitted: Option<OmittedAlerts>,
+    /// The peers that are protected from being logged.
+    pub(super) protected: Vec<ProtectedPeer>,
+}
+
+/// Returns the alerts of a run.
+pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protection) -> Alerts {
     let mut alerts = Vec::new();
+    let mut protected = Vec::new();
     let mut networks = BTreeSet::new();
     for (view, peer) in report.alerting_peers() {
         // With several prefix lengths, one address can be a peer of several views.
-        if networks.insert(peer.network) && alerts.len() < MAX_ALERTS {
+        if !networks.insert(peer.network) {
+            continue;
+        }
+        if let Some(reason) = protection.reason(peer.network) {
+            protected.push(ProtectedPeer { network: peer.network, reason });
+        } else if alerts.len() < MAX_ALERTS {
             let timestamp = sample_time(&view.sample);
             let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
             let limit = view.sample.limit.connections;
             alerts.push(Alert::new(timestamp, peer, servers, (limit, consecutive)));
         }
     }
-    let n_omitted = networks.len() - alerts.len();
+    let n_omitted = networks.len() - protected.len() - alerts.len();
     let omitted = match alerts.last() {
         Some(last) if n_omitted > 0 => {
             let n_unrecorded: usize = report.views.iter().map(View::n_unrecorded).sum();
@@ -80,7 +103,7 @@ pub(super) fn alerts(report: &Report, servers: &[String]) -> (Vec<Alert>, Option
         }
         _ => None,
     };
-    (alerts, omitted)
+    Alerts { logged: alerts, omitted, protected }
 }
 
 /// Returns the local time of a sample.

@@ -9,9 +9,11 @@ use crate::{
         label::Label,
         note::Note,
         observation::Observation,
+        protection::Protection,
         rule::JudgeConfig,
         tally::Aggregation,
     },
+    model::network::Network,
     output::Report,
     source,
     storage::state_file::StateLocation,
@@ -100,7 +102,12 @@ pub fn check(
     report.notes.extend(hidden_namespaces(&config));
     report.state_file.clone_from(&saved_state.path);
     progress.enter(Stage::Notifying);
-    (report.alerts, report.omitted_alerts) = alert::alerts(&report, &config.servers);
+    let protection = config.protection(&observed.excludes, &report);
+    let alerts = alert::alerts(&report, &config.servers, &protection);
+    (report.alerts, report.omitted_alerts) = (alerts.logged, alerts.omitted);
+    if config.notify.log.is_some() && !alerts.protected.is_empty() {
+        report.notes.push(Note::NotLogged(alerts.protected));
+    }
     alert::notify(&config, &saved_state, &mut report);
     progress.enter(Stage::Reporting);
     Ok(report)
@@ -122,6 +129,18 @@ impl CheckConfig {
             omitted_alerts: None,
             mail: None,
         }
+    }
+
+    /// Returns the peers that must not be logged.
+    fn protection(&self, excludes: &[Network], report: &Report) -> Protection {
+        let mut protection = Protection::new(&self.notify.never_log, excludes);
+        let mut alerting_peers = report.alerting_peers();
+        if self.targets.iter().any(Target::is_this_host)
+            && alerting_peers.any(|(_, peer)| !peer.network.is_single_address())
+        {
+            protection.set_local_addresses(source::local_addresses().ok());
+        }
+        protection
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
         sample::{Sample, SampleSize},
         tally::Counts,
     },
+    model::network::Network,
     output,
     source::{HostKeyPolicy, Source},
     storage::network_list,
@@ -29,6 +30,8 @@ pub(super) struct CountedObservation {
     pub(super) observation: Observation,
     pub(super) counts: Counts,
     pub(super) labels: Labels,
+    /// The excluded networks, those of files included.
+    pub(super) excludes: Vec<Network>,
 }
 
 /// Reads the exclude and label files, then samples the targets.
@@ -54,6 +57,7 @@ pub(super) fn observe(
     selection.excludes.extend(excludes);
 
     progress.enter(Stage::Sampling);
+    let excludes = selection.excludes.clone();
     let mut observation =
         sample_targets(config.targets.clone(), &Filter::new(selection), deadline)?;
     let mut tally = std::mem::take(&mut observation.tally);
@@ -65,7 +69,7 @@ pub(super) fn observe(
     observation.unreliable = !unresolved.is_empty();
     observation.problems.extend(unresolved);
     observation.notes.extend(unverified_servers(&config.targets));
-    Ok(CountedObservation { observation, counts, labels })
+    Ok(CountedObservation { observation, counts, labels, excludes })
 }
 
 /// Returns a note on servers whose host keys were not verified.

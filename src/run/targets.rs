@@ -82,6 +82,12 @@ impl Target {
             && sources.any(|source| matches!(source, Source::Netlink { .. } | Source::Proc))
     }
 
+    /// Returns whether the target is this host, or a part of it.
+    pub(super) fn is_this_host(&self) -> bool {
+        let mut sources = self.sources.iter();
+        sources.any(|source| !matches!(source, Source::Ssh(_) | Source::File(_) | Source::Stdin))
+    }
+
     /// Samples the target from its first usable source; in each network namespace, if
     /// some are requested.
     fn sample(

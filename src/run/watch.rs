@@ -57,7 +57,7 @@ impl WatchSession {
             sample.timestamp = now;
         }
         let is_comparable = observed.is_comparable();
-        let CountedObservation { observation, counts, labels } = observed;
+        let CountedObservation { observation, counts, labels, .. } = observed;
         let (views, records) =
             judge_samples(samples, &self.records, &labels, &self.config.judge_config);
         if is_comparable {

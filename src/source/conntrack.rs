@@ -102,7 +102,11 @@ fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {
 }
 
 /// Returns the addresses of this host's interfaces, sorted.
-fn local_addresses() -> Result<Vec<IpAddr>, SourceError> {
+///
+/// # Errors
+///
+/// Returns an error if the kernel does not list them.
+pub fn local_addresses() -> Result<Vec<IpAddr>, SourceError> {
     let interfaces = getifaddrs().map_err(|errno| SourceError::LocalAddresses(errno.into()))?;
     let mut addresses: Vec<IpAddr> = interfaces
         .filter_map(|interface| {

@@ -28,6 +28,100 @@ fn run_record(dir: &TestDir, args: &[&str]) -> CommandResult {
     dir.run_log(&[&["--input", "listing", "--consecutive", "1"], args].concat())
 }
 
+/// Two peers in one network, of which one is over the limit by itself, and two in another
+/// network that are only over it together.
+#[test]
+fn protected_peers_are_not_logged() {
+    let dir = TestDir::new();
+    let peers =
+        [("203.0.113.7", 152), ("203.0.113.8", 60), ("203.0.114.1", 90), ("203.0.114.2", 91)];
+    dir.write("listing", crowd(9, &peers));
+    dir.write("file", "203.0.114.64/30\n");
+    let both_networks = "152 203.0.113.7, 212 203.0.113.0/24, 181 203.0.114.0/24";
+    for (args, expected, note) in [
+        ("", both_networks, ""),
+        ("--never-log 203.0.112.255,203.0.115.0/24,203.0.113.0/33", "", "--never-log"),
+        ("--never-log 203.0.112.255,203.0.115.0/24", both_networks, ""),
+        (
+            "--never-log 203.0.113.8",
+            "152 203.0.113.7, 181 203.0.114.0/24",
+            "203.0.113.0/24 (--never-log 203.0.113.8).",
+        ),
+        (
+            "--never-log 203.0.113.7",
+            "181 203.0.114.0/24",
+            "203.0.113.7 (--never-log); 203.0.113.0/24 (--never-log 203.0.113.7).",
+        ),
+        (
+            "--never-log 203.0.0.0/16",
+            "",
+            "203.0.113.7 (--never-log 203.0.0.0/16); 203.0.113.0/24 (--never-log 203.0.0.0/16); \
+             203.0.114.0/24 (--never-log 203.0.0.0/16).",
+        ),
+        (
+            "--exclude 203.0.113.200",
+            "152 203.0.113.7, 181 203.0.114.0/24",
+            "203.0.113.0/24 (contains 203.0.113.200, which is excluded).",
+        ),
+        (
+            "--exclude-file file",
+            "152 203.0.113.7, 212 203.0.113.0/24",
+            "203.0.114.0/24 (contains 203.0.114.64/30, which is excluded).",
+        ),
+        (
+            "--prefix4 32,24,4",
+            both_networks,
+            "192.0.0.0/4 (contains 192.168.0.0/16, which is excluded).",
+        ),
+        (
+            "--prefix4 32,24,4 --no-default-excludes",
+            &format!("{both_networks}, 402 192.0.0.0/4"),
+            "",
+        ),
+    ] {
+        let mut all = vec!["--input", "listing", "--log", "log", "--consecutive", "1", "-v"];
+        all.extend(["--stddev", "0.01", "--floor", "100", "--prefix4", "32,24"]);
+        all.extend(args.split_whitespace());
+        let result = dir.run_log(&all);
+        let log = fs::read_to_string(dir.path("log")).unwrap_or_default();
+        let _ = fs::remove_file(dir.path("log"));
+        let logged: Vec<_> = log
+            .lines()
+            .map(|line| {
+                without_time(line).replace(" connections from", "").replace(" on input", "")
+            })
+            .collect();
+        assert_eq!(logged.join(", "), expected, "{args}: {result:?}");
+        if args.contains("/33") {
+            assert_eq!((result.code, result.stderr.contains(note)), (Some(2), true), "{result:?}");
+            continue;
+        }
+        // The verdict is the same.
+        assert!(result.stdout.starts_with("TOPIP CRITICAL - "), "{args}: {result:?}");
+        let note = format!("Over the limit, but not logged: {note}\n");
+        let has_note = result.stdout.contains(&note);
+        assert_eq!(has_note, !note.ends_with(": \n"), "{args}: {note}{}", result.stdout);
+        assert_eq!(result.stdout.contains("not logged"), has_note, "{args}: {}", result.stdout);
+    }
+}
+
+/// More protected peers than a sample logs leave room for others.
+#[test]
+fn protected_peers_are_not_among_the_hundred_alerts() {
+    let dir = TestDir::new();
+    let addresses: Vec<_> = (0..150).map(|host| format!("203.0.113.{host}")).collect();
+    let mut peers: Vec<_> = addresses.iter().map(|address| (address.as_str(), 20)).collect();
+    peers.push(("192.0.2.1", 11));
+    dir.write("listing", crowd(9, &peers));
+    let args = ["--input", "listing", "--log", "log", "--consecutive", "1", "--stddev", "0.01", "-v"];
+    let args = [&args[..], &["--never-log", "203.0.113.0/24"]].concat();
+    let result = dir.run_log(&args);
+    let log = fs::read_to_string(dir.path("log")).unwrap();
+    assert_eq!(without_time(&log), "11 connections from 192.0.2.1 on input\n");
+    let note = "203.0.113.2 (--never-log 203.0.113.0/24); 147 more.";
+    assert!(result.stdout.contains(note), "{}", result.stdout);
+}
+
 /// Returns a log line without its time.
 fn without_time(line: &str) -> &str {
     line.split_once(" - ").map_or(line, |(_, rest)| rest)

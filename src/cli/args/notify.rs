@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{alert_log::entry::LineFormat, run::Sink};
+use crate::{alert_log::entry::LineFormat, model::network::Network, run::Sink};
 
 use super::MailArgs;
 
@@ -26,6 +26,10 @@ pub(in crate::cli) struct NotifyArgs {
     /// How a line of the log is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(in crate::cli) log_format: LineFormat,
+    /// Log no alerts about these networks, nor about networks that contain one of
+    /// their addresses
+    #[arg(long, value_name = "NET,...", value_delimiter = ',')]
+    pub(in crate::cli) never_log: Vec<Network>,
     #[command(flatten)]
     pub(in crate::cli) mail: MailArgs,
 }
