@@ -1,14 +1,18 @@
 //! fail2ban with the packaged files, on the alert log of topip.
 use std::{
     fs,
-    io::Write,
-    net::{SocketAddr, TcpListener},
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+#[cfg(feature = "mail")]
+use crate::support::postfix::Postfix;
 use crate::support::{CHECK, CommandResult, LOG, PACKAGE_DIR, TestDir, run, skip};
 
 use super::kernel::{connect, in_namespace};
@@ -112,15 +116,16 @@ fn syslog_filter_matches_only_topip_lines() {
     );
 }
 
-/// A fail2ban server with its own configuration, socket and database, and an action that
-/// writes to a file.
+/// A fail2ban server with its own configuration, socket and database.
 struct Fail2banServer {
     dir: TestDir,
     child: Child,
 }
 
 impl Fail2banServer {
-    fn start(log: &Path) -> Self {
+    /// Starts a server with the packaged jail, and with these settings of an administrator.
+    /// There is an action `file`, which writes to a file.
+    fn start(log: &Path, settings: &str) -> Self {
         let dir = TestDir::new();
         let at = |name: &str| dir.path(name).display().to_string();
         for directory in ["etc/filter.d", "etc/action.d", "etc/jail.d"] {
@@ -128,6 +133,13 @@ impl Fail2banServer {
         }
         fs::copy(packaged("filter.d/topip.conf"), dir.path("etc/filter.d/topip.conf")).unwrap();
         fs::copy(packaged("jail.d/topip.conf"), dir.path("etc/jail.d/topip.conf")).unwrap();
+        for name in ["topip-ban", "topip-end", "topip-print"] {
+            let name = format!("action.d/{name}.conf");
+            let script = packaged("topip-ban").display().to_string();
+            let action = fs::read_to_string(packaged(&name)).unwrap();
+            let action = action.replace("/usr/lib/topip/topip-ban", &script);
+            dir.write(&format!("etc/{name}"), action);
+        }
         let main = format!(
             "[Definition]\nloglevel = INFO\nlogtarget = {}\nsyslogsocket = auto\nsocket = {}\n\
              pidfile = {}\ndbfile = :memory:\ndbpurgeage = 1h\ndbmaxmatches = 10\n\
@@ -140,10 +152,8 @@ impl Fail2banServer {
         dir.write("etc/jail.conf", "[DEFAULT]\nusedns = no\nignoreself = false\n");
         let action = format!("[Definition]\nactionban = echo 'ban <ip>' >>{}\n", at("bans"));
         dir.write("etc/action.d/file.conf", action);
-        // Settings that an administrator adds.
         let local = format!(
-            "[topip]\nenabled = true\nlogpath = {}\nbackend = polling\naction = file\n\
-             ignoreip = 203.0.113.8\n",
+            "[topip]\nenabled = true\nlogpath = {}\nbackend = polling\n{settings}\n",
             log.display()
         );
         dir.write("etc/jail.d/topip.local", local);
@@ -174,11 +184,27 @@ impl Fail2banServer {
         bans.lines().map(ToOwned::to_owned).collect()
     }
 
+    /// Runs a command of fail2ban-client.
+    fn client(&self, args: &[&str]) -> CommandResult {
+        run(Self::command(&self.dir, "fail2ban-client").args(args))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path("server.log")).unwrap_or_default()
+    }
+
+    /// Waits until fail2ban has decided to ban these addresses or networks.
+    fn wait_for_bans(&self, banned: &[&str]) {
+        self.wait("to ban", || {
+            let log = self.log();
+            banned.iter().all(|address| log.contains(&format!("[topip] Ban {address}\n")))
+        });
+    }
+
     fn wait(&self, condition: &str, is_met: impl Fn() -> bool) {
         let until = Instant::now() + Duration::from_secs(30);
         while !is_met() {
-            let log = || fs::read_to_string(self.dir.path("server.log")).unwrap_or_default();
-            assert!(Instant::now() < until, "waiting for fail2ban {condition}:\n{}", log());
+            assert!(Instant::now() < until, "waiting for fail2ban {condition}:\n{}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -206,25 +232,39 @@ fn packaged_jail_is_disabled_and_valid() {
     for name in [
         "filter.d/topip.conf",
         "filter.d/topip-syslog.conf",
-        "action.d/topip-say.conf",
+        "action.d/topip-ban.conf",
+        "action.d/topip-end.conf",
+        "action.d/topip-print.conf",
         "jail.d/topip.conf",
     ] {
         fs::copy(packaged(name), etc.join(name)).unwrap();
     }
     dir.write("log", "");
     let log = dir.path("log").display().to_string();
-    let local = format!("[sshd]\nenabled = false\n[topip]\nenabled = true\nlogpath = {log}\n");
-    dir.write("etc/jail.d/topip.local", local);
-    let result = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-t"));
-    assert_eq!(
-        (result.code, &*result.stdout),
-        (Some(0), "OK: configuration test is successful\n"),
-        "{}",
-        result.stderr
-    );
-    let result = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-d"));
-    assert!(result.stdout.contains("would ban <ip>"), "{}", result.stdout);
-    assert!(!result.stdout.contains("tables"), "{}", result.stdout);
+    for (settings, expected) in [
+        ("[topip]\nenabled = true", "topip-ban ban f2b-<name> <ip>"),
+        // As the head of the packaged jail suggests.
+        (
+            "[topip]\nenabled = true\nport = http,https\nignoreip = 127.0.0.0/8 ::1 192.0.2.0/24\n\
+             allow = %(ignoreip)s",
+            "'127.0.0.0/8 ::1 192.0.2.0/24'",
+        ),
+        ("[topip-print]\nenabled = true", "nothing is banned"),
+    ] {
+        let local = format!("[sshd]\nenabled = false\n{settings}\nlogpath = {log}\n");
+        dir.write("etc/jail.d/topip.local", local);
+        let result = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-t"));
+        assert_eq!(
+            (result.code, &*result.stdout),
+            (Some(0), "OK: configuration test is successful\n"),
+            "{}",
+            result.stderr
+        );
+        let result = run(Command::new("fail2ban-client").arg("-c").arg(&etc).arg("-d"));
+        assert!(result.stdout.contains(expected.trim_matches('\'')), "{}", result.stdout);
+        let bans = result.stdout.contains("topip-ban");
+        assert_eq!(bans, !settings.contains("topip-print"), "{}", result.stdout);
+    }
 }
 
 /// One of several addresses has too many connections; a later one is on the ignore list.
@@ -236,7 +276,7 @@ fn alerted_addresses_are_banned() {
     in_namespace(|| {
         let dir = TestDir::new();
         let log = dir.write("topip.log", "");
-        let server = Fail2banServer::start(&log);
+        let server = Fail2banServer::start(&log, "action = file\nignoreip = 203.0.113.8");
         let to: SocketAddr = "192.0.2.10:443".parse().unwrap();
         let listener = TcpListener::bind(to).unwrap();
         let mut streams = Vec::new();
@@ -278,4 +318,261 @@ fn alerted_addresses_are_banned() {
 fn now() -> String {
     let result = run(Command::new("date").arg("+%Y-%m-%dT%H:%M:%S%:z"));
     result.stdout.trim().to_owned()
+}
+
+/// A TCP server, and the connections to it. Both ends are on this host.
+struct Clients {
+    listener: TcpListener,
+    streams: Vec<(IpAddr, TcpStream, TcpStream)>,
+}
+
+impl Clients {
+    fn new(endpoint: &str) -> Self {
+        Self { listener: TcpListener::bind(endpoint).unwrap(), streams: Vec::new() }
+    }
+
+    fn connect(&mut self, from: &str, n: usize) {
+        let from = from.parse().unwrap();
+        for _ in 0..n {
+            let client = connect(from, self.listener.local_addr().unwrap());
+            let server = self.listener.accept().unwrap().0;
+            client.set_nonblocking(true).unwrap();
+            server.set_nonblocking(true).unwrap();
+            self.streams.push((from, client, server));
+        }
+    }
+
+    /// Returns how many connections of this address are open. A byte is sent over each.
+    fn open(&self, from: &str) -> usize {
+        let from: IpAddr = from.parse().unwrap();
+        let streams = self.streams.iter().filter(|(address, ..)| *address == from);
+        streams.filter(|(_, client, server)| is_open(client, server)).count()
+    }
+
+    /// Returns whether the server can be reached from this address.
+    fn is_reachable(&self, from: &str) -> bool {
+        let (from, to) = (from.parse().unwrap(), self.listener.local_addr().unwrap());
+        let family = match from {
+            IpAddr::V4(_) => AddressFamily::INET,
+            IpAddr::V6(_) => AddressFamily::INET6,
+        };
+        let flags = SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
+        // This is the time limit of connect(2), too.
+        let timeout = Some(Duration::from_millis(500));
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, timeout).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+        let is_connected = rustix::net::connect(&socket, &to).is_ok();
+        if is_connected {
+            drop(self.listener.accept().unwrap());
+        }
+        is_connected
+    }
+}
+
+/// Sends a byte from the client to the server. Returns false if either end is closed.
+fn is_open(mut client: &TcpStream, mut server: &TcpStream) -> bool {
+    let mut buffer = [0; 1];
+    if client.write(b"x").is_err() {
+        return false;
+    }
+    let until = Instant::now() + Duration::from_secs(1);
+    loop {
+        match server.read(&mut buffer) {
+            Ok(1) => return true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Returns whether addresses can be banned, and prints what is missing.
+fn can_ban() -> bool {
+    for program in ["fail2ban-client", "nft", "ss", "conntrack"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            skip(program);
+            return false;
+        }
+    }
+    true
+}
+
+/// Maximum time from the decision to ban until the connections have ended: 0.2 s on an idle
+/// machine, and the tests run in parallel.
+const MAX_BAN_TIME: Duration = Duration::from_secs(3);
+
+/// Waits until a condition is met after a ban.
+#[track_caller]
+fn assert_soon(condition: &str, is_met: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_met() {
+        assert!(started.elapsed() < MAX_BAN_TIME, "{condition}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Two attackers that take turns on top. A third client of their network is over the limit
+/// too, and protected.
+#[cfg(feature = "mail")]
+#[test]
+fn attackers_that_swap_are_logged_mailed_and_banned() {
+    if !can_ban() {
+        return;
+    }
+    in_namespace(|| {
+        let Some(postfix) = Postfix::start() else { return };
+        let dir = TestDir::new();
+        let log = dir.write("topip.log", "");
+        let server = Fail2banServer::start(&log, "port = 443,8000:8100");
+        let (first, second, protected) = ("203.0.113.137", "203.0.113.139", "203.0.113.138");
+        let bystander = "198.51.100.200";
+        let mut web = Clients::new("192.0.2.10:443");
+        let mut ssh = Clients::new("192.0.2.10:22");
+        for (from, n) in [(first, 31), (second, 30), (protected, 25), (bystander, 3)] {
+            web.connect(from, n);
+        }
+        ssh.connect(first, 1);
+        let url = format!("smtp://localhost:{}", postfix.clear);
+        let args = ["-x", "192.0.2.10", "--stddev", "1", "--prefix4", "32,25", "--port", "443"];
+        let args = [&args[..], &["--never-log", protected, "--log", "topip.log"]].concat();
+        let args =
+            [&args[..], &["-a", "topip@example.com,ops@example.com", "--smtp", &url]].concat();
+        assert_eq!(run(&mut dir.program(LOG, &args)).stdout, "");
+        web.connect(second, 2);
+        let result = run(&mut dir.program(LOG, &args));
+        let logged: Vec<_> =
+            result.stdout.lines().map(|line| line.split_once(" - ").unwrap().1).collect();
+        assert_eq!(
+            logged,
+            [format!("32 connections from {second}"), format!("31 connections from {first}")],
+            "{result:?}"
+        );
+        let mails = postfix.mails(1);
+        let network = "203.0.113.128/25";
+        for text in [first, second, protected, network, "Not logged:"] {
+            assert!(mails[0].contains(text), "{text}: {}", mails[0]);
+        }
+        server.wait_for_bans(&[first, second]);
+        assert_soon("connections end", || web.open(first) + web.open(second) == 0);
+        let open = [web.open(protected), web.open(bystander), ssh.open(first)];
+        assert_eq!(open, [25, 3, 1], "{}", server.log());
+        let reachable = [first, second, protected, bystander].map(|from| web.is_reachable(from));
+        assert_eq!(reachable, [false, false, true, true], "{}", server.log());
+        assert!(ssh.is_reachable(first));
+        assert!(!server.log().contains(" ERROR "), "{}", server.log());
+        // The next sample has only the others, and the protected address is over the limit.
+        let result = run(dir.program(CHECK, &args).args(["-v"]));
+        let note = format!("not logged: {protected} (--never-log)");
+        assert!(result.stdout.contains(&note), "{}", result.stdout);
+        assert!(!result.stdout.contains(first), "{}", result.stdout);
+        server.client(&["set", "topip", "unbanip", first]);
+        server.wait("to unban", || web.is_reachable(first));
+    });
+}
+
+/// fail2ban does not find an ignored address in a network that is logged.
+#[test]
+fn allowed_address_in_banned_network_stays_reachable() {
+    if !can_ban() {
+        return;
+    }
+    in_namespace(|| {
+        let dir = TestDir::new();
+        let log = dir.write("topip.log", "");
+        let action = "topip-ban[name=topip, port=\"%(port)s\", allow=\"%(allow)s\", conntrack=yes]";
+        let server = Fail2banServer::start(
+            &log,
+            &format!(
+                "ignoreip = 127.0.0.0/8 ::1 203.0.113.138\nallow = %(ignoreip)s\n\
+                 port = 443\naction = {action}"
+            ),
+        );
+        // A rule about states switches connection tracking on.
+        let rules = "table inet tracking { chain input { type filter hook input priority 0; \
+                     ct state new accept; } }";
+        dir.write("rules", rules);
+        assert_eq!(run(Command::new("nft").arg("-f").arg(dir.path("rules"))).code, Some(0));
+        let (banned, other, allowed) = ("203.0.113.137", "203.0.113.141", "203.0.113.138");
+        let nat64 = "64:ff9b::203.0.113.137";
+        for args in ["-6 route add local 64:ff9b::/96 dev lo"] {
+            assert_eq!(run(Command::new("ip").args(args.split(' '))).code, Some(0));
+        }
+        let mut web = Clients::new("192.0.2.10:443");
+        let mut web6 = Clients::new("[2001:db8::10]:443");
+        for from in [banned, other, allowed] {
+            web.connect(from, 10);
+        }
+        web.connect("198.51.100.200", 1);
+        web6.connect(nat64, 7);
+        web6.connect("2001:db8:1::7", 1);
+        let flows = |from: &str| {
+            let command = format!("conntrack -L -p tcp -s {from} --dport 443 2>/dev/null | wc -l");
+            run(Command::new("sh").args(["-c", &command])).stdout.trim().to_owned()
+        };
+        assert_eq!([flows(banned), flows(nat64), flows(allowed)], ["10", "7", "10"]);
+        let args = ["-x", "192.0.2.10,2001:db8::10", "--stddev", "1", "--consecutive", "1"];
+        let args =
+            [&args[..], &["--prefix4", "25", "--prefix6", "64", "--log", "topip.log"]].concat();
+        let result = run(&mut dir.program(LOG, &args));
+        let network = "203.0.113.128/25";
+        assert!(
+            result.stdout.ends_with(&format!(" - 37 connections from {network}\n")),
+            "{result:?}"
+        );
+        server.wait_for_bans(&[network]);
+        assert_soon("connections end", || {
+            web.open(banned) + web.open(other) + web6.open(nat64) == 0
+        });
+        let open = [web.open(allowed), web.open("198.51.100.200"), web6.open("2001:db8:1::7")];
+        assert_eq!(open, [10, 1, 1], "{}", server.log());
+        let reachable = [banned, other, allowed].map(|from| web.is_reachable(from));
+        assert_eq!(reachable, [false, false, true], "{}", server.log());
+        assert!(!web6.is_reachable(nat64));
+        server.wait("to delete flows", || flows(banned) == "0" && flows(nat64) == "0");
+        // That of the connection that was just tried is there as well.
+        assert_eq!(flows(allowed), "11");
+        // Networks and addresses in them are banned and unbanned independently.
+        for banned in [banned, "203.0.0.0/16"] {
+            server.client(&["set", "topip", "banip", banned]);
+        }
+        server.client(&["set", "topip", "unbanip", network]);
+        server.wait("to unban", || server.log().contains(&format!("Unban {network}\n")));
+        server.client(&["set", "topip", "unbanip", "203.0.0.0/16"]);
+        server.wait("to unban", || web.is_reachable(other));
+        assert!(!web.is_reachable(banned));
+        assert!(web.is_reachable(allowed));
+        assert!(!server.log().contains(" ERROR "), "{}", server.log());
+    });
+}
+
+#[test]
+fn network_with_an_address_of_this_host_is_not_logged() {
+    in_namespace(|| {
+        let dir = TestDir::new();
+        let mut web = Clients::new("192.0.2.10:443");
+        web.connect("203.0.113.7", 30);
+        web.connect("198.51.100.7", 1);
+        web.connect("2001:db8:1::7", 1);
+        let args = ["-x", "192.0.2.10", "--stddev", "1", "--consecutive", "1", "-v"];
+        let args = [&args[..], &["--prefix4", "32,25,24", "--prefix6", "64", "--log", "topip.log"]]
+            .concat();
+        let result = run(&mut dir.program(LOG, &args));
+        let own = "203.0.113.1, an address of this host";
+        let note = format!(
+            "Over the limit, but not logged: 203.0.113.0/25 (contains {own}); 203.0.113.0/24 \
+             (contains {own}).\n"
+        );
+        assert!(result.stdout.contains(&note), "{}", result.stdout);
+        let log = fs::read_to_string(dir.path("topip.log")).unwrap();
+        assert!(log.ends_with(" - 30 connections from 203.0.113.7\n"), "{log}");
+        assert_eq!(log.lines().count(), 1, "{log}");
+        // The same addresses in a saved listing may be those of another host.
+        let listing = run(Command::new("ss").args(["-Htan"])).stdout;
+        dir.write("listing", listing);
+        let result = run(dir.program(LOG, &args).args(["--input", "listing"]));
+        let log = fs::read_to_string(dir.path("topip.log")).unwrap();
+        assert!(log.contains(" connections from 203.0.113.0/24 on input\n"), "{log}{result:?}");
+    });
 }
