@@ -469,6 +469,10 @@ fn attackers_that_swap_are_logged_mailed_and_banned() {
         assert!(!result.stdout.contains(first), "{}", result.stdout);
         server.client(&["set", "topip", "unbanip", first]);
         server.wait("to unban", || web.is_reachable(first));
+        // As a restart of nftables.service does.
+        assert_eq!(run(Command::new("nft").args(["flush", "ruleset"])).code, Some(0));
+        server.client(&["set", "topip", "banip", first]);
+        server.wait("to ban", || !web.is_reachable(first));
     });
 }
 
