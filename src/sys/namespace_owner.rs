@@ -71,7 +71,6 @@ unsafe impl Ioctl for GetUserNamespace {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_types, reason = "opens files of this process")]
 mod tests {
     use rustix::fs::{Mode, OFlags, open};
 

@@ -113,13 +113,39 @@ fn protected_peers_are_not_among_the_hundred_alerts() {
     let mut peers: Vec<_> = addresses.iter().map(|address| (address.as_str(), 20)).collect();
     peers.push(("192.0.2.1", 11));
     dir.write("listing", crowd(9, &peers));
-    let args = ["--input", "listing", "--log", "log", "--consecutive", "1", "--stddev", "0.01", "-v"];
+    let args =
+        ["--input", "listing", "--log", "log", "--consecutive", "1", "--stddev", "0.01", "-v"];
     let args = [&args[..], &["--never-log", "203.0.113.0/24"]].concat();
     let result = dir.run_log(&args);
     let log = fs::read_to_string(dir.path("log")).unwrap();
     assert_eq!(without_time(&log), "11 connections from 192.0.2.1 on input\n");
     let note = "203.0.113.2 (--never-log 203.0.113.0/24); 147 more.";
     assert!(result.stdout.contains(note), "{}", result.stdout);
+}
+
+/// A sample logs at most 100 alerts, and how many it left out; readers pass over that line.
+#[test]
+fn omitted_alerts_are_counted_in_a_last_line() {
+    let dir = TestDir::new();
+    let addresses: Vec<_> = (1..=150).map(|host| format!("203.0.113.{host}")).collect();
+    let peers: Vec<_> = addresses.iter().map(|address| (address.as_str(), 20)).collect();
+    dir.write("listing", crowd(200, &peers));
+    for format in ["classic", "rfc3339", "json"] {
+        let result = run_record(&dir, &["--stddev", "1", "--log", format, "--log-format", format]);
+        assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+        let log = fs::read_to_string(dir.path(format)).unwrap();
+        assert_eq!(log.lines().count(), 101, "{log}");
+        let last = log.lines().last().unwrap();
+        let omitted = if format == "json" {
+            "\"omitted\":50,\"servers\":[\"input\"]}"
+        } else {
+            " - 50 more over the limit are not listed on input"
+        };
+        assert!(last.ends_with(omitted), "{last}");
+        let result = dir.run_log(&["report", "--log", format]);
+        assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+        assert!(result.stdout.contains("100 alerts"), "{}", result.stdout);
+    }
 }
 
 /// Returns a log line without its time.
