@@ -23,6 +23,8 @@ mod sasl;
 #[cfg(feature = "mail")]
 mod message;
 #[cfg(feature = "mail")]
+mod progress;
+#[cfg(feature = "mail")]
 mod reply;
 #[cfg(feature = "mail")]
 mod sendmail;

@@ -206,6 +206,59 @@ fn unconfirmed_mail_is_reported_and_not_repeated() {
     );
 }
 
+/// On a busy machine, the thread that talks to the server is late with its result: strace(1)
+/// delays it after the reply that it has received.
+#[test]
+fn late_result_is_of_the_step_that_was_reached() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace");
+    }
+    thread::scope(|scope| {
+        for (n_reads, sent) in [(2, "not sent"), (5, "not sent"), (6, "perhaps not sent")] {
+            scope.spawn(move || {
+                let (port, n_received) = slow_server(Duration::ZERO);
+                let dir = TestDir::new();
+                let args = args(&dir, &format!("smtp://127.0.0.1:{port}"));
+                let inject = format!("inject=recvfrom:delay_exit=9000000:when={n_reads}");
+                let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &inject, CHECK];
+                let mut command = dir.program("strace", &strace);
+                let result =
+                    run(command.args(&args).args(["-t", "4"]).env("PATH", "/usr/bin:/bin"));
+                assert_eq!(result.code, Some(2), "{result:?}");
+                let activity = ACTIVITIES[n_reads - 1];
+                let line =
+                    format!("Mail {sent}: 127.0.0.1:{port} gave no answer in time, {activity}.");
+                assert_eq!(result.stdout.lines().nth(1), Some(&*line), "{result:?}");
+                let state = fs::read_to_string(dir.path("state")).unwrap();
+                assert_eq!(state.contains("sent_mails: []"), sent == "not sent", "{state}");
+                let n_complete = usize::from(sent != "not sent");
+                assert_eq!(n_received.load(Ordering::SeqCst), n_complete);
+            });
+        }
+    });
+}
+
+/// A program that has read all of the mail may have queued it.
+#[test]
+fn mail_that_hanging_sendmail_has_read_is_not_repeated() {
+    let dir = TestDir::new();
+    let program = dir.write("takes", "#!/bin/sh\ncat >>mails\nexec sleep 60\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let url = format!("sendmail:{}", program.display());
+    let result = check(&dir, &url, &["-t", "2"]);
+    let line = format!(
+        "Mail perhaps not sent: {} gave no answer in time, after it had read the mail, and was \
+         ended.",
+        program.display()
+    );
+    assert_eq!(result.stdout.lines().nth(1), Some(&*line), "{result:?}");
+    assert_eq!(result.code, Some(2), "{result:?}");
+    let result = check(&dir, &url, &["-vv", "-t", "2"]);
+    assert!(result.stdout.contains("\nMail: about 203.0.113.7 sent "), "{result:?}");
+    let mails = fs::read_to_string(dir.path("mails")).unwrap();
+    assert_eq!(mails.matches("Subject:").count(), 1, "{mails}");
+}
+
 #[test]
 fn invalid_smtp_replies_are_reported() {
     let answers = |answers: &'static [&'static str], expected: &str| {
@@ -506,7 +559,8 @@ fn failing_sendmail_programs_are_reported() {
         "cannot run /nowhere/sendmail: No such file or directory (os error 2)",
     );
     let stalls = program("stalls", "sleep 60 & exec sleep 60");
-    assert_reported(&stalls, &format!("{stalls} gave no answer in time, and was ended"));
+    let unread = "gave no answer in time, before it had read the mail, and was ended";
+    assert_reported(&stalls, &format!("{stalls} {unread}"));
     let refuses = program("refuses", "cat >/dev/null; echo 'no such |user' >&2; exit 67");
     assert_reported(&refuses, &format!("{refuses} ended with 67 (no such ?user)"));
     let shut = program("shut", "exec <&-; exit 75");
@@ -514,7 +568,7 @@ fn failing_sendmail_programs_are_reported() {
     let dies = program("dies", "kill -9 $$");
     assert_reported(&dies, &format!("{dies} ended with signal 9"));
     let floods = program("floods", "yes >&2");
-    assert_reported(&floods, &format!("{floods} gave no answer in time, and was ended"));
+    assert_reported(&floods, &format!("{floods} {unread}"));
     let tells = program("tells", "printenv TOPIP_PASSWORD >&2 || exit 69");
     let mut command = dir.command(&args(&dir, &format!("sendmail:{tells}")));
     let result = run(command.env("TOPIP_PASSWORD", "hunter2"));

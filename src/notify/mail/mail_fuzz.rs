@@ -12,7 +12,7 @@ use crate::{model::secret::Secret, output::Email};
 
 use super::{
     Delivery, Envelope, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
-    bounded_stream::BoundedStream, message, reply, smtp,
+    bounded_stream::BoundedStream, message, progress::MailProgress, reply, smtp,
 };
 
 fn envelope() -> Envelope {
@@ -56,8 +56,10 @@ pub fn session(replies: &[u8], password: Option<&str>) -> (Result<Delivery, Mail
     };
     let deadline = Instant::now() + Duration::from_secs(5);
     let stream = BoundedStream::new(TcpStream::from(client_end), deadline);
+    let progress = MailProgress::new("on being connected");
+    let (envelope, message) = (envelope(), b"Subject: x\r\n\r\n.\r\n");
     let outcome =
-        smtp::run_session((&server, stream), &envelope(), b"Subject: x\r\n\r\n.\r\n", deadline);
+        smtp::run_session((&server, stream), (&envelope, &message[..]), &progress, deadline);
     let mut received = Vec::new();
     server_end.read_to_end(&mut received).expect("the client end is closed");
     (outcome, received)

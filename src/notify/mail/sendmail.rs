@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Mutex, PoisonError, TryLockError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    io::ioctl_fionread,
+    process::{Pid, Signal, kill_process_group},
+};
 
 use super::{Delivery, Envelope, MailError};
 
@@ -39,18 +42,25 @@ pub(super) fn send(
     message: &[u8],
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
-    let mut child =
-        start_program(program, envelope).map_err(|source| run_error(program, source))?;
-    let mut input = child.stdin.take().expect("stdin is a pipe");
+    let (input_reader, mut input) = io::pipe().map_err(|source| run_error(program, source))?;
+    // It shows how much of the mail the program has not read. It is closed when this
+    // function returns; the thread that writes then ends.
+    let unread_input = input_reader.try_clone().map_err(|source| run_error(program, source))?;
+    let mut child = start_program(program, envelope, input_reader.into())
+        .map_err(|source| run_error(program, source))?;
     let output = child.stderr.take().expect("stderr is a pipe");
     // Local programs expect LF line endings.
     let input_bytes: Vec<u8> = message.iter().copied().filter(|&byte| byte != b'\r').collect();
     let (sender, output_receiver) = mpsc::channel();
     // A program that reads no input or writes much output must not block this thread.
     // The two threads end with the program, which is killed at the deadline.
+    let is_written = Arc::new(AtomicBool::new(false));
+    let has_written = Arc::clone(&is_written);
     spawn_thread(move || {
         // If the program closes its input early, its exit code shows the failure.
-        let _ = input.write_all(&input_bytes);
+        if input.write_all(&input_bytes).is_ok() {
+            has_written.store(true, Ordering::SeqCst);
+        }
     })?;
     spawn_thread(move || {
         // The receiver is gone after a timeout.
@@ -62,8 +72,9 @@ pub(super) fn send(
         // A process in uninterruptible sleep survives SIGKILL for a while, so do not
         // wait for it.
         let _ = child.try_wait();
-        let server = program.display().to_string();
-        return Err(MailError::TimedOut { server, step: "and was ended".to_owned() });
+        let has_read_all = is_written.load(Ordering::SeqCst)
+            && ioctl_fionread(&unread_input).is_ok_and(|unread| unread == 0);
+        return Err(timed_out(program, has_read_all));
     };
     if status.success() {
         return Ok(Delivery { route: program.display().to_string(), refused: Vec::new() });
@@ -76,13 +87,26 @@ pub(super) fn send(
     })
 }
 
+/// Returns the error for a program that was killed. One that has read all of the mail may
+/// have taken it.
+fn timed_out(program: &Path, has_read_all: bool) -> MailError {
+    let server = program.display().to_string();
+    if has_read_all {
+        let step = "after it had read the mail, and was ended".to_owned();
+        MailError::Unconfirmed(Box::new(MailError::TimedOut { server, step }))
+    } else {
+        let step = "before it had read the mail, and was ended".to_owned();
+        MailError::TimedOut { server, step }
+    }
+}
+
 fn run_error(program: &Path, source: io::Error) -> MailError {
     MailError::RunProgram { program: program.to_owned(), source }
 }
 
 /// Starts the program with `-i` (a line with a single dot does not end the message)
 /// and `-f` (the sender, who gets bounces).
-fn start_program(program: &Path, envelope: &Envelope) -> io::Result<Child> {
+fn start_program(program: &Path, envelope: &Envelope, input: Stdio) -> io::Result<Child> {
     if IS_EXITING.load(Ordering::SeqCst) {
         park_forever();
     }
@@ -92,7 +116,7 @@ fn start_program(program: &Path, envelope: &Envelope) -> io::Result<Child> {
         .args(envelope.to.iter().map(|address| &address.0))
         // The program does not need the SSH password of the checked servers.
         .env_remove("TOPIP_PASSWORD")
-        .stdin(Stdio::piped())
+        .stdin(input)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         // A process group of its own, so that the program and its children can be

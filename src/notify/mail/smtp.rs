@@ -20,6 +20,7 @@ use super::{
     Delivery, Envelope, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
     bounded_stream::BoundedStream,
     message::local_domain,
+    progress::{MailProgress, MailStage},
     reply::{reply_codes, reply_excerpt},
     sasl, tls,
 };
@@ -29,6 +30,8 @@ use super::{
 const REPORT_MARGIN: Duration = Duration::from_millis(100);
 /// Maximum wait for the reply to QUIT: the server has accepted the mail already.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(300);
+/// Line that ends a mail.
+const FINAL_DOT: &[u8] = b".\r\n";
 /// Maximum size of a reply.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
 /// Maximum number of challenges during authentication.
@@ -45,40 +48,53 @@ pub(super) fn send(
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
     let (sender, receiver) = mpsc::channel();
+    let progress = MailProgress::new("while its address was looked for");
     let worker = {
-        let (server, envelope) = (server.clone(), envelope.clone());
+        let (server, envelope, progress) = (server.clone(), envelope.clone(), progress.clone());
         move || {
-            let outcome = connect(&server, deadline)
-                .and_then(|stream| run_session((&server, stream), &envelope, &message, deadline));
+            let outcome = connect(&server, &progress, deadline).and_then(|stream| {
+                run_session((&server, stream), (&envelope, &message), &progress, deadline)
+            });
             // The receiver is gone after a timeout.
             let _ = sender.send(outcome);
         }
     };
     thread::Builder::new().spawn(worker).map_err(MailError::Thread)?;
     let timeout = (deadline + REPORT_MARGIN).saturating_duration_since(Instant::now());
-    receiver.recv_timeout(timeout).unwrap_or_else(|error| {
-        Err(match error {
-            RecvTimeoutError::Disconnected => MailError::Internal,
-            RecvTimeoutError::Timeout => MailError::TimedOut {
-                server: server.to_string(),
-                step: "while its address was looked for".to_owned(),
-            },
-        })
-    })
+    match receiver.recv_timeout(timeout) {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Disconnected) => Err(MailError::Internal),
+        Err(RecvTimeoutError::Timeout) => late_outcome(server, &progress),
+    }
+}
+
+/// Returns the outcome for a session that has not reported one in time.
+fn late_outcome(server: &SmtpServer, progress: &MailProgress) -> Result<Delivery, MailError> {
+    let (step, stage) = progress.cancel();
+    let timed_out = MailError::TimedOut { server: server.to_string(), step };
+    match stage {
+        MailStage::Accepted(delivery) => Ok(delivery),
+        MailStage::Complete => Err(unconfirmed(timed_out)),
+        MailStage::Incomplete | MailStage::Canceled => Err(timed_out),
+    }
 }
 
 /// Runs the whole session on an open connection.
 pub(super) fn run_session(
     (server, stream): (&SmtpServer, BoundedStream),
-    envelope: &Envelope,
-    message: &[u8],
+    (envelope, message): (&Envelope, &[u8]),
+    progress: &MailProgress,
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
     let stream = match server.tls {
-        TlsMode::Implicit => SmtpStream::Tls(tls::encrypt(server, stream, deadline)?),
+        TlsMode::Implicit => {
+            progress.set_step(tls::STEP);
+            SmtpStream::Tls(tls::encrypt(server, stream, deadline)?)
+        }
         TlsMode::None | TlsMode::Opportunistic | TlsMode::Required => SmtpStream::Plain(stream),
     };
-    let mut session = SmtpSession::new(server, stream, deadline);
+    let mut session = SmtpSession::new(server, stream, progress, deadline);
+    progress.set_step("on being connected");
     session.expect_reply("on being connected", Severity::PositiveCompletion)?;
     let mut server_info = session.ehlo()?;
     let offers_start_tls = server_info.supports_feature(Extension::StartTls);
@@ -96,20 +112,28 @@ pub(super) fn run_session(
         session.log_in(&server_info, login)?;
     }
     let outcome = session.send_message(envelope, message);
+    if let Ok(delivery) = &outcome {
+        progress.accept(delivery.clone());
+    }
     session.quit();
     outcome
 }
 
-fn connect(server: &SmtpServer, deadline: Instant) -> Result<BoundedStream, MailError> {
+fn connect(
+    server: &SmtpServer,
+    progress: &MailProgress,
+    deadline: Instant,
+) -> Result<BoundedStream, MailError> {
     let addresses: Vec<SocketAddr> = (server.host.as_str(), server.port)
         .to_socket_addrs()
         .map_err(|source| MailError::Resolve { host: server.host.clone(), source })?
         .collect();
+    let step = "while it was connected to";
+    progress.set_step(step);
     BoundedStream::connect(&addresses, deadline).map_err(|source| match source.kind() {
-        io::ErrorKind::TimedOut => MailError::TimedOut {
-            server: server.to_string(),
-            step: "while it was connected to".to_owned(),
-        },
+        io::ErrorKind::TimedOut => {
+            MailError::TimedOut { server: server.to_string(), step: step.to_owned() }
+        }
         _ => MailError::Connect { server: server.to_string(), source },
     })
 }
@@ -141,6 +165,7 @@ impl Read for SmtpStream {
 struct SmtpSession<'a> {
     server: &'a SmtpServer,
     stream: BufReader<SmtpStream>,
+    progress: &'a MailProgress,
     deadline: Instant,
     /// Replies may be quoted in messages. False during authentication: some servers
     /// quote the password when they refuse it.
@@ -148,8 +173,13 @@ struct SmtpSession<'a> {
 }
 
 impl<'a> SmtpSession<'a> {
-    fn new(server: &'a SmtpServer, stream: SmtpStream, deadline: Instant) -> Self {
-        Self { server, stream: BufReader::new(stream), deadline, is_quotable: true }
+    fn new(
+        server: &'a SmtpServer,
+        stream: SmtpStream,
+        progress: &'a MailProgress,
+        deadline: Instant,
+    ) -> Self {
+        Self { server, stream: BufReader::new(stream), progress, deadline, is_quotable: true }
     }
 
     fn ehlo(&mut self) -> Result<ServerInfo, MailError> {
@@ -166,12 +196,13 @@ impl<'a> SmtpSession<'a> {
             let problem = "it said more in clear".to_owned();
             return Err(self.protocol_error("told STARTTLS", problem));
         }
-        let Self { server, stream, deadline, .. } = self;
+        let Self { server, stream, progress, deadline, .. } = self;
+        progress.set_step(tls::STEP);
         let stream = match stream.into_inner() {
             SmtpStream::Plain(stream) => SmtpStream::Tls(tls::encrypt(server, stream, deadline)?),
             encrypted @ SmtpStream::Tls(_) => encrypted,
         };
-        Ok(Self::new(server, stream, deadline))
+        Ok(Self::new(server, stream, progress, deadline))
     }
 
     fn log_in(&mut self, server_info: &ServerInfo, login: &SmtpLogin) -> Result<(), MailError> {
@@ -235,8 +266,13 @@ impl<'a> SmtpSession<'a> {
             }
         }
         self.send_command("told DATA", Data, Severity::PositiveIntermediate)?;
-        self.write("given the mail", &dot_stuff(message))?;
-        self.expect_reply("given the mail", completion).map_err(unconfirmed)?;
+        let step = "given the mail";
+        self.write(step, &dot_stuff(message))?;
+        if !self.progress.complete() {
+            return Err(self.io_error(step, io::ErrorKind::TimedOut.into()));
+        }
+        self.write(step, FINAL_DOT)?;
+        self.expect_reply(step, completion).map_err(unconfirmed)?;
         Ok(Delivery { route: self.route(), refused })
     }
 
@@ -272,6 +308,7 @@ impl<'a> SmtpSession<'a> {
     }
 
     fn write(&mut self, step: &str, bytes: &[u8]) -> Result<(), MailError> {
+        self.progress.set_step(step);
         // A reply received before its command would be matched with the wrong
         // command. Only 421 (service shutting down) may be sent at any time.
         let unread_bytes = self.stream.buffer();
@@ -394,8 +431,7 @@ fn lettre_address(address: &MailAddress) -> Result<lettre::Address, MailError> {
     address.0.parse().map_err(|_| MailError::Internal)
 }
 
-/// Adds the final line with a single dot, and doubles the dot at the beginning of any
-/// other line.
+/// Doubles the dot at the beginning of each line, and ends the last line.
 fn dot_stuff(message: &[u8]) -> Vec<u8> {
     let mut stuffed = Vec::with_capacity(message.len() + 5);
     for line in message.split_inclusive(|&byte| byte == b'\n') {
@@ -407,7 +443,6 @@ fn dot_stuff(message: &[u8]) -> Vec<u8> {
     if !stuffed.ends_with(b"\r\n") {
         stuffed.extend(b"\r\n");
     }
-    stuffed.extend(b".\r\n");
     stuffed
 }
 
@@ -420,7 +455,7 @@ mod tests {
         let check = |text: &str, expected: &str| {
             assert_eq!(String::from_utf8_lossy(&dot_stuff(text.as_bytes())), expected);
         };
-        check("a\r\n.\r\n..b\r\n", "a\r\n..\r\n...b\r\n.\r\n");
-        check("a", "a\r\n.\r\n");
+        check("a\r\n.\r\n..b\r\n", "a\r\n..\r\n...b\r\n");
+        check("a", "a\r\n");
     }
 }

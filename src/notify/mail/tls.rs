@@ -5,6 +5,9 @@ use native_tls::{HandshakeError, TlsConnector, TlsStream};
 
 use super::{MailError, SmtpServer, bounded_stream::BoundedStream};
 
+/// Step of the session, in messages.
+pub(super) const STEP: &str = "while the connection was encrypted";
+
 /// Negotiates TLS on `stream`. Verifies that the peer is `server`, unless any
 /// certificate is accepted.
 pub(super) fn encrypt(
@@ -30,7 +33,7 @@ pub(super) fn encrypt(
 fn tls_error(server: &SmtpServer, deadline: Instant, problem: String) -> MailError {
     let server = server.to_string();
     if Instant::now() >= deadline {
-        MailError::TimedOut { server, step: "while the connection was encrypted".to_owned() }
+        MailError::TimedOut { server, step: STEP.to_owned() }
     } else {
         MailError::Tls { server, problem }
     }
