@@ -31,7 +31,7 @@ fn check(text: &str, expected: &str, hint: &str) {
 fn check_relative(text: &str, args: &[&str]) -> CommandResult {
     let dir = TestDir::new();
     dir.write("listing", text);
-    dir.check(&[&["--input", "listing"], args].concat())
+    dir.check(&[&["--input", "listing", "--rule", "stddev"], args].concat())
 }
 
 #[test]

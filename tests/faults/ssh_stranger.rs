@@ -357,6 +357,8 @@ fn check_scripted_server(server: &FloodingSshServer, user: &str) -> CommandResul
         "password",
         "-t",
         "60",
+        "--rule",
+        "stddev",
         "--command",
         "list",
     ]);
