@@ -220,7 +220,8 @@ fn random_rule(input: &mut Input<'_>) -> JudgeConfig {
     let false_alarm_rate = number / 37.0 + 0.001;
     let lognormal = Rule::Lognormal { false_alarm_rate };
     let auto = Rule::Auto { multiplier: number + 1.0, false_alarm_rate };
-    let (trigger, beside) = match input.number() % 3 {
+    let (trigger, beside) = match input.number() % 4 {
+        3 => (Rule::Fixed(number), auto),
         0 => (stddev, auto),
         1 => (lognormal, auto),
         _ => (auto, stddev),

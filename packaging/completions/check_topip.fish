@@ -26,6 +26,7 @@ accept-new\t''
 ignore\t''"
 complete -c check_topip -l command -d 'Run this there instead of the built-in choice' -r
 complete -c check_topip -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
+complete -c check_topip -l limit -d 'Limit for every address, in place of a rule' -r
 complete -c check_topip -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
 stddev\t''
 lognormal\t''"

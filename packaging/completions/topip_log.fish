@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
+    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
@@ -52,6 +52,7 @@ accept-new\t''
 ignore\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l limit -d 'Limit for every address, in place of a rule' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
 stddev\t''
 lognormal\t''"
@@ -113,6 +114,7 @@ accept-new\t''
 ignore\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l limit -d 'Limit for every address, in place of a rule' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
 stddev\t''
 lognormal\t''"
@@ -180,6 +182,7 @@ accept-new\t''
 ignore\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l limit -d 'Limit for every address, in place of a rule' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l rule -d 'How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]' -r -f -a "auto\t''
 stddev\t''
 lognormal\t''"

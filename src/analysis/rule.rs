@@ -65,6 +65,8 @@ pub enum Rule {
         /// Probability that a clean sample exceeds the limit; above 0 and below 1.
         false_alarm_rate: f64,
     },
+    /// This number of connections, whatever the counts are. The floor does not apply.
+    Fixed(f64),
     /// The lognormal limit, or a lower one that the standard deviation confirms, among
     /// enough addresses for the latter to work.
     Auto {

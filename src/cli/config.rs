@@ -171,6 +171,9 @@ fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
     let false_alarm_rate = thresholds.false_alarm_rate;
     let multiplier = thresholds.multiplier();
     let auto = Rule::Auto { multiplier, false_alarm_rate };
+    if let Some(limit) = thresholds.limit {
+        return (Rule::Fixed(limit), auto);
+    }
     match thresholds.rule_name() {
         RuleName::Auto => (auto, Rule::Stddev(multiplier)),
         RuleName::Stddev => (Rule::Stddev(multiplier), auto),
@@ -291,6 +294,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("prefix6", texts(&distinct_lengths(&selection.prefix6)).join(",")),
         ("prefix_members", selection.prefix_members.to_string()),
         ("top", thresholds.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
+        ("limit", thresholds.limit.map(|limit| limit.to_string()).unwrap_or_default()),
         ("rule", rule_key(thresholds.rule_name()).to_owned()),
         ("stddev", thresholds.multiplier().to_string()),
         ("false_alarm_rate", thresholds.false_alarm_rate.to_string()),

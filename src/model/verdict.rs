@@ -105,6 +105,8 @@ impl Limit {
 /// Calculation that a limit results from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Basis {
+    /// A number that the administrator chose.
+    Fixed,
     /// A multiple of the standard deviation.
     Stddev {
         /// Number of standard deviations.

@@ -210,6 +210,7 @@ impl<'a> JsonView<'a> {
             consecutive: streak.map_or(0, |streak| streak.consecutive),
             limit: connections,
             rule: match basis {
+                Basis::Fixed => "fixed",
                 Basis::Stddev { .. } => "stddev",
                 Basis::Lognormal { is_confirmed: false, .. } => "lognormal",
                 Basis::Lognormal { is_confirmed: true, .. } => "lognormal-stddev",

@@ -117,7 +117,8 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
             // A peer that cannot be blamed for its connections is not judged.
             let is_above = sample.limit.is_exceeded_by(sample.summary.max);
             let relation = if is_above { "above the limit" } else { "limit" };
-            format!("{subject}, {relation} {}", decimal(sample.limit.connections))
+            let suffix = if sample.limit.basis == Basis::Fixed { " (fixed)" } else { "" };
+            format!("{subject}, {relation} {}{suffix}", decimal(sample.limit.connections))
         }
     }
 }
@@ -167,6 +168,7 @@ pub fn skipped_lines(skipped: &Skipped) -> Vec<String> {
 fn format_limit(limit: &Limit) -> String {
     let basis = match limit.basis {
         _ if limit.is_floor => "floor".to_owned(),
+        Basis::Fixed => "fixed".to_owned(),
         Basis::Stddev { multiplier, stddev } => {
             format!("{} x stddev {}", decimal(multiplier), decimal(stddev))
         }
@@ -395,7 +397,9 @@ pub(super) fn other_rule_alerts(report: &Report) -> Vec<String> {
         let sample = &view.sample;
         let max = sample.max_attributable();
         let is_over = sample.limit.is_exceeded_by(max);
-        if !is_over && sample.other_limit.is_exceeded_by(max) {
+        // A fixed limit is what the administrator wants, whatever a rule says.
+        let is_fixed = sample.limit.basis == Basis::Fixed;
+        if !is_over && !is_fixed && sample.other_limit.is_exceeded_by(max) {
             for line in explain_rule(report, view, report.judge_config.other_rule) {
                 lines.push(prefixed(&report.views, view, &line));
             }
@@ -444,11 +448,12 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
     };
     let name = match rule {
         Rule::Auto { .. } => "auto",
+        Rule::Fixed(_) => return vec![format!("The limit is {}.", format_limit(limit))],
         Rule::Stddev(_) => "stddev",
         Rule::Lognormal { .. } => "lognormal",
     };
     let basis = match limit.basis {
-        Basis::Stddev { .. } => statistics(sample, report.n_judged.is_some()),
+        Basis::Fixed | Basis::Stddev { .. } => statistics(sample, report.n_judged.is_some()),
         Basis::Lognormal {
             false_alarm_rate, n_others, center, scale, excluded_outliers, ..
         } => {

@@ -109,6 +109,26 @@ fn auto_output_is_golden() {
 }
 
 #[test]
+fn fixed_limit_output_is_golden() {
+    let two = crowd(9, &[("203.0.113.7", 160), ("203.0.113.8", 151)]);
+    assert_golden(
+        "fixed",
+        &[
+            (&two, "--limit 160"),
+            (&two, "--limit 150"),
+            (&two, "--limit 150 -v"),
+            (&two, "--limit 0.5 --consecutive 9"),
+            (&listing(&[]), "--limit 150"),
+            (&two, "--limit 150 --rule auto"),
+            (&two, "--limit 150 --stddev 5"),
+            (&two, "--limit 150 --floor 10"),
+            (&two, "--limit 150 --false-alarm-rate 0.01"),
+            (&two, "--limit -1"),
+        ],
+    );
+}
+
+#[test]
 fn lognormal_output_is_golden() {
     let ten = crowd(9, &[("203.0.113.7", 500)]);
     let busy = crowd(30, &[("203.0.113.7", 12), ("203.0.113.8", 9), ("203.0.113.9", 5)]);

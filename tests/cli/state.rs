@@ -559,7 +559,8 @@ fn each_selection_has_own_state_file() {
     check(&["-x", "192.0.2.0/24"]);
     check(&["--no-default-excludes"]);
     check(&["-w", "50"]);
-    assert_eq!(files(), 10);
+    check(&["--limit", "50"]);
+    assert_eq!(files(), 12);
 }
 
 /// The name of a state file is part of its format: a check that does not find its file

@@ -10,13 +10,16 @@ use crate::{
     model::verdict::{Basis, Limit},
 };
 
-/// Returns the limit of `rule`, not below `floor`, in connections.
+/// Returns the limit of `rule`, in connections; not below `floor`, unless it is fixed.
 ///
 /// `counts` are those of all peers, highest first; `summary` has the statistics of the
 /// judged ones.
 #[must_use]
 pub fn limit_of(rule: Rule, counts: &[u64], summary: &Summary, floor: f64) -> Limit {
     let (connections, basis) = match rule {
+        Rule::Fixed(connections) => {
+            return Limit { connections, basis: Basis::Fixed, is_floor: false };
+        }
         Rule::Stddev(multiplier) => stddev_limit(multiplier, summary),
         Rule::Lognormal { false_alarm_rate } => {
             lognormal_limit(counts, false_alarm_rate, Support::None)
@@ -115,6 +118,13 @@ mod tests {
         assert_eq!(limits(13, 99, 12).map(f64::round), [44.0, 10.0, 84.0]);
         // ... or the lognormal limit alone, however large the standard deviation is.
         assert_eq!(limits(5000, 99, 1).map(f64::round), [33.0, 2487.0, 33.0]);
+    }
+
+    #[test]
+    fn fixed_limit_ignores_counts_and_floor() {
+        for counts in [&[][..], &[7], &[900, 1, 1]] {
+            assert_eq!(limit(Rule::Fixed(3.5), counts), 3.5);
+        }
     }
 
     #[test]

@@ -26,6 +26,15 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) top: Option<usize>,
+    /// Limit for every address, in place of a rule
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = connections,
+        conflicts_with_all = ["rule", "stddev", "false_alarm_rate", "floor"],
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) limit: Option<f64>,
     /// How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]
     #[arg(long, value_enum, value_name = "RULE")]
     pub(in crate::cli) rule: Option<RuleName>,
