@@ -4,24 +4,46 @@
 
 mod random;
 mod workload;
+mod real;
 mod score;
 
+use random::Random;
+use real::{AddressSummary, Crowd, Tally};
 use score::{
-    AUTO, Bound, DetectionResult, FalseAlarmResult, NAMES, RULES, Shares, Target, average,
+    AUTO, Bound, DetectionResult, FalseAlarmResult, LOGNORMAL, NAMES, RULES, Shares, Target,
+    TurnResult, average,
 };
-use workload::Offenders;
+use workload::{BENIGN, Offenders};
 
 fn main() {
+    let crowds = real::crowds();
+    println!("## Real crowds\n");
+    print_real_alarms(&crowds);
+    println!();
+    print_real_detections(&crowds);
+    println!();
+    print_real_hosts(&crowds);
+    println!();
+    print_addresses_of_crowds(&crowds);
+    println!();
     let false_alarms = score::false_alarms(12_000);
     let detections = score::detections(1_000);
     println!("## False alarms\n");
     print_alarms(&false_alarms);
+    let other = score::false_alarms_of_other_formula(12_000);
+    println!(
+        "\nThe other formula below: {} on average, {} on the worst host.",
+        percent(average(other.iter().copied())),
+        percent(other.iter().copied().fold(0.0, f64::max)),
+    );
     println!("\n## Detection\n");
     print_addresses(&detections);
     println!();
     print_networks(&detections);
     println!();
     print_two_samples(&detections);
+    println!();
+    print_turns(&score::turns(1_000));
     println!("\n## Targets\n");
     print_targets(&score::targets(&false_alarms, &detections));
     let is_large = || detections.iter().filter(|it| it.is_large());
@@ -32,6 +54,82 @@ fn main() {
         is_large().count(),
         percent(average(is_large().map(|it| it.shares.one_sample[AUTO]))),
     );
+}
+
+/// Prints the false alarms by the number of addresses.
+fn print_real_alarms(crowds: &[Crowd]) {
+    println!("| addresses | clean samples | {} |", NAMES.join(" | "));
+    println!("|---|--:|{}", "--:|".repeat(RULES.len()));
+    for (name, sizes) in real::SIZES {
+        let clean = crowds.iter().filter(|it| !it.is_hostile && sizes.contains(&it.counts.len()));
+        print_tally(name, Tally::new(clean));
+    }
+    print_tally("**all**", Tally::new(crowds.iter().filter(|it| !it.is_hostile)));
+    let by_host = real::clean_by_host(crowds);
+    let mean = |rule| percent_two_digits(average(by_host.values().map(|it| it.share(rule))));
+    let means = [0, 1, 2].map(mean).join(" | ");
+    println!("| mean of {} hosts | | {means} |", by_host.len());
+}
+
+/// Prints the shares of the hostile samples that are over, by the count of the top address.
+fn print_real_detections(crowds: &[Crowd]) {
+    println!("| top address, connections | hostile samples | {} |", NAMES.join(" | "));
+    println!("|---|--:|{}", "--:|".repeat(RULES.len()));
+    for least in [25, 50] {
+        let hostile = crowds.iter().filter(|it| it.is_hostile && it.counts[0] >= least);
+        print_tally(&format!("{least} and more"), Tally::new(hostile));
+    }
+}
+
+/// Prints one row for each host with a false alarm of lognormal or auto.
+fn print_real_hosts(crowds: &[Crowd]) {
+    println!("| host | clean samples | {} |", NAMES.join(" | "));
+    println!("|---|--:|{}", "--:|".repeat(RULES.len()));
+    let by_host = real::clean_by_host(crowds);
+    let has_alarms = |tally: &Tally| tally.n_over[LOGNORMAL] + tally.n_over[AUTO] > 0;
+    for (host, tally) in by_host.iter().filter(|(_, tally)| has_alarms(tally)) {
+        print_tally(host, *tally);
+    }
+    let n_quiet = by_host.values().filter(|tally| !has_alarms(tally)).count();
+    println!();
+    println!("On the other {n_quiet} hosts, lognormal and auto are never over.");
+}
+
+fn print_tally(name: &str, tally: Tally) {
+    let cell = |rule| {
+        let (low, high) = tally.interval(rule);
+        let share = percent_two_digits(tally.share(rule));
+        format!("{share} ({:.2} to {:.2})", low * 100.0, high * 100.0)
+    };
+    println!("| {name} | {} | {} |", tally.n, [0, 1, 2].map(cell).join(" | "));
+}
+
+/// Prints how the addresses of the clean crowds, and those of the simulated hosts, differ.
+fn print_addresses_of_crowds(crowds: &[Crowd]) {
+    println!("| addresses of | with one connection | mean | 99 % have at most |");
+    println!("|---|--:|--:|--:|");
+    let row = |name: &str, AddressSummary { single, mean, quantile_99 }: AddressSummary| {
+        println!("| {name} | {} | {mean:.1} | {quantile_99} |", percent(single));
+    };
+    let clean = crowds.iter().filter(|it| !it.is_hostile);
+    let addresses = clean.flat_map(|it| it.counts.iter().map(|&count| (count, it.n_samples)));
+    row("real clean samples", real::describe_addresses(addresses));
+    for site in BENIGN {
+        let mut random = Random::new(1);
+        let clients = (0..100).flat_map(|_| site.clients(&mut random));
+        let addresses: Vec<_> = clients.map(|client| (client.connections, 1)).collect();
+        row(site.name, real::describe_addresses(addresses.into_iter()));
+    }
+}
+
+fn print_turns(turns: &[TurnResult]) {
+    println!("| two offenders that take turns, two samples | {} |", NAMES.join(" | "));
+    println!("|---|{}", "--:|".repeat(RULES.len()));
+    for TurnResult { site, shares } in turns {
+        println!("| {} | {} |", site.name, shares.two_samples.map(percent).join(" | "));
+    }
+    let mean = |rule| percent(average(turns.iter().map(|it| it.shares.two_samples[rule])));
+    println!("| **average** | {} |", [0, 1, 2].map(mean).join(" | "));
 }
 
 fn print_alarms(false_alarms: &[FalseAlarmResult]) {

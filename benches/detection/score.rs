@@ -12,7 +12,7 @@ use topip::{
 
 use super::{
     random::Random,
-    workload::{Attack, BENIGN, Client, HARD, Offenders, Site, attacks},
+    workload::{ATTACKED, Attack, BENIGN, Client, HARD, Offenders, Site, attacks},
 };
 
 /// The rules with their default settings.
@@ -91,6 +91,29 @@ pub fn false_alarms(pairs: usize) -> Vec<FalseAlarmResult> {
         .collect()
 }
 
+/// Returns the false-alarm rate on each host of the targets, in one sample, of another
+/// formula that was tried in place of `auto`: min(L(α), max(N σ, avg + 3 σ, L(7α))).
+pub fn false_alarms_of_other_formula(samples: usize) -> Vec<f64> {
+    let share = |site: Site| {
+        let mut random = Random::new(seed(site.name));
+        let samples = if site.addresses > 1000 { samples / 4 } else { samples };
+        let is_over = |_: &usize| {
+            let mut counts: Vec<_> =
+                site.clients(&mut random).iter().map(|client| client.connections).collect();
+            counts.sort_unstable_by_key(|&count| Reverse(count));
+            let summary = Summary::new(&counts, None);
+            let limit = |rule| limit_of(rule, &counts, &summary, 10.0).connections;
+            let alone = limit(Rule::Lognormal { false_alarm_rate: 0.015 });
+            let weaker = limit(Rule::Lognormal { false_alarm_rate: 7.0 * 0.015 });
+            let agreed =
+                limit(Rule::Stddev(5.0)).max(summary.avg + 3.0 * summary.stddev).max(weaker);
+            counts[0] as f64 > if summary.n_peers < 24 { alone } else { alone.min(agreed) }
+        };
+        (0..samples).filter(is_over).count() as f64 / samples as f64
+    };
+    BENIGN.map(share).into()
+}
+
 /// Measures the detection rate of every attack in `pairs` pairs of samples.
 pub fn detections(pairs: usize) -> Vec<DetectionResult> {
     let mut known: Option<(&str, u64)> = None;
@@ -120,6 +143,33 @@ pub fn detections(pairs: usize) -> Vec<DetectionResult> {
     attacks().into_iter().map(detection).collect()
 }
 
+/// Two offenders with 300 and 310 connections that change places from one sample to the
+/// next, on one host.
+pub struct TurnResult {
+    pub site: Site,
+    /// Share of the offenders that are over the limit.
+    pub shares: Shares,
+}
+
+/// Measures offenders that take turns on top, in `pairs` pairs of samples.
+pub fn turns(pairs: usize) -> Vec<TurnResult> {
+    let result = |site: Site| {
+        let mut random = Random::new(seed(&format!("{} turns", site.name)));
+        let pair = |_| {
+            let clients = site.clients(&mut random);
+            let mut later = site.one_minute_later(&mut random, &clients);
+            let mut clients = clients;
+            for (at, [first, second]) in [[300, 310], [310, 300]].into_iter().enumerate() {
+                clients.push(Client::offender(at, first));
+                later.push(Client::offender(at, second));
+            }
+            judge_pair(&clients, &later)
+        };
+        TurnResult { site, shares: Shares::of_clients(&(0..pairs).map(pair).collect::<Vec<_>>()) }
+    };
+    ATTACKED.map(result).into()
+}
+
 /// Returns the limit that 98 % of a host's clean samples do not exceed, and at least 10.
 fn best_fixed(site: &Site, samples: usize) -> u64 {
     let mut random = Random::new(seed(&format!("{} fixed", site.name)));
@@ -143,13 +193,16 @@ struct Finding {
 /// Judges two samples by each rule. The clients of interest are the offenders; on a clean
 /// host all clients are, and any of them that is over is a false alarm.
 fn judge_twice(random: &mut Random, site: &Site, clients: &[Client]) -> [Finding; 3] {
-    let one_minute_later = site.one_minute_later(random, clients);
+    judge_pair(clients, &site.one_minute_later(random, clients))
+}
+
+fn judge_pair(clients: &[Client], one_minute_later: &[Client]) -> [Finding; 3] {
     let is_clean = !clients.iter().any(|client| client.is_offender);
     let of_interest = |client: &&Client| is_clean || client.is_offender;
     RULES.map(|trigger| {
-        let (before, after) = (limit(trigger, clients), limit(trigger, &one_minute_later));
+        let (before, after) = (limit(trigger, clients), limit(trigger, one_minute_later));
         // A client that stays has the same place in both samples.
-        let pairs = clients.iter().zip(&one_minute_later);
+        let pairs = clients.iter().zip(one_minute_later);
         let over = clients.iter().filter(of_interest);
         let over_twice = pairs.filter(|(first, second)| {
             of_interest(first)

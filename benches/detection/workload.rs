@@ -17,6 +17,14 @@ pub struct Client {
     pub is_offender: bool,
 }
 
+impl Client {
+    /// Returns the offender with this index.
+    pub fn offender(at: usize, connections: u64) -> Self {
+        let address = address_at(FIRST_OFFENDER + at);
+        Self { address, connections, stay_probability: 1.0, is_offender: true }
+    }
+}
+
 /// A kind of host, without offenders.
 #[derive(Clone, Copy)]
 pub struct Site {
@@ -248,10 +256,7 @@ fn provider_network(random: &mut Random, _: usize) -> Behavior {
 impl Offenders {
     /// Adds the offenders to `clients`. All of them stay for the second sample.
     pub fn add_to(self, random: &mut Random, clients: &mut Vec<Client>) {
-        let mut add = |at, connections| {
-            let address = address_at(FIRST_OFFENDER + at);
-            clients.push(Client { address, connections, stay_probability: 1.0, is_offender: true });
-        };
+        let mut add = |at, connections| clients.push(Client::offender(at, connections));
         match self {
             Self::Addresses { n, connections } => {
                 // Within a tenth.
