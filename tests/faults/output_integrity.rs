@@ -242,13 +242,14 @@ fn hostile_text_does_not_change_check_output() {
         for (more, hostile_texts) in
             [(&["-vvv"][..], each), (&["--output", "json", "-vvv"], combined(3))]
         {
-            let harmless = run_in(b"harmless", more);
+            let by_word = HARMLESS_WORDS.map(|word| run_in(word, more));
             for hostile_text in &hostile_texts {
                 let result = run_in(hostile_text, more);
+                let harmless = similar_result(&by_word, &result);
                 let context =
                     format!("{entry_point} {:?} {more:?}", String::from_utf8_lossy(hostile_text));
                 let is_refused = result.stdout.contains(INVALID_UTF8);
-                let harmless = if is_refused { &rejected_option(more) } else { &harmless };
+                let harmless = if is_refused { &rejected_option(more) } else { harmless };
                 if more.contains(&"json") {
                     let object: Value = serde_json::from_str(&result.stdout).unwrap();
                     let expected: Value = serde_json::from_str(&harmless.stdout).unwrap();
@@ -267,6 +268,18 @@ fn hostile_text_does_not_change_check_output() {
             }
         }
     }
+}
+
+/// Harmless words: one that may be the name of a TCP state in some language, and one that
+/// may not. A row with the latter is not read.
+const HARMLESS_WORDS: [&[u8]; 2] = [b"harmless", b"harm=less"];
+
+/// Returns the result of the harmless word that is treated like the text of `result`.
+fn similar_result<'a>(
+    by_word: &'a [CommandResult; 2],
+    result: &CommandResult,
+) -> &'a CommandResult {
+    &by_word[usize::from(result.stdout.contains("unknown TCP state"))]
 }
 
 /// Error message for an argument that is not UTF-8.
@@ -291,13 +304,14 @@ fn hostile_text_does_not_change_munin_output() {
             command.envs(options);
             run(command.envs(capabilities.iter().map(|name| (format!("MUNIN_CAP_{name}"), "1"))))
         };
-        let harmless = ask(b"harmless", "fetch", &[]);
-        let config = ask(b"harmless", "config", &["DIRTYCONFIG", "MULTIGRAPH"]);
+        let by_word = HARMLESS_WORDS.map(|word| ask(word, "fetch", &[]));
+        let config_by_word =
+            HARMLESS_WORDS.map(|word| ask(word, "config", &["DIRTYCONFIG", "MULTIGRAPH"]));
         for hostile_text in &combined(3) {
             let context = format!("{entry_point} {:?}", String::from_utf8_lossy(hostile_text));
             let result = ask(hostile_text, "fetch", &[]);
             if !result.stdout.contains(INVALID_UTF8) {
-                assert_same_shape(&result, &harmless, &context);
+                assert_same_shape(&result, similar_result(&by_word, &result), &context);
             }
             for text in [&result.stdout, &result.stderr] {
                 assert_printable(text, &context);
@@ -314,7 +328,8 @@ fn hostile_text_does_not_change_munin_output() {
                 lines.map(ToOwned::to_owned).collect()
             };
             if !result.stdout.contains(INVALID_UTF8) {
-                assert_eq!(rest(&result), rest(&config), "{context}");
+                let config = similar_result(&config_by_word, &result);
+                assert_eq!(rest(&result), rest(config), "{context}");
             }
         }
     }

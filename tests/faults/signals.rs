@@ -150,15 +150,15 @@ fn signal_while_waiting_for_state_is_reported() {
     });
 }
 
-/// The sample is saved by then, and the log is unchanged.
+/// The sample is saved and logged by then; the mail waits for the lock of another run.
 #[test]
 fn signal_while_notifying_is_reported() {
     signal_while_locked(
         "telling of an alert",
-        "log",
-        &["--consecutive", "1", "--log", "log"],
+        "state.mail.lock",
+        &["--consecutive", "1", "--log", "log", "-a", "topip@web1.example,ops@web1.example"],
         |dir| {
-            assert_eq!(fs::read_to_string(dir.path("log")).unwrap(), "");
+            assert_eq!(fs::read_to_string(dir.path("log")).unwrap().lines().count(), 1);
             let state = fs::read_to_string(dir.path("state")).unwrap();
             assert!(state.contains("consecutive: 1"), "{state}");
         },

@@ -194,7 +194,8 @@ fn all_sources_give_the_same_tally() {
         assert!(n_connections > 5000 && fixture.peers.len() > 700);
 
         let dir = TestDir::new();
-        let options = ["--no-default-excludes", "-vvv", "--state-file", "state"];
+        // Under the limit, the lines of a second sample are those of the first.
+        let options = ["--no-default-excludes", "-vvv", "--state-file", "state", "--limit", "9999"];
         let by = |source| dir.check(&[&options[..], &["--source", source]].concat()).stdout;
         let from = |tool: &str| dir.check_listing(listing_from(tool), &options).stdout;
         let netlink = by("netlink");
@@ -252,7 +253,8 @@ fn all_sources_give_the_same_tally() {
 
 /// By the kernel, by the parser, and by the filters of `ss`.
 fn assert_filters_agree(dir: &TestDir) {
-    let options = ["--no-default-excludes", "-vvv", "--state-file", "selected"];
+    // Under the limit, the lines of a second sample are those of the first.
+    let options = ["--no-default-excludes", "-vvv", "--state-file", "selected", "--limit", "9999"];
     for (selection, ss) in [
         (&["--port", "443"][..], "ss -tan sport = 443"),
         (&["--port", "25-80,443"], "ss -tan sport >= 25 and sport <= 80 or sport = 443"),
@@ -336,7 +338,7 @@ fn assert_unprivileged_user_sees_the_same(dir: &TestDir, expected_lines: &[Strin
     fs::set_permissions(dir.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = Command::new(program);
     command
-        .args(["--source", "netlink", "--no-default-excludes", "-vvv"])
+        .args(["--source", "netlink", "--no-default-excludes", "-vvv", "--limit", "9999"])
         .env_clear()
         .env("MP_STATE_PATH", dir.path("nobody"))
         .uid(NOBODY)

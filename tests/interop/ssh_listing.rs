@@ -197,7 +197,7 @@ fn custom_and_forced_commands_are_run() {
         );
         let result = fixture.check_by_key(&["--command", "ss -tln"]);
         assert!(
-            result.code_and_status().ends_with("listed sockets, but not that of this session"),
+            result.code_and_status().ends_with(" lists listening sockets only"),
             "{}",
             result.stdout
         );
