@@ -214,7 +214,7 @@ impl Filter {
         }
         // Only the leading bits of a truncated address are known: a network excludes
         // the address only if all addresses with these bits are in the network.
-        let n_known_bits = connection.peer_truncated.map_or(u8::MAX, |it| it.n_known_bits);
+        let n_known_bits = connection.peer_truncated.as_ref().map_or(u8::MAX, |it| it.n_known_bits);
         match self.excluded_index(peer) {
             Some(index) if self.selection.excludes[index].prefix_length() <= n_known_bits => {
                 self.excluded_counts[index] += 1;

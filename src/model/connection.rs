@@ -79,8 +79,12 @@ impl Connection {
     /// peer. A truncated address stays as it is, except for an IPv4-mapped one: the
     /// missing part of a NAT64 address is part of the IPv4 address in it.
     #[must_use]
+    #[inline]
     pub fn peer_address(&self) -> IpAddr {
         let address = self.peer.ip();
+        if address.is_ipv4() {
+            return address;
+        }
         if self.peer_truncated.is_some() {
             address.to_canonical()
         } else {
