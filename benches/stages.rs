@@ -163,8 +163,8 @@ fn limits(trigger: Rule, (counts, summary): &(Vec<u64>, Summary)) -> (Limit, Lim
         floor: 10.0,
         consecutive: 2,
         max_age: Some(Duration::from_secs(3600)),
-        warning: None,
-        critical: None,
+        warning: Vec::new(),
+        critical: Vec::new(),
     };
     rule::limits(counts, summary, &config)
 }

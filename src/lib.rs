@@ -13,6 +13,7 @@
 /// Values: connections, networks, ranges, verdicts, secrets, and sanitized text.
 pub mod model {
     pub mod connection;
+    pub mod metric;
     pub mod namespace;
     pub mod network;
     pub mod problem;

@@ -226,15 +226,15 @@ fn random_rule(input: &mut Input<'_>) -> JudgeConfig {
         1 => (lognormal, auto),
         _ => (auto, stddev),
     };
-    let range = |input: &mut Input<'_>| input.text().parse().ok();
+    let ranges = |input: &mut Input<'_>| input.text().parse().into_iter().collect();
     JudgeConfig {
         rule: trigger,
         other_rule: beside,
         floor: f64::from(input.number()),
         consecutive: u32::from(input.number() % 4 + 1),
         max_age: input.number().is_multiple_of(2).then_some(Duration::from_secs(3600)),
-        warning: range(input),
-        critical: range(input),
+        warning: ranges(input),
+        critical: ranges(input),
     }
 }
 

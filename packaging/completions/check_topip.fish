@@ -35,8 +35,8 @@ complete -c check_topip -l false-alarm-rate -d 'Rules auto and lognormal: how li
 complete -c check_topip -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c check_topip -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c check_topip -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
-complete -c check_topip -s w -l warning -d 'Warn at once where the top count is outside this range' -r
-complete -c check_topip -s c -l critical -d 'Critical at once where the top count is outside this range' -r
+complete -c check_topip -s w -l warning -d 'Warn at once if the top count, or another metric, is outside this range' -r
+complete -c check_topip -s c -l critical -d 'Critical at once if the top count, or another metric, is outside this range' -r
 complete -c check_topip -l state-file -d 'Keep the sample here [default: a file of its own in /var/lib/topip]' -r -F
 complete -c check_topip -s t -l timeout -d 'Give up after so long, with this status [default: 10:unknown]' -r
 complete -c check_topip -s l -l log -d 'Append alerts to a log, by default /var/log/topip.log; or syslog, journald' -r

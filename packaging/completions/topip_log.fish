@@ -61,8 +61,8 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l false-alarm-rate -d
 complete -c topip_log -n "__fish_topip_log_needs_command" -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -s c -l critical -d 'Critical at once where the top count is outside this range' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -s w -l warning -d 'Warn at once if the top count, or another metric, is outside this range' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -s c -l critical -d 'Critical at once if the top count, or another metric, is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l state-file -d 'Keep the sample here [default: a file of its own in /var/lib/topip]' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -s t -l timeout -d 'Give up after so long, with this status [default: 10:unknown]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s l -l log -d 'Append alerts to a log, by default /var/log/topip.log; or syslog, journald' -r
@@ -123,8 +123,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l false-ala
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s c -l critical -d 'Critical at once where the top count is outside this range' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s w -l warning -d 'Warn at once if the top count, or another metric, is outside this range' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s c -l critical -d 'Critical at once if the top count, or another metric, is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state-file -d 'Keep the sample here [default: a file of its own in /var/lib/topip]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s t -l timeout -d 'Give up after so long, with this status [default: 10:unknown]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s l -l log -d 'Append alerts to a log, by default /var/log/topip.log; or syslog, journald' -r
@@ -191,8 +191,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l false-alar
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l floor -d 'Any rule: but never at or below so many connections; 0 for the bare rule' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l consecutive -d 'Critical once an address was over the limit in so many consecutive samples' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l max-age -d 'An earlier sample that is older does not count; 0: however old' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s w -l warning -d 'Warn at once where the top count is outside this range' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s c -l critical -d 'Critical at once where the top count is outside this range' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s w -l warning -d 'Warn at once if the top count, or another metric, is outside this range' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s c -l critical -d 'Critical at once if the top count, or another metric, is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state-file -d 'Keep the sample here [default: a file of its own in /var/lib/topip]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s t -l timeout -d 'Give up after so long, with this status [default: 10:unknown]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::{sample::Sample, summary::Summary, tally::Peer};
 use crate::model::{
-    range::Range,
-    verdict::{Limit, Reason, Status, Verdict},
+    metric::MetricRange,
+    verdict::{Limit, MetricViolation, Reason, Status, Verdict},
 };
 
 mod limit;
@@ -29,21 +29,21 @@ pub struct JudgeConfig {
     pub consecutive: u32,
     /// Maximum age of the previous sample; `None`: no limit.
     pub max_age: Option<Duration>,
-    /// Range of the top count outside which the status is WARNING.
-    pub warning: Option<Range>,
-    /// Range of the top count outside which the status is CRITICAL.
-    pub critical: Option<Range>,
+    /// Ranges of metrics outside which the status is WARNING.
+    pub warning: Vec<MetricRange>,
+    /// Ranges of metrics outside which the status is CRITICAL.
+    pub critical: Vec<MetricRange>,
 }
 
 impl JudgeConfig {
     /// Returns the configuration for the view with this index. The ranges apply to
-    /// the first view only, whose top count is the `max` of the perfdata.
+    /// the first view only, whose metrics are those of the perfdata.
     #[must_use]
     pub fn for_view(&self, index: usize) -> Self {
         if index == 0 {
             self.clone()
         } else {
-            Self { warning: None, critical: None, ..self.clone() }
+            Self { warning: Vec::new(), critical: Vec::new(), ..self.clone() }
         }
     }
 
@@ -90,8 +90,6 @@ pub fn limits(counts: &[u64], summary: &Summary, config: &JudgeConfig) -> (Limit
 /// [`JudgeConfig::consecutive`] consecutive samples. The ranges apply at once.
 #[must_use]
 pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
-    #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
-    let max = sample.max_attributable() as f64;
     let mut reasons = Vec::new();
     let first_critical = sample.top.iter().position(|peer| config.is_alert(peer));
     if first_critical.is_some() {
@@ -99,10 +97,10 @@ pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
     } else if sample.n_over > 0 {
         reasons.push((Status::Warning, Reason::Limit));
     }
-    if let Some(violation) = config.critical.and_then(|range| range.violation(max)) {
+    for violation in violations(sample, &config.critical) {
         reasons.push((Status::Critical, Reason::Critical(violation)));
     }
-    if let Some(violation) = config.warning.and_then(|range| range.violation(max)) {
+    for violation in violations(sample, &config.warning) {
         reasons.push((Status::Warning, Reason::Warning(violation)));
     }
     // The sort is stable: of reasons with equal status the limit comes first.
@@ -117,6 +115,22 @@ pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
         rank,
         first_sample: None,
     }
+}
+
+/// Returns the metrics of `sample` that are outside `ranges`; none if it counts connections
+/// that should have been excluded.
+fn violations(sample: &Sample, ranges: &[MetricRange]) -> Vec<MetricViolation> {
+    let mut violations = Vec::new();
+    if sample.is_unreliable {
+        return violations;
+    }
+    for &MetricRange { metric, range } in ranges {
+        let value = round_to_hundredths(sample.metric(metric));
+        if let Some(violation) = range.violation(value) {
+            violations.push(MetricViolation { metric, value, violation });
+        }
+    }
+    violations
 }
 
 fn round_to_hundredths(connections: f64) -> f64 {
@@ -134,8 +148,8 @@ mod tests {
             floor: 10.0,
             consecutive: 2,
             max_age: Some(Duration::from_secs(3600)),
-            warning: None,
-            critical: None,
+            warning: Vec::new(),
+            critical: Vec::new(),
         }
     }
 
@@ -164,8 +178,8 @@ mod tests {
     #[test]
     fn ranges_apply_to_the_first_view_only() {
         let ranges = JudgeConfig {
-            warning: Some("5".parse().expect("a range")),
-            critical: Some("8".parse().expect("a range")),
+            warning: vec!["5".parse().expect("a range")],
+            critical: vec!["8".parse().expect("a range")],
             ..config()
         };
         assert_eq!(ranges.for_view(0), ranges);

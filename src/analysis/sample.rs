@@ -5,7 +5,7 @@ use super::{
     summary::Summary,
     tally::{Aggregation, Counts, Peer},
 };
-use crate::model::{network::Network, verdict::Limit};
+use crate::model::{metric::Metric, network::Network, verdict::Limit};
 
 /// The counts of one sample of the sockets, and the limit that they result in.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,23 @@ impl Sample {
     pub fn max_attributable(&self) -> u64 {
         let peer = self.top.iter().find(|peer| self.is_attributable(peer));
         peer.map_or(0, |peer| peer.connections)
+    }
+
+    /// Returns a number of the sample. The maximum is that of the peers that may be blamed.
+    #[must_use]
+    pub fn metric(&self, metric: Metric) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
+        let float = |n: u64| n as f64;
+        match metric {
+            Metric::Max => float(self.max_attributable()),
+            Metric::Avg => self.summary.avg,
+            Metric::Stddev => self.summary.stddev,
+            Metric::Med => float(self.summary.median),
+            Metric::Min => float(self.summary.min),
+            Metric::Addresses => float(self.addresses),
+            Metric::Connections => float(self.connections),
+            Metric::Over => float(self.n_over as u64),
+        }
     }
 
     /// Returns the peers over the limit that are in `top`.

@@ -144,8 +144,8 @@ mod tests {
             floor: LIMIT,
             consecutive: 2,
             max_age: Some(Duration::from_secs(3600)),
-            warning: None,
-            critical: None,
+            warning: Vec::new(),
+            critical: Vec::new(),
         }
     }
 
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn ranges_apply_at_once_and_the_worst_status_wins() {
         let with_ranges = |warning: &str, critical: &str| JudgeConfig {
-            warning: Some(warning.parse().expect("a range")),
-            critical: Some(critical.parse().expect("a range")),
+            warning: vec![warning.parse().expect("a range")],
+            critical: vec![critical.parse().expect("a range")],
             ..config()
         };
         check(&with_ranges("5", "8"), &[sample(0, &[(1, 8), (2, 1)])], "WARNING .1 x0");

@@ -12,7 +12,7 @@ use crate::{
         tally::Aggregation,
     },
     model::problem::Problem,
-    model::{connection::TcpStates, network::Network, range::Range},
+    model::{connection::TcpStates, metric::MetricRange, network::Network},
     output::{DEFAULT_LISTED_PEERS, Verbosity},
     run::{CheckConfig, LogConfig, NotifyConfig, Target},
     storage::state_file::StateLocation,
@@ -85,6 +85,9 @@ pub(super) fn check_config(
         for network in DEFAULT_EXCLUDES {
             excludes.push(network.parse::<Network>().expect("a default exclude is a network"));
         }
+    }
+    for ranges in [&thresholds.warning, &thresholds.critical] {
+        require_distinct_metrics(ranges)?;
     }
     let (rule, other_rule) = rules(&thresholds);
     Ok(CheckConfig {
@@ -301,8 +304,8 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("floor", thresholds.floor.to_string()),
         ("consecutive", thresholds.consecutive.to_string()),
         ("max_age", thresholds.max_age.as_secs().to_string()),
-        ("warning", range_text(thresholds.warning)),
-        ("critical", range_text(thresholds.critical)),
+        ("warning", range_texts(&thresholds.warning)),
+        ("critical", range_texts(&thresholds.critical)),
         // Connection tracking is a different table; netlink and /proc show the same one.
         ("conntrack", yes_if(selection.source == SourceKind::Conntrack)),
         ("netns", netns_names(selection).join(",")),
@@ -323,8 +326,25 @@ fn yes_if(is_set: bool) -> String {
     if is_set { "yes".to_owned() } else { String::new() }
 }
 
-fn range_text(range: Option<Range>) -> String {
-    range.map(|range| range.to_string()).unwrap_or_default()
+/// # Errors
+///
+/// Returns an error if a metric has two ranges of the same severity.
+fn require_distinct_metrics(ranges: &[MetricRange]) -> Result<(), Problem> {
+    for (index, MetricRange { metric, .. }) in ranges.iter().enumerate() {
+        if ranges[..index].iter().any(|earlier| earlier.metric == *metric) {
+            let message =
+                format!("`--warning` and `--critical` take one range for {}", metric.name());
+            return Err(Problem::new(message, "Leave out the other one."));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the ranges in the order of their metrics.
+fn range_texts(ranges: &[MetricRange]) -> String {
+    let mut ranges = ranges.to_vec();
+    ranges.sort_by_key(|range| range.metric);
+    texts(&ranges).join(",")
 }
 
 fn texts(values: &[impl ToString]) -> Vec<String> {

@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr};
 
 use nagiosplugin::ServiceState;
 
-use super::range::RangeViolation;
+use super::{metric::Metric, range::RangeViolation};
 
 /// Plugin status as defined by Nagios.
 ///
@@ -138,10 +138,21 @@ pub enum Basis {
 pub enum Reason {
     /// A peer has more connections than the rule's limit.
     Limit,
-    /// The connection count of the top address violates `--warning`.
-    Warning(RangeViolation),
-    /// The connection count of the top address violates `--critical`.
-    Critical(RangeViolation),
+    /// A metric violates `--warning`.
+    Warning(MetricViolation),
+    /// A metric violates `--critical`.
+    Critical(MetricViolation),
+}
+
+/// A metric that is outside a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetricViolation {
+    /// The metric.
+    pub metric: Metric,
+    /// Its value.
+    pub value: f64,
+    /// Its position relative to the range.
+    pub violation: RangeViolation,
 }
 
 /// Reason for judging a sample without a previous sample.

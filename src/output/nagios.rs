@@ -2,8 +2,16 @@
 //! performance data, and long output.
 use nagiosplugin::ToPerfString;
 
-use crate::analysis::view::View;
-use crate::model::{problem::Problem, range::Range, sanitize, verdict::Status};
+use crate::{
+    analysis::{rule::JudgeConfig, sample::Sample, view::View},
+    model::{
+        metric::{Metric, MetricRange},
+        problem::Problem,
+        range::Range,
+        sanitize,
+        verdict::Status,
+    },
+};
 
 use super::{
     namespaces,
@@ -113,27 +121,41 @@ impl ToPerfString for PerfValue {
 fn perfdata(report: &Report) -> String {
     // Always the first view, so that a graph shows one series.
     let sample = &report.views[0].sample;
-    let summary = &sample.summary;
-    let limit = PerfValue::Number(sample.limit.connections);
-    let warning = report.judge_config.warning.map_or(limit, PerfValue::Range);
-    let critical = report.judge_config.critical.map(PerfValue::Range);
-    let mut metrics = vec![
-        metric("max", PerfValue::Count(summary.max), Some(warning), critical),
-        metric("avg", PerfValue::Number(summary.avg), None, None),
-        metric("stddev", PerfValue::Number(summary.stddev), None, None),
-        metric("med", PerfValue::Count(summary.median), None, None),
-        metric("min", PerfValue::Count(summary.min), None, None),
-        metric("addresses", PerfValue::Count(sample.addresses), None, None),
-        metric("connections", PerfValue::Count(sample.connections), None, None),
-    ];
+    let mut metrics = Vec::new();
+    for metric in Metric::ALL {
+        if metric != Metric::Over {
+            metrics.push(metric_of(report, sample, metric));
+        }
+    }
     for View { sample, .. } in &report.views[1..] {
         let label =
             format!("max_{}_{}", sample.aggregation.v4_prefix, sample.aggregation.v6_prefix);
         let limit = PerfValue::Number(sample.limit.connections);
         metrics.push(metric(&label, PerfValue::Count(sample.summary.max), Some(limit), None));
     }
-    metrics.push(metric("over", PerfValue::Count(sample.n_over as u64), None, None));
+    metrics.push(metric_of(report, sample, Metric::Over));
     metrics.join(" ")
+}
+
+/// Returns a metric of the sample with the ranges for it. The warning range of the maximum
+/// is the limit by default.
+fn metric_of(report: &Report, sample: &Sample, name: Metric) -> String {
+    let value = match name {
+        // The limit is for peers that may be blamed, and a graph shows all.
+        Metric::Max => PerfValue::Count(sample.summary.max),
+        _ => PerfValue::Number(sample.metric(name)),
+    };
+    let JudgeConfig { warning, critical, .. } = &report.judge_config;
+    let limit = match name {
+        Metric::Max => Some(PerfValue::Number(sample.limit.connections)),
+        _ => None,
+    };
+    metric(name.name(), value, range_of(warning, name).or(limit), range_of(critical, name))
+}
+
+fn range_of(ranges: &[MetricRange], metric: Metric) -> Option<PerfValue> {
+    let range = ranges.iter().find(|range| range.metric == metric)?;
+    Some(PerfValue::Range(range.range))
 }
 
 /// Returns a metric with the minimum 0: `max=12;28.1;;0`.

@@ -12,9 +12,10 @@ use crate::{
     },
     model::{
         connection::TcpState,
+        metric::Metric,
         range::RangeViolation,
         sanitize,
-        verdict::{Basis, FirstSampleReason, Limit, Reason, Status},
+        verdict::{Basis, FirstSampleReason, Limit, MetricViolation, Reason, Status},
     },
     parse::TableKind,
 };
@@ -107,20 +108,46 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
             format!("{subject}, over {}{consecutive}{others}", format_limit(&sample.limit))
         }
         Some(Reason::Warning(violation)) => {
-            format!("{subject}, {} (--warning)", format_violation(*violation))
+            violation_text(violation, &subject, sample, "--warning")
         }
         Some(Reason::Critical(violation)) => {
-            format!("{subject}, {} (--critical)", format_violation(*violation))
+            violation_text(violation, &subject, sample, "--critical")
         }
         None if sample.top.is_empty() => subject,
-        None => {
-            // A peer that cannot be blamed for its connections is not judged.
-            let is_above = sample.limit.is_exceeded_by(sample.summary.max);
-            let relation = if is_above { "above the limit" } else { "limit" };
-            let suffix = if sample.limit.basis == Basis::Fixed { " (fixed)" } else { "" };
-            format!("{subject}, {relation} {}{suffix}", decimal(sample.limit.connections))
-        }
+        None => format!("{subject}, {}", relation_to_limit(sample)),
     }
+}
+
+/// Returns a metric that violates a range of `option`. The top peer is not the reason if
+/// the metric is about all peers, so it comes after the metric.
+fn violation_text(
+    violation: &MetricViolation,
+    subject: &str,
+    sample: &Sample,
+    option: &str,
+) -> String {
+    let MetricViolation { metric, value, violation } = *violation;
+    let violation = format_violation(violation);
+    if metric == Metric::Max {
+        return format!("{subject}, {violation} ({option})");
+    }
+    let (name, value) = (metric.name(), decimal(value));
+    let relation = relation_to_limit(sample);
+    format!("{name} {value}, {violation} ({option}); {subject}, {relation}")
+}
+
+/// Returns the limit as it relates to the top peer. A peer above it that cannot be blamed for
+/// its connections is not over.
+fn relation_to_limit(sample: &Sample) -> String {
+    let relation = if sample.n_over > 0 {
+        "over the limit"
+    } else if sample.limit.is_exceeded_by(sample.summary.max) {
+        "above the limit"
+    } else {
+        "limit"
+    };
+    let suffix = if sample.limit.basis == Basis::Fixed { " (fixed)" } else { "" };
+    format!("{relation} {}{suffix}", decimal(sample.limit.connections))
 }
 
 /// Returns the direction of the counted flows; empty for sockets.

@@ -66,6 +66,12 @@ fn threshold_range_output_is_golden() {
             (&some, "--stddev 5 -c ~:40"),
             (&some, "--stddev 5 -w 500 -c 1000"),
             (&listing(&[]), "-w 1:"),
+            (&some, "--limit 100 -w connections=50 -c addresses=900"),
+            (&some, "--limit 100 -c connections=50 -c addresses=900 -w 5"),
+            (&some, "--limit 100 -w stddev=@20:30 -w over=0"),
+            (&some, "--limit 20 -c over=0 --prefix4 32,24"),
+            (&some, "--limit 100 -w connections=50 -w connections=60"),
+            (&some, "--limit 100 -w sockets=50"),
         ],
     );
 }

@@ -8,7 +8,7 @@ use crate::{
         duration::duration,
         value_parser::{addresses, connections, multiplier, probability, samples},
     },
-    model::range::Range,
+    model::metric::MetricRange,
 };
 
 /// Default of `--floor`: a browser opens fewer connections than this at a time.
@@ -83,12 +83,12 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) max_age: Duration,
-    /// Warn at once where the top count is outside this range
-    #[arg(short, long, value_name = "RANGE", allow_hyphen_values = true)]
-    pub(in crate::cli) warning: Option<Range>,
-    /// Critical at once where the top count is outside this range
-    #[arg(short, long, value_name = "RANGE", allow_hyphen_values = true)]
-    pub(in crate::cli) critical: Option<Range>,
+    /// Warn at once if the top count, or another metric, is outside this range
+    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true)]
+    pub(in crate::cli) warning: Vec<MetricRange>,
+    /// Critical at once if the top count, or another metric, is outside this range
+    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true)]
+    pub(in crate::cli) critical: Vec<MetricRange>,
     /// Keep the sample here [default: a file of its own in /var/lib/topip]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) state_file: Option<PathBuf>,
