@@ -240,6 +240,23 @@ fn alert_needs_limit_and_two_samples() {
 }
 
 /// Several prefix lengths give several alerts, but only one for each peer.
+/// A fixed limit is one like that of a rule: it needs two samples, and each peer alerts.
+#[test]
+fn fixed_limit_alerts_about_every_peer() {
+    let dir = TestDir::new();
+    let peers = [("203.0.113.7", 152), ("203.0.113.8", 101), ("203.0.113.9", 100)];
+    dir.write("listing", crowd(3, &peers));
+    let args = ["--input", "listing", "--log", "log", "--limit", "100"];
+    assert_eq!(dir.run_log(&args).stdout, "");
+    let result = dir.run_log(&args);
+    assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{result:?}");
+    let log = fs::read_to_string(dir.path("log")).unwrap();
+    assert_eq!(result.stdout, log);
+    let lines: Vec<_> = log.lines().map(without_time).collect();
+    let expected = ["152 connections from 203.0.113.7", "101 connections from 203.0.113.8"];
+    assert_eq!(lines, expected.map(|line| format!("{line} on input")));
+}
+
 #[test]
 fn network_alerts_name_the_network() {
     let dir = test_dir();

@@ -10,9 +10,14 @@ use std::{
 };
 
 use super::kernel::{address_lines, connect, in_namespace};
-use crate::support::{
-    CHECK, CommandResult, TestDir, run, skip,
-    sshd::{Account, Server, SshFixture, assert_endless_output_unknown, create_key, is_possible},
+use crate::{
+    cli::truncated::two_clients,
+    support::{
+        CHECK, CommandResult, TestDir, run, skip,
+        sshd::{
+            Account, Server, SshFixture, assert_endless_output_unknown, create_key, is_possible,
+        },
+    },
 };
 
 /// Connections to the server, some from addresses that no other test uses.
@@ -448,6 +453,26 @@ fn flooding_server_uses_bounded_memory_and_time() {
             assert_endless_output_unknown(command, &result);
         }
     });
+}
+
+/// Addresses that netstat has truncated on a server are shown, and never blamed.
+#[test]
+fn truncated_addresses_of_a_server_are_not_blamed() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/sh", "");
+    fs::write(fixture.account.home.join("listing"), two_clients()).unwrap();
+    fixture.account.chown_home();
+    for _ in 0..2 {
+        let args = ["--command", "cat listing", "--consecutive", "1", "--log", "log"];
+        let result = fixture.check_by_key(&args);
+        assert_eq!(result.code, Some(3), "{result:?}");
+        let line = result.status_line();
+        assert!(line.contains("400 addresses may be cut off, first in line 33; "), "{line}");
+        assert!(line.contains("2001:db8:aaaa:bbb... (cut off) may have 400"), "{line}");
+        assert!(!fixture.dir.path("log").exists(), "{result:?}");
+    }
 }
 
 /// A name server that never replies, in a mount namespace.
