@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn truncated_address_is_excluded_only_if_its_prefix_is() {
         let truncated = Connection {
-            peer_truncated: Some(TruncatedAddress::new(b"2001:db8::1234", 32)),
+            peer_truncated: Some(TruncatedAddress::new(b"2001:db8::1234", 32, true)),
             ..connection("2001:db8::1234")
         };
         assert!(!filter(None, &["2001:db8::/32"]).accepts(&truncated));
@@ -429,7 +429,7 @@ mod tests {
         assert!(!filter(Some(IpFamily::V4), &[]).accepts(&truncated));
         // The missing digits belong to the IPv4 address of the client.
         let nat64 = Connection {
-            peer_truncated: Some(TruncatedAddress::new(b"64:ff9b::cb00:", 112)),
+            peer_truncated: Some(TruncatedAddress::new(b"64:ff9b::cb00:", 112, false)),
             ..connection("64:ff9b::cb00:0")
         };
         assert!(filter(None, &["203.0.0.0/16"]).accepts(&nat64));

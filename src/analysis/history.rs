@@ -1,5 +1,5 @@
 //! The record of earlier samples.
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use super::{
     sample::Sample,
@@ -30,7 +30,7 @@ pub struct PreviousSample {
     pub top_address: Option<Network>,
     /// Number of connections of that peer.
     pub connections: u64,
-    /// The peers over the limit, most connections first, at most [`MAX_RECORDED_OVER`].
+    /// The peers over the limit, at most [`MAX_RECORDED_OVER`].
     pub over: Vec<PeerOver>,
     /// The peers most recently on top, latest first, at most [`MAX_RECENT_TOP`].
     pub recent_top: Vec<RecentTop>,
@@ -76,7 +76,7 @@ impl PreviousSample {
             aggregation: sample.aggregation,
             top_address: sample.top_address(),
             connections: sample.summary.max,
-            over: sample.peers_over().filter_map(PeerOver::new).take(MAX_RECORDED_OVER).collect(),
+            over: recorded_peers(sample),
             recent_top: update_recent_top(sample, history),
         }
     }
@@ -97,6 +97,18 @@ impl PeerOver {
         let Peer { network, connections, over, .. } = *peer;
         Some(Self { network, connections, streak: over? })
     }
+}
+
+/// Returns the record of the peers over the limit. Of too many, half are those with the most
+/// connections, and half the others that were over it the longest, so that neither displace
+/// the others.
+fn recorded_peers(sample: &Sample) -> Vec<PeerOver> {
+    let mut peers: Vec<_> = sample.peers_over().filter_map(PeerOver::new).collect();
+    if peers.len() > MAX_RECORDED_OVER {
+        peers[MAX_RECORDED_OVER / 2..].sort_by_key(|peer| Reverse(peer.streak.consecutive));
+        peers.truncate(MAX_RECORDED_OVER);
+    }
+    peers
 }
 
 /// Returns the peers most recently on top, including that of `sample`.

@@ -1,6 +1,8 @@
 //! The counts of one sample.
+use std::collections::BTreeSet;
+
 use super::{
-    history::MAX_RECORDED_OVER,
+    history::{History, MAX_RECORDED_OVER},
     rule::{self, JudgeConfig},
     summary::Summary,
     tally::{Aggregation, Counts, Peer},
@@ -73,6 +75,24 @@ impl Sample {
             connections: peer_counts.iter().sum(),
             peer_counts,
         }
+    }
+
+    /// Adds the peers on record as over the limit to `top`, if more are over it than `top`
+    /// has: newcomers with more connections must not hide them.
+    pub fn add_recorded_peers(&mut self, counts: &Counts, history: &History) {
+        let Some(previous) = &history.previous else {
+            return;
+        };
+        if self.n_over <= MAX_RECORDED_OVER {
+            return;
+        }
+        let mut recorded: BTreeSet<_> = previous.over.iter().map(|peer| peer.network).collect();
+        for peer in &self.top {
+            recorded.remove(&peer.network);
+        }
+        let mut peers = counts.peers_among(&recorded, self.aggregation);
+        peers.retain(|peer| self.limit.is_exceeded_by(peer.connections));
+        self.top.append(&mut peers);
     }
 
     /// Returns the peer with the most connections; `None` if nothing was counted, or if its

@@ -8,7 +8,7 @@ use super::{
     label::Labels,
     rule::{self, JudgeConfig},
     sample::Sample,
-    tally::{Peer, Streak},
+    tally::{Counts, Peer, Streak},
 };
 
 /// A sample with one aggregation, and its verdict.
@@ -37,21 +37,23 @@ impl View {
     }
 }
 
-/// Judges the samples of one run, each with the record of its own aggregation. Returns
+/// Judges the samples of `counts`, each with the record of its own aggregation. Returns
 /// the views to report and the records to save.
 #[must_use]
 pub fn judge_samples(
     samples: Vec<Sample>,
+    counts: &Counts,
     records: &[PreviousSample],
     labels: &Labels,
     config: &JudgeConfig,
 ) -> (Vec<View>, Vec<PreviousSample>) {
     let mut views = Vec::new();
     let mut new_records = Vec::new();
-    for (index, sample) in samples.into_iter().enumerate() {
+    for (index, mut sample) in samples.into_iter().enumerate() {
         let previous =
             records.iter().find(|record| record.has_same_prefixes(sample.aggregation)).cloned();
         let history = History { previous };
+        sample.add_recorded_peers(counts, &history);
         let (mut view, record) = judge_sample(sample, history, &config.for_view(index));
         for peer in &mut view.sample.top {
             peer.label = labels.name_of(peer.network).map(str::to_owned);
@@ -151,6 +153,11 @@ mod tests {
 
     /// Returns a sample of these hosts of 198.51.100.0/22, with their connections.
     fn sample(timestamp: u64, hosts: &[(u16, u64)]) -> Sample {
+        let size = SampleSize { max_judged: None, max_listed: 1 };
+        Sample::new(&counts(hosts), timestamp, Aggregation::PER_ADDRESS, size, &config())
+    }
+
+    fn counts(hosts: &[(u16, u64)]) -> Counts {
         let mut tally = Tally::default();
         for &(host, connections) in hosts {
             for port in 0..connections {
@@ -162,8 +169,7 @@ mod tests {
                 });
             }
         }
-        let size = SampleSize { max_judged: None, max_listed: 1 };
-        Sample::new(&tally.finish(), timestamp, Aggregation::PER_ADDRESS, size, &config())
+        tally.finish()
     }
 
     fn address(host: u16) -> Ipv4Addr {
@@ -310,6 +316,31 @@ mod tests {
         assert_eq!(view.verdict.status, Status::Critical);
         let critical = view.sample.peers_over().filter(|peer| config().is_alert(peer));
         assert_eq!(critical.count(), MAX_RECORDED_OVER);
+    }
+
+    /// A thousand newcomers with more connections do not hide a peer that stays.
+    #[test]
+    fn newcomers_do_not_displace_a_recorded_peer() {
+        let size = SampleSize { max_judged: None, max_listed: 1 };
+        let mut records = Vec::new();
+        let found = [60, 120, 180].map(|time| {
+            let mut hosts: Vec<_> = (0..1000).map(|host| (host, 12)).collect();
+            if time == 60 {
+                hosts.clear();
+            }
+            hosts.push((1010, 11));
+            let counts = counts(&hosts);
+            let sample = Sample::new(&counts, time, Aggregation::PER_ADDRESS, size, &config());
+            let (views, new_records) =
+                judge_samples(vec![sample], &counts, &records, &Labels::default(), &config());
+            records = new_records;
+            let peer = views[0].sample.peers_over().find(|peer| peer.connections == 11);
+            assert!(records[0].over.len() <= MAX_RECORDED_OVER);
+            (views[0].verdict.status, peer.and_then(|peer| peer.over))
+        });
+        let expected = [1, 2, 3].map(|consecutive| Some(Streak { consecutive, since: 60 }));
+        assert_eq!(found.map(|(_, over)| over), expected);
+        assert_eq!(found[1].0, Status::Critical);
     }
 
     #[test]

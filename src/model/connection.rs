@@ -31,21 +31,23 @@ pub struct TruncatedAddress {
     text: [u8; Self::MAX_BYTES],
     /// Number of leading bits of the address that are certain, 0 to 128.
     pub n_known_bits: u8,
+    /// True if the visible part is an address by itself, so that it may be complete.
+    pub is_address: bool,
 }
 
 impl TruncatedAddress {
     /// Maximum length of a text: netstat truncates to 22 characters or fewer.
     const MAX_BYTES: usize = 24;
 
-    /// Takes the visible part of an address, and the number of leading bits that are
-    /// certain. Bytes beyond the 24th are dropped.
+    /// Takes the visible part of an address, the number of leading bits that are certain, and
+    /// whether it is an address by itself. Bytes beyond the 24th are dropped.
     #[must_use]
-    pub fn new(visible: &[u8], n_known_bits: u8) -> Self {
+    pub fn new(visible: &[u8], n_known_bits: u8, is_address: bool) -> Self {
         let mut text = [0; Self::MAX_BYTES];
         for (to, from) in text.iter_mut().zip(visible) {
             *to = *from;
         }
-        Self { text, n_known_bits }
+        Self { text, n_known_bits, is_address }
     }
 }
 

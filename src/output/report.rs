@@ -120,8 +120,9 @@ impl Report {
     /// limit. A violated `--critical` alone sends no alert.
     pub fn alerting_peers(&self) -> impl Iterator<Item = (&View, &Peer)> {
         self.views.iter().flat_map(|view| {
-            let peers = view.sample.peers_over().take(MAX_RECORDED_OVER);
-            peers.filter(|peer| self.judge_config.is_alert(peer)).map(move |peer| (view, peer))
+            let peers = view.sample.peers_over();
+            let alerting = peers.filter(|peer| self.judge_config.is_alert(peer));
+            alerting.take(MAX_RECORDED_OVER).map(move |peer| (view, peer))
         })
     }
 

@@ -57,5 +57,5 @@ pub(super) fn truncated_endpoint<'a>(
     if !is_parsed {
         *endpoint = SocketAddr::new(prefix.into(), port);
     }
-    Ok(TruncatedAddress::new(address, n_known_bits))
+    Ok(TruncatedAddress::new(address, n_known_bits, is_parsed))
 }

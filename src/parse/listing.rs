@@ -163,8 +163,32 @@ struct ListingParser<'c, C> {
 /// the table can show that they are not.
 #[derive(Default)]
 struct TruncatedAddresses {
+    possibly: TruncatedRows,
+    /// Those whose visible part is not an address, which no other row makes complete.
+    certainly: TruncatedRows,
+}
+
+/// Number of rows, and the first of them.
+#[derive(Default)]
+struct TruncatedRows {
     count: u64,
     first_line: Option<u64>,
+}
+
+impl TruncatedRows {
+    fn add(&mut self, line: u64) {
+        self.count += 1;
+        self.first_line.get_or_insert(line);
+    }
+}
+
+impl TruncatedAddresses {
+    fn record(&mut self, line: u64, is_address: bool) {
+        self.possibly.add(line);
+        if !is_address {
+            self.certainly.add(line);
+        }
+    }
 }
 
 /// Parsed row and its dialect, if it is known.
@@ -438,9 +462,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             (RowKind::Connection | RowKind::UnknownState, Some(dialect)) => {
                 let is_counted = self.accept_connection(number, dialect);
                 self.record_dialect(dialect);
-                if is_counted && self.connection.peer_truncated.is_some() {
-                    self.truncated.count += 1;
-                    self.truncated.first_line.get_or_insert(number);
+                if is_counted && let Some(truncated) = self.connection.peer_truncated {
+                    self.truncated.record(number, truncated.is_address);
                 }
             }
             (RowKind::Other, dialect) => {
@@ -560,18 +583,18 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         }
     }
 
-    /// Adds the possibly truncated addresses of the table to the statistics, unless a
-    /// row wider than the truncation width shows that the tool did not truncate.
+    /// Adds the possibly truncated addresses of the table to the statistics. If a row wider
+    /// than the truncation width shows that the tool did not truncate, adds those only that
+    /// are no addresses.
     fn end_table(&mut self) {
         self.tables.end_table(self.byte_order);
         self.stats.repeated_table_line = self.tables.repeated_line;
         let truncated = std::mem::take(&mut self.truncated);
         let columns = std::mem::take(&mut self.netstat_columns);
-        if !columns.is_untruncated() {
-            self.stats.n_truncated += truncated.count;
-            self.stats.first_truncated_line =
-                self.stats.first_truncated_line.or(truncated.first_line);
-        }
+        let TruncatedAddresses { possibly, certainly } = truncated;
+        let truncated = if columns.is_untruncated() { certainly } else { possibly };
+        self.stats.n_truncated += truncated.count;
+        self.stats.first_truncated_line = self.stats.first_truncated_line.or(truncated.first_line);
     }
 }
 

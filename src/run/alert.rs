@@ -1,5 +1,6 @@
 //! Sends notifications about an alert: a log line and a mail.
 use std::{
+    cmp::Reverse,
     collections::BTreeSet,
     path::PathBuf,
     time::{Duration, Instant},
@@ -81,7 +82,12 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
     let mut alerts = Vec::new();
     let mut protected = Vec::new();
     let mut networks = BTreeSet::new();
-    for (view, peer) in report.alerting_peers() {
+    let mut alerting: Vec<_> = report.alerting_peers().collect();
+    if alerting.len() > MAX_ALERTS {
+        // A later view may have larger peers than an earlier one.
+        alerting.sort_by_key(|(_, peer)| Reverse(peer.connections));
+    }
+    for (view, peer) in alerting {
         // With several prefix lengths, one address can be a peer of several views.
         if !networks.insert(peer.network) {
             continue;
@@ -98,7 +104,11 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
     let n_omitted = networks.len() - protected.len() - alerts.len();
     let omitted = match alerts.last() {
         Some(last) if n_omitted > 0 => {
-            let n_unrecorded: usize = report.views.iter().map(View::n_unrecorded).sum();
+            let n_unrecorded = match report.judge_config.consecutive {
+                1 => report.views.iter().map(View::n_unrecorded).sum(),
+                // They are over the limit for the first time, as far as is known.
+                _ => 0,
+            };
             Some(OmittedAlerts::new(last.entry.timestamp, n_omitted + n_unrecorded, servers))
         }
         _ => None,

@@ -88,8 +88,13 @@ pub fn check(
     for sample in &mut samples {
         sample.timestamp = timestamp;
     }
-    let (views, records) =
-        judge_samples(samples, &saved_state.records, &observed.labels, &config.judge_config);
+    let (views, records) = judge_samples(
+        samples,
+        &observed.counts,
+        &saved_state.records,
+        &observed.labels,
+        &config.judge_config,
+    );
     progress.enter(Stage::State);
     if observed.is_comparable() {
         saved_state.save(records);

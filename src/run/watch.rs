@@ -59,7 +59,7 @@ impl WatchSession {
         let is_comparable = observed.is_comparable();
         let CountedObservation { observation, counts, labels, .. } = observed;
         let (views, records) =
-            judge_samples(samples, &self.records, &labels, &self.config.judge_config);
+            judge_samples(samples, &counts, &self.records, &labels, &self.config.judge_config);
         if is_comparable {
             self.records = records;
         }

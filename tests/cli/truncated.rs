@@ -34,7 +34,10 @@ const ARGS: [&str; 8] =
 fn assert_nobody_blamed(dir: &TestDir, result: &CommandResult) {
     assert_eq!(fs::read_to_string(dir.path("log")).unwrap_or_default(), "", "{result:?}");
     let state = fs::read_to_string(dir.path("state")).unwrap();
-    assert!(state.contains("over: []") && !state.contains("aaaa"), "{state}");
+    assert!(
+        state.contains("over: []") && !state.contains("aaaa") && !state.contains("::"),
+        "{state}"
+    );
 }
 
 #[test]
@@ -93,6 +96,21 @@ fn addresses_of_a_wide_listing_are_whole() {
             .starts_with("2 TOPIP CRITICAL - 2001:db8::aaaa:bb has 300 connections, over "),
         "{result:?}"
     );
+}
+
+/// A wider row does not make a whole address of a text that is none.
+#[test]
+fn text_that_is_no_address_is_never_blamed() {
+    let wide = "tcp6 0 0 2001:db8:aaaa:bbbb:cccc:dddd:eeee:1:443 2001:db8::7:50000 ESTABLISHED\n";
+    for visible in ["2001:db8:aaaa:bbb", "::ffff:203.0.113.", "2001:db8:aaaa:bb:"] {
+        let dir = TestDir::new();
+        let result = dir.check_listing(crowd(30, &[]) + &truncated_rows(visible, 60) + wide, &ARGS);
+        let problem = "3 TOPIP UNKNOWN - 60 addresses may be cut off, first in line 33; ";
+        let shown = format!("{visible}... (cut off) may have 60 connections");
+        let status = result.code_and_status();
+        assert!(status.starts_with(problem) && status.contains(&shown), "{result:?}");
+        assert_nobody_blamed(&dir, &result);
+    }
 }
 
 #[test]

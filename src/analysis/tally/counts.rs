@@ -1,7 +1,7 @@
 //! The counts of a sample, by address or by network.
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BTreeSet, BinaryHeap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -157,6 +157,19 @@ impl Counts {
             top.dedup();
         }
         top.into_iter().map(|peer| self.to_peer(peer)).collect()
+    }
+
+    /// Returns the peers that are among `networks`, busiest first.
+    #[must_use]
+    pub fn peers_among(&self, networks: &BTreeSet<Network>, aggregation: Aggregation) -> Vec<Peer> {
+        let mut found = Vec::new();
+        self.for_each_peer(aggregation, |peer| {
+            if !peer.is_truncated() && networks.contains(&peer.network.0) {
+                found.push(peer);
+            }
+        });
+        found.sort_unstable_by_key(|&peer| Reverse(peer));
+        found.into_iter().map(|peer| self.to_peer(peer)).collect()
     }
 
     /// Returns the `n` peers with the most connections for which `is_wanted` returns true,
