@@ -337,8 +337,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// underline, a title, or a program name, which Windows prints below its rows.
     fn is_unexpected_text(&self, line: &[u8]) -> bool {
         let is_in_table = self.table.is_some_and(|table| table != Table::Other);
-        // The user has interrupted the tool.
-        if is_in_table && line.starts_with(b"^C") {
+        // The user has interrupted the tool, or rows are left out.
+        if is_in_table && (line.starts_with(b"^C") || shell_text::is_omission(line)) {
             return true;
         }
         let is_known = line.starts_with(b"Activ")

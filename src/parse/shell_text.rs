@@ -6,10 +6,24 @@
 //! or a directory does not decide.
 use super::{detect, lazy_regex::LazyRegex};
 
+/// Returns true for a line that stands for rows which are left out: the mark of a pager, an
+/// ellipsis, or a remark in brackets.
+pub(super) fn is_omission(line: &[u8]) -> bool {
+    const MAX_BYTES: usize = 40;
+    let line = line.trim_ascii();
+    let is_ellipsis = ["...", "[...]", "(...)", "<...>", "\u{2026}", "--More--", "(END)"]
+        .iter()
+        .any(|mark| line.starts_with(mark.as_bytes()));
+    let is_remark = line.first().is_some_and(|byte| b"[(<{;/#".contains(byte))
+        && line.len() <= MAX_BYTES
+        && contains_any(&line.to_ascii_lowercase(), &["truncated", "snip", "cut", "omitted"]);
+    is_ellipsis || is_remark
+}
+
 /// Returns true for a line that only a shell or `time` prints: no table goes on behind it.
 pub(super) fn ends_table(line: &[u8]) -> bool {
-    // Underlines of headings.
-    if line.iter().all(|byte| matches!(byte, b'-' | b' ')) {
+    let is_underline = line.iter().all(|byte| matches!(byte, b'-' | b' '));
+    if is_underline || is_omission(line) {
         return false;
     }
     is_prompt(line) || is_date(line) || is_time_of_command(line) || is_end_of_session(line)

@@ -337,6 +337,19 @@ fn several_snapshots_are_not_added_up() {
     check(&format!("{listeners}{snapshot}"), TWO, "");
 }
 
+/// A line that stands for rows which were left out, between rows and at the end.
+#[test]
+fn omission_marks_are_unknown() {
+    for mark in ["...", "[...]", "\u{2026}", "--More--", "(END)", "[truncated]", "<snip>", "; cut"]
+    {
+        for rest in ["", ROW] {
+            let text = format!("{TITLE}{HEADING}{ROW}{mark}\n{rest}");
+            let result = check_relative(&text, &[]);
+            assert_eq!(result.code, Some(3), "{text}{}", result.stdout);
+        }
+    }
+}
+
 /// The other outputs have no values either.
 #[test]
 fn partial_listings_are_unknown_in_every_output() {
