@@ -130,8 +130,7 @@ const PER_ADDRESS: Graph = Graph {
             label: "limit",
             draw: "LINE2",
             color: "d62728",
-            info: "What the busiest address is held against: by default 5 standard deviations, \
-                   and at least 10 connections.",
+            info: "The number of connections above which an address is over the limit.",
             value: |report| text::decimal(graphed_view(report).sample.limit.connections),
         },
     ],
