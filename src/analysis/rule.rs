@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{sample::Sample, summary::Summary, tally::Peer};
 use crate::model::{
-    metric::MetricRange,
+    metric::{Metric, MetricRange},
     verdict::{Limit, MetricViolation, Reason, Status, Verdict},
 };
 
@@ -106,13 +106,19 @@ pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
     // The sort is stable: of reasons with equal status the limit comes first.
     reasons.sort_by_key(|&(status, _)| std::cmp::Reverse(status));
     let rank = match reasons.first() {
-        Some((_, Reason::Limit)) => first_critical.unwrap_or(0),
-        _ => 0,
+        Some((_, Reason::Limit)) => {
+            first_critical.or_else(|| sample.top.iter().position(|peer| peer.over.is_some()))
+        }
+        // The maximum is that of a peer that may be blamed.
+        Some((_, Reason::Warning(it) | Reason::Critical(it))) if it.metric == Metric::Max => {
+            sample.top.iter().position(|peer| sample.is_attributable(peer))
+        }
+        _ => None,
     };
     Verdict {
         status: reasons.first().map_or(Status::Ok, |&(status, _)| status),
         reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
-        rank,
+        rank: rank.unwrap_or(0),
         first_sample: None,
     }
 }

@@ -138,7 +138,7 @@ impl Report {
         let mut state = AlertState { is_complete: true, ..AlertState::default() };
         for View { sample, .. } in &self.views {
             state.over.extend(sample.peers_over().map(|peer| peer.network));
-            state.is_complete &= sample.n_over <= sample.top.len();
+            state.is_complete &= sample.n_over == sample.peers_over().count();
         }
         let mut seen = BTreeSet::new();
         for (_, peer) in self.alerting_peers() {

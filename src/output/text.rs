@@ -107,47 +107,39 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
             let others = others_over_suffix(sample);
             format!("{subject}, over {}{consecutive}{others}", format_limit(&sample.limit))
         }
-        Some(Reason::Warning(violation)) => {
-            violation_text(violation, &subject, sample, "--warning")
-        }
+        Some(Reason::Warning(violation)) => violation_text(violation, &subject, view, "--warning"),
         Some(Reason::Critical(violation)) => {
-            violation_text(violation, &subject, sample, "--critical")
+            violation_text(violation, &subject, view, "--critical")
         }
         None if sample.top.is_empty() => subject,
-        None => format!("{subject}, {}", relation_to_limit(sample)),
+        None => format!("{subject}, {}", relation_to_limit(view)),
     }
 }
 
 /// Returns a metric that violates a range of `option`. The top peer is not the reason if
 /// the metric is about all peers, so it comes after the metric.
-fn violation_text(
-    violation: &MetricViolation,
-    subject: &str,
-    sample: &Sample,
-    option: &str,
-) -> String {
+fn violation_text(violation: &MetricViolation, subject: &str, view: &View, option: &str) -> String {
     let MetricViolation { metric, value, violation } = *violation;
     let violation = format_violation(violation);
     if metric == Metric::Max {
         return format!("{subject}, {violation} ({option})");
     }
     let (name, value) = (metric.name(), decimal(value));
-    let relation = relation_to_limit(sample);
+    let relation = relation_to_limit(view);
     format!("{name} {value}, {violation} ({option}); {subject}, {relation}")
 }
 
-/// Returns the limit as it relates to the top peer. A peer above it that cannot be blamed for
-/// its connections is not over.
-fn relation_to_limit(sample: &Sample) -> String {
-    let relation = if sample.n_over > 0 {
-        "over the limit"
-    } else if sample.limit.is_exceeded_by(sample.summary.max) {
-        "above the limit"
-    } else {
-        "limit"
+/// Returns the limit as it relates to the decisive peer. A peer above it that cannot be
+/// blamed for its connections is not over.
+fn relation_to_limit(view: &View) -> String {
+    let limit = &view.sample.limit;
+    let relation = match view.decisive_peer() {
+        Some(peer) if peer.over.is_some() => "over the limit",
+        Some(peer) if limit.is_exceeded_by(peer.connections) => "above the limit",
+        _ => "limit",
     };
-    let suffix = if sample.limit.basis == Basis::Fixed { " (fixed)" } else { "" };
-    format!("{relation} {}{suffix}", decimal(sample.limit.connections))
+    let suffix = if limit.basis == Basis::Fixed { " (fixed)" } else { "" };
+    format!("{relation} {}{suffix}", decimal(limit.connections))
 }
 
 /// Returns the direction of the counted flows; empty for sockets.

@@ -44,6 +44,7 @@ pub(super) fn read(
         netstat_columns: NetstatColumns::default(),
         ss_columns: ss::SsColumns::default(),
         solaris_columns: solaris::SolarisColumns::default(),
+        line_number: 0,
         tables: TableList::default(),
         lists_connections: false,
         lists_only_listeners: false,
@@ -135,6 +136,8 @@ struct ListingParser<'c, C> {
     netstat_columns: NetstatColumns,
     ss_columns: ss::SsColumns,
     solaris_columns: solaris::SolarisColumns,
+    /// Number of the latest line that is not a connection of the current table.
+    line_number: u64,
     /// Tables so far, to detect snapshots.
     tables: TableList,
     /// True if a heading shows that connections are listed, not only listening sockets.
@@ -212,6 +215,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// a broken row, or text that is not part of a listing. Returns true if the line is a row
     /// or a broken row.
     fn parse_other_line(&mut self, number: u64, line: &[u8]) -> bool {
+        self.line_number = number;
         // After a footer inside a row, the rest of the row may be the line terminator only.
         if line.is_empty() && self.row_start.is_empty() {
             return false;
@@ -460,7 +464,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 self.reject_row(number, (RowErrorKind::UnknownTcpState, word));
             }
             (RowKind::Connection | RowKind::UnknownState, Some(dialect)) => {
-                let is_counted = self.accept_connection(number, dialect);
+                let is_counted = self.accept_connection(dialect);
                 self.record_dialect(dialect);
                 if is_counted && let Some(truncated) = self.connection.peer_truncated {
                     self.truncated.record(number, truncated.is_address);
@@ -484,13 +488,13 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     }
 
     /// Passes on a connection. Returns true if the connection is counted.
-    fn accept_connection(&mut self, number: u64, dialect: Dialect) -> bool {
+    fn accept_connection(&mut self, dialect: Dialect) -> bool {
         self.stats.n_rows += 1;
         let is_counted = (self.accept)(&self.connection);
         if is_counted {
             let is_ipv6 = self.connection.peer.is_ipv6() | self.netstat_columns.is_tcp6;
             if !self.tables.has_family(is_ipv6) {
-                self.tables.record_family(number, dialect, is_ipv6);
+                self.tables.record_family(dialect, is_ipv6);
             }
         } else if self.connection.tcp_state == Some(TcpState::Listen) {
             self.n_listening += 1;
@@ -587,7 +591,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// than the truncation width shows that the tool did not truncate, adds those only that
     /// are no addresses.
     fn end_table(&mut self) {
-        self.tables.end_table(self.byte_order);
+        self.tables.end_table(self.line_number, self.byte_order);
         self.stats.repeated_table_line = self.tables.repeated_line;
         let truncated = std::mem::take(&mut self.truncated);
         let columns = std::mem::take(&mut self.netstat_columns);

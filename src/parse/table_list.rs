@@ -13,7 +13,7 @@ pub(super) struct TableList {
     /// Number of rows of the current table whose local address was recorded.
     n_recorded_rows: usize,
     earlier: Vec<TableContents>,
-    /// Line number of the first row of the first table that the text has again.
+    /// Line number at which the first table begins that the text has again.
     pub(super) repeated_line: Option<u64>,
 }
 
@@ -22,8 +22,9 @@ pub(super) struct TableList {
 struct TableContents {
     /// Address families of the connections, a bit each; those of flows have bits of their own.
     families: u8,
-    /// Line number of the first connection of each family.
-    first_lines: [u64; 4],
+    /// Line number of the heading or separator before the first connection; 0 for a table
+    /// at the start of the text.
+    start_line: u64,
     /// Host of a table of `/proc`; `None` for other tables.
     host: Option<Host>,
 }
@@ -52,10 +53,9 @@ impl TableList {
 
     /// Records the first connection of an address family in the current table.
     #[cold]
-    pub(super) fn record_family(&mut self, line: u64, dialect: Dialect, is_ipv6: bool) {
+    pub(super) fn record_family(&mut self, dialect: Dialect, is_ipv6: bool) {
         let index = usize::from(is_ipv6) + 2 * usize::from(dialect == Dialect::Conntrack);
         self.current.families |= 1 << index;
-        self.current.first_lines[index] = line;
     }
 
     /// Records the local address of a row of `/proc`, for the first rows of a table.
@@ -76,9 +76,15 @@ impl TableList {
         }
     }
 
-    /// Ends the current table. `byte_order` is that of its host, for a table of `/proc`.
-    pub(super) fn end_table(&mut self, byte_order: Option<ByteOrder>) {
+    /// Ends the current table at the heading or separator in line `number`. `byte_order` is
+    /// that of its host, for a table of `/proc`.
+    pub(super) fn end_table(&mut self, number: u64, byte_order: Option<ByteOrder>) {
         let mut table = std::mem::take(&mut self.current);
+        self.current.start_line = match table.start_line {
+            // A title or date belongs to the table behind it.
+            start_line @ 1.. if table.families == 0 => start_line,
+            _ => number,
+        };
         self.n_recorded_rows = 0;
         if let Some(host) = &mut table.host {
             host.byte_order = byte_order;
@@ -86,17 +92,11 @@ impl TableList {
         if table.families == 0 {
             return;
         }
-        let repeated = self.earlier.iter().find(|earlier| earlier.is_same(&table));
-        match repeated {
-            Some(earlier) => {
-                let common = (earlier.families & table.families).trailing_zeros();
-                self.repeated_line.get_or_insert(table.first_lines[common as usize]);
-            }
-            None if self.earlier.len() < Self::MAX_TABLES => self.earlier.push(table),
-            None => {
-                let first = table.families.trailing_zeros();
-                self.repeated_line.get_or_insert(table.first_lines[first as usize]);
-            }
+        let is_repeated = self.earlier.iter().any(|earlier| earlier.is_same(&table));
+        if is_repeated || self.earlier.len() >= Self::MAX_TABLES {
+            self.repeated_line.get_or_insert(table.start_line);
+        } else {
+            self.earlier.push(table);
         }
     }
 }

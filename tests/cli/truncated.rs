@@ -23,7 +23,7 @@ fn twelve_clients() -> String {
     let visible = |client| format!("2001:db8:aaaa:{client:03x}");
     let truncated: String =
         (0..12).map(|client| truncated_rows(&visible(client), 300 + client)).collect();
-    crowd(400, &[("203.0.113.7", 350)]) + &truncated
+    crowd(200, &[("203.0.113.7", 350)]) + &truncated
 }
 
 const ARGS: [&str; 8] =
@@ -80,6 +80,27 @@ fn truncated_clients_do_not_hide_a_whole_address() {
     // Beyond the listed peers, too.
     let result = dir.check_listing(twelve_clients(), &[&ARGS[..], &["-n", "2"]].concat());
     assert_eq!(result.code, Some(2), "{result:?}");
+}
+
+/// A truncated address on top is not the one that a WARNING is about.
+#[test]
+fn warning_names_a_whole_address() {
+    let listing = crowd(200, &[("203.0.113.7", 350)]) + &truncated_rows("2001:db8:aaaa:bbb", 400);
+    for (options, reason) in [
+        (&["--limit", "100"][..], "over 100 (fixed)"),
+        (&["--limit", "900", "-w", "300"], "over 300 (--warning)"),
+        (&["--limit", "900", "-c", "300"], "over 300 (--critical)"),
+    ] {
+        let result = TestDir::new().check_listing(&listing, options);
+        let expected = format!("203.0.113.7 has 350 connections, {reason}");
+        assert!(result.status_line().contains(&expected), "{options:?}: {}", result.stdout);
+    }
+    // A total is nobody's: the line goes on with the top address.
+    let options = ["--limit", "100", "-c", "connections=500"];
+    let result = TestDir::new().check_listing(&listing, &options);
+    let expected = "TOPIP CRITICAL - connections 950, over 500 (--critical); \
+                    2001:db8:aaaa:bbb... (cut off) may have 400 connections, above the limit 100 (fixed) | ";
+    assert!(result.stdout.starts_with(expected), "{}", result.stdout);
 }
 
 /// An address that is exactly as wide as the column is whole if another one is wider.

@@ -29,7 +29,7 @@ pub struct SentAlert {
 /// The peers of a sample that mails are about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertState {
-    /// Peers that alerts are sent about, most connections first.
+    /// Peers that alerts are sent about, each once.
     pub alerting: Vec<Network>,
     /// Peers over the limit.
     pub over: BTreeSet<Network>,

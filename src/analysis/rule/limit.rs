@@ -18,6 +18,7 @@ use crate::{
 pub fn limit_of(rule: Rule, counts: &[u64], summary: &Summary, floor: f64) -> Limit {
     let (connections, basis) = match rule {
         Rule::Fixed(connections) => {
+            let connections = round_to_hundredths(connections);
             return Limit { connections, basis: Basis::Fixed, is_floor: false };
         }
         Rule::Stddev(multiplier) => stddev_limit(multiplier, summary),
@@ -124,6 +125,7 @@ mod tests {
     fn fixed_limit_ignores_counts_and_floor() {
         for counts in [&[][..], &[7], &[900, 1, 1]] {
             assert_eq!(limit(Rule::Fixed(3.5), counts), 3.5);
+            assert_eq!(limit(Rule::Fixed(19.996), counts), 20.0);
         }
     }
 
