@@ -1,6 +1,12 @@
-//! Sends messages to a log daemon of this host, one datagram each.
+//! Sends messages to a log daemon of this host.
 #![expect(clippy::disallowed_types, reason = "sends messages to local sockets")]
-use std::{io, os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    io::{self, Write},
+    os::unix::net::{UnixDatagram, UnixStream},
+    time::Duration,
+};
+
+use rustix::io::Errno;
 
 use crate::model::problem::Hints;
 
@@ -9,7 +15,7 @@ use crate::model::problem::Hints;
 pub struct LogDaemon {
     /// Name in messages.
     pub(super) name: &'static str,
-    /// Path of its datagram socket.
+    /// Path of its socket.
     pub(super) socket: &'static str,
     /// Hint if the socket cannot be connected to.
     pub(super) connect_hint: &'static str,
@@ -59,21 +65,46 @@ impl LogDaemon {
         packet: &[u8],
         timeout: Duration,
     ) -> Result<(), LogDaemonError> {
-        let socket =
-            self.connect().map_err(|source| LogDaemonError::Connect { daemon: self, source })?;
-        send_packet(&socket, packet, timeout)
-            .map_err(|source| LogDaemonError::Send { daemon: self, source })
-    }
-
-    fn connect(&self) -> io::Result<UnixDatagram> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(self.socket)?;
-        Ok(socket)
+        let socket = DaemonSocket::connect(self.socket)
+            .map_err(|source| LogDaemonError::Connect { daemon: self, source })?;
+        socket.send(packet, timeout).map_err(|source| LogDaemonError::Send { daemon: self, source })
     }
 }
 
-fn send_packet(socket: &UnixDatagram, packet: &[u8], timeout: Duration) -> io::Result<()> {
-    socket.set_write_timeout(Some(timeout))?;
-    let n_sent = socket.send(packet)?;
-    if n_sent == packet.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+/// Connection to the socket of a log daemon.
+enum DaemonSocket {
+    /// One datagram is one message.
+    Datagram(UnixDatagram),
+    /// A NUL byte ends a message, as syslog(3) of the C library writes it: `unix-stream`
+    /// of syslog-ng.
+    Stream(UnixStream),
+}
+
+impl DaemonSocket {
+    fn connect(path: &str) -> io::Result<Self> {
+        let datagram = UnixDatagram::unbound()?;
+        match datagram.connect(path) {
+            Ok(()) => Ok(Self::Datagram(datagram)),
+            // The socket is of another type.
+            Err(error) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => {
+                UnixStream::connect(path).map(Self::Stream)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send(self, packet: &[u8], timeout: Duration) -> io::Result<()> {
+        match self {
+            Self::Datagram(socket) => {
+                socket.set_write_timeout(Some(timeout))?;
+                let n_sent = socket.send(packet)?;
+                if n_sent == packet.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+            }
+            Self::Stream(mut socket) => {
+                socket.set_write_timeout(Some(timeout))?;
+                // A busy daemon can delay each of the few writes that a message needs.
+                socket.write_all(&[packet, b"\0"].concat())
+            }
+        }
+    }
 }

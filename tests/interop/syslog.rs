@@ -88,6 +88,29 @@ fn rsyslog_receives_alerts() {
     assert_filter_matches(&dir.path("messages"));
 }
 
+/// The socket of syslog-ng's `unix-stream` is a stream. Its Debian package conflicts with
+/// rsyslog, so socat listens here.
+#[test]
+fn syslog_on_stream_socket_receives_alerts() {
+    let dir = TestDir::new();
+    let script = "socat -u UNIX-LISTEN:/dev/log,fork OPEN:messages,creat,append & daemon=$!
+        wait_for /dev/log; \"$@\" && \"$@\"; code=$?
+        until [ \"$(tr -cd '\\000' <messages | wc -c)\" = 2 ]; do sleep 0.05; done
+        ended $daemon; exit $code";
+    if !is_installed("socat") {
+        return;
+    }
+    let Some(result) = alert_with_daemon(&dir, script, &["--log", "syslog"]) else { return };
+    assert_eq!(result.code, Some(0), "{result:?}");
+    let text = fs::read_to_string(dir.path("messages")).unwrap();
+    let messages: Vec<_> = text.split_terminator('\0').collect();
+    assert_eq!(messages.len(), 2, "{text}");
+    for message in messages {
+        assert!(message.starts_with("<28>"), "{message}");
+        assert!(message.ends_with("]: 152 connections from 203.0.113.7 on input"), "{message}");
+    }
+}
+
 #[test]
 fn journald_receives_alerts_with_fields() {
     let dir = TestDir::new();
