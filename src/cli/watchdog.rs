@@ -91,13 +91,13 @@ pub(super) fn run_with_timeout<T>(
     }
     let Timeout { after, .. } = target_config::timeout(&args, invocation);
     let progress = Arc::new(Progress::default());
-    let input = args.selection.input.clone();
+    let files = FilesToRead::new(&args, &options);
     let watchdog = Watchdog {
         applet: options.applet,
         deadline: Some(invocation.started + after),
         progress: Arc::clone(&progress),
         on_timeout: move |interruption, stage| {
-            on_timeout(run_failure(interruption, after, &activity(stage, input)))
+            on_timeout(run_failure(interruption, after, &files.activity(stage)))
         },
     };
     watchdog.run(|| run(args, options, invocation, &progress).map(render))
@@ -160,7 +160,7 @@ where
             // The watchdog writes the output and ends the process.
             thread::park();
         }
-        terminal::restore_echo();
+        terminal::restore();
         outcome
     }
 
@@ -185,7 +185,7 @@ where
                     write_output(failure_output(applet, &internal_error(&*panic)), applet)
                 });
         // Meanwhile, the other thread may have started a prompt, which disables echo.
-        terminal::restore_echo();
+        terminal::restore();
         process::exit(exit_code);
     }
 
@@ -193,7 +193,7 @@ where
     fn write_interruption(self, interruption: Interruption) -> u8 {
         let stage = self.progress.stage();
         self.progress.abandon();
-        terminal::restore_echo();
+        terminal::restore();
         // A sendmail process must not outlive the program that started it.
         mail::kill_sendmail();
         let output = (self.on_timeout)(interruption, stage);
@@ -238,11 +238,40 @@ pub(super) fn output_too_long(n_bytes: usize, timeout: Timeout) -> RunFailure {
     ))
 }
 
-/// Returns the activity of a stage, for messages.
-fn activity(stage: Stage, input: Option<PathBuf>) -> String {
-    match (stage, input) {
-        (Stage::Sampling, Some(path)) => format!("reading {}", path.display()),
-        (stage, _) => stage.description().to_owned(),
+/// Files that a run reads, each of which may be a pipe that no process writes to.
+struct FilesToRead {
+    secrets: Vec<PathBuf>,
+    network_lists: Vec<PathBuf>,
+    input: Vec<PathBuf>,
+}
+
+impl FilesToRead {
+    fn new(args: &SampleArgs, options: &RunOptions) -> Self {
+        let SampleArgs { selection, ssh, .. } = args;
+        let mail = options.notify.as_ref().map(|notify| &notify.mail);
+        let secrets = [&ssh.password_file, &ssh.passphrase_file].into_iter();
+        let secrets = secrets.chain(mail.map(|mail| &mail.smtp_password_file)).flatten();
+        let network_lists = selection.exclude_file.iter().chain(&selection.label_file);
+        Self {
+            secrets: secrets.cloned().collect(),
+            network_lists: network_lists.cloned().collect(),
+            input: selection.input.iter().cloned().collect(),
+        }
+    }
+
+    /// Returns the activity of a stage, for messages.
+    fn activity(&self, stage: Stage) -> String {
+        let (object, files) = match stage {
+            Stage::Secrets => ("the secret in ", &self.secrets),
+            Stage::NetworkLists => ("the list of networks in ", &self.network_lists),
+            Stage::Sampling => ("", &self.input),
+            stage => return stage.description().to_owned(),
+        };
+        if files.is_empty() {
+            return stage.description().to_owned();
+        }
+        let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+        format!("reading {object}{}", names.join(" or "))
     }
 }
 

@@ -14,6 +14,8 @@ const ABANDONED: u8 = 0x80;
 /// Stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// Reading passwords and passphrases.
+    Secrets,
     /// Reading lists of networks.
     NetworkLists,
     /// Resolving the host names in these lists.
@@ -62,7 +64,8 @@ impl Progress {
     /// Returns the current stage.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        const STAGES: [Stage; 7] = [
+        const STAGES: [Stage; 8] = [
+            Stage::Secrets,
             Stage::NetworkLists,
             Stage::Resolving,
             Stage::Sampling,
@@ -80,6 +83,7 @@ impl Stage {
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
+            Self::Secrets => "reading a password",
             Self::NetworkLists => "reading the list of networks",
             Self::Resolving => "finding the addresses of the hosts to exclude",
             Self::Sampling => "reading the socket table",

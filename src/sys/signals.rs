@@ -20,7 +20,7 @@ use std::{
 use nix::{
     errno::Errno,
     sys::{
-        signal::{SigSet, Signal, kill},
+        signal::{SigSet, Signal, kill, raise},
         signalfd::{SfdFlags, SignalFd},
     },
     unistd::Pid,
@@ -191,6 +191,8 @@ pub enum SignalEvent {
     Stop,
     /// The terminal has a new size (SIGWINCH).
     Resized,
+    /// Pause until the shell continues the program (SIGTSTP, Ctrl-Z).
+    Suspend,
 }
 
 /// Blocked signals that a thread waits for.
@@ -198,13 +200,14 @@ pub enum SignalEvent {
 pub struct SignalWaiter(SigSet);
 
 impl SignalWaiter {
-    /// Waits for the termination signals and SIGWINCH. Blocks them in this thread.
+    /// Waits for the termination signals, SIGWINCH and SIGTSTP. Blocks them in this thread.
     ///
     /// # Errors
     ///
     /// Returns an error if the system refuses.
     pub fn new() -> Result<Self, Errno> {
-        let signals: SigSet = TERMINATION_SIGNALS.into_iter().chain([Signal::SIGWINCH]).collect();
+        let terminal_signals = [Signal::SIGWINCH, Signal::SIGTSTP];
+        let signals: SigSet = TERMINATION_SIGNALS.into_iter().chain(terminal_signals).collect();
         signals.thread_block()?;
         Ok(Self(signals))
     }
@@ -217,12 +220,22 @@ impl SignalWaiter {
     pub fn wait(&self) -> Result<SignalEvent, Errno> {
         loop {
             let signal = self.0.wait()?;
-            if signal == Signal::SIGWINCH {
-                return Ok(SignalEvent::Resized);
+            if is_ignored(signal) && signal != Signal::SIGWINCH {
+                continue;
             }
-            if !is_ignored(signal) {
-                return Ok(SignalEvent::Stop);
-            }
+            return Ok(match signal {
+                Signal::SIGWINCH => SignalEvent::Resized,
+                Signal::SIGTSTP => SignalEvent::Suspend,
+                _ => SignalEvent::Stop,
+            });
         }
     }
+}
+
+/// Stops all threads of this process until SIGCONT. The calling thread stops before this
+/// function returns: a signal to the process could be delivered to another thread first.
+pub fn suspend_self() {
+    // The default action of SIGTSTP is unavailable while it is blocked. A process may
+    // always stop itself.
+    let _ = raise(Signal::SIGSTOP);
 }

@@ -2,8 +2,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::{
+    io::{Errno, read},
+    process::getpgrp,
     stdio::{stdin, stdout},
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::{
+        LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    },
 };
 
 /// Returns the width in characters of the terminal on standard output; `None` if
@@ -26,7 +30,7 @@ pub fn size() -> Option<(usize, usize)> {
     Some((columns.into(), if rows == 0 { 24 } else { rows.into() }))
 }
 
-/// Terminal settings from before the echo was disabled; `None` while the echo is
+/// Terminal settings from before the first change; `None` while the terminal is
 /// unchanged.
 ///
 /// The terminal must not be set at any other time: a pager may change its settings
@@ -34,17 +38,43 @@ pub fn size() -> Option<(usize, usize)> {
 /// (termios(3)).
 static SAVED_SETTINGS: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Disables the echo of typed characters until [`restore_echo`].
+/// Disables the echo of typed characters until [`restore`].
 pub fn disable_echo() {
-    let Ok(mut settings) = tcgetattr(stdin()) else { return };
-    saved_settings().get_or_insert_with(|| settings.clone());
-    settings.local_modes.remove(LocalModes::ECHO);
     // On failure the password prompt itself disables the echo a moment later.
-    let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
+    let _ = disable(LocalModes::ECHO);
 }
 
-/// Restores the terminal settings if [`disable_echo`] has changed them.
-pub fn restore_echo() {
+/// Makes each key readable at once and invisible, until [`restore`]. Returns false, and
+/// changes nothing, if standard input is not a terminal or this process is in the
+/// background.
+#[must_use]
+pub fn enter_key_mode() -> bool {
+    let is_in_foreground = tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp());
+    is_in_foreground && disable(LocalModes::ECHO | LocalModes::ICANON).is_ok()
+}
+
+/// Waits for a key; returns its first byte, or `None` once no key can be read any more.
+#[must_use]
+pub fn read_key() -> Option<u8> {
+    let mut byte = [0];
+    loop {
+        match read(stdin(), &mut byte) {
+            Ok(1..) => return Some(byte[0]),
+            Err(Errno::INTR) => {}
+            Ok(0) | Err(_) => return None,
+        }
+    }
+}
+
+fn disable(modes: LocalModes) -> Result<(), Errno> {
+    let mut settings = tcgetattr(stdin())?;
+    saved_settings().get_or_insert_with(|| settings.clone());
+    settings.local_modes.remove(modes);
+    tcsetattr(stdin(), OptionalActions::Now, &settings)
+}
+
+/// Restores the terminal settings from before the first change.
+pub fn restore() {
     if let Some(settings) = saved_settings().take() {
         // Best effort: the run ends, and a failure cannot be reported.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);

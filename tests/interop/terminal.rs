@@ -1,13 +1,14 @@
 //! Output on a pseudoterminal.
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     os::fd::OwnedFd,
     process::Stdio,
     thread,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -141,6 +142,62 @@ fn watch_on_terminal_is_golden() {
     let screen_output = time.replace_all(&screen_output, "2026-11-22T14:30:00");
     let golden = test_file("golden/watch-screen.txt");
     Assert::new().action_env("SNAPSHOTS").eq(&*screen_output, Data::read_from(&golden, None));
+}
+
+/// Reads the terminal until `text` appears.
+fn read_until_text(master: &mut File, text: &str) -> String {
+    let mut screen_output = String::new();
+    let mut bytes = [0; 4096];
+    let time_limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+    while !screen_output.contains(text) {
+        let mut poll_fds = [PollFd::new(master, PollFlags::IN)];
+        let n_ready = poll(&mut poll_fds, Some(&time_limit)).unwrap();
+        assert!(n_ready > 0, "{text:?} does not follow in {screen_output:?}");
+        let length = master.read(&mut bytes).unwrap();
+        screen_output += &String::from_utf8_lossy(&bytes[..length]);
+    }
+    screen_output
+}
+
+/// A shell suspends and continues a watch, and `q` ends it. Each time, the cursor is
+/// visible and the shell's terminal settings are as before.
+#[test]
+fn watch_suspended_or_quit_restores_terminal() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(3, &[("203.0.113.7", 9)]));
+    let (master, slave) = open_terminal(90, 12);
+    let mut command = dir.program("setsid", &["--ctty", "bash", "--norc", "--noediting", "-i"]);
+    command.env("TERM", "xterm").env("PS1", "ready> ").env("PATH", "/usr/bin:/bin");
+    command.stdin(Stdio::from(slave.try_clone().unwrap()));
+    command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
+    let mut shell = command.spawn().unwrap();
+    drop(command);
+    let mut master = File::from(master);
+    let settings = |master: &mut File| {
+        master.write_all(b"stty -a; echo settings \"end\"\n").unwrap();
+        let text = read_until_text(master, "settings end");
+        let start = text.find("speed").expect("stty prints the settings");
+        text[start..].to_owned()
+    };
+    read_until_text(&mut master, "ready> ");
+    let before = settings(&mut master);
+
+    let watch = format!("{LOG} watch 60 --input listing\n");
+    master.write_all(watch.as_bytes()).unwrap();
+    read_until_text(&mut master, "\x1b[J");
+    master.write_all(b"\x1a").unwrap();
+    let suspended = read_until_text(&mut master, "Stopped");
+    assert!(suspended.contains("\x1b[?25h"), "{suspended:?}");
+    assert_eq!(settings(&mut master), before);
+
+    master.write_all(b"fg\n").unwrap();
+    read_until_text(&mut master, "\x1b[J");
+    master.write_all(b"q").unwrap();
+    let quit = read_until_text(&mut master, "ready> ");
+    assert!(quit.contains("\x1b[?25h"), "{quit:?}");
+    assert_eq!(settings(&mut master), before);
+    master.write_all(b"exit $?\n").unwrap();
+    assert_eq!(shell.wait().unwrap().code(), Some(0));
 }
 
 /// Without a terminal, there is one line per sample; it ends when the reader is gone, and

@@ -20,7 +20,7 @@ use crate::{
     run::{Target, WatchSession, WatchUpdate},
     sys::{
         local_time,
-        signals::{SignalEvent, SignalWaiter},
+        signals::{self, SignalEvent, SignalWaiter},
         stdio, terminal,
     },
 };
@@ -40,11 +40,13 @@ enum DisplayEvent {
     Sampled(Box<WatchFrame>),
     /// New size of the terminal; the latest frame is shown again.
     Resized,
+    /// Restore the terminal and stop the process until the shell continues it.
+    Suspend,
     /// End of the display.
     Stop,
 }
 
-/// Reason for the end: a signal (`None`), or the result of the display thread.
+/// Reason for the end: a signal or a key (`None`), or the result of the display thread.
 type WatchOutcome = Option<Result<(), (Problem, u8)>>;
 
 /// Shows samples until a signal, or until the reader closes standard output.
@@ -69,8 +71,14 @@ struct WatchThreads {
 }
 
 impl WatchThreads {
-    /// Waits for a signal, or for the end of the display.
+    /// Waits for a signal, a key, or the end of the display. Restores the terminal.
     fn wait(&self) -> Result<(), (Problem, u8)> {
+        let outcome = self.wait_for_end();
+        terminal::restore();
+        outcome
+    }
+
+    fn wait_for_end(&self) -> Result<(), (Problem, u8)> {
         // The signal thread keeps the channel open until it has sent an outcome.
         if let Some(outcome) = self.outcomes.recv().unwrap_or_default() {
             return outcome;
@@ -122,24 +130,66 @@ fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Prob
         }
     };
     let signal_work = {
-        let events = events.clone();
+        let (events, outcome_sender) = (events.clone(), outcome_sender.clone());
         move || {
-            // An error ends the watch, because no other signal could end it.
-            while signals.wait() == Ok(SignalEvent::Resized) {
-                // If the channel is full, the queued event is rendered in the new size anyway.
-                let _ = events.try_send(DisplayEvent::Resized);
-            }
+            handle_signals(signals, &events);
             // The receiver is gone if the display has ended.
             let _ = outcome_sender.send(None);
         }
     };
-    let all_work: [Box<dyn FnOnce() + Send>; 3] =
-        [Box::new(sample_work), Box::new(display_work), Box::new(signal_work)];
+    let mut all_work: Vec<Box<dyn FnOnce() + Send>> =
+        vec![Box::new(sample_work), Box::new(display_work), Box::new(signal_work)];
+    if matches!(display_mode(invocation), DisplayMode::Screen) && terminal::enter_key_mode() {
+        all_work.push(Box::new(move || {
+            if wait_for_quit_key() {
+                let _ = outcome_sender.send(None);
+            }
+        }));
+    }
     for work in all_work {
         let spawned = thread::Builder::new().spawn(work);
         spawned.map_err(|error| runtime_failure(&format!("cannot start a thread: {error}")))?;
     }
     Ok(WatchThreads { events, outcomes })
+}
+
+/// Passes signals on to the display until one ends the watch.
+fn handle_signals(signals: SignalWaiter, events: &SyncSender<DisplayEvent>) {
+    loop {
+        match signals.wait() {
+            // If the channel is full, the queued event is rendered in the new size anyway.
+            Ok(SignalEvent::Resized) => drop(events.try_send(DisplayEvent::Resized)),
+            Ok(SignalEvent::Suspend) => suspend(events),
+            // An error ends the watch, because no other signal could end it.
+            Ok(SignalEvent::Stop) | Err(_) => return,
+        }
+    }
+}
+
+/// Suspends the watch by the display thread, which restores the terminal first; without
+/// it, if the display thread is blocked in a write.
+fn suspend(events: &SyncSender<DisplayEvent>) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let deadline = Instant::now() + MAX_SHUTDOWN_TIME;
+    while events.try_send(DisplayEvent::Suspend).is_err() {
+        if Instant::now() >= deadline {
+            terminal::restore();
+            signals::suspend_self();
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Waits until the user types `q`; returns false if no key can be read any more.
+fn wait_for_quit_key() -> bool {
+    loop {
+        match terminal::read_key() {
+            Some(b'q' | b'Q') => return true,
+            Some(_) => {}
+            None => return false,
+        }
+    }
 }
 
 /// Returns a failure of the running program, without hints, and its exit code.
@@ -200,6 +250,18 @@ impl DisplayMode {
         }
     }
 
+    /// Restores the terminal, stops this process until the shell continues it, and takes
+    /// the terminal again.
+    fn suspend(&self) {
+        self.restore_terminal();
+        terminal::restore();
+        signals::suspend_self();
+        if matches!(self, Self::Screen) {
+            // In the background, keys belong to the shell.
+            let _ = terminal::enter_key_mode();
+        }
+    }
+
     /// Shows the cursor again and moves it below the frame.
     fn restore_terminal(&self) {
         if matches!(self, Self::Screen) {
@@ -234,6 +296,7 @@ fn display_events(
             DisplayEvent::Stop => return Ok(()),
             DisplayEvent::Resized if matches!(display_mode, DisplayMode::Lines) => continue,
             DisplayEvent::Resized => {}
+            DisplayEvent::Suspend => display_mode.suspend(),
             DisplayEvent::Sampled(frame) => latest_frame = Some(frame),
         }
         let Some(frame) = &latest_frame else {
