@@ -202,6 +202,7 @@ pub mod cli {
     pub mod cli_fuzz;
     mod config;
     mod duration;
+    mod given_options;
     mod invocation;
     mod mail_config;
     mod munin_topip;

@@ -1,7 +1,7 @@
 //! `check_topip`: options, run and output of the Nagios plugin.
 use std::ffi::OsString;
 
-use clap::{Parser, error::ErrorKind};
+use clap::error::ErrorKind;
 
 use crate::{
     model::{problem::Problem, verdict::Status},
@@ -12,6 +12,7 @@ use super::{
     applet::Applet,
     args::{CheckArgs, OutputFormat},
     config::{ListLimit, RunOptions},
+    given_options::{self, GivenOptions},
     invocation::Invocation,
     program_output::ProgramOutput,
     target_config, usage,
@@ -22,10 +23,21 @@ use super::{
 pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     let program = OsString::from(Applet::Check.name());
     let args = std::iter::once(program).chain(invocation.args.iter().cloned());
-    match CheckArgs::try_parse_from(args) {
-        Ok(args) => check(args, invocation),
+    match given_options::parse::<CheckArgs>(args) {
+        Ok((args, given)) => match check_effect(&given, &args) {
+            Ok(()) => check(args, invocation),
+            Err(problem) => problem_output(&problem, Status::Unknown, args.output),
+        },
         Err(error) => usage_output(&error, requested_format(&invocation.args)),
     }
+}
+
+/// # Errors
+///
+/// Returns an error if an option has no effect.
+fn check_effect(given: &GivenOptions, args: &CheckArgs) -> Result<(), Problem> {
+    given.check_sample(&args.sample)?;
+    given.check_notify(&args.notify)
 }
 
 /// Returns the help, the version or a usage error.

@@ -56,8 +56,11 @@ impl FromStr for ServerName {
         if user.as_ref().is_some_and(|user| user.contains(':')) {
             return Err("not a server: a password does not belong there".to_owned());
         }
-        // Equal addresses in different notations are the same host.
-        let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |it| it.to_string());
+        // A host is one target, however its name or address is written.
+        let host = match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().to_string(),
+            Err(_) => host.to_ascii_lowercase(),
+        };
         Ok(Self { user, host, port })
     }
 }
@@ -90,6 +93,8 @@ mod tests {
         check("[fe80::1%eth0]", "None fe80::1%eth0 None");
         check("a@b@web1", "Some(\"a@b\") web1 None");
         check("[0:0::1]:2222", "None ::1 Some(2222)");
+        check("Root@Web1.Example.Com", "Some(\"Root\") web1.example.com None");
+        check("::ffff:192.0.2.10", "None 192.0.2.10 None");
         check("user:secret@web1", "not a server: a password does not belong there");
         for text in [
             "",
@@ -118,7 +123,11 @@ mod tests {
     fn localhost_without_user_or_port_is_local() {
         let is_local = |text: &str| text.parse::<ServerName>().expect("a server").is_local();
         assert!(
-            is_local("localhost") && is_local("127.0.0.1") && is_local("::1") && is_local("[::1]")
+            is_local("localhost")
+                && is_local("LOCALHOST")
+                && is_local("127.0.0.1")
+                && is_local("::1")
+                && is_local("[::1]")
         );
         assert!(!is_local("localhost:22") && !is_local("root@localhost") && !is_local("web1"));
     }

@@ -1,16 +1,14 @@
 //! `topip_log`: commands, usage errors and exit codes.
 use std::ffi::OsString;
 
-use clap::{
-    Parser,
-    error::{ContextKind, ErrorKind},
-};
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::{model::problem::Problem, output};
 
 use super::{
     applet::Applet,
     args::{LogArgs, LogCommand},
+    given_options::{self, GivenOptions},
     invocation::Invocation,
     program_output::ProgramOutput,
     usage, watchdog,
@@ -29,9 +27,15 @@ const EXIT_USAGE: u8 = 2;
 pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     let program = OsString::from(Applet::Log.name());
     let args = std::iter::once(program).chain(invocation.args.iter().cloned());
-    match LogArgs::try_parse_from(args) {
-        Err(error) => usage_output(&error, &invocation.args),
-        Ok(LogArgs { command: Some(LogCommand::Report(args)), .. }) => {
+    let (args, given) = match given_options::parse::<LogArgs>(args) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage_output(&error, &invocation.args),
+    };
+    if let Err(problem) = check_effect(&given, &args) {
+        return ProgramOutput { exit_code: EXIT_USAGE, ..failure_output(&problem) };
+    }
+    match args.command {
+        Some(LogCommand::Report(args)) => {
             let (applet, activity) = (Applet::Log, "reading the log");
             watchdog::run_until_signal(
                 applet,
@@ -41,13 +45,24 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
             )
             .unwrap_or_else(|problem| failure_output(&problem))
         }
-        Ok(LogArgs { command: Some(LogCommand::Watch(args)), .. }) => {
-            watch_command::run(*args, invocation)
+        Some(LogCommand::Watch(args)) => watch_command::run(*args, invocation),
+        Some(LogCommand::Record(args)) => record::run(*args, invocation),
+        None => record::run(args.record, invocation),
+    }
+}
+
+/// # Errors
+///
+/// Returns an error if an option has no effect.
+fn check_effect(given: &GivenOptions, args: &LogArgs) -> Result<(), Problem> {
+    match &args.command {
+        Some(LogCommand::Report(_)) => Ok(()),
+        Some(LogCommand::Watch(args)) => {
+            given.check_watch()?;
+            given.check_sample(&args.sample)
         }
-        Ok(LogArgs { command: Some(LogCommand::Record(args)), .. }) => {
-            record::run(*args, invocation)
-        }
-        Ok(LogArgs { command: None, record, .. }) => record::run(record, invocation),
+        Some(LogCommand::Record(args)) => given.check_sample(&args.sample),
+        None => given.check_sample(&args.record.sample),
     }
 }
 

@@ -52,6 +52,21 @@ impl Network {
         self.0.is_host_address()
     }
 
+    /// Parses a network that selects or names addresses.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text is not a network, or if no counted address can be
+    /// in it: the clients of the NAT64 prefix count as IPv4.
+    pub fn parse_selector(text: &str) -> Result<Self, NetworkError> {
+        let network: Self = text.parse()?;
+        let nat64_prefix = IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0));
+        let has_nat64_only = network.contains(nat64_prefix)
+            && (NAT64_MIN_PREFIX_LENGTH..=EMBEDDING_PREFIX_LENGTH)
+                .contains(&network.prefix_length());
+        if has_nat64_only { Err(NetworkError::Nat64Prefix) } else { Ok(network) }
+    }
+
     /// Returns whether `address` is in the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -89,6 +104,9 @@ impl From<Network> for String {
 /// Prefix length of the networks in which an IPv6 address has an IPv4 address as its last
 /// 32 bits.
 const EMBEDDING_PREFIX_LENGTH: u8 = 96;
+/// Minimum length of a prefix that holds `64:ff9b::/96` and no other assigned network: the
+/// next one, for local NAT64 gateways, is `64:ff9b:1::/48` (RFC 8215).
+const NAT64_MIN_PREFIX_LENGTH: u8 = 48;
 
 /// Returns the address by which a host is counted: the IPv4 address in an IPv4-mapped
 /// address (RFC 4291, section 2.5.5.2) and in an address of the NAT64 prefix
@@ -142,6 +160,9 @@ pub enum NetworkError {
         /// 32 or 128.
         max_length: u8,
     },
+    /// The network of NAT64 clients, which count as IPv4.
+    #[error("has no effect: NAT64 clients count as IPv4; write their IPv4 network")]
+    Nat64Prefix,
 }
 
 impl FromStr for Network {
@@ -225,6 +246,16 @@ mod tests {
         check("64:ff9b::c000:200/120", "192.0.2.0/24");
         check("64:ff9b::/96", "64:ff9b::/96");
         check("64:ff9b::/32", "64:ff9b::/32");
+    }
+
+    #[test]
+    fn selector_of_nat64_prefix_is_rejected() {
+        for text in ["64:ff9b::/96", "64:ff9b::/64", "64:ff9b::/48"] {
+            assert_eq!(Network::parse_selector(text), Err(NetworkError::Nat64Prefix), "{text}");
+        }
+        for text in ["64:ff9b::/32", "64:ff9b:1::/48", "64:ff9b::192.0.2.0/120", "::/0"] {
+            assert!(Network::parse_selector(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

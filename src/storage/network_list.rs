@@ -152,7 +152,7 @@ fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn parse_exclude(text: &str) -> Result<ExcludeEntry, String> {
-    match text.parse() {
+    match Network::parse_selector(text) {
         Ok(network) => Ok(ExcludeEntry::Network(network)),
         Err(NetworkError::Syntax) if is_host_name(text) => {
             Ok(ExcludeEntry::Host(text.trim_end_matches('.').to_ascii_lowercase()))
@@ -187,7 +187,7 @@ fn is_host_label(label: &str) -> bool {
 pub fn parse_label(text: &str) -> Result<Label, String> {
     const SYNTAX: &str = "write a network and its name, such as 192.0.2.0/24=office";
     let (network, name) = text.trim().split_once(is_separator).ok_or(SYNTAX)?;
-    let network: Network = network.parse().map_err(|error: NetworkError| error.to_string())?;
+    let network = Network::parse_selector(network).map_err(|error| error.to_string())?;
     Ok(Label::new(network, name.trim_start_matches(is_separator)).ok_or(SYNTAX)?)
 }
 

@@ -39,6 +39,84 @@ fn malformed_ranges_are_rejected() {
 }
 
 #[test]
+fn option_without_effect_is_rejected() {
+    for option in [
+        "--username=monitor",
+        "--password=secret",
+        "--password-file=f",
+        "--identity=f",
+        "--passphrase-file=f",
+        "--known-hosts=f",
+        "--host-key=accept-new",
+        "--command=ss",
+    ] {
+        let name = option.split('=').next().unwrap();
+        let reason = "has no effect because no server is reached by SSH; see --hostname";
+        for source in [&["-v"][..], &["-H", "LOCALHOST,::1"], &["--input", "f"]] {
+            let args = [source, &[option]].concat();
+            assert_usage_error(&args, &format!("{name} {reason}"));
+        }
+    }
+    for (args, expected) in [
+        ("--log-format json", "--log-format has no effect without --log"),
+        ("--never-log 192.0.2.7", "--never-log has no effect without --log"),
+        ("--prefix-members 3", "--prefix-members has no effect without --prefix4 or --prefix6"),
+        ("-6 --prefix4 24", "--prefix4 has no effect with -6"),
+        ("-4 --prefix6 64", "--prefix6 has no effect with -4"),
+        (
+            "--rule stddev --false-alarm-rate 0.1",
+            "--false-alarm-rate has no effect on the rule stddev",
+        ),
+        ("--rule lognormal --stddev 5", "--stddev has no effect on the rule lognormal"),
+        (
+            "-H web1 --source netlink",
+            "--source has no effect on servers that are reached by SSH, except with conntrack",
+        ),
+        (
+            "-x 64:ff9b::/96",
+            "cannot read --exclude 64:ff9b::/96: has no effect: NAT64 clients count as IPv4; \
+             write their IPv4 network",
+        ),
+    ] {
+        assert_usage_error(&args.split(' ').collect::<Vec<_>>(), expected);
+    }
+    let result = TestDir::new().run_log(&["watch", "--state-file", "f"]);
+    let expected = "topip_log: --state-file has no effect on watch, which keeps its samples in \
+                    memory\nLeave out --state-file.\n";
+    assert_eq!((result.code, &*result.stderr), (Some(2), expected));
+    // topip_log logs without --log.
+    let dir = TestDir::new();
+    dir.write("listing", crowd(31, &[("203.0.113.7", 152)]));
+    let args = ["--input", "listing", "--never-log", "192.0.2.7", "--log", "log"];
+    assert_eq!(dir.run_log(&args).code, Some(0));
+}
+
+/// A pipe that no process writes to, in place of each file that a run reads.
+#[test]
+fn timeout_names_the_file_that_was_read() {
+    let dir = TestDir::new();
+    assert!(
+        Command::new("mkfifo").args(["-m", "600"]).arg(dir.path("p")).status().unwrap().success()
+    );
+    for (args, expected) in [
+        ("-H web1 --password-file p", "reading the secret in p"),
+        ("-H web1 --passphrase-file p", "reading the secret in p"),
+        (
+            "-a a@example.com,b@example.com --smtp smtp://u@localhost --smtp-password-file p",
+            "reading the secret in p",
+        ),
+        ("--exclude-file p", "reading the list of networks in p"),
+        ("--label-file p", "reading the list of networks in p"),
+        ("--input p", "reading p"),
+    ] {
+        let args = format!("{args} -t 1");
+        let result = dir.check(&args.split(' ').collect::<Vec<_>>());
+        let expected = format!("3 TOPIP UNKNOWN - no answer within 1 s, while {expected}");
+        assert_eq!(result.code_and_status(), expected);
+    }
+}
+
+#[test]
 fn malformed_prefixes_and_labels_are_rejected() {
     for value in ["0", "33", "-1", "+8", "a", "24/8", ""] {
         let shown = if value.is_empty() { "(empty)" } else { value };

@@ -28,7 +28,7 @@ pub(in crate::cli) struct NotifyArgs {
     pub(in crate::cli) log_format: LineFormat,
     /// Log no alerts about these networks, nor about networks that contain one of
     /// their addresses
-    #[arg(long, value_name = "NET,...", value_delimiter = ',')]
+    #[arg(long, value_name = "NET,...", value_delimiter = ',', value_parser = Network::parse_selector)]
     pub(in crate::cli) never_log: Vec<Network>,
     #[command(flatten)]
     pub(in crate::cli) mail: MailArgs,

@@ -71,7 +71,7 @@ pub(in crate::cli) struct SelectionArgs {
     #[arg(long)]
     pub(in crate::cli) inbound: bool,
     /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
-    #[arg(short = 'x', long, value_name = "NET,...", value_delimiter = ',')]
+    #[arg(short = 'x', long, value_name = "NET,...", value_delimiter = ',', value_parser = Network::parse_selector)]
     pub(in crate::cli) exclude: Vec<Network>,
     /// Do not count the networks and hosts in this file, one a line, # for
     /// comments

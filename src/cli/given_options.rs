@@ -1,0 +1,131 @@
+//! Options on the command line that have no effect on the run.
+//!
+//! An option without effect is a mistake: its user expects something that does not
+//! happen. Munin's variables are not checked, because sections such as `[topip_*]` set
+//! them for several plugins.
+use clap::{ArgMatches, CommandFactory, FromArgMatches, error::Error, parser::ValueSource};
+use std::ffi::OsString;
+
+use crate::model::problem::Problem;
+
+use super::args::{NotifyArgs, RuleName, SampleArgs, SourceKind};
+
+/// Options of the built-in SSH client.
+const SSH_OPTIONS: [&str; 8] = [
+    "username",
+    "password",
+    "password_file",
+    "identity",
+    "passphrase_file",
+    "known_hosts",
+    "host_key",
+    "command",
+];
+/// Prefix lengths at which an aggregation has one address only.
+const HOST_LENGTHS: (u8, u8) = (32, 128);
+
+/// Names of the options that a command line gives, as opposed to defaults.
+#[derive(Debug)]
+pub(super) struct GivenOptions(Vec<String>);
+
+/// Parses a command line. Also returns the options that it gives, those of a subcommand if
+/// there is one.
+///
+/// # Errors
+///
+/// Returns the errors of clap.
+pub(super) fn parse<T: CommandFactory + FromArgMatches>(
+    args: impl Iterator<Item = OsString>,
+) -> Result<(T, GivenOptions), Error> {
+    let mut command = T::command();
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    let given = GivenOptions::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
+    // Moves the values, so that no copy of a password is left.
+    let parsed = T::from_arg_matches_mut(&mut matches).map_err(|it| it.format(&mut command))?;
+    Ok((parsed, given))
+}
+
+impl GivenOptions {
+    fn new(matches: &ArgMatches) -> Self {
+        let ids = matches.ids().map(clap::Id::as_str);
+        let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        Self(ids.filter(is_given).map(str::to_owned).collect())
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|given| given == id)
+    }
+
+    /// Checks the options that all programs share.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an option has no effect.
+    pub(super) fn check_sample(&self, args: &SampleArgs) -> Result<(), Problem> {
+        let SampleArgs { selection, thresholds, .. } = args;
+        let servers = &selection.hostname;
+        let n_remote = servers.iter().filter(|server| !server.is_local()).count();
+        if n_remote == 0 {
+            for id in SSH_OPTIONS {
+                self.reject(id, "because no server is reached by SSH; see `--hostname`")?;
+            }
+        }
+        if n_remote > 0 && n_remote == servers.len() && selection.source != SourceKind::Conntrack {
+            self.reject("source", "on servers that are reached by SSH, except with conntrack")?;
+        }
+        match thresholds.rule_name() {
+            RuleName::Stddev => self.reject("false_alarm_rate", "on the rule stddev")?,
+            RuleName::Lognormal => self.reject("stddev", "on the rule lognormal")?,
+            RuleName::Auto => {}
+        }
+        if selection.ipv6_only {
+            self.reject("prefix4", "with -6")?;
+        }
+        if selection.ipv4_only {
+            self.reject("prefix6", "with -4")?;
+        }
+        let (v4, v6) = HOST_LENGTHS;
+        let counts_addresses = selection.prefix4.iter().all(|&length| length == v4)
+            && selection.prefix6.iter().all(|&length| length == v6);
+        if counts_addresses {
+            self.reject("prefix_members", "without `--prefix4` or `--prefix6`")?;
+        }
+        Ok(())
+    }
+
+    /// Checks the options for notifications of a program that logs only on request.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an option has no effect.
+    pub(super) fn check_notify(&self, args: &NotifyArgs) -> Result<(), Problem> {
+        if args.log.is_some() {
+            return Ok(());
+        }
+        for id in ["log_format", "never_log"] {
+            self.reject(id, "without `--log`")?;
+        }
+        Ok(())
+    }
+
+    /// Checks the options of a watch, which keeps its samples in memory.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an option has no effect.
+    pub(super) fn check_watch(&self) -> Result<(), Problem> {
+        self.reject("state_file", "on watch, which keeps its samples in memory")
+    }
+
+    /// # Errors
+    ///
+    /// Returns an error if the option is given.
+    fn reject(&self, id: &str, reason: &str) -> Result<(), Problem> {
+        if !self.has(id) {
+            return Ok(());
+        }
+        let option = format!("`--{}`", id.replace('_', "-"));
+        let message = format!("{option} has no effect {reason}");
+        Err(Problem::new(message, &format!("Leave out {option}.")))
+    }
+}
