@@ -13,6 +13,7 @@
 /// Values: connections, networks, ranges, verdicts, secrets, and sanitized text.
 pub mod model {
     pub mod connection;
+    pub mod kernel_counters;
     pub mod metric;
     pub mod namespace;
     pub mod network;
@@ -33,6 +34,7 @@ pub mod parse {
     mod endpoint;
     mod error;
     pub mod inet_diag;
+    pub mod kernel_counters;
     mod lazy_regex;
     pub mod line;
     mod listing;
@@ -131,6 +133,7 @@ pub mod source {
     mod conntrack;
     mod dispatch;
     mod file;
+    mod kernel_counters;
     mod netlink;
     mod netns;
     mod procfs;

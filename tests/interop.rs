@@ -5,6 +5,7 @@ mod conntrack;
 mod fail2ban;
 mod icinga;
 pub mod kernel;
+mod kernel_counters;
 mod logrotate;
 #[cfg(feature = "mail")]
 mod mail;

@@ -1,7 +1,7 @@
 //! A damaged or edited state file.
 use std::{cell::LazyCell, fs, time::Instant};
 
-use topip::storage::state_file::{LoadedState, StateFile, StateLocation};
+use topip::storage::state_file::{LoadedState, State, StateFile, StateLocation};
 
 use super::room;
 
@@ -19,19 +19,19 @@ pub fn check(bytes: &[u8]) {
         let quarantined = room::path("state.ron.bad");
         let _ = fs::remove_file(&quarantined);
         room::write("state.ron", bytes);
-        let Ok(LoadedState { records, mail_history, damaged_file }) = state_file.load() else {
+        let Ok(LoadedState { state, damaged_file }) = state_file.load() else {
             assert_eq!(fs::read(state_file.path()).expect("the foreign file is unchanged"), bytes);
             return;
         };
         if let Some(damaged_file) = damaged_file {
-            assert!(records.is_empty() && mail_history == Default::default());
+            assert_eq!(state, State::default());
             assert_eq!(damaged_file.renamed_to.expect("the disk has space"), quarantined);
             assert_eq!(fs::read(&quarantined).expect("not taken before"), bytes, "unchanged");
             return;
         }
-        state_file.save(&records, &mail_history).expect("the disk has space");
+        state_file.save(&state).expect("the disk has space");
         let reloaded = state_file.load().expect("the file was just written");
         assert!(reloaded.damaged_file.is_none(), "{:?}", reloaded.damaged_file);
-        assert_eq!((reloaded.records, reloaded.mail_history), (records, mail_history));
+        assert_eq!(reloaded.state, state);
     });
 }

@@ -2,7 +2,10 @@
 use std::{fmt, path::PathBuf};
 
 use super::protection::ProtectedPeer;
-use crate::parse::{Dialect, TableKind, capture::CaptureNote};
+use crate::{
+    model::kernel_counters::{FlowTableSize, KernelCounters, NamespaceCounters},
+    parse::{Dialect, TableKind, capture::CaptureNote},
+};
 
 /// A fact that the default output shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,66 @@ pub enum Note {
     },
     /// These peers are over the limit and were not logged.
     NotLogged(Vec<ProtectedPeer>),
+    /// The kernel handled connections that its tables do not show.
+    UnlistedConnections(UnlistedConnections),
+    /// The table of connection tracking is full.
+    FlowTableFull {
+        /// Size of the table.
+        size: FlowTableSize,
+        /// Display name of the network namespace; `None` if only one was sampled.
+        namespace: Option<String>,
+    },
+}
+
+/// Connections of one kind that no table shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnlistedConnections {
+    /// Reason why they are not in a table.
+    pub reason: UnlistedReason,
+    /// Number since the previous sample.
+    pub count: u64,
+    /// Display names of the network namespaces; empty if only one was sampled.
+    pub namespaces: Vec<String>,
+}
+
+/// Reason why connections are not in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnlistedReason {
+    /// The kernel answered requests with SYN cookies.
+    SynCookies,
+    /// The accept queue of a listening socket was full.
+    ListenOverflow,
+    /// Connection tracking dropped packets.
+    FlowDrop,
+}
+
+/// Returns notes on connections that the kernel's counters show and its tables do not.
+#[must_use]
+pub fn kernel_notes(kernel_counters: &[NamespaceCounters]) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for (reason, counter) in [
+        (UnlistedReason::SynCookies, (|it| it.syn_cookies) as fn(KernelCounters) -> u64),
+        (UnlistedReason::ListenOverflow, |it| it.listen_overflows),
+        (UnlistedReason::FlowDrop, |it| it.flow_drops),
+    ] {
+        let mut unlisted = UnlistedConnections { reason, count: 0, namespaces: Vec::new() };
+        for NamespaceCounters { name, increase, .. } in kernel_counters {
+            let count = increase.map_or(0, counter);
+            if count > 0 {
+                unlisted.count = unlisted.count.saturating_add(count);
+                unlisted.namespaces.extend(name.clone());
+            }
+        }
+        if unlisted.count > 0 {
+            notes.push(Note::UnlistedConnections(unlisted));
+        }
+    }
+    for NamespaceCounters { name, flow_table, .. } in kernel_counters {
+        if let Some(size) = flow_table.filter(|size| size.is_full()) {
+            notes.push(Note::FlowTableFull { size, namespace: name.clone() });
+        }
+    }
+    notes
 }
 
 /// A fact about the source of the connections, for verbose output.

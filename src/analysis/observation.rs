@@ -1,6 +1,6 @@
 //! Everything that one run observed, from the sources to the report.
 use crate::{
-    model::{namespace::Namespace, problem::Problem},
+    model::{kernel_counters::NamespaceCounters, namespace::Namespace, problem::Problem},
     parse::ParseStats,
 };
 
@@ -24,6 +24,8 @@ pub struct Observation {
     /// Connections of each network namespace, busiest first; empty unless namespaces
     /// were selected.
     pub namespaces: Vec<(Namespace, u64)>,
+    /// Counters of each sampled network namespace of this host.
+    pub kernel_counters: Vec<NamespaceCounters>,
     /// Failures: connections may be missing from the counts.
     pub problems: Vec<Problem>,
     /// True if connections were counted that should have been excluded. The top peer
@@ -44,6 +46,7 @@ impl Observation {
             parse_stats,
             servers,
             namespaces,
+            kernel_counters,
             problems,
             unreliable,
             notes,
@@ -54,6 +57,7 @@ impl Observation {
         self.parse_stats.merge(parse_stats);
         self.servers.extend(servers);
         self.namespaces.extend(namespaces);
+        self.kernel_counters.extend(kernel_counters);
         self.problems.extend(problems);
         self.unreliable |= unreliable;
         self.notes.extend(notes);

@@ -7,6 +7,7 @@ use crate::{
     analysis::{filter::Skipped, peer_details::PeerDetails, sample::Sample, tally::Peer},
     model::problem::Problem,
     model::{
+        kernel_counters::{KernelCounters, NamespaceCounters},
         namespace::Namespace,
         network::Network,
         sanitize,
@@ -40,6 +41,9 @@ struct JsonReport<'a> {
     /// Empty unless `--netns` is set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     namespaces: Vec<JsonNamespace>,
+    /// Empty unless network namespaces of this host were sampled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kernel_counters: Vec<JsonKernelCounters>,
     skipped: JsonSkipped,
     problems: Vec<JsonProblem>,
     notes: Vec<String>,
@@ -111,6 +115,21 @@ struct JsonNamespace {
 }
 
 #[derive(Serialize)]
+struct JsonKernelCounters {
+    inode: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    total: KernelCounters,
+    /// `None` for the first sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    increase: Option<KernelCounters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_flows: Option<u64>,
+}
+
+#[derive(Serialize)]
 struct JsonSkipped {
     excluded: Vec<JsonExcluded>,
     other_family: u64,
@@ -138,6 +157,7 @@ struct JsonProblem {
 #[must_use]
 pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
     let status = report.status();
+    let kernel_counters = report.observation.kernel_counters.iter();
     serialize_line(&JsonReport {
         schema: SCHEMA_VERSION,
         program: PROGRAM,
@@ -158,6 +178,7 @@ pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
             .map(|(name, connections)| JsonServer { name, connections: *connections })
             .collect(),
         namespaces: report.observation.namespaces.iter().map(JsonNamespace::new).collect(),
+        kernel_counters: kernel_counters.map(JsonKernelCounters::new).collect(),
         skipped: JsonSkipped::new(&report.observation.skipped),
         problems: report.problems().map(JsonProblem::new).collect(),
         notes: report
@@ -193,6 +214,20 @@ fn table_name(table: TableKind) -> &'static str {
 
 fn serialize_line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("numbers and strings are serializable") + "\n"
+}
+
+impl JsonKernelCounters {
+    fn new(namespace: &NamespaceCounters) -> Self {
+        let NamespaceCounters { inode, name, counters, increase, flow_table } = namespace;
+        Self {
+            inode: *inode,
+            namespace: name.as_deref().map(sanitized),
+            total: *counters,
+            increase: *increase,
+            flows: flow_table.map(|size| size.count),
+            max_flows: flow_table.map(|size| size.max),
+        }
+    }
 }
 
 impl<'a> JsonView<'a> {

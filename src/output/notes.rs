@@ -1,9 +1,10 @@
 //! Sentences for the notes and details of a run.
 use crate::{
     analysis::{
-        note::{Note, SourceDetail},
+        note::{Note, SourceDetail, UnlistedConnections, UnlistedReason},
         protection::{ProtectedPeer, ProtectionReason},
     },
+    model::kernel_counters::FlowTableSize,
     parse::{Dialect, TableKind, capture::CaptureNote},
 };
 
@@ -36,6 +37,48 @@ pub fn note_text(note: &Note) -> String {
         ),
         Note::HiddenNamespaces { count } => hidden_namespaces_text(*count),
         Note::NotLogged(peers) => not_logged_text(peers),
+        Note::UnlistedConnections(unlisted) => unlisted_text(unlisted),
+        Note::FlowTableFull { size, namespace } => {
+            let FlowTableSize { count, max } = size;
+            let place = namespaces_suffix(namespace.as_slice());
+            format!(
+                "The connection tracking table is full ({count} of {max} flows{place}): the \
+                 kernel drops new connections. See net.netfilter.nf_conntrack_max."
+            )
+        }
+    }
+}
+
+/// Returns a sentence about connections that no table shows.
+fn unlisted_text(unlisted: &UnlistedConnections) -> String {
+    let UnlistedConnections { reason, count, namespaces } = unlisted;
+    let place = namespaces_suffix(namespaces);
+    match reason {
+        UnlistedReason::SynCookies => format!(
+            "Since the previous sample, the kernel has answered {} with SYN cookies{place}: a \
+             socket table does not list them.",
+            text::pluralize(*count, "connection request", "connection requests")
+        ),
+        UnlistedReason::ListenOverflow => format!(
+            "Since the previous sample, the kernel has dropped a connection {} because an accept \
+             queue was full{place}.",
+            text::pluralize(*count, "time", "times")
+        ),
+        UnlistedReason::FlowDrop => format!(
+            "Since the previous sample, connection tracking has dropped {}{place}.",
+            text::pluralize(*count, "packet", "packets")
+        ),
+    }
+}
+
+/// Returns the network namespaces that a note is about, to follow another text.
+fn namespaces_suffix(namespaces: &[String]) -> String {
+    match namespaces {
+        [] => String::new(),
+        [name] => format!(", in network namespace {name}"),
+        [name, others @ ..] => {
+            format!(", in network namespace {name} and {} more", others.len())
+        }
     }
 }
 

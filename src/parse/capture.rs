@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use crate::model::kernel_counters::NamespaceCounters;
+
 /// Unparsed bytes of a socket table.
 ///
 /// The bytes are a stream, not a buffer, so that memory use does not grow with the
@@ -24,6 +26,8 @@ pub struct Capture {
     /// Sorted addresses of the sampled host, for a flow table, which does not show
     /// them; `None` if they are unknown or not needed.
     pub local_addresses: Option<Vec<IpAddr>>,
+    /// Counters of the sampled network namespace; `None` if they are unknown.
+    pub kernel_counters: Option<NamespaceCounters>,
     /// Facts for verbose output about how the bytes were obtained.
     pub notes: Vec<CaptureNote>,
     /// Bytes of the table.

@@ -1,5 +1,5 @@
 //! One run of the check: the order of its stages.
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use crate::{
     analysis::view::View,
@@ -7,13 +7,16 @@ use crate::{
     analysis::{
         filter::{Filter, Selection},
         label::Label,
-        note::Note,
+        note::{Note, kernel_notes},
         observation::Observation,
         protection::Protection,
         rule::JudgeConfig,
         tally::Aggregation,
     },
-    model::network::Network,
+    model::{
+        kernel_counters::{KernelCounters, NamespaceCounters},
+        network::Network,
+    },
     output::Report,
     source,
     storage::state_file::StateLocation,
@@ -77,7 +80,7 @@ pub fn check(
     now: impl Fn() -> u64,
     progress: &Progress,
 ) -> Result<Report, Error> {
-    let observed = observe(&config, config.deadline, progress)?;
+    let mut observed = observe(&config, config.deadline, progress)?;
     // Aggregating can take long, so do it before taking the lock.
     let mut samples = observed.samples(&config);
 
@@ -91,13 +94,15 @@ pub fn check(
     let (views, records) = judge_samples(
         samples,
         &observed.counts,
-        &saved_state.records,
+        &saved_state.state.records,
         &observed.labels,
         &config.judge_config,
     );
     progress.enter(Stage::State);
+    let kernel_counters = &mut observed.observation.kernel_counters;
+    set_increases(kernel_counters, &saved_state.state.kernel_counters);
     if observed.is_comparable() {
-        saved_state.save(records);
+        saved_state.save(records, &observed.observation.kernel_counters);
     }
     saved_state.unlock();
 
@@ -105,6 +110,7 @@ pub fn check(
     report.problems.extend(saved_state.problems.iter().cloned());
     report.notes.append(&mut saved_state.notes);
     report.notes.extend(hidden_namespaces(&config));
+    report.notes.extend(kernel_notes(&report.observation.kernel_counters));
     report.state_file.clone_from(&saved_state.path);
     progress.enter(Stage::Notifying);
     let protection = config.protection(&observed.excludes, &report);
@@ -146,6 +152,16 @@ impl CheckConfig {
             protection.set_local_addresses(source::local_addresses().ok());
         }
         protection
+    }
+}
+
+/// Sets the increases of the counters since the previous sample.
+fn set_increases(
+    kernel_counters: &mut [NamespaceCounters],
+    previous: &BTreeMap<u64, KernelCounters>,
+) {
+    for NamespaceCounters { inode, counters, increase, .. } in kernel_counters {
+        *increase = previous.get(inode).and_then(|&earlier| counters.increase_since(earlier));
     }
 }
 

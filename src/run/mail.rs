@@ -44,13 +44,13 @@ pub(super) fn send_pending_mail(
     saved_state: &SavedState,
     report: &mut Report,
 ) {
-    let mail_history = &saved_state.mail_history;
+    let mail_history = &saved_state.state.mail_history;
     let Some(pending) = pending_mail(config, mail_history, report) else {
         report.mail = recently_sent(config, mail_history, report);
         return;
     };
     if saved_state.is_writable() {
-        send_with_lock(config, state_file, &saved_state.records, report);
+        send_with_lock(config, state_file, &saved_state.state.records, report);
     } else {
         // Without a state file, sent mails cannot be recorded. A repeated mail is
         // better than a missing one.

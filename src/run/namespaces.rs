@@ -79,6 +79,9 @@ impl NamespaceTotals {
             Ok(mut observation) => {
                 let connections = observation.tally.connections();
                 observation.namespaces = vec![(namespace.clone(), connections)];
+                for counters in &mut observation.kernel_counters {
+                    counters.name = Some(namespace.to_string());
+                }
                 // An empty table has no row that shows the format in which it was
                 // read.
                 if observation.parse_stats.dialects.is_empty() {

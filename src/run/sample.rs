@@ -116,8 +116,10 @@ fn read_source(
     let mut counter = ConnectionCounter::new(source, filter);
     let mut parse_stats = ParseStats::default();
     let mut details = Vec::new();
+    let mut kernel_counters = Vec::new();
     for mut capture in source.open(activity)? {
         details.extend(capture.notes.drain(..).map(SourceDetail::Capture));
+        kernel_counters.extend(capture.kernel_counters.take());
         let knows_addresses = counter.set_local_addresses(&mut capture);
         counter.session = SessionDetector::new(capture.session_connection);
         let stats = parse::read(capture, &mut |connection| counter.count(connection))
@@ -133,6 +135,7 @@ fn read_source(
     let mut observation = counter.finish(source, parse_stats)?;
     details.insert(0, read_detail(source, &observation.parse_stats));
     observation.details = details;
+    observation.kernel_counters = kernel_counters;
     Ok(observation)
 }
 

@@ -2,12 +2,14 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    analysis::{
-        history::{MailHistory, PreviousSample},
-        note::Note,
+    analysis::{history::PreviousSample, note::Note},
+    model::{
+        kernel_counters::NamespaceCounters,
+        problem::{Hints, Problem},
     },
-    model::problem::{Hints, Problem},
-    storage::state_file::{DamagedFile, LoadedState, StateFile, StateFileError, StateLocation},
+    storage::state_file::{
+        DamagedFile, LoadedState, State, StateFile, StateFileError, StateLocation,
+    },
 };
 
 /// Content of the state file, and problems with it. Without a state file the check
@@ -17,10 +19,8 @@ pub(super) struct SavedState {
     file: Option<StateFile>,
     /// Path of the state file; `None` unless it has been loaded.
     pub(super) path: Option<PathBuf>,
-    /// Records of the previous sample, one for each aggregation.
-    pub(super) records: Vec<PreviousSample>,
-    /// Alerts that were mailed.
-    pub(super) mail_history: MailHistory,
+    /// Values of the previous sample, and of this one once they are saved.
+    pub(super) state: State,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Note>,
 }
@@ -39,8 +39,8 @@ impl SavedState {
     }
 
     fn set_loaded(&mut self, loaded: LoadedState, file: StateFile) {
-        let LoadedState { records, mail_history, damaged_file } = loaded;
-        (self.records, self.mail_history) = (records, mail_history);
+        let LoadedState { state, damaged_file } = loaded;
+        self.state = state;
         self.path = Some(file.path().to_owned());
         match damaged_file.map(quarantine_note).transpose() {
             Ok(note) => {
@@ -57,10 +57,11 @@ impl SavedState {
         self.problems.is_empty()
     }
 
-    /// Replaces the saved records by `records`.
-    pub(super) fn save(&mut self, records: Vec<PreviousSample>) {
-        self.records = records;
-        let saved = self.file.as_ref().map(|file| file.save(&self.records, &self.mail_history));
+    /// Replaces the saved records and counters by those of this sample.
+    pub(super) fn save(&mut self, records: Vec<PreviousSample>, counters: &[NamespaceCounters]) {
+        self.state.records = records;
+        self.state.kernel_counters = counters.iter().map(|it| (it.inode, it.counters)).collect();
+        let saved = self.file.as_ref().map(|file| file.save(&self.state));
         if let Some(Err(error)) = saved {
             self.add_failure(&error);
         }

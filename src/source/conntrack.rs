@@ -96,6 +96,7 @@ fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {
         byte_order: Some(ByteOrder::NATIVE),
         session_connection: None,
         local_addresses: Some(local_addresses),
+        kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(dump),
     }

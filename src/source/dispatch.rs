@@ -8,7 +8,7 @@ use crate::{
 
 use super::{
     activity::Activity,
-    conntrack, file, netlink,
+    conntrack, file, kernel_counters, netlink,
     netns::{self, ResolvedNamespace},
     procfs,
     source_error::SourceError,
@@ -73,10 +73,12 @@ impl Source {
     /// reading the capture returns an error.
     pub fn open(&self, activity: &Activity) -> Result<Vec<Capture>, SourceError> {
         match self {
-            Self::Netlink { tcp_states, ports } => netlink::open(*tcp_states, ports),
-            Self::Proc => procfs::open(),
-            Self::Conntrack { ports } => conntrack::open(ports),
-            Self::ConntrackProc => conntrack::procfs::open(),
+            Self::Netlink { tcp_states, ports } => {
+                netlink::open(*tcp_states, ports).map(with_kernel_counters)
+            }
+            Self::Proc => procfs::open().map(with_kernel_counters),
+            Self::Conntrack { ports } => conntrack::open(ports).map(with_kernel_counters),
+            Self::ConntrackProc => conntrack::procfs::open().map(with_kernel_counters),
             Self::File(path) => Ok(vec![file::open(path)?]),
             Self::Stdin => Ok(vec![file::stdin()]),
             Self::Ssh(server) => server.open(activity),
@@ -100,6 +102,14 @@ impl fmt::Display for Source {
             Self::InNamespace { source, .. } => source.fmt(f),
         }
     }
+}
+
+/// Adds the kernel's counters for this thread's network namespace to the first capture.
+pub(super) fn with_kernel_counters(mut captures: Vec<Capture>) -> Vec<Capture> {
+    if let Some(first) = captures.first_mut() {
+        first.kernel_counters = kernel_counters::read();
+    }
+    captures
 }
 
 /// Implements [`Read::read`](io::Read::read) on top of [`BufRead`](io::BufRead).

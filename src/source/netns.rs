@@ -21,7 +21,12 @@ use rustix::{
 
 use crate::parse::{TableKind, capture::Capture};
 
-use super::{activity::Activity, dispatch::Source, procfs, source_error::SourceError};
+use super::{
+    activity::Activity,
+    dispatch::{Source, with_kernel_counters},
+    procfs,
+    source_error::SourceError,
+};
 
 mod netns_error;
 mod resolve;
@@ -32,6 +37,7 @@ mod sockstat;
 pub use hidden::{HiddenNamespaces, find_hidden_namespaces};
 use netns_error::MissingCapability;
 pub use netns_error::NetnsError;
+pub(super) use process::read_proc_file;
 use resolve::open_namespace;
 pub use resolve::{Resolution, ResolvedNamespace, resolve_namespaces};
 use sockstat::has_tcp_sockets;
@@ -140,7 +146,7 @@ fn enter_and_open(
     }
     match source {
         // /proc/self shows the namespace of the main thread, which has not changed.
-        Source::Proc => procfs::open_for_thread(),
+        Source::Proc => procfs::open_for_thread().map(with_kernel_counters),
         source => source.open(activity),
     }
 }

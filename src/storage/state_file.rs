@@ -7,6 +7,7 @@
 //! The lock is a separate file, because the rename replaces the state file.
 #![expect(clippy::disallowed_types, reason = "the locks of the state file are held here")]
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -18,8 +19,8 @@ use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use crate::{
-    analysis::history::PendingMail,
-    analysis::history::{MailHistory, PreviousSample},
+    analysis::history::{MailHistory, PendingMail, PreviousSample},
+    model::kernel_counters::KernelCounters,
     sys::trusted_file::{FilePolicy, TrustedPath},
 };
 
@@ -94,7 +95,7 @@ impl StateFileId<'_> {
     pub fn lock_mail(&self, deadline: Instant) -> Result<(MailLock, MailHistory), StateFileError> {
         let lock = MailLock::acquire(self.location, deadline)?;
         let file = StateFile::open(self.location, self.servers.to_vec(), deadline)?;
-        Ok((lock, file.load()?.mail_history))
+        Ok((lock, file.load()?.state.mail_history))
     }
 
     /// Saves that a mail was sent at `timestamp`. Keeps the samples that other runs have
@@ -110,20 +111,32 @@ impl StateFileId<'_> {
         deadline: Instant,
     ) -> Result<(), StateFileError> {
         let file = StateFile::open(self.location, self.servers.to_vec(), deadline)?;
-        let LoadedState { records, mut mail_history, .. } = file.load()?;
-        mail_history.record(mail, timestamp);
-        let records = if records.is_empty() { own_records } else { &records };
-        file.save(records, &mail_history)
+        let LoadedState { mut state, .. } = file.load()?;
+        state.mail_history.record(mail, timestamp);
+        if state.records.is_empty() {
+            state.records = own_records.to_vec();
+        }
+        file.save(&state)
     }
+}
+
+/// Values that one run keeps for the next one.
+#[derive(Debug, Default, PartialEq)]
+pub struct State {
+    /// The previous sample, one record per view; empty if there is none.
+    pub records: Vec<PreviousSample>,
+    /// The alerts that were sent by mail.
+    pub mail_history: MailHistory,
+    /// The kernel's counters at the previous sample, by the inode number of the network
+    /// namespace.
+    pub kernel_counters: BTreeMap<u64, KernelCounters>,
 }
 
 /// The content of a state file.
 #[derive(Debug, Default)]
 pub struct LoadedState {
-    /// The previous sample, one record per view; empty if there is none.
-    pub records: Vec<PreviousSample>,
-    /// The alerts that were sent by mail.
-    pub mail_history: MailHistory,
+    /// The values; the defaults if there is no file, or a damaged one.
+    pub state: State,
     /// The damaged file, if the file could not be parsed.
     pub damaged_file: Option<DamagedFile>,
 }
@@ -202,8 +215,7 @@ impl StateFile {
             };
             return Err(StateFileError::OtherCheck { path: self.path().to_owned(), servers });
         }
-        let mail_history = contents.mail_history();
-        Ok(LoadedState { records: contents.into_records(), mail_history, damaged_file: None })
+        Ok(LoadedState { state: contents.into_state(), damaged_file: None })
     }
 
     /// Parses the content of the file. The inner error says what is wrong with a
@@ -239,17 +251,13 @@ impl StateFile {
         Ok(bad.path)
     }
 
-    /// Replaces the content with `records`, one per view, and the mail history.
+    /// Replaces the content.
     ///
     /// # Errors
     ///
     /// Returns an error if the file cannot be written; the old file then remains.
-    pub fn save(
-        &self,
-        records: &[PreviousSample],
-        mail_history: &MailHistory,
-    ) -> Result<(), StateFileError> {
-        let contents = StateContents::new(records, mail_history, self.servers.clone());
+    pub fn save(&self, state: &State) -> Result<(), StateFileError> {
+        let contents = StateContents::new(state, self.servers.clone());
         self.replace(&contents.to_ron()).map_err(|source| self.file_error("write", source))
     }
 

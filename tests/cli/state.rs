@@ -288,6 +288,7 @@ fn state_file_lists_views() {
         ),
     ],
     sent_mails: [],
+    kernel_counters: [],
 )
 "#;
     let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));

@@ -9,8 +9,9 @@ use std::{
 use crate::model::namespace::Process;
 
 /// Maximum number of bytes read from a file. The line that names a container lies
-/// within them, even if each of a dozen controllers has a line.
-const MAX_PROC_FILE_BYTES: u64 = 16 * 1024;
+/// within them, even if each of a dozen controllers has a line, and so do the statistics of
+/// 800 processors.
+const MAX_PROC_FILE_BYTES: u64 = 128 * 1024;
 
 /// Reads the description of a process; `None` if the process has ended.
 pub(super) fn read_process(pid: u32) -> Option<Process> {
@@ -22,7 +23,7 @@ pub(super) fn read_process(pid: u32) -> Option<Process> {
 }
 
 /// Reads the first [`MAX_PROC_FILE_BYTES`] of a file below `/proc` or `/sys`.
-pub(super) fn read_proc_file(path: &Path) -> io::Result<String> {
+pub(in crate::source) fn read_proc_file(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_PROC_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -58,6 +58,7 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
         byte_order: start.byte_order,
         session_connection: start.session_connection,
         local_addresses: start.local_addresses,
+        kernel_counters: None,
         notes: vec![
             CaptureNote::SshLogin {
                 server: server.name(),

@@ -10,15 +10,17 @@ use crate::{
         },
         tally::{Aggregation, Streak},
     },
-    model::network::Network,
+    model::{kernel_counters::KernelCounters, network::Network},
 };
 
-use super::FORMAT_VERSION;
 #[cfg(test)]
 use super::MAX_FILE_BYTES;
+use super::{FORMAT_VERSION, State};
 
 /// Depth to which values are indented: a list of peers, but not the fields of a peer.
 const MAX_INDENTED_DEPTH: usize = 4;
+/// Maximum number of network namespaces whose counters are kept.
+const MAX_NAMESPACES: usize = 400;
 
 /// The content of the state file; see topip-state(5).
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,14 @@ pub(super) struct StateContents {
     pub(super) servers: Vec<String>,
     views: Vec<ViewEntry>,
     sent_mails: Vec<SentMailEntry>,
+    kernel_counters: Vec<CountersEntry>,
+}
+
+/// The kernel's counters of a network namespace.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct CountersEntry {
+    netns: u64,
+    counters: KernelCounters,
 }
 
 /// An alert that was sent by mail.
@@ -88,11 +98,9 @@ impl Default for ViewEntry {
 
 impl StateContents {
     /// Returns the content for a sample of `servers`.
-    pub(super) fn new(
-        records: &[PreviousSample],
-        mail_history: &MailHistory,
-        servers: Vec<String>,
-    ) -> Self {
+    pub(super) fn new(state: &State, servers: Vec<String>) -> Self {
+        let State { records, mail_history, kernel_counters } = state;
+        let kernel_counters = kernel_counters.iter().take(MAX_NAMESPACES);
         Self {
             version: FORMAT_VERSION,
             program: concat!("topip ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -100,6 +108,9 @@ impl StateContents {
             servers,
             views: records.iter().map(ViewEntry::from_previous).collect(),
             sent_mails: mail_history.0.iter().map(SentMailEntry::from_alert).collect(),
+            kernel_counters: kernel_counters
+                .map(|(&netns, &counters)| CountersEntry { netns, counters })
+                .collect(),
         }
     }
 
@@ -110,16 +121,16 @@ impl StateContents {
         text.expect("numbers, strings and addresses are serializable") + "\n"
     }
 
-    /// Returns the alerts that were sent by mail.
-    pub(super) fn mail_history(&self) -> MailHistory {
-        let sent_mails = self.sent_mails.iter().take(MAX_SENT_ALERTS);
-        MailHistory(sent_mails.map(SentMailEntry::to_alert).collect())
-    }
-
-    /// Returns the previous sample, one record per view; empty if there is none.
-    pub(super) fn into_records(self) -> Vec<PreviousSample> {
+    /// Returns the values in the file.
+    pub(super) fn into_state(self) -> State {
         let timestamp = self.timestamp;
-        self.views.into_iter().map(|view| view.into_previous(timestamp)).collect()
+        let sent_mails = self.sent_mails.into_iter().take(MAX_SENT_ALERTS);
+        let kernel_counters = self.kernel_counters.into_iter().take(MAX_NAMESPACES);
+        State {
+            records: self.views.into_iter().map(|view| view.into_previous(timestamp)).collect(),
+            mail_history: MailHistory(sent_mails.map(SentMailEntry::into_alert).collect()),
+            kernel_counters: kernel_counters.map(|it| (it.netns, it.counters)).collect(),
+        }
     }
 }
 
@@ -128,7 +139,7 @@ impl SentMailEntry {
         Self { ip: network, timestamp }
     }
 
-    fn to_alert(&self) -> SentAlert {
+    fn into_alert(self) -> SentAlert {
         SentAlert { network: self.ip, timestamp: self.timestamp }
     }
 }
@@ -207,7 +218,15 @@ mod tests {
         };
         let sent_mails = MailHistory(vec![SentAlert { network, timestamp }; MAX_SENT_ALERTS]);
         let servers = vec!["x".repeat(253); 50];
-        let contents = StateContents::new(&vec![record; 4], &sent_mails, servers);
+        let (syn_cookies, listen_overflows, flow_drops) = (u64::MAX, u64::MAX, u64::MAX);
+        let counters = KernelCounters { syn_cookies, listen_overflows, flow_drops };
+        let namespaces = (1..=MAX_NAMESPACES as u64 + 1).map(|n| (u64::MAX - n, counters));
+        let state = State {
+            records: vec![record; 4],
+            mail_history: sent_mails,
+            kernel_counters: namespaces.collect(),
+        };
+        let contents = StateContents::new(&state, servers);
         let length = contents.to_ron().len() as u64;
         assert!(length <= MAX_FILE_BYTES * 9 / 10, "{length}");
     }
