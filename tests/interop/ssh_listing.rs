@@ -13,7 +13,7 @@ use super::kernel::{address_lines, connect, in_namespace};
 use crate::{
     cli::truncated::two_clients,
     support::{
-        CHECK, CommandResult, TestDir, run, skip,
+        CHECK, CommandResult, TestDir, crowd, run, skip,
         sshd::{
             Account, Server, SshFixture, assert_endless_output_unknown, create_key, is_possible,
         },
@@ -509,4 +509,38 @@ fn malformed_host_names_are_rejected() {
         assert!(check(host).starts_with("3 TOPIP UNKNOWN - "), "{host}");
     }
     assert!(check("localhost").starts_with("0 ") || check("::1").contains("connection"));
+}
+
+/// `ChannelTimeout` of OpenSSH ends a session without an exit status while its command waits:
+/// the rows before it may be a part.
+#[test]
+fn session_ended_by_channel_timeout_is_unknown() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/sh", "ChannelTimeout session:*=1s");
+    fixture.dir.write("listing", crowd(31, &[("203.0.113.7", 9)]));
+    let listing = fixture.dir.path("listing").display().to_string();
+    let complete = fixture.check_by_key(&["--command", &format!("cat {listing}")]);
+    assert!(complete.code_and_status().starts_with("0 TOPIP OK - "), "{complete:?}");
+    let command = format!("cat {listing}; sleep 30");
+    let cut = fixture.check_by_key(&["--command", &command, "-t", "20"]);
+    assert_eq!(cut.code, Some(3), "{cut:?}");
+    assert!(cut.status_line().contains("exit status"), "{cut:?}");
+}
+
+#[test]
+fn million_rows_of_a_server_are_counted() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/sh", "");
+    let script = "BEGIN { for (n = 0; n < 1000000; n++) printf \"ESTAB 0 0 192.0.2.1:443 \
+                  10.%d.%d.%d:4%03d\\n\", n / 65536, n / 256 % 256, n % 256, n % 1000 }";
+    fixture.dir.write("rows.awk", script);
+    let rows = fixture.dir.path("rows.awk").display().to_string();
+    let result = fixture.check_by_key(&["--command", &format!("awk -f {rows}"), "-t", "60"]);
+    assert!(result.stdout.contains(" addresses=1000000;;;0 "), "{}", result.stdout);
+    assert!(result.stdout.contains(" connections=1000000;;;0 "), "{}", result.stdout);
+    assert_eq!(result.code, Some(0), "{}", result.stdout);
 }
