@@ -51,8 +51,8 @@ impl Tally {
     pub fn add(&mut self, connection: &Connection) {
         let port = connection.local.port();
         let tcp_state = connection.tcp_state.map_or(0, TcpState::number);
-        if let Some(truncated) = &connection.peer_truncated
-            && let IpAddr::V6(address) = connection.peer.ip()
+        if let (Some(truncated), IpAddr::V6(address)) =
+            (&connection.peer_truncated, connection.peer.ip())
         {
             self.unsettled.add((*truncated, v6_key(address, port, tcp_state)));
             return;

@@ -244,13 +244,12 @@ fn explicit_state_dir(applet: Applet, invocation: &Invocation) -> Option<PathBuf
 /// Returns the directory for state in the user's home (XDG Base Directory
 /// Specification). A relative path would depend on the working directory of the check.
 fn user_state_dir(invocation: &Invocation) -> Option<PathBuf> {
-    if let Some(dir) = invocation.env_var("XDG_STATE_HOME").map(Path::new)
-        && dir.is_absolute()
-    {
+    let absolute_path =
+        |name| invocation.env_var(name).map(Path::new).filter(|path| path.is_absolute());
+    if let Some(dir) = absolute_path("XDG_STATE_HOME") {
         return Some(dir.join("topip"));
     }
-    let home = Path::new(invocation.env_var("HOME")?);
-    if home.is_absolute() { Some(home.join(".local/state/topip")) } else { None }
+    Some(absolute_path("HOME")?.join(".local/state/topip"))
 }
 
 /// Returns an identifier of the Munin master and the plugin link: munin-node names its

@@ -126,6 +126,6 @@ impl GivenOptions {
         }
         let option = format!("`--{}`", id.replace('_', "-"));
         let message = format!("{option} has no effect {reason}");
-        Err(Problem::new(message, &format!("Leave out {option}.")))
+        Err(Problem::new(message, format!("Leave out {option}.")))
     }
 }

@@ -235,10 +235,8 @@ fn sample(
     on_timeout: impl FnOnce(RunFailure) -> ProgramOutput + Send + 'static,
 ) -> Result<Report, Problem> {
     // Without a host name, Munin would draw the values as values of the node.
-    if let Some(server) = graphed_server(&args.selection.hostname, invocation)
-        && link::host_name(&server.host).is_none()
-    {
-        return Err(link::unnameable_host(&server.host));
+    if let Some(server) = graphed_server(&args.selection.hostname, invocation) {
+        link::host_name(&server.host).ok_or_else(|| link::unnameable_host(&server.host))?;
     }
     if args.selection.hostname.is_empty() {
         let from_link: Option<ServerName> = link::server(&invocation.name)?;

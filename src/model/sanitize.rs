@@ -54,7 +54,11 @@ pub fn truncate(line: &str, max_bytes: usize) -> String {
         return line.to_owned();
     }
     const ELLIPSIS: &str = "...";
-    format!("{}{ELLIPSIS}", &line[..line.floor_char_boundary(max_bytes - ELLIPSIS.len())])
+    let mut end = max_bytes - ELLIPSIS.len();
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ELLIPSIS}", &line[..end])
 }
 
 #[cfg(test)]

@@ -492,11 +492,11 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
         }
     };
     let mut lines = vec![format!("Rule {name}{would}: {basis}; limit {}.", format_limit(limit))];
-    if let Rule::Stddev(multiplier) = rule
-        && !is_in_use
-        && !would_alert
-    {
-        lines.extend(unreachable_limit(sample, multiplier));
+    match rule {
+        Rule::Stddev(multiplier) if !is_in_use && !would_alert => {
+            lines.extend(unreachable_limit(sample, multiplier));
+        }
+        _ => {}
     }
     lines
 }

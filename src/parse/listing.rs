@@ -201,12 +201,11 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// Parses a line. Returns true if the line is a row or a broken row.
     fn parse_line(&mut self, number: u64, line: &[u8]) -> bool {
         // Nearly all lines of a long listing are connections of the current table.
-        if let Some(table) = self.table
-            && table != Table::Conntrack
-            && let Ok((RowKind::Connection, dialect)) = self.parse_row(table, line)
-        {
-            self.record_row(number, line, RowKind::Connection, dialect);
-            return true;
+        if let Some(table) = self.table.filter(|&table| table != Table::Conntrack) {
+            if let Ok((RowKind::Connection, dialect)) = self.parse_row(table, line) {
+                self.record_row(number, line, RowKind::Connection, dialect);
+                return true;
+            }
         }
         self.parse_other_line(number, line.trim_ascii_end())
     }
@@ -466,7 +465,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             (RowKind::Connection | RowKind::UnknownState, Some(dialect)) => {
                 let is_counted = self.accept_connection(dialect);
                 self.record_dialect(dialect);
-                if is_counted && let Some(truncated) = self.connection.peer_truncated {
+                if let Some(truncated) = self.connection.peer_truncated.filter(|_| is_counted) {
                     self.truncated.record(number, truncated.is_address);
                 }
             }
@@ -527,9 +526,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// none, because the listing was written to another place than the footer.
     fn check_footer(&mut self) {
         let ParseStats { n_rows, n_other, n_unreadable, .. } = self.stats;
-        if let Some((number, footer)) = self.footer.take()
-            && n_rows + n_other + n_unreadable == 0
-        {
+        let Some((number, footer)) = self.footer.take() else { return };
+        if n_rows + n_other + n_unreadable == 0 {
             self.reject_row(number, (RowErrorKind::MissingRows, &footer));
         }
     }
@@ -560,9 +558,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             return Ok(());
         }
         let origin = origin.to_owned();
-        if n_rows == 0
-            && let Some((line, text)) = self.message.take()
-        {
+        if let Some((line, text)) = self.message.take().filter(|_| n_rows == 0) {
             return Err(ParseError::ToolFailed { origin, line, text });
         }
         if !self.lists_connections && (n_rows > 0 || self.lists_only_listeners) {

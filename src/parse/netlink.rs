@@ -217,7 +217,7 @@ impl<T: FnMut(u16, &[u8]) -> Result<(), MessageError>> DumpReader<'_, T> {
             NLMSG_DONE => {
                 // A failed dump ends like a successful one, except for this number.
                 return match self.byte_order.u32(payload, 0) {
-                    Some(code) if code.cast_signed() < 0 => Err(self.refused(code)),
+                    Some(code) if error_number(code) > 0 => Err(self.refused(code)),
                     _ if flags & NLM_F_DUMP_INTR != 0 => {
                         Err(ParseError::DumpInterrupted { interface })
                     }
@@ -251,9 +251,13 @@ impl ByteOrder {
     }
 }
 
-/// Converts a kernel error code, which is a negative error number.
+/// Returns the error number in an error code of the kernel, which is its negative value.
+fn error_number(code: u32) -> i32 {
+    i32::from_ne_bytes(code.to_ne_bytes()).wrapping_neg()
+}
+
 fn os_error(code: u32) -> io::Error {
-    io::Error::from_raw_os_error(code.cast_signed().wrapping_neg())
+    io::Error::from_raw_os_error(error_number(code))
 }
 
 /// Returns an iterator over the attributes in `bytes`: type and value of each.

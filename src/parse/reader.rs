@@ -34,10 +34,8 @@ pub fn read(
         }
         CaptureFormat::Listing => {
             let mut stats = listing::read(bytes, &origin, byte_order, accept)?;
-            if origin.starts_with("/proc/self/")
-                && let Some(row) = &mut stats.first_unreadable
-            {
-                row.origin = Some(origin);
+            if let Some(row) = &mut stats.first_unreadable {
+                row.origin = Some(origin).filter(|origin| origin.starts_with("/proc/self/"));
             }
             Ok(stats)
         }

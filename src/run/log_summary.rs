@@ -114,7 +114,7 @@ impl LogSummary {
     ) -> Result<(), LogReaderError> {
         let mut parser = LogLineParser::new(zone.clone());
         loop {
-            if file.line_number().is_multiple_of(LINES_PER_PROGRESS_REPORT) {
+            if file.line_number() % LINES_PER_PROGRESS_REPORT == 0 {
                 progress(file.bytes_read());
             }
             let Some(line) = file.next_line()? else {

@@ -198,9 +198,8 @@ impl ConnectionCounter {
     /// Counts a connection unless it is a duplicate, the session connection, or not
     /// selected. Returns whether it was counted.
     fn count(&mut self, connection: &Connection) -> bool {
-        if let Some(duplicates) = &mut self.duplicates
-            && duplicates.is_duplicate(connection)
-        {
+        let duplicates = self.duplicates.as_mut();
+        if duplicates.is_some_and(|duplicates| duplicates.is_duplicate(connection)) {
             return false;
         }
         if self.session.detect(connection) || !self.filter.accepts(connection) {

@@ -110,10 +110,11 @@ pub(super) fn sample_targets(
     filter: &Filter,
     deadline: Instant,
 ) -> Result<Observation, Error> {
-    if let [target] = &targets[..]
-        && !target.sources.iter().any(may_hang)
-    {
-        return target.sample(filter, &Activity::default(), deadline);
+    match &targets[..] {
+        [target] if !target.sources.iter().any(may_hang) => {
+            return target.sample(filter, &Activity::default(), deadline);
+        }
+        _ => {}
     }
     let mut outcomes = sample_concurrently(targets, filter, deadline);
     if outcomes.len() == 1 {

@@ -77,7 +77,8 @@ fn changes(peers: &[Peer], previous_counts: &Counts) -> Vec<i64> {
         .iter()
         .map(|peer| {
             let previous = previous_counts.connections_of(peer);
-            peer.connections.cast_signed() - previous.cast_signed()
+            let change = i128::from(peer.connections) - i128::from(previous);
+            i64::try_from(change).expect("a host has less than 2^63 connections")
         })
         .collect()
 }

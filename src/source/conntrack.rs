@@ -135,11 +135,12 @@ fn tcp_filter(ports: &[RangeInclusive<u16>]) -> Vec<u8> {
     const PROTO_DST_PORT: u32 = 1 << 5;
     let mut protocol = attribute(CTA_PROTO_NUM, &[IPPROTO_TCP]);
     let mut flags = PROTO_NUM;
-    if let [range] = ports
-        && range.start() == range.end()
-    {
-        protocol.extend(attribute(CTA_PROTO_DST_PORT, &range.start().to_be_bytes()));
-        flags |= PROTO_DST_PORT;
+    match ports {
+        [range] if range.start() == range.end() => {
+            protocol.extend(attribute(CTA_PROTO_DST_PORT, &range.start().to_be_bytes()));
+            flags |= PROTO_DST_PORT;
+        }
+        _ => {}
     }
     let tuple = nested_attribute(CTA_TUPLE_ORIG, &nested_attribute(CTA_TUPLE_PROTO, &protocol));
     let flags = attribute(CTA_FILTER_ORIG_FLAGS, &flags.to_ne_bytes());

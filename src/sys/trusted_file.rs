@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "files that could be planted are opened here")]
 use std::{
     ffi::OsString,
-    fs::{File, Metadata, TryLockError},
+    fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
@@ -17,7 +17,9 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, fchmod, openat, renameat, statat, unlinkat},
+    fs::{
+        AtFlags, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, statat, unlinkat,
+    },
     io::Errno,
     process::geteuid,
 };
@@ -99,8 +101,7 @@ impl TrustedPath {
         let mut name = self.name.clone();
         name.push(".");
         name.push(extension);
-        let path = self.path.with_added_extension(extension);
-        Self { path, name, directory: Rc::clone(&self.directory) }
+        Self { path: self.path.with_file_name(&name), name, directory: Rc::clone(&self.directory) }
     }
 
     /// Opens the file without following a link, and without waiting for the other
@@ -136,12 +137,14 @@ impl TrustedPath {
     ) -> Result<File, TrustedFileError> {
         let mut file = open()?;
         loop {
-            match file.try_lock() {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if self.leads_to(&file) => return Ok(file),
-                Err(TryLockError::Error(source)) => return Err(TrustedFileError::Lock(source)),
+                Err(errno) if !matches!(errno, Errno::WOULDBLOCK | Errno::INTR) => {
+                    return Err(TrustedFileError::Lock(errno.into()));
+                }
                 _ if Instant::now() >= deadline => return Err(TrustedFileError::Locked),
                 Ok(()) => file = open()?,
-                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(_) => thread::sleep(LOCK_PAUSE),
             }
         }
     }

@@ -36,9 +36,8 @@ impl DuplicateDetector {
             return true;
         }
         self.queue.push_back(endpoints);
-        if self.queue.len() > MAX_REMEMBERED
-            && let Some(oldest) = self.queue.pop_front()
-        {
+        if self.queue.len() > MAX_REMEMBERED {
+            let oldest = self.queue.pop_front().expect("the queue is not empty");
             self.known.remove(&oldest);
         }
         false

@@ -62,9 +62,8 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Pro
     }
     let since = args.since.map(|since| unix_seconds(since, invocation.now)).transpose()?;
     let until = args.until.map(|until| unix_seconds(until, invocation.now)).transpose()?;
-    if let (Some(since), Some(until)) = (since, until)
-        && since >= until
-    {
+    let is_empty_period = since.zip(until).is_some_and(|(since, until)| since >= until);
+    if is_empty_period {
         let hints = vec!["`--since` has to be the earlier one.".to_owned()];
         return Err(Problem::with_hints("there is no time from `--since` to `--until`", hints));
     }

@@ -60,9 +60,8 @@ fn count_with_sockets(deadline: Instant) -> usize {
     let mut table_by_inode = BTreeMap::new();
     for pid in pids.into_iter().take_while(|_| Instant::now() < deadline) {
         // The process may have ended.
-        if let Ok((path, table)) = stat_in_process(pid, "net/tcp")
-            && table.st_ino != own_table.st_ino
-        {
+        let Ok((path, table)) = stat_in_process(pid, "net/tcp") else { continue };
+        if table.st_ino != own_table.st_ino {
             table_by_inode.entry(table.st_ino).or_insert(path);
         }
     }

@@ -190,12 +190,8 @@ impl NamespaceSearch {
         id: NamespaceId,
         path: PathBuf,
     ) -> Option<&mut ResolvedNamespace> {
-        if !self.index_by_id.contains_key(&id)
-            && let Ok(Some(file)) = open_if_same(&path, id)
-            && let Err(NetnsError::NotSelected { uid }) = check_owner(&file, &self.owners)
-        {
-            self.index_by_id.insert(id, None);
-            self.resolution.owners_left_out.push(uid);
+        if !self.index_by_id.contains_key(&id) {
+            self.leave_out_if_not_selected(id, &path);
         }
         if self.index_by_id.get(&id) == Some(&None) {
             return None;
@@ -203,6 +199,15 @@ impl NamespaceSearch {
         let resolved = self.add(id);
         resolved.add_path(path);
         Some(resolved)
+    }
+
+    /// Marks a namespace as left out if it belongs to a user that is not selected.
+    fn leave_out_if_not_selected(&mut self, id: NamespaceId, path: &Path) {
+        let Ok(Some(file)) = open_if_same(path, id) else { return };
+        if let Err(NetnsError::NotSelected { uid }) = check_owner(&file, &self.owners) {
+            self.index_by_id.insert(id, None);
+            self.resolution.owners_left_out.push(uid);
+        }
     }
 
     /// Returns the namespace, and adds it if it is new.
