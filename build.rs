@@ -22,11 +22,10 @@ fn main() {
         return;
     }
     let output = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output();
-    let path = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let Ok(output) = output else { return };
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     // A compiler without the archive prints the bare file name.
-    if let Some(dir) = path.as_deref().ok().and_then(|path| Path::new(path).parent())
-        && dir.is_absolute()
-    {
+    if let Some(dir) = Path::new(&path).parent().filter(|dir| dir.is_absolute()) {
         println!("cargo:rustc-link-search=native={}", dir.display());
         println!("cargo:rustc-link-lib=static:-bundle=gcc_eh");
     }

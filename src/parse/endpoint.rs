@@ -184,10 +184,12 @@ fn split_groups(text: &[u8], max_count: u32) -> Option<(Groups, &[u8])> {
 #[inline]
 fn split_group(text: &[u8]) -> Option<(u16, &[u8])> {
     let (mut group, mut rest) = (0, text);
-    while let [digit, after @ ..] = rest
-        && HEX_DIGIT_VALUES[usize::from(*digit)] < 0x10
-    {
-        group = group << 4 | u32::from(HEX_DIGIT_VALUES[usize::from(*digit)]);
+    while let [digit, after @ ..] = rest {
+        let value = HEX_DIGIT_VALUES[usize::from(*digit)];
+        if value >= 0x10 {
+            break;
+        }
+        group = group << 4 | u32::from(value);
         rest = after;
     }
     let n_digits = text.len() - rest.len();

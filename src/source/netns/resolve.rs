@@ -163,15 +163,14 @@ impl NamespaceSearch {
         let mut unreadable = UnreadableProcesses::default();
         for pid in pids {
             match process_namespace_id(pid) {
-                Ok((path, id)) => {
-                    if let Some(ResolvedNamespace { namespace, .. }) =
-                        self.add_of_selected_users(id, path)
-                        && namespace.process.is_none()
-                        && !namespace.is_current
+                Ok((path, id)) => match self.add_of_selected_users(id, path) {
+                    Some(ResolvedNamespace { namespace, .. })
+                        if namespace.process.is_none() && !namespace.is_current =>
                     {
                         namespace.process = read_process(pid);
                     }
-                }
+                    _ => {}
+                },
                 // The process has ended.
                 Err(Errno::NOENT | Errno::SRCH) => {}
                 Err(errno) => unreadable.add(errno),
