@@ -3,7 +3,10 @@ use std::{fmt, path::PathBuf};
 
 use super::protection::ProtectedPeer;
 use crate::{
-    model::kernel_counters::{FlowTableSize, KernelCounters, NamespaceCounters},
+    model::{
+        kernel_counters::{FlowTableSize, KernelCounters, NamespaceCounters},
+        network::Network,
+    },
     parse::{Dialect, TableKind, capture::CaptureNote},
 };
 
@@ -34,6 +37,15 @@ pub enum Note {
     HiddenNamespaces {
         /// Number of namespaces found to hold sockets.
         count: usize,
+    },
+    /// Most connections are excluded only by default.
+    MostExcludedByDefault {
+        /// Number of these connections.
+        excluded: u64,
+        /// Number of all connections that could have been counted.
+        total: u64,
+        /// The networks that excluded them.
+        networks: Vec<Network>,
     },
     /// These peers are over the limit and were not logged.
     NotLogged(Vec<ProtectedPeer>),

@@ -81,10 +81,11 @@ pub(super) fn check_config(
     let max_judged = thresholds.top.filter(|&top| top > 1);
     let aggregations = aggregations(&selection)?;
     let mut excludes = selection.exclude;
+    let mut default_excludes = Vec::new();
     if !selection.no_default_excludes {
-        for network in DEFAULT_EXCLUDES {
-            excludes.push(network.parse::<Network>().expect("a default exclude is a network"));
-        }
+        default_excludes = DEFAULT_EXCLUDES.map(default_exclude).to_vec();
+        default_excludes.retain(|network| !excludes.contains(network));
+        excludes.extend(&default_excludes);
     }
     for ranges in [&thresholds.warning, &thresholds.critical] {
         require_distinct_metrics(ranges)?;
@@ -104,6 +105,7 @@ pub(super) fn check_config(
             tcp_states,
             inbound_only: selection.inbound,
         },
+        default_excludes,
         exclude_files: selection.exclude_file,
         labels: selection.label,
         label_files: selection.label_file,
@@ -133,6 +135,10 @@ pub(super) fn check_config(
         },
         notify: alerts,
     })
+}
+
+fn default_exclude(text: &str) -> Network {
+    text.parse().expect("a default exclude is a network")
 }
 
 /// Returns the configuration of the notifications.

@@ -4,7 +4,7 @@ use crate::{
         note::{Note, SourceDetail, UnlistedConnections, UnlistedReason},
         protection::{ProtectedPeer, ProtectionReason},
     },
-    model::kernel_counters::FlowTableSize,
+    model::{kernel_counters::FlowTableSize, network::Network},
     parse::{Dialect, TableKind, capture::CaptureNote},
 };
 
@@ -36,6 +36,11 @@ pub fn note_text(note: &Note) -> String {
             renamed_to.display()
         ),
         Note::HiddenNamespaces { count } => hidden_namespaces_text(*count),
+        Note::MostExcludedByDefault { excluded, total, networks } => format!(
+            "{excluded} of {total} connections are excluded by default ({}); use \
+             `--no-default-excludes` to count them.",
+            networks.iter().map(Network::to_string).collect::<Vec<_>>().join(", ")
+        ),
         Note::NotLogged(peers) => not_logged_text(peers),
         Note::UnlistedConnections(unlisted) => unlisted_text(unlisted),
         Note::FlowTableFull { size, namespace } => {

@@ -40,6 +40,8 @@ pub struct CheckConfig {
     pub servers: Vec<String>,
     /// Filter for the connections that are counted.
     pub selection: Selection,
+    /// Networks of the selection that are excluded only by default.
+    pub default_excludes: Vec<Network>,
     /// Files that list more networks and hosts to exclude.
     pub exclude_files: Vec<PathBuf>,
     /// Names for networks.

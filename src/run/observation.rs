@@ -62,6 +62,7 @@ pub(super) fn observe(
         sample_targets(config.targets.clone(), &Filter::new(selection), deadline)?;
     let mut tally = std::mem::take(&mut observation.tally);
     tally.check_memory()?;
+    let counted = tally.connections();
     let counts = tally.finish();
 
     let parse_problems = output::parse_problems(&observation);
@@ -69,7 +70,33 @@ pub(super) fn observe(
     observation.unreliable = !unresolved.is_empty();
     observation.problems.extend(unresolved);
     observation.notes.extend(unverified_servers(&config.targets));
+    let excluded = &observation.skipped.excluded;
+    let note = most_excluded_by_default(counted, excluded, &config.default_excludes);
+    observation.notes.extend(note);
     Ok(CountedObservation { observation, counts, labels, excludes })
+}
+
+/// Returns a note if more connections are excluded by default than counted. The loopback
+/// connections of a host, such as those of its reverse proxy, matter only if no other
+/// connection is counted.
+fn most_excluded_by_default(
+    counted: u64,
+    excluded: &[(Network, u64)],
+    default_excludes: &[Network],
+) -> Option<Note> {
+    let mut note = (0, Vec::new());
+    for &(network, n) in excluded {
+        let is_relevant = counted == 0 || !network.first_address().is_loopback();
+        if default_excludes.contains(&network) && is_relevant {
+            note.0 += n;
+            note.1.push(network);
+        }
+    }
+    let (excluded, networks) = note;
+    if excluded <= counted {
+        return None;
+    }
+    Some(Note::MostExcludedByDefault { excluded, total: counted + excluded, networks })
 }
 
 /// Returns a note on servers whose host keys were not verified.
@@ -109,5 +136,26 @@ impl CountedObservation {
     pub(super) fn is_comparable(&self) -> bool {
         let is_blind = self.counts.addresses() == 0 && !self.observation.problems.is_empty();
         !is_blind && !self.observation.unreliable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn note_needs_more_default_exclusions_than_counted_connections() {
+        let network = |text: &str| text.parse::<Network>().expect("a network");
+        let [lan, loopback] = [network("192.168.0.0/16"), network("127.0.0.0/8")];
+        let excluded = [(lan, 5), (loopback, 9), (network("198.51.100.0/24"), 100)];
+        let note = |counted| most_excluded_by_default(counted, &excluded, &[lan, loopback]);
+        let expected = |excluded, total, networks: &[Network]| {
+            let networks = networks.to_vec();
+            Some(Note::MostExcludedByDefault { excluded, total, networks })
+        };
+        assert_eq!(note(5), None);
+        assert_eq!(note(4), expected(5, 9, &[lan]));
+        assert_eq!(note(0), expected(14, 14, &[lan, loopback]));
+        assert_eq!(most_excluded_by_default(0, &excluded, &[]), None);
     }
 }
