@@ -116,6 +116,7 @@ pub mod sys {
     pub mod command_line;
     pub mod exec;
     pub mod local_time;
+    pub mod network_interface;
     pub mod process;
     pub mod resolver;
     pub mod secret_file;

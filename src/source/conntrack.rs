@@ -8,16 +8,18 @@
 //! not support the filter and send all flows.
 use std::{io, net::IpAddr, ops::RangeInclusive};
 
-use nix::ifaddrs::getifaddrs;
 use rustix::io::Errno;
 
-use crate::parse::{
-    capture::{ByteOrder, Capture, CaptureFormat, CaptureNote},
-    conntrack::messages::{
-        CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO,
-        count_and_max,
+use crate::{
+    parse::{
+        capture::{ByteOrder, Capture, CaptureFormat, CaptureNote},
+        conntrack::messages::{
+            CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG,
+            CTA_TUPLE_PROTO, count_and_max,
+        },
+        netlink::{AF_INET, AF_INET6, Interface},
     },
-    netlink::{AF_INET, AF_INET6, Interface},
+    sys::network_interface,
 };
 
 use super::{
@@ -108,17 +110,7 @@ fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {
 ///
 /// Returns an error if the kernel does not list them.
 pub fn local_addresses() -> Result<Vec<IpAddr>, SourceError> {
-    let interfaces = getifaddrs().map_err(|errno| SourceError::LocalAddresses(errno.into()))?;
-    let mut addresses: Vec<IpAddr> = interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|it| IpAddr::from(it.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::from(it.ip())))
-        })
-        .collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
+    network_interface::addresses().map_err(SourceError::LocalAddresses)
 }
 
 /// Returns a `struct nfgenmsg` followed by `attributes`.
