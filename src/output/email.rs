@@ -21,8 +21,11 @@ use super::{
 const MAX_LINE_BYTES: usize = 74;
 /// Maximum length of a paragraph in bytes, before it is folded.
 const MAX_TEXT_BYTES: usize = 900;
-/// Maximum length of a subject in bytes.
-const MAX_SUBJECT_BYTES: usize = 200;
+/// Maximum length of a subject in bytes: with the name of the header, it fits on one line
+/// (RFC 5322, section 2.1.1).
+const MAX_SUBJECT_BYTES: usize = 78 - "Subject: ".len();
+/// Maximum length of the host name in a subject, so that the peers have room.
+const MAX_SUBJECT_HOST_BYTES: usize = 36;
 /// Maximum number of peers in an email; the output with `-vvv` lists all.
 const MAX_LISTED_PEERS: usize = 50;
 
@@ -41,8 +44,8 @@ pub fn alert_email(report: &Report, mail: &PendingMail, host: &str) -> Email {
     let alerting_view = report.alerting_peers().map(|(view, _)| view).next();
     let view = alerting_view.unwrap_or_else(|| report.worst_view());
     Email {
-        // The subject is the same as in topip.py: existing mail filters match it.
-        subject: subject("ALERT", host),
+        // The subject begins as that of topip.py: existing mail filters match it.
+        subject: subject("ALERT", host, &mail.alerts),
         body: body(
             vec![verdict_text(report, view)],
             [
@@ -91,7 +94,7 @@ pub fn recovery_email(
         ),
     };
     Email {
-        subject: subject("RECOVERY", host),
+        subject: subject("RECOVERY", host, &mail.recovered),
         body: body(
             vec![heading, verdict_text(report, view)],
             [
@@ -135,8 +138,25 @@ fn verdict_text(report: &Report, view: &View) -> String {
     fold(&format!("{}.", text::verdict_text(report, view)), "")
 }
 
-fn subject(word: &str, host: &str) -> String {
-    sanitize::truncate(&sanitize::single_line(&format!("{word} on {host}")), MAX_SUBJECT_BYTES)
+/// Returns a subject that names as many of the peers as fit.
+fn subject(word: &str, host: &str, peers: &[Network]) -> String {
+    let host = sanitize::truncate(&sanitize::single_line(host), MAX_SUBJECT_HOST_BYTES);
+    let beginning = format!("{word} on {host}");
+    let with_list = |n_named| format!("{beginning}: {}", peer_list(peers, n_named));
+    let max_named = peers.len().min(MAX_SUBJECT_BYTES);
+    let mut subjects = (0..=max_named).rev().map(with_list);
+    subjects.find(|subject| subject.len() <= MAX_SUBJECT_BYTES).unwrap_or(beginning)
+}
+
+/// Returns the first `n_named` peers and the number of the others.
+fn peer_list(peers: &[Network], n_named: usize) -> String {
+    let mut items: Vec<_> = peers[..n_named].iter().map(Network::to_string).collect();
+    match peers.len() - n_named {
+        0 => {}
+        n_others if n_named == 0 => items.push(text::pluralize(n_others as u64, "peer", "peers")),
+        n_others => items.push(format!("{n_others} more")),
+    }
+    items.join(", ")
 }
 
 /// Returns the sections with blank lines between them, and a signature.
@@ -249,8 +269,33 @@ mod tests {
 
     #[test]
     fn host_name_cannot_inject_mail_headers() {
-        let subject_line = subject("ALERT", "web1\r\nBcc: all@example.com\r\n\r\n<b>");
-        assert_eq!(subject_line, "ALERT on web1 Bcc: all@example.com ?b?");
-        assert_eq!(subject("ALERT", &"a".repeat(1000)).len(), MAX_SUBJECT_BYTES);
+        let peer = "203.0.113.7".parse().unwrap();
+        let subject_line = subject("ALERT", "web1\r\nBcc: all@example.com\r\n\r\n<b>", &[peer]);
+        assert_eq!(subject_line, "ALERT on web1 Bcc: all@example.com ?b?: 203.0.113.7");
+    }
+
+    #[test]
+    fn subject_names_peers_that_fit() {
+        let check = |host: &str, peers: &[&str], expected: &str| {
+            let peers: Vec<_> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+            let subject = subject("ALERT", host, &peers);
+            assert_eq!(subject, expected);
+            assert!("Subject: ".len() + subject.len() <= 78, "{subject}");
+        };
+        let [a, b, c] = ["203.0.113.7", "203.0.113.8", "203.0.113.0/24"];
+        let longest = "2001:db8:1111:2222:3333:4444:5555:6666";
+        check("web1", &[a], "ALERT on web1: 203.0.113.7");
+        check("web1", &[a, b], "ALERT on web1: 203.0.113.7, 203.0.113.8");
+        check("web1", &[a, longest, b, c], "ALERT on web1: 203.0.113.7, 3 more");
+        check("web1", &[longest], &format!("ALERT on web1: {longest}"));
+        let host = "a".repeat(1000);
+        let shortened = "a".repeat(33);
+        check(&host, &[a], &format!("ALERT on {shortened}...: 203.0.113.7"));
+        check(&host, &[longest], &format!("ALERT on {shortened}...: 1 peer"));
+        check(&host, &[longest, a], &format!("ALERT on {shortened}...: 2 peers"));
+        let many: Vec<_> = (0..=255).map(|host| format!("203.0.113.{host}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let expected = "ALERT on web1: 203.0.113.0, 203.0.113.1, 203.0.113.2, 253 more";
+        check("web1", &many, expected);
     }
 }

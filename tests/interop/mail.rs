@@ -151,7 +151,9 @@ fn rejected_mail_is_reported_and_retried() {
     // Only the accepted recipients are named.
     let to = "topip@example.com,nobody@example.com,ops@example.com";
     let result = flood(dir, &["-a", to, "--smtp", &url, "--remind", "0", "-vv"]);
-    let sent = format!("Mail: ALERT on listing sent to ops@example.com by {server}, in clear");
+    let sent = format!(
+        "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by {server}, in clear"
+    );
     assert!(mail_lines(&result).contains(&sent.as_str()), "{result:?}");
 }
 
@@ -171,7 +173,7 @@ fn unsent_mail_is_retried_with_next_sample() {
     assert_eq!(
         mail_lines(&result),
         [format!(
-            "Mail: ALERT on listing sent to ops@example.com by localhost:{}, in clear",
+            "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by localhost:{}, in clear",
             postfix.clear
         )]
     );
@@ -206,7 +208,7 @@ fn tls_and_login_follow_the_url() {
         mail_lines(&result)[0].to_owned()
     };
     let sent = |url: &str, secret: Option<&str>, details: &str| {
-        let to = "Mail: ALERT on listing sent to ops@example.com by";
+        let to = "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by";
         assert_eq!(mail_line(url, secret), format!("{to} {details}"));
     };
     let not_sent = |url: &str, secret: Option<&str>, reason: &str| {
@@ -308,7 +310,7 @@ fn sendmail_delivers_mail() {
     assert_eq!(
         mail_lines(&result),
         [
-            "Mail: ALERT on listing sent to ops@example.com, second@example.com by /usr/sbin/sendmail"
+            "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com, second@example.com by /usr/sbin/sendmail"
         ]
     );
     let mails = postfix.mails(2);
@@ -352,7 +354,8 @@ fn host_name_cannot_inject_mail_headers() {
     let (head, body) = mails[0].split_once("\n\n").unwrap();
     assert!(!head.to_lowercase().contains("\nbcc:"), "{head}");
     // RFC 2047, in UTF-8 and base64: "wéb".
-    let subject = "\nSubject: ALERT on =?utf-8?b?d8OpYg==?= Bcc: all@example.com . QUIT\n";
+    let subject =
+        "\nSubject: ALERT on =?utf-8?b?d8OpYg==?= Bcc: all@example.com . QUIT:\n 203.0.113.7\n";
     assert!(head.contains(subject), "{head}");
     assert!(body.contains("on w=C3=A9b Bcc: all@example.com . QUIT"), "{body}");
 }
