@@ -210,6 +210,7 @@ pub mod cli {
     mod invocation;
     mod mail_config;
     mod munin_topip;
+    mod percent;
     mod program_output;
     mod remote;
     mod server_name;

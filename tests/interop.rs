@@ -10,6 +10,8 @@ mod logrotate;
 #[cfg(feature = "mail")]
 mod mail;
 #[cfg(feature = "mail")]
+mod mail_headers;
+#[cfg(feature = "mail")]
 mod mail_stranger;
 mod munin_master;
 mod munin_node;

@@ -45,7 +45,7 @@ rfc3339\t''
 json\t''"
 complete -c check_topip -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c check_topip -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
-complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
+complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
 complete -c check_topip -l output -d 'Answer as a plugin, or in one JSON object for programs' -r -f -a "nagios\t''

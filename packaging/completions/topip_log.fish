@@ -71,7 +71,7 @@ rfc3339\t''
 json\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
@@ -133,7 +133,7 @@ rfc3339\t''
 json\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'

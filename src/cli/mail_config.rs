@@ -71,6 +71,7 @@ fn transport(args: &MailArgs) -> Result<Transport, Problem> {
         host: name.host.clone(),
         port: name.port.unwrap_or(options.port),
         login,
+        helo: options.helo.clone(),
     }))
 }
 

@@ -15,6 +15,10 @@ use std::{
 
 use crate::{model::secret::Secret, output::Email};
 
+#[cfg(feature = "mail")]
+use message::Draft;
+
+mod local_name;
 mod mail_error;
 #[cfg(all(fuzzing, feature = "mail"))]
 pub mod mail_fuzz;
@@ -35,6 +39,7 @@ mod tls;
 #[cfg(feature = "mail")]
 mod bounded_stream;
 
+pub use local_name::LocalName;
 pub use mail_error::MailError;
 
 /// Sender and recipients of an email.
@@ -128,6 +133,8 @@ pub struct SmtpServer {
     pub accept_any_certificate: bool,
     /// User name and password; `None` to send without login.
     pub login: Option<SmtpLogin>,
+    /// Name of this host for the server; `None` for its fully qualified name.
+    pub helo: Option<LocalName>,
 }
 
 /// Encryption of a connection to an SMTP server.
@@ -191,10 +198,10 @@ pub fn send(
     timestamp: u64,
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
-    let bytes = message::compose(envelope, email, timestamp)?;
+    let draft = Draft { envelope: envelope.clone(), email: email.clone(), timestamp };
     match transport {
-        Transport::Smtp(server) => smtp::send(server, envelope, bytes, deadline),
-        Transport::Sendmail(program) => sendmail::send(program, envelope, &bytes, deadline),
+        Transport::Smtp(server) => smtp::send(server, draft, deadline),
+        Transport::Sendmail(program) => sendmail::send(program, &draft, deadline),
     }
 }
 

@@ -7,6 +7,9 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "mail")]
+use dns_lookup::AddrInfoHints;
+
 use crate::model::network::canonical_address;
 
 /// Failure to resolve a host name.
@@ -65,6 +68,31 @@ pub fn resolve_all(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr
         results[index] = result;
     }
     results
+}
+
+/// Returns the canonical name of the host `name`, as `hostname -f` finds it; `None` if the
+/// resolver does not find it before `deadline`. The name is untrusted: it may come from a
+/// name server.
+#[cfg(feature = "mail")]
+#[must_use]
+pub fn canonical_name(name: &str, deadline: Instant) -> Option<String> {
+    let (sender, receiver) = mpsc::channel();
+    let name = name.to_owned();
+    let lookup = move || {
+        let hints = AddrInfoHints {
+            flags: nix::libc::AI_CANONNAME,
+            // Otherwise each address is listed three times.
+            socktype: nix::libc::SOCK_DGRAM,
+            ..AddrInfoHints::default()
+        };
+        // This panics if the name is not UTF-8; the receiver then gets no name.
+        let mut addresses = dns_lookup::getaddrinfo(Some(&name), None, Some(hints)).ok()?;
+        let first = addresses.next()?.ok()?;
+        // The receiver is gone after the deadline.
+        sender.send(first.canonname?).ok()
+    };
+    thread::Builder::new().stack_size(STACK_BYTES).spawn(lookup).ok()?;
+    receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
 }
 
 fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {

@@ -670,8 +670,8 @@ fn malformed_mail_options_are_rejected() {
     );
     assert_usage_error(
         &alert(&["--smtp", "smtp://mail?tls=maybe"]),
-        "cannot read --smtp smtp://mail?tls=maybe: after ? goes tls=required, tls=unverified, or, \
-         for smtp, tls=offered or tls=none",
+        "cannot read --smtp smtp://mail?tls=maybe: write tls=required, tls=unverified, or, for smtp, \
+         tls=offered or tls=none",
     );
     assert_usage_error(
         &alert(&["--remind", "soon"]),

@@ -191,6 +191,8 @@ fn main_cf(dir: &TestDir) -> String {
          smtpd_tls_key_file = {dir}/key.pem\n\
          smtpd_sasl_type = dovecot\n\
          smtpd_sasl_path = {dir}/auth\n\
+         smtpd_helo_required = yes\n\
+         smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname\n\
          smtpd_recipient_restrictions = check_recipient_access \
          inline:{{ {{nobody@example.com = 550 5.1.1 no such user}}, \
          {{later@example.com = 451 4.7.1 greylisted, come back later}} }}, \

@@ -4,8 +4,8 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::Args;
 
 use crate::{
-    cli::{duration::duration, server_name::ServerName},
-    notify::mail::{MailAddress, TlsMode},
+    cli::{duration::duration, percent, server_name::ServerName},
+    notify::mail::{LocalName, MailAddress, TlsMode},
 };
 
 #[derive(Clone, Debug, Args)]
@@ -20,7 +20,7 @@ pub(in crate::cli) struct MailArgs {
         value_name = "URL",
         default_value = "smtp://localhost:25",
         requires = "alert",
-        help = "By smtp://[USER@]HOST[:PORT][?tls=HOW], smtps://... or sendmail:[PATH]"
+        help = "By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]"
     )]
     pub(in crate::cli) smtp: MailServer,
     /// File with the password of the USER in --smtp
@@ -76,7 +76,7 @@ pub(in crate::cli) enum MailServer {
     Smtp {
         /// Host, port and login name.
         name: ServerName,
-        /// Default port and encryption.
+        /// Default port, encryption and the name of this host.
         options: SmtpOptions,
     },
     /// Absolute path of a program with the interface of sendmail.
@@ -84,7 +84,7 @@ pub(in crate::cli) enum MailServer {
 }
 
 /// Scheme and query of an SMTP URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct SmtpOptions {
     /// Default port of the scheme.
     pub(in crate::cli) port: u16,
@@ -92,6 +92,8 @@ pub(in crate::cli) struct SmtpOptions {
     pub(in crate::cli) tls: Option<TlsMode>,
     /// `true` if certificates are not verified.
     pub(in crate::cli) accept_any_certificate: bool,
+    /// Name of this host for the server; `None` for its fully qualified name.
+    pub(in crate::cli) helo: Option<LocalName>,
 }
 
 impl FromStr for MailServer {
@@ -114,34 +116,68 @@ impl FromStr for MailServer {
         };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let options = SmtpOptions::from_url_parts(scheme, query)?;
-        Ok(Self::Smtp { name: authority.parse()?, options })
+        let mut name: ServerName = authority.parse()?;
+        name.user = name.user.map(|user| decoded_user(&user)).transpose()?;
+        Ok(Self::Smtp { name, options })
     }
+}
+
+/// Returns the user of a URL without percent escapes, which its `@` and `?` need.
+fn decoded_user(user: &str) -> Result<String, String> {
+    percent::decode(user).map_err(|error| format!("not a user: {error}"))
 }
 
 impl SmtpOptions {
     fn from_url_parts(scheme: &str, query: Option<&str>) -> Result<Self, String> {
-        let tls_value = match query.map(|query| query.strip_prefix("tls=")) {
-            None => None,
-            Some(Some(tls_value)) => Some(tls_value),
-            Some(None) => return Err(TLS_USAGE.to_owned()),
-        };
-        let (tls, accept_any_certificate) = match (scheme, tls_value) {
-            ("smtp", None) => (None, false),
-            ("smtp", Some("none")) => (Some(TlsMode::None), false),
-            ("smtp", Some("offered")) => (Some(TlsMode::Opportunistic), false),
-            ("smtp", Some("required")) => (Some(TlsMode::Required), false),
-            ("smtp", Some("unverified")) => (Some(TlsMode::Required), true),
-            ("smtps", None | Some("required")) => (Some(TlsMode::Implicit), false),
-            ("smtps", Some("unverified")) => (Some(TlsMode::Implicit), true),
-            ("smtp" | "smtps", Some(_)) => return Err(TLS_USAGE.to_owned()),
+        let (port, tls) = match scheme {
+            "smtp" => (25, None),
+            "smtps" => (465, Some(TlsMode::Implicit)),
             _ => return Err(url_usage()),
         };
-        Ok(Self { port: if scheme == "smtps" { 465 } else { 25 }, tls, accept_any_certificate })
+        let mut options = Self { port, tls, accept_any_certificate: false, helo: None };
+        let mut keys = Vec::new();
+        for field in query.iter().flat_map(|query| query.split('&')) {
+            let (key, value) = field.split_once('=').ok_or(QUERY_USAGE)?;
+            if keys.contains(&key) {
+                return Err(format!("{key}= is given twice"));
+            }
+            options.set(key, value)?;
+            keys.push(key);
+        }
+        Ok(options)
+    }
+
+    /// Applies one field of the query.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "tls" => self.set_tls(value),
+            "helo" => self.set_helo(value),
+            _ => Err(QUERY_USAGE.to_owned()),
+        }
+    }
+
+    fn set_tls(&mut self, how: &str) -> Result<(), String> {
+        let is_implicit = self.tls == Some(TlsMode::Implicit);
+        self.tls = Some(match how {
+            "required" | "unverified" if is_implicit => TlsMode::Implicit,
+            "required" | "unverified" => TlsMode::Required,
+            "offered" if !is_implicit => TlsMode::Opportunistic,
+            "none" if !is_implicit => TlsMode::None,
+            _ => return Err(TLS_USAGE.to_owned()),
+        });
+        self.accept_any_certificate = how == "unverified";
+        Ok(())
+    }
+
+    fn set_helo(&mut self, name: &str) -> Result<(), String> {
+        let name = percent::decode(name).map_err(|error| format!("helo=: {error}"))?;
+        self.helo = Some(name.parse().map_err(|error| format!("helo={name} is {error}"))?);
+        Ok(())
     }
 }
 
-const TLS_USAGE: &str =
-    "after ? goes tls=required, tls=unverified, or, for smtp, tls=offered or tls=none";
+const QUERY_USAGE: &str = "after ? goes tls=HOW, helo=NAME, or both with & between them";
+const TLS_USAGE: &str = "write tls=required, tls=unverified, or, for smtp, tls=offered or tls=none";
 
 fn url_usage() -> String {
     "write smtp://[USER@]HOST[:PORT], smtps://[USER@]HOST[:PORT] or sendmail:[PATH]".to_owned()
@@ -159,7 +195,8 @@ mod tests {
                 let user = user.map_or_else(String::new, |user| format!("{user}@"));
                 let port = port.unwrap_or(options.port);
                 let any = if options.accept_any_certificate { " any" } else { "" };
-                format!("{user}{host} {port} {:?}{any}", options.tls)
+                let helo = options.helo.map_or_else(String::new, |helo| format!(" as {helo}"));
+                format!("{user}{host} {port} {:?}{any}{helo}", options.tls)
             }
             Err(error) => error,
         };
@@ -176,6 +213,15 @@ mod tests {
         check("smtp://mail?tls=unverified", "mail 25 Some(Required) any");
         check("smtps://mail", "mail 465 Some(Implicit)");
         check("smtps://mail?tls=unverified", "mail 465 Some(Implicit) any");
+        check("smtp://mail?helo=web1.example.com", "mail 25 None as web1.example.com");
+        for helo in ["[192.0.2.1]", "%5B192.0.2.1%5d"] {
+            check(
+                &format!("smtps://mail?helo={helo}&tls=unverified"),
+                "mail 465 Some(Implicit) any as [192.0.2.1]",
+            );
+        }
+        check("smtp://me%40example.com@mail", "me@example.com@mail 25 None");
+        check("smtp://a%3Fb%3a%25@mail", "a?b:%@mail 25 None");
         check("sendmail:", "/usr/sbin/sendmail");
         check("sendmail:/opt/x", "/opt/x");
     }
@@ -186,11 +232,24 @@ mod tests {
         for text in ["", "mail", "mail:25", "http://mail", "SMTP://mail", "sendmail"] {
             check(text, &url_usage());
         }
-        for text in
-            ["smtp://mail?", "smtp://mail?tls", "smtp://mail?tls=x", "smtps://mail?tls=none"]
-        {
+        for query in ["", "tls", "x=1", "tls=none&", "&tls=none", "TLS=none"] {
+            check(&format!("smtp://mail?{query}"), QUERY_USAGE);
+        }
+        for text in ["smtp://mail?tls=x", "smtp://mail?tls=", "smtps://mail?tls=none"] {
             check(text, TLS_USAGE);
         }
+        check("smtp://mail?tls=none&tls=required", "tls= is given twice");
+        let not_a_name =
+            "not a host name such as web1.example.com, or an address such as [192.0.2.1]";
+        for name in ["", "web_1", "192.0.2.1", "a b"] {
+            check(&format!("smtp://mail?helo={name}"), &format!("helo={name} is {not_a_name}"));
+        }
+        check("smtp://mail?helo=a%0d%0aQUIT", "helo=: it contains a control character");
+        check(
+            "smtp://me%@mail",
+            "not a user: two hexadecimal digits are missing after a %; write %25 for the % itself",
+        );
+        check("smtp://a%00b@mail", "not a user: it contains a control character");
         check("smtp://", "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets");
         check("smtp://me:secret@mail", "not a server: a password does not belong there");
         check("smtp://mail:0", "its port is not a number from 1 to 65535");

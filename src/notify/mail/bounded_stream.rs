@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "the only module that connects to mail servers")]
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -46,6 +46,15 @@ impl BoundedStream {
             }
         }
         Err(last_error.unwrap_or_else(|| io::Error::other("it has no address")))
+    }
+
+    /// Returns the address of this host on the connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the kernel does not know it.
+    pub(super) fn local_address(&self) -> io::Result<IpAddr> {
+        self.stream.local_addr().map(|address| address.ip())
     }
 
     /// Moves the deadline to at most `time` from now.

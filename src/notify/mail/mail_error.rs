@@ -152,6 +152,9 @@ impl MailError {
             Self::Refused { reply, .. } if reply.starts_with("535") => {
                 "Are the user in `--smtp` and the password in `--smtp-password-file` right?"
             }
+            Self::Refused { step, reply, .. } if is_about_name(step, reply) => {
+                "Name this host as the server knows it: `--smtp` smtp://HOST?helo=NAME"
+            }
             Self::Refused { .. } => "See the log of the mail server.",
             Self::Unconfirmed(_) => "The log of the mail server tells whether it has taken it.",
             Self::NoStartTls { .. } => {
@@ -170,4 +173,11 @@ impl MailError {
         };
         hint.to_owned()
     }
+}
+
+/// Returns whether a server refused the name of this host. Most servers wait for the
+/// recipients before they refuse it.
+fn is_about_name(step: &str, reply: &str) -> bool {
+    let reply = reply.to_ascii_lowercase();
+    step == "told EHLO" || reply.contains("helo") || reply.contains("ehlo")
 }

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::{model::secret::Secret, output::Email};
 
 use super::{
-    Delivery, Envelope, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
+    Delivery, Envelope, LocalName, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
     bounded_stream::BoundedStream, message, progress::MailProgress, reply, smtp,
 };
 
@@ -21,6 +21,10 @@ fn envelope() -> Envelope {
     Envelope { from, to: vec![ops, root] }
 }
 
+fn local_name() -> LocalName {
+    "web1.example.com".parse().expect("a domain name")
+}
+
 /// Returns the bytes of a message.
 ///
 /// # Panics
@@ -28,7 +32,9 @@ fn envelope() -> Envelope {
 /// Panics if the email cannot be encoded.
 #[must_use]
 pub fn encoded_message(email: &Email) -> Vec<u8> {
-    message::compose(&envelope(), email, 1_196_290_834).expect("the email can be encoded")
+    let draft =
+        message::Draft { envelope: envelope(), email: email.clone(), timestamp: 1_196_290_834 };
+    message::compose(&draft, &local_name()).expect("the email can be encoded")
 }
 
 /// Runs an SMTP session with a server that has sent all of `replies` in advance.
@@ -53,13 +59,17 @@ pub fn session(replies: &[u8], password: Option<&str>) -> (Result<Delivery, Mail
             user: "monitor".to_owned(),
             password: Secret::new(password.to_owned()),
         }),
+        helo: None,
     };
     let deadline = Instant::now() + Duration::from_secs(5);
     let stream = BoundedStream::new(TcpStream::from(client_end), deadline);
     let progress = MailProgress::new("on being connected");
-    let (envelope, message) = (envelope(), b"Subject: x\r\n\r\n.\r\n");
-    let outcome =
-        smtp::run_session((&server, stream), (&envelope, &message[..]), &progress, deadline);
+    let mail = smtp::OutgoingMail {
+        envelope: &envelope(),
+        message: b"Subject: x\r\n\r\n.\r\n",
+        local_name: &local_name(),
+    };
+    let outcome = smtp::run_session((&server, stream), &mail, &progress, deadline);
     let mut received = Vec::new();
     server_end.read_to_end(&mut received).expect("the client end is closed");
     (outcome, received)

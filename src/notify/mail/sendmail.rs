@@ -19,7 +19,10 @@ use rustix::{
     process::{Pid, Signal, kill_process_group},
 };
 
-use super::{Delivery, Envelope, MailError};
+use super::{
+    Delivery, Envelope, MailError, local_name,
+    message::{Draft, compose},
+};
 
 /// Interval between two checks whether the program has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -34,19 +37,20 @@ static RUNNING_GROUP: Mutex<Option<Pid>> = Mutex::new(None);
 /// Set once the process is about to exit, to prevent new programs from starting.
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
 
-/// Passes `message` to `program`; kills the program if it has not ended by
+/// Passes the message to `program`; kills the program if it has not ended by
 /// `deadline`.
 pub(super) fn send(
     program: &Path,
-    envelope: &Envelope,
-    message: &[u8],
+    draft: &Draft,
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
+    let local_name = local_name::qualified_name(deadline);
+    let message = compose(draft, &local_name.unwrap_or_else(local_name::address_literal))?;
     let (input_reader, mut input) = io::pipe().map_err(|source| run_error(program, source))?;
     // It shows how much of the mail the program has not read. It is closed when this
     // function returns; the thread that writes then ends.
     let unread_input = input_reader.try_clone().map_err(|source| run_error(program, source))?;
-    let mut child = start_program(program, envelope, input_reader.into())
+    let mut child = start_program(program, &draft.envelope, input_reader.into())
         .map_err(|source| run_error(program, source))?;
     let output = child.stderr.take().expect("stderr is a pipe");
     // Local programs expect LF line endings.

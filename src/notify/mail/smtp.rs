@@ -2,7 +2,7 @@
 use std::{
     fmt::Display,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -17,9 +17,10 @@ use lettre::transport::smtp::{
 use native_tls::TlsStream;
 
 use super::{
-    Delivery, Envelope, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
+    Delivery, Envelope, LocalName, MailAddress, MailError, SmtpLogin, SmtpServer, TlsMode,
     bounded_stream::BoundedStream,
-    message::local_domain,
+    local_name,
+    message::{self, Draft},
     progress::{MailProgress, MailStage},
     reply::{reply_codes, reply_excerpt},
     sasl, tls,
@@ -37,24 +38,31 @@ const MAX_REPLY_BYTES: usize = 64 * 1024;
 /// Maximum number of challenges during authentication.
 const MAX_CHALLENGES: usize = 3;
 
-/// Sends `message` to the recipients through `server` until `deadline`.
+/// A message, and the name of this host in it and for the server.
+pub(super) struct OutgoingMail<'a> {
+    /// Sender and recipients.
+    pub(super) envelope: &'a Envelope,
+    /// Bytes of the message.
+    pub(super) message: &'a [u8],
+    /// Argument of EHLO.
+    pub(super) local_name: &'a LocalName,
+}
+
+/// Sends a message to the recipients through `server` until `deadline`.
 ///
 /// The session runs on its own thread because name resolution has no timeout. If
 /// resolution hangs, the thread is left running and ends with the process.
 pub(super) fn send(
     server: &SmtpServer,
-    envelope: &Envelope,
-    message: Vec<u8>,
+    draft: Draft,
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
     let (sender, receiver) = mpsc::channel();
     let progress = MailProgress::new("while its address was looked for");
     let worker = {
-        let (server, envelope, progress) = (server.clone(), envelope.clone(), progress.clone());
+        let (server, progress) = (server.clone(), progress.clone());
         move || {
-            let outcome = connect(&server, &progress, deadline).and_then(|stream| {
-                run_session((&server, stream), (&envelope, &message), &progress, deadline)
-            });
+            let outcome = connect_and_send(&server, &draft, &progress, deadline);
             // The receiver is gone after a timeout.
             let _ = sender.send(outcome);
         }
@@ -66,6 +74,29 @@ pub(super) fn send(
         Err(RecvTimeoutError::Disconnected) => Err(MailError::Internal),
         Err(RecvTimeoutError::Timeout) => late_outcome(server, &progress),
     }
+}
+
+fn connect_and_send(
+    server: &SmtpServer,
+    draft: &Draft,
+    progress: &MailProgress,
+    deadline: Instant,
+) -> Result<Delivery, MailError> {
+    let name = server.helo.clone().or_else(|| local_name::qualified_name(deadline));
+    let stream = connect(server, progress, deadline)?;
+    let local_name = &match name {
+        Some(name) => name,
+        None => local_address(server, &stream)?.into(),
+    };
+    let message = &message::compose(draft, local_name)?;
+    let mail = OutgoingMail { envelope: &draft.envelope, message, local_name };
+    run_session((server, stream), &mail, progress, deadline)
+}
+
+fn local_address(server: &SmtpServer, stream: &BoundedStream) -> Result<IpAddr, MailError> {
+    stream
+        .local_address()
+        .map_err(|source| MailError::Connect { server: server.to_string(), source })
 }
 
 /// Returns the outcome for a session that has not reported one in time.
@@ -82,7 +113,7 @@ fn late_outcome(server: &SmtpServer, progress: &MailProgress) -> Result<Delivery
 /// Runs the whole session on an open connection.
 pub(super) fn run_session(
     (server, stream): (&SmtpServer, BoundedStream),
-    (envelope, message): (&Envelope, &[u8]),
+    mail: &OutgoingMail<'_>,
     progress: &MailProgress,
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
@@ -96,7 +127,7 @@ pub(super) fn run_session(
     let mut session = SmtpSession::new(server, stream, progress, deadline);
     progress.set_step("on being connected");
     session.expect_reply("on being connected", Severity::PositiveCompletion)?;
-    let mut server_info = session.ehlo()?;
+    let mut server_info = session.ehlo(mail.local_name)?;
     let offers_start_tls = server_info.supports_feature(Extension::StartTls);
     match server.tls {
         TlsMode::Required if !offers_start_tls => {
@@ -104,14 +135,14 @@ pub(super) fn run_session(
         }
         TlsMode::Required | TlsMode::Opportunistic if offers_start_tls => {
             session = session.start_tls()?;
-            server_info = session.ehlo()?;
+            server_info = session.ehlo(mail.local_name)?;
         }
         _ => {}
     }
     if let Some(login) = &server.login {
         session.log_in(&server_info, login)?;
     }
-    let outcome = session.send_message(envelope, message);
+    let outcome = session.send_message(mail);
     if let Ok(delivery) = &outcome {
         progress.accept(delivery.clone());
     }
@@ -182,8 +213,9 @@ impl<'a> SmtpSession<'a> {
         Self { server, stream: BufReader::new(stream), progress, deadline, is_quotable: true }
     }
 
-    fn ehlo(&mut self) -> Result<ServerInfo, MailError> {
-        let name = ClientId::Domain(local_domain());
+    fn ehlo(&mut self, local_name: &LocalName) -> Result<ServerInfo, MailError> {
+        // lettre writes a domain as it is, so an address literal may be one.
+        let name = ClientId::Domain(local_name.to_string());
         let reply =
             self.send_command("told EHLO", Ehlo::new(name), Severity::PositiveCompletion)?;
         ServerInfo::from_response(&reply).map_err(|_| self.unexpected_reply("told EHLO", &reply))
@@ -246,7 +278,8 @@ impl<'a> SmtpSession<'a> {
     ///
     /// Returns an error if all recipients are refused, or if the message is not
     /// accepted.
-    fn send_message(&mut self, envelope: &Envelope, message: &[u8]) -> Result<Delivery, MailError> {
+    fn send_message(&mut self, mail: &OutgoingMail<'_>) -> Result<Delivery, MailError> {
+        let OutgoingMail { envelope, message, .. } = mail;
         let completion = Severity::PositiveCompletion;
         let from = &envelope.from;
         let command = Mail::new(Some(lettre_address(from)?), Vec::new());
