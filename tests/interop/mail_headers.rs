@@ -7,6 +7,7 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use super::kernel::in_namespace;
@@ -234,45 +235,74 @@ fn host_has_its_qualified_name_or_an_address() {
     assert!(message_id.contains("@[") && message_id.ends_with("]>"), "{message_id}");
 }
 
-/// The name of this host is an alias of what the attacker of a name server likes.
+/// Runs the check on the host `web1`, whose name only a name server of its network namespace
+/// can know.
+fn check_with_name_server(dir: &TestDir, url: &str) -> CommandResult {
+    let resolver = dir.write("resolv.conf", "nameserver 127.0.0.1\n");
+    let script =
+        "hostname web1 && mount --bind \"$1\" /etc/resolv.conf || exit 99; shift; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["-u", "-m", "sh", "-c", script, "sh"])
+        .arg(resolver)
+        .arg(CHECK)
+        .args(args(dir, "listing", ADDRESSES, url))
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir(dir.path("."));
+    run(&mut command)
+}
+
+/// Starts a name server in this network namespace that calls every name an alias of
+/// `LABEL.example`.
+fn serve_alias(label: &'static [u8]) {
+    let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
+    thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut question) {
+            let _ = socket.send_to(&alias_reply(&question[..length], label), from);
+        }
+    });
+}
+
+/// The name of this host is an alias of a name that an attacker has chosen.
 #[test]
 fn name_server_cannot_inject_smtp_commands() {
     if !is_root() {
         return;
     }
-    in_namespace(|| {
-        let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
-        thread::spawn(move || {
-            let mut question = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut question) {
-                let _ = socket.send_to(&alias_reply(&question[..length]), from);
-            }
+    let hostile = b"evil\r\nRCPT TO:<evil@example.com>";
+    for (label, name) in [(&b"www7"[..], "www7.example"), (hostile, "[127.0.0.1]")] {
+        in_namespace(move || {
+            serve_alias(label);
+            let recorder = Recorder::start();
+            assert_sent(&check_with_name_server(&TestDir::new(), &recorder.url()));
+            let wire = recorder.received();
+            assert_named(&wire, name);
+            assert!(!wire.contains("evil"), "{wire}");
         });
+    }
+}
+
+#[test]
+fn silent_name_server_leaves_time_for_the_mail() {
+    if !is_root() {
+        return;
+    }
+    in_namespace(|| {
+        let _socket = UdpSocket::bind("127.0.0.1:53").unwrap();
         let recorder = Recorder::start();
-        let dir = TestDir::new();
-        let resolver = dir.write("resolv.conf", "nameserver 127.0.0.1\noptions attempts:1\n");
-        let script =
-            format!("mount --bind {} /etc/resolv.conf || exit 99; exec \"$@\"", resolver.display());
-        let mut command = Command::new("unshare");
-        command
-            .args(["-u", "-m", "sh", "-c", &format!("hostname web1; {script}"), "sh", CHECK])
-            .args(args(&dir, "listing", ADDRESSES, &recorder.url()))
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir(dir.path("."));
-        assert_sent(&run(&mut command));
-        let wire = recorder.received();
-        assert_named(&wire, "[127.0.0.1]");
-        assert!(!wire.contains("evil"), "{wire}");
+        let result = check_with_name_server(&TestDir::new(), &recorder.url());
+        assert_sent(&result);
+        assert!(result.elapsed < Duration::from_secs(3), "{result:?}");
+        assert_named(&recorder.received(), "[127.0.0.1]");
     });
 }
 
-/// Returns a reply to `question`: an alias of a name with SMTP commands in it, and the
-/// address of that.
-fn alias_reply(question: &[u8]) -> Vec<u8> {
+/// Returns a reply to `question`: an alias of `LABEL.example`, and the address of that.
+fn alias_reply(question: &[u8], label: &[u8]) -> Vec<u8> {
     let name_end = question[12..].iter().position(|&byte| byte == 0).unwrap() + 12;
     let question_section = &question[12..name_end + 5];
-    let label = b"evil\r\nRCPT TO:<evil@example.com>";
     let alias = [&[u8::try_from(label.len()).unwrap()][..], label, b"\x07example\x00"].concat();
     let alias_length = u16::try_from(alias.len()).unwrap().to_be_bytes();
     let mut reply = [&question[..2], b"\x81\x80\x00\x01\x00\x02\x00\x00\x00\x00"].concat();
