@@ -132,3 +132,64 @@ fn master_and_agent_run_the_check() {
     assert!(line.contains("--hostname 127.0.0.4"), "{line}");
     assert!(line.contains("--username monitor"), "{line}");
 }
+
+/// The command line that Icinga runs for variables of a service and of its template.
+#[test]
+fn variables_become_arguments() {
+    if !is_possible(&[ICINGA, "/usr/bin/curl"]) {
+        return;
+    }
+    const THRESHOLDS: &str = "--critical 99 --limit 9 --warning 50 --warning addresses=900";
+    let cases = [
+        ("inherited", "", "THRESHOLDS -vv"),
+        // Nothing in place of the value of the template.
+        ("null", "vars.topip_warning = null", "--critical 99 --limit 9 -vv"),
+        ("empty", "vars.topip_warning = \"\"", "--critical 99 --limit 9 -vv"),
+        ("no-array", "vars.topip_warning = [ ]", "--critical 99 --limit 9 -vv"),
+        (
+            "no-limits",
+            "vars += { topip_warning = null, topip_limit = null, topip_critical = null }",
+            "-vv",
+        ),
+        (
+            "zero",
+            "vars += { topip_warning = 0, topip_limit = \"0\" }",
+            "--critical 99 --limit 0 --warning 0 -vv",
+        ),
+        // Verbosity as a number and as a string.
+        ("number", "vars.topip_verbose = 1", "THRESHOLDS -v"),
+        ("string", "vars.topip_verbose = \"1\"", "THRESHOLDS -v"),
+        ("three", "vars.topip_verbose = \"3\"", "THRESHOLDS -vvv"),
+        ("terse", "vars.topip_verbose = null", "THRESHOLDS"),
+    ];
+    let master = Instance::new("master");
+    master.certify(&[]);
+    let mut objects = "object CheckerComponent \"checker\" { }\n\
+         object IcingaApplication \"app\" { enable_service_checks = false }\n\
+         template Service \"limits\" {\n check_command = \"topip\"\n host_name = \"master\"\n \
+         vars.topip_warning = [ \"50\", \"addresses=900\" ]\n vars.topip_critical = 99\n \
+         vars.topip_limit = 9\n vars.topip_verbose = \"2\"\n}\n"
+        .to_owned();
+    objects += "object Endpoint \"master\" { }\n\
+                object Zone \"master\" { endpoints = [ \"master\" ] }\n";
+    objects += &host("master", "");
+    for (name, variables, _) in cases {
+        objects += &format!("object Service \"{name}\" {{\n import \"limits\"\n {variables}\n}}\n");
+    }
+    // A host without an address must not become a check of this host.
+    objects += &host("homeless", "");
+    objects += "object Service \"ssh\" {\n host_name = \"homeless\"\n \
+                check_command = \"topip-by-ssh\"\n}\n";
+    let master = master.start(&objects);
+    for (name, _, expected) in cases {
+        let result = master.check(&format!("master!{name}"));
+        let expected = expected.replace("THRESHOLDS", THRESHOLDS);
+        assert_eq!(command(&result)[1..].join(" "), expected, "{name}");
+        let output = result["output"].as_str().unwrap();
+        assert!(!output.contains("cannot read"), "{name}: {output}");
+    }
+    let result = master.check("homeless!ssh");
+    assert_eq!(result["state"], 3.0, "{result}");
+    let output = result["output"].as_str().unwrap();
+    assert!(output.starts_with("TOPIP UNKNOWN - cannot read --hostname (empty): "), "{output}");
+}

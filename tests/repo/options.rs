@@ -96,9 +96,11 @@ fn argument(arg: &Arg) -> String {
     let entry = |flag: &str, text: &str| format!("\t\t\"{flag}\" = {{\n{text}\t\t}}\n");
     match arg.get_action() {
         ArgAction::Count => {
+            // The variable may be a number or a string.
             let level = |n: usize| {
-                let is_set =
-                    format!("\t\t\tset_if = {{{{ macro(\"$topip_verbose$\") == {n} }}}}\n");
+                let is_set = format!(
+                    "\t\t\tset_if = {{{{ string(macro(\"$topip_verbose$\")) == \"{n}\" }}}}\n"
+                );
                 let description = if n == 1 { description.as_str() } else { "" };
                 entry(&format!("-{}", "v".repeat(n)), &(is_set + description))
             };
@@ -112,7 +114,11 @@ fn argument(arg: &Arg) -> String {
                 ArgAction::Append => "\t\t\trepeat_key = true\n",
                 _ => "",
             };
-            let value = format!("\t\t\tvalue = \"${}$\"\n", variable(arg));
+            let name = variable(arg);
+            // Icinga passes an empty value for a variable that is null.
+            let value = format!(
+                "\t\t\tvalue = \"${name}$\"\n\t\t\tset_if = {{{{ macro(\"${name}$\") != \"\" }}}}\n"
+            );
             entry(&flag, &(value + &description + repeats))
         }
     }
