@@ -116,6 +116,26 @@ fn syslog_filter_matches_only_topip_lines() {
     );
 }
 
+#[test]
+fn syslog_filter_matches_rfc5424_logs() {
+    if !has_fail2ban() {
+        return skip("fail2ban");
+    }
+    let good = "<28>1 2026-11-28T23:40:34+01:00 www topip 4711 - - 152 connections from 203.0.113.7\n\
+                <28>1 2026-11-28T23:40:34.123456Z www topip - - -  9 connections from 2001:db8::/64 on web1\n\
+                <28>1 2026-11-28T23:40:34Z www topip 4711 - [meta id=\"1\"][x@1 y=\"\\\"]\"] 9 connections from 203.0.113.8\n";
+    let bad = "<28>1 2026-11-28T23:40:34Z www sshd 1 - - topip 4711 - - 152 connections from 203.0.113.9\n\
+               <28>1 2026-11-28T23:40:34Z www sshd topip 1 - - 152 connections from 203.0.113.9\n\
+               <28>1 2026-11-28T23:40:34Z www topip 1 - [x y=\"] 152 connections from 203.0.113.9\n\
+               <28>1 2026-11-28T23:40:34Z www topip 1 - - 152 connections from 203.0.113.9 and more\n\
+               <28>1 2026-11-28T23:40:34Z www nottopip 1 - - 152 connections from 203.0.113.9\n";
+    assert_eq!(
+        filtered_addresses("filter.d/topip-syslog.conf[logtype=rfc5424]", &format!("{bad}{good}")),
+        ["203.0.113.7", "2001:db8::/64", "203.0.113.8"]
+    );
+    assert_eq!(filtered_addresses("filter.d/topip-syslog.conf", good), [""; 0]);
+}
+
 /// A fail2ban server with its own configuration, socket and database.
 struct Fail2banServer {
     dir: TestDir,

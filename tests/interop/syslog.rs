@@ -36,9 +36,12 @@ fn is_installed(program: &str) -> bool {
     true
 }
 
-fn assert_filter_matches(log: &Path) {
-    let filter = Path::new(crate::support::PACKAGE_DIR)
-        .join("packaging/fail2ban/filter.d/topip-syslog.conf");
+/// Asserts that the packaged filter finds the alert; `options` select the format of the log.
+fn assert_filter_matches(log: &Path, options: &str) {
+    let filter = format!(
+        "{}/packaging/fail2ban/filter.d/topip-syslog.conf{options}",
+        crate::support::PACKAGE_DIR
+    );
     if is_installed("fail2ban-regex") {
         let result = run(Command::new("fail2ban-regex").args(["-o", "ip"]).arg(log).arg(filter));
         assert_eq!(result.stdout, "203.0.113.7\n");
@@ -59,7 +62,7 @@ fn busybox_syslogd_receives_alerts() {
     let line = messages.lines().find(|line| line.contains("connections")).unwrap();
     assert!(line.contains(" daemon.warn topip["), "{line}");
     assert!(line.ends_with("]: 152 connections from 203.0.113.7 on input"), "{line}");
-    assert_filter_matches(&dir.path("messages"));
+    assert_filter_matches(&dir.path("messages"), "");
 }
 
 #[test]
@@ -68,12 +71,13 @@ fn rsyslog_receives_alerts() {
     let messages = dir.path("messages").display().to_string();
     let config = format!(
         "module(load=\"imuxsock\" SysSock.Use=\"off\")\ninput(type=\"imuxsock\" Socket=\"/dev/log\")\n\
-         *.* action(type=\"omfile\" file=\"{messages}\")\n"
+         *.* action(type=\"omfile\" file=\"{messages}\")\n\
+         *.* action(type=\"omfile\" file=\"{messages}.rfc5424\" template=\"RSYSLOG_SyslogProtocol23Format\")\n"
     );
     dir.write("config", config);
     let script = "rsyslogd -n -f \"$PWD/config\" -i \"$PWD/pid\" & daemon=$!; wait_for /dev/log
         \"$@\" && \"$@\" --log-format json; code=$?
-        until grep -q samples messages; do sleep 0.05; done; ended $daemon; exit $code";
+        until grep -q samples messages && grep -q samples messages.rfc5424; do sleep 0.05; done; ended $daemon; exit $code";
     if !is_installed("rsyslogd") {
         return;
     }
@@ -85,7 +89,8 @@ fn rsyslog_receives_alerts() {
     let (_, json) = lines[1].split_once("]: ").unwrap();
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!(json["ports"][0]["connections"], 152);
-    assert_filter_matches(&dir.path("messages"));
+    assert_filter_matches(&dir.path("messages"), "");
+    assert_filter_matches(&dir.path("messages.rfc5424"), "[logtype=rfc5424]");
 }
 
 /// The socket of syslog-ng's `unix-stream` is a stream. Its Debian package conflicts with
