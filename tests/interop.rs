@@ -27,4 +27,5 @@ mod ssh_host_key;
 mod ssh_listing;
 #[cfg(feature = "ssh")]
 mod ssh_login;
+mod sudoers;
 mod syslog;
