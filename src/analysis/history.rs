@@ -66,6 +66,9 @@ pub const MAX_RECENT_TOP: usize = 20;
 /// fill the disk.
 pub const MAX_RECORDED_OVER: usize = 1000;
 
+/// Maximum number of views of a sample: each has a field of the performance data.
+pub const MAX_VIEWS: usize = 4;
+
 impl PreviousSample {
     /// Creates the record of `sample`, which comes after `history`. Its peers over the
     /// limit are marked.

@@ -19,7 +19,7 @@ pub(super) use log_commands::{
 };
 pub(super) use notify::{DEFAULT_LOG, NotifyArgs};
 pub(super) use selection::{SelectionArgs, SourceKind};
-pub(super) use smtp::{MailAddresses, MailArgs, MailServer};
+pub(super) use smtp::{MailAddresses, MailArgs, MailServer, options_with_alert};
 pub(super) use ssh::SshArgs;
 pub(super) use threshold::{RuleName, ThresholdArgs};
 

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     analysis::{
         filter::{DEFAULT_EXCLUDES, IpFamily, Selection},
+        history::MAX_VIEWS,
         rule::{JudgeConfig, Rule},
         tally::Aggregation,
     },
@@ -171,9 +172,6 @@ fn distinct_lengths(given: &[u8]) -> Vec<u8> {
     lengths
 }
 
-/// Maximum number of aggregations in one run: each has a field of the performance data.
-const MAX_AGGREGATIONS: usize = 4;
-
 /// Returns the rule in force, and the one whose limit is reported only. The latter is the
 /// one that sees more: no count is over by `lognormal` and not by `auto`.
 fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
@@ -195,13 +193,12 @@ fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
 ///
 /// # Errors
 ///
-/// Returns an error if there are more than [`MAX_AGGREGATIONS`].
+/// Returns an error if there are more than [`MAX_VIEWS`].
 fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Problem> {
     let (v4, v6) = (distinct_lengths(&selection.prefix4), distinct_lengths(&selection.prefix6));
     let n_aggregations = v4.len().max(v6.len());
-    if n_aggregations > MAX_AGGREGATIONS {
-        let message =
-            format!("`--prefix4` and `--prefix6` take at most {MAX_AGGREGATIONS} lengths");
+    if n_aggregations > MAX_VIEWS {
+        let message = format!("`--prefix4` and `--prefix6` take at most {MAX_VIEWS} lengths");
         let hint = "Each has a field of the performance data.".to_owned();
         return Err(Problem::with_hints(&message, vec![hint]));
     }

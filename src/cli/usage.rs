@@ -1,6 +1,8 @@
 //! Messages for usage errors.
 use clap::error::{ContextKind, ErrorKind};
 
+use super::args;
+
 /// Returns a usage error as one line.
 pub(super) fn describe(error: &clap::Error) -> String {
     let option = context_text(error, ContextKind::InvalidArg).unwrap_or_default();
@@ -19,8 +21,7 @@ pub(super) fn describe(error: &clap::Error) -> String {
             format!("cannot read {option} {value}: not one of {valid_values}")
         }
         (ErrorKind::MissingRequiredArgument, _) => {
-            // The context of this error does not contain the option that requires it.
-            format!("this needs {option}")
+            format!("{} needs {option}", mail_option(error))
         }
         (ErrorKind::UnknownArgument, _) if option.starts_with('`') => {
             format!("there is no option {option}")
@@ -42,6 +43,15 @@ pub(super) fn describe(error: &clap::Error) -> String {
             line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
         }
     }
+}
+
+/// Returns the first given option that is valid only with `--alert`. clap's error has the
+/// missing option, and the given ones in the usage.
+fn mail_option(error: &clap::Error) -> String {
+    let usage = context_text(error, ContextKind::Usage).unwrap_or_default();
+    let mail_options = args::options_with_alert();
+    let given = usage.split(' ').find(|&word| mail_options.iter().any(|option| option == word));
+    marked(given.unwrap_or("this option"))
 }
 
 fn context_text(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -21,9 +21,9 @@ use super::{
 const MAX_LINE_BYTES: usize = 74;
 /// Maximum length of a paragraph in bytes, before it is folded.
 const MAX_TEXT_BYTES: usize = 900;
-/// Maximum length of a subject in bytes: with the name of the header, it fits on one line
-/// (RFC 5322, section 2.1.1).
-const MAX_SUBJECT_BYTES: usize = 78 - "Subject: ".len();
+/// Maximum length of a subject in bytes: with the name of the header, it fits on one line.
+/// RFC 5322, section 2.1.1, recommends at most 78 bytes, and lettre folds at 76.
+const MAX_SUBJECT_BYTES: usize = 76 - "Subject: ".len();
 /// Maximum length of the host name in a subject, so that the peers have room.
 const MAX_SUBJECT_HOST_BYTES: usize = 36;
 /// Maximum number of peers in an email; the output with `-vvv` lists all.

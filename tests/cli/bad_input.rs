@@ -645,9 +645,13 @@ fn status_line_length_is_bounded() {
 
 #[test]
 fn malformed_mail_options_are_rejected() {
-    let needed = "this needs --alert";
-    for args in [&["--smtp", "smtp://x"][..], &["--remind", "1h"], &["--recovery"]] {
-        assert_usage_error(args, needed);
+    for (args, option) in [
+        (&["-v", "--smtp", "smtp://x"][..], "--smtp"),
+        (&["--remind", "1h", "--top", "3"], "--remind"),
+        (&["--recovery"], "--recovery"),
+        (&["--smtp-password-file=x"], "--smtp-password-file"),
+    ] {
+        assert_usage_error(args, &format!("{option} needs --alert"));
     }
     assert_usage_error(
         &["-a", "a@b.example"],

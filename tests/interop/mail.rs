@@ -236,7 +236,8 @@ fn tls_and_login_follow_the_url() {
         Some("secret"),
         &format!("{}, in clear, as monitor", at(clear_submission)),
     );
-    let n_sent = 8;
+    sent(&format!("smtp://m%6Fnitor@{}", at(submission)), Some("secret"), &encrypted(submission));
+    let n_sent = 9;
 
     // The certificate is for a host name.
     let by_address = format!("127.0.0.1:{offering}");

@@ -17,7 +17,7 @@ use std::{
 use crate::support::{
     CHECK, CommandResult, TestDir, crowd,
     daemon::{start_server, wait_for_close},
-    run, skip,
+    listing, run, skip,
 };
 
 /// Replies of a server that accepts a mail, in the order of the session.
@@ -255,6 +255,55 @@ fn mail_that_hanging_sendmail_has_read_is_not_repeated() {
     assert_eq!(result.code, Some(2), "{result:?}");
     let result = check(&dir, &url, &["-vv", "-t", "2"]);
     assert!(result.stdout.contains("\nMail: about 203.0.113.7 sent "), "{result:?}");
+    let mails = fs::read_to_string(dir.path("mails")).unwrap();
+    assert_eq!(mails.matches("Subject:").count(), 1, "{mails}");
+}
+
+/// A signal leaves no time to save that the mail perhaps was sent: a mail that comes twice
+/// is better than none.
+#[test]
+fn mail_of_a_run_that_a_signal_ends_is_sent_again() {
+    let dir = TestDir::new();
+    let text = "#!/bin/sh\ncat >>mails\n[ -e again ] && exit\ntouch again\nexec sleep 60\n";
+    let program = dir.write("hangs", text);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let url = format!("sendmail:{}", program.display());
+    let mut command = dir.command(&args(&dir, &url));
+    let child = command.stdout(Stdio::piped()).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    let started = Instant::now();
+    while !dir.path("again").exists() {
+        assert!(started.elapsed() < Duration::from_secs(5));
+        thread::sleep(Duration::from_millis(10));
+    }
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert!(output.contains("ended by SIGTERM"), "{output}");
+    let n_mails = || fs::read_to_string(dir.path("mails")).unwrap().matches("Subject:").count();
+    assert_eq!(n_mails(), 1);
+    for _ in 0..2 {
+        let result = run(dir.command(&args(&dir, &url)).env("PATH", "/usr/bin:/bin"));
+        assert_eq!(result.code, Some(2), "{result:?}");
+        assert_eq!(n_mails(), 2);
+    }
+}
+
+/// With several prefix lengths, one sample may be an alert about more than 1,000 networks.
+#[test]
+fn alert_about_many_networks_is_not_repeated() {
+    let dir = TestDir::new();
+    let program = dir.write("takes", "#!/bin/sh\nexec cat >>mails\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let url = format!("sendmail:{}", program.display());
+    let addresses: Vec<_> = (0..600).map(|n| format!("203.{}.{}.7", n / 250, n % 250)).collect();
+    let counts: Vec<_> = addresses.iter().map(|address| (address.as_str(), 2)).collect();
+    dir.write("many", listing(&counts));
+    for _ in 0..2 {
+        let lengths = ["--input", "many", "--limit", "1", "--prefix4", "32,24"];
+        let result = check(&dir, &url, &lengths);
+        assert_eq!(result.code, Some(2), "{result:?}");
+    }
     let mails = fs::read_to_string(dir.path("mails")).unwrap();
     assert_eq!(mails.matches("Subject:").count(), 1, "{mails}");
 }

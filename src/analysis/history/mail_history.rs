@@ -1,12 +1,13 @@
 //! The record of mailed alerts, and the decision whether a mail is to be sent.
 use std::{collections::BTreeSet, time::Duration};
 
-use super::MAX_RECORDED_OVER;
+use super::{MAX_RECORDED_OVER, MAX_VIEWS};
 use crate::model::network::Network;
 
-/// Maximum number of peers on record. With more peers, a mail may be repeated before
-/// the reminder time; but untrusted peers cannot make the state file large.
-pub const MAX_SENT_ALERTS: usize = MAX_RECORDED_OVER;
+/// Maximum number of peers on record: all that one sample may be an alert about. When they
+/// change, a mail may be repeated before the reminder time; but untrusted peers cannot make
+/// the state file large.
+pub const MAX_SENT_ALERTS: usize = MAX_VIEWS * MAX_RECORDED_OVER;
 
 /// Maximum time in seconds by which an overlapping run, which sent its mail first, may
 /// have taken its sample after this one: samples of overlapping runs are no further
@@ -210,11 +211,11 @@ mod tests {
         let mut mail_history = MailHistory::default();
         for high in 0..=255u8 {
             let network = |low| format!("198.51.{high}.{low}").parse().unwrap();
-            let mail = PendingMail { alerts: (0..10).map(network).collect(), recovered: vec![] };
+            let mail = PendingMail { alerts: (0..20).map(network).collect(), recovered: vec![] };
             mail_history.record(&mail, u64::from(high));
         }
         assert_eq!(mail_history.0.len(), MAX_SENT_ALERTS);
-        let last = SentAlert { network: "198.51.255.9".parse().unwrap(), timestamp: 255 };
+        let last = SentAlert { network: "198.51.255.19".parse().unwrap(), timestamp: 255 };
         assert_eq!(mail_history.0.last(), Some(&last));
     }
 }

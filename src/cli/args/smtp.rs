@@ -41,6 +41,13 @@ pub(in crate::cli) struct MailArgs {
     pub(in crate::cli) recovery: bool,
 }
 
+/// Returns the options that are valid only with `--alert`, such as `--smtp`.
+pub(in crate::cli) fn options_with_alert() -> Vec<String> {
+    let command = MailArgs::augment_args(clap::Command::new("mail"));
+    let options = command.get_arguments().filter(|arg| arg.get_id() != "alert");
+    options.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect()
+}
+
 /// Sender and recipients of alert mails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct MailAddresses {

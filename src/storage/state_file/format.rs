@@ -16,6 +16,8 @@ use crate::{
 #[cfg(test)]
 use super::MAX_FILE_BYTES;
 use super::{FORMAT_VERSION, State};
+#[cfg(test)]
+use crate::analysis::history::MAX_VIEWS;
 
 /// Depth to which values are indented: a list of peers, but not the fields of a peer.
 const MAX_INDENTED_DEPTH: usize = 4;
@@ -222,7 +224,7 @@ mod tests {
         let counters = KernelCounters { syn_cookies, listen_overflows, flow_drops };
         let namespaces = (1..=MAX_NAMESPACES as u64 + 1).map(|n| (u64::MAX - n, counters));
         let state = State {
-            records: vec![record; 4],
+            records: vec![record; MAX_VIEWS],
             mail_history: sent_mails,
             kernel_counters: namespaces.collect(),
         };
