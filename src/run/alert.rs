@@ -43,6 +43,14 @@ pub struct NotifyConfig {
     pub mail: Option<MailConfig>,
 }
 
+impl NotifyConfig {
+    /// Returns whether the report names the peers that are protected from being logged. An
+    /// event handler reads them there, also where nothing is logged.
+    pub(super) fn names_protected_peers(&self) -> bool {
+        self.log.is_some() || !self.never_log.is_empty()
+    }
+}
+
 /// An alert log: its destination and its line format.
 #[derive(Clone, Debug)]
 pub struct LogConfig {

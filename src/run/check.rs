@@ -118,7 +118,7 @@ pub fn check(
     let protection = config.protection(&observed.excludes, &report);
     let alerts = alert::alerts(&report, &config.servers, &protection);
     (report.alerts, report.omitted_alerts) = (alerts.logged, alerts.omitted);
-    if config.notify.log.is_some() && !alerts.protected.is_empty() {
+    if config.notify.names_protected_peers() && !alerts.protected.is_empty() {
         report.notes.push(Note::NotLogged(alerts.protected));
     }
     alert::notify(&config, &saved_state, &mut report);

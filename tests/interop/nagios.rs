@@ -25,7 +25,7 @@ fn nagios_status_matches_check_output() {
     if !is_possible(&[NAGIOS]) {
         return;
     }
-    let nagios = Nagios::start();
+    let nagios = Nagios::start("");
     let flood = with_listener(&crowd(30, &[("203.0.113.7", 152)]));
     let quiet = with_listener(&crowd(30, &[("203.0.113.7", 3)]));
     let torn = format!("{quiet}tcp 0 0 192.0.2.10:443\n");
@@ -51,6 +51,62 @@ fn nagios_status_matches_check_output() {
         handler_output,
         "-t topip_handler -- 203.0.113.7 has too many connections to localhost\n"
     );
+}
+
+#[test]
+fn event_handler_obeys_never_log() {
+    if !is_possible(&[NAGIOS]) {
+        return;
+    }
+    let nagios = Nagios::start("--never-log 203.0.113.0/24");
+    nagios.dir.write("listing", with_listener(&crowd(30, &[("203.0.113.7", 152)])));
+    nagios.check();
+    nagios.check();
+    let handler_output = wait_until("the event handler", || nagios.handler_output());
+    assert_eq!(
+        handler_output,
+        "-t topip_handler -- 203.0.113.7 has too many connections to localhost, but is protected\n"
+    );
+}
+
+/// The handler reads the note that the check writes.
+#[test]
+fn event_handler_finds_protected_addresses() {
+    let dir = crate::support::TestDir::new();
+    let handler_output = dir.path("said");
+    dir.write("logger", format!("#!/bin/sh\necho \"$4\" >>{}\n", handler_output.display()));
+    run_ok("chmod", &["755", dir.path("logger").to_str().unwrap()]);
+    let path = format!("{}:/usr/bin:/bin", dir.path(".").display());
+    let offenders = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4", "203.0.113.5"];
+    for (n_offenders, never_log, is_protected) in [
+        (1, "203.0.113.1", true),
+        (1, "203.0.113.2", false),
+        (1, "203.0.113.0/24", true),
+        (3, "203.0.113.3", false),
+        (3, "203.0.113.3,203.0.113.1", true),
+        (3, "203.0.113.0/24", true),
+        // Of more than three, only three are named.
+        (5, "203.0.113.0/24", true),
+    ] {
+        // The first one is named in the status line.
+        let mut peers: Vec<_> = offenders[..n_offenders].iter().map(|&it| (it, 152)).collect();
+        peers[0].1 = 200;
+        let args = ["--limit", "100", "--consecutive", "1", "--never-log", never_log];
+        let output = dir.check_listing(crowd(31, &peers), &args).stdout;
+        let (line, long) = output.split_once('\n').unwrap();
+        let escaped = long.replace('\n', "\\n");
+        // Icinga passes all lines as one argument, Nagios two arguments.
+        for arguments in [&[&*output][..], &[line, long], &[line, &escaped]] {
+            let _ = fs::remove_file(&handler_output);
+            let mut handler = daemon_command(packaging_path("nagios/topip_handler"));
+            handler.env("PATH", &path).args(["CRITICAL", "HARD", "web1"]).args(arguments);
+            let result = run(&mut handler);
+            assert_eq!((result.stderr.as_str(), result.code), ("", Some(0)), "{output}");
+            let text = fs::read_to_string(&handler_output).unwrap();
+            assert!(text.starts_with("203.0.113.1 has too many connections"), "{text}");
+            assert_eq!(text.ends_with(", but is protected\n"), is_protected, "{arguments:?}");
+        }
+    }
 }
 
 #[test]

@@ -56,13 +56,13 @@ pub struct Nagios {
 }
 
 impl Nagios {
-    /// Loads the packaged files and starts Nagios.
-    pub fn start() -> Self {
+    /// Loads the packaged files and starts Nagios; the check has these options as well.
+    pub fn start(options: &str) -> Self {
         let dir = nagios_test_dir(&["rw", "spool", "results", "state", "bin"]);
         let listing = dir.path("listing");
         dir.write("commands.cfg", packaged_config("nagios/topip.cfg", &dir));
         let services = packaged_config("nagios/services.cfg", &dir)
-            .replace("!--inbound", &format!("!--input {} --inbound", listing.display()))
+            .replace("!--inbound", &format!("!--input {} {options} --inbound", listing.display()))
             .replace("#event_handler ", "event_handler ")
             .replace("/usr/local/lib/topip_handler", &dir.path("topip_handler").to_string_lossy());
         dir.write("services.cfg", services);
