@@ -1,6 +1,7 @@
 //! Encodes an email.
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
+    slice,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -73,7 +74,7 @@ pub(super) fn compose(draft: &Draft, local_name: &LocalName) -> Result<Vec<u8>, 
         .map_err(|error| MailError::Compose { problem: error.to_string() })?;
     // lettre writes all recipients on one line.
     let headers = message.headers_mut();
-    headers.insert_raw(folded_header("From", &[envelope.from.0.clone()]));
+    headers.insert_raw(folded_header("From", slice::from_ref(&envelope.from.0)));
     headers.insert_raw(folded_header("To", &comma_separated(&envelope.to)));
     headers.insert_raw(folded_header("Message-ID", &[message_id]));
     Ok(message.formatted())
