@@ -179,5 +179,7 @@ impl MailError {
 /// recipients before they refuse it.
 fn is_about_name(step: &str, reply: &str) -> bool {
     let reply = reply.to_ascii_lowercase();
-    step == "told EHLO" || reply.contains("helo") || reply.contains("ehlo")
+    step == "told EHLO" && reply.starts_with('5')
+        || reply.contains("helo")
+        || reply.contains("ehlo")
 }
