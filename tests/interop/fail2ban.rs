@@ -151,7 +151,9 @@ impl Fail2banServer {
         for directory in ["etc/filter.d", "etc/action.d", "etc/jail.d"] {
             fs::create_dir_all(dir.path(directory)).unwrap();
         }
-        fs::copy(packaged("filter.d/topip.conf"), dir.path("etc/filter.d/topip.conf")).unwrap();
+        for name in ["filter.d/topip.conf", "filter.d/topip-syslog.conf"] {
+            fs::copy(packaged(name), dir.path("etc").join(name)).unwrap();
+        }
         fs::copy(packaged("jail.d/topip.conf"), dir.path("etc/jail.d/topip.conf")).unwrap();
         for name in ["topip-ban", "topip-end", "topip-print"] {
             let name = format!("action.d/{name}.conf");
@@ -285,6 +287,23 @@ fn packaged_jail_is_disabled_and_valid() {
         let bans = result.stdout.contains("topip-ban");
         assert_eq!(bans, !settings.contains("topip-print"), "{}", result.stdout);
     }
+}
+
+/// The file of a syslog daemon that writes the format of RFC 5424.
+#[test]
+fn addresses_in_rfc5424_log_are_banned() {
+    if !has_fail2ban() {
+        return skip("fail2ban");
+    }
+    let dir = TestDir::new();
+    let log = dir.write("syslog", "");
+    let settings = "filter = topip-syslog[logtype=rfc5424]\naction = file";
+    let server = Fail2banServer::start(&log, settings);
+    let mut file = fs::OpenOptions::new().append(true).open(&log).unwrap();
+    let time = now();
+    writeln!(file, "<28>1 {time} www sshd 9 - - 9 connections from 203.0.113.9").unwrap();
+    writeln!(file, "<28>1 {time} www topip 9 - -  9 connections from 203.0.113.7").unwrap();
+    server.wait("to ban", || server.bans() == ["ban 203.0.113.7"]);
 }
 
 /// One of several addresses has too many connections; a later one is on the ignore list.
