@@ -75,27 +75,64 @@ pub struct Prompt<'a> {
     pub echo: bool,
 }
 
-/// This is a little helper function that is perhaps slightly overkill for the
-/// current needs.
-/// It saves the current sess->abstract pointer and replaces it with a
-/// different values for the duration of the call to the supplied lambda.
-/// When the lambda returns, the original abstract value is restored
-/// and the result of the lambda is returned.
-unsafe fn with_abstract<R, F: FnOnce() -> R>(
-    sess: *mut raw::LIBSSH2_SESSION,
-    new_value: *mut c_void,
-    f: F,
-) -> R {
-    let abstrakt = raw::libssh2_session_abstract(sess);
-    let old_value = *abstrakt;
-    *abstrakt = new_value;
-    let res = f();
-    *abstrakt = old_value;
-    res
+/// What the abstract pointer of a session points to: the state of the callbacks.
+///
+/// The callbacks for keyboard interactive authentication and for a disconnect can both
+/// be called by one function of libssh2, so they share it.
+#[derive(Default)]
+struct CallbackState {
+    /// The prompter of the authentication in progress; null outside of it.
+    prompter: Option<*mut c_void>,
+    /// Description in the disconnect message of the server.
+    disconnect: Option<Vec<u8>>,
 }
+
+/// Called by libssh2 for a disconnect message of the server.
+extern "C" fn on_disconnect(
+    _session: *mut raw::LIBSSH2_SESSION,
+    _reason: c_int,
+    message: *const c_char,
+    message_len: c_int,
+    _language: *const c_char,
+    _language_len: c_int,
+    abstrakt: *mut *mut c_void,
+) {
+    let text = if message.is_null() || message_len < 0 {
+        &[]
+    } else {
+        unsafe { slice::from_raw_parts(message as *const u8, message_len as usize) }
+    };
+    let state = unsafe { &mut *(*abstrakt as *mut CallbackState) };
+    state.disconnect = Some(text.to_vec());
+}
+
+/// Called by libssh2 if a password must be changed. Without a new password, libssh2
+/// returns `LIBSSH2_ERROR_PASSWORD_EXPIRED`; without a callback, it returns the same
+/// error as for a wrong password.
+extern "C" fn on_password_change(
+    _session: *mut raw::LIBSSH2_SESSION,
+    _new_password: *mut *mut c_char,
+    _new_password_len: *mut c_int,
+    _abstrakt: *mut *mut c_void,
+) {
+}
+
+extern "C" {
+    /// Missing in libssh2-sys 0.3. The type of the callback depends on `kind`.
+    fn libssh2_session_callback_set2(
+        session: *mut raw::LIBSSH2_SESSION,
+        kind: c_int,
+        callback: *const c_void,
+    ) -> *const c_void;
+}
+
+/// `LIBSSH2_CALLBACK_DISCONNECT` of libssh2.h.
+const CALLBACK_DISCONNECT: c_int = 2;
 
 pub(crate) struct SessionInner {
     pub(crate) raw: *mut raw::LIBSSH2_SESSION,
+    /// Owned; libssh2 has the same pointer. Freed after the session.
+    callback_state: *mut CallbackState,
     #[cfg(unix)]
     tcp: Option<Box<dyn AsRawFd>>,
     #[cfg(windows)]
@@ -160,13 +197,22 @@ impl Session {
     pub fn new() -> Result<Session, Error> {
         ::init();
         unsafe {
-            let ret = raw::libssh2_session_init_ex(None, None, None, null_mut());
+            let callback_state = Box::into_raw(Box::<CallbackState>::default());
+            let ret =
+                raw::libssh2_session_init_ex(None, None, None, callback_state as *mut c_void);
             if ret.is_null() {
+                drop(Box::from_raw(callback_state));
                 Err(Error::unknown())
             } else {
+                let _ = libssh2_session_callback_set2(
+                    ret,
+                    CALLBACK_DISCONNECT,
+                    on_disconnect as *const c_void,
+                );
                 Ok(Session {
                     inner: Arc::new(Mutex::new(SessionInner {
                         raw: ret,
+                        callback_state,
                         tcp: None,
                     })),
                 })
@@ -345,7 +391,7 @@ impl Session {
                 username.len() as c_uint,
                 password.as_ptr() as *const _,
                 password.len() as c_uint,
-                None,
+                Some(on_password_change),
             )
         })
     }
@@ -390,7 +436,9 @@ impl Session {
                     return;
                 }
 
-                let prompter = unsafe { &mut **(abstrakt as *mut *mut P) };
+                let state = unsafe { &mut *(*abstrakt as *mut CallbackState) };
+                let Some(prompter) = state.prompter else { return };
+                let prompter = unsafe { &mut *(prompter as *mut P) };
 
                 let username = if !username.is_null() && username_len >= 0 {
                     let username = unsafe {
@@ -466,16 +514,17 @@ impl Session {
 
         let username = CString::new(username)?;
         let username = username.as_bytes();
-        let inner = self.inner();
+        let mut inner = self.inner();
         unsafe {
-            with_abstract(inner.raw, prompter as *mut P as *mut c_void, || {
-                inner.rc(raw::libssh2_userauth_keyboard_interactive_ex(
-                    inner.raw,
-                    username.as_ptr() as *const _,
-                    username.len() as c_uint,
-                    Some(prompt::<P>),
-                ))
-            })
+            (*inner.callback_state).prompter = Some(prompter as *mut P as *mut c_void);
+            let rc = raw::libssh2_userauth_keyboard_interactive_ex(
+                inner.raw,
+                username.as_ptr() as *const _,
+                username.len() as c_uint,
+                Some(prompt::<P>),
+            );
+            (*inner.callback_state).prompter = None;
+            inner.rc(rc)
         }
     }
 
@@ -555,8 +604,8 @@ impl Session {
             Some(s) => (Some(CString::new(s)?), s.len()),
             None => (None, 0),
         };
+        // libssh2 takes the length, so no copy of the key needs to end with a NUL.
         let privatekeydata_len = privatekeydata.len();
-        let privatekeydata = CString::new(privatekeydata)?;
         let passphrase = match passphrase {
             Some(s) => Some(CString::new(s)?),
             None => None,
@@ -572,7 +621,7 @@ impl Session {
                     .map(|s| s.as_ptr())
                     .unwrap_or(null()),
                 pubkeydata_len as size_t,
-                privatekeydata.as_ptr(),
+                privatekeydata.as_ptr() as *const c_char,
                 privatekeydata_len as size_t,
                 passphrase
                     .as_ref()
@@ -1103,6 +1152,13 @@ impl Session {
         }
     }
 
+    /// Returns the description in the disconnect message of the server, which is the
+    /// last message of a connection; `None` if there was none.
+    pub fn received_disconnect(&self) -> Option<Vec<u8>> {
+        let inner = self.inner();
+        unsafe { (*inner.callback_state).disconnect.clone() }
+    }
+
     /// Returns the blocked io directions that the application needs to wait for.
     ///
     /// This function should be used after an error of type `WouldBlock` is returned to
@@ -1182,7 +1238,9 @@ impl SessionInner {
 impl Drop for SessionInner {
     fn drop(&mut self) {
         unsafe {
-            let _rc = raw::libssh2_session_free(self.raw);
+            if raw::libssh2_session_free(self.raw) == 0 {
+                drop(Box::from_raw(self.callback_state));
+            }
         }
     }
 }
