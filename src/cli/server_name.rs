@@ -1,5 +1,8 @@
 //! Server names on the command line: `[USER@]HOST[:PORT]`.
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use crate::model::{network::is_loopback_host, sanitize};
 
@@ -36,7 +39,7 @@ impl FromStr for ServerName {
                 (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("") }))
             }
             // An IPv6 address without brackets has several colons and no port.
-            None if address.parse::<IpAddr>().is_ok() => (address, None),
+            None if normalized_address(address).is_some() => (address, None),
             None => match address.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
                 None => (address, None),
@@ -57,12 +60,20 @@ impl FromStr for ServerName {
             return Err("not a server: a password does not belong there".to_owned());
         }
         // A host is one target, however its name or address is written.
-        let host = match host.parse::<IpAddr>() {
-            Ok(address) => address.to_canonical().to_string(),
-            Err(_) => host.to_ascii_lowercase(),
-        };
+        let host = normalized_address(host).unwrap_or_else(|| host.to_ascii_lowercase());
         Ok(Self { user, host, port })
     }
+}
+
+/// Returns an address in its usual notation, with its zone (RFC 4007, section 11); `None`
+/// for other text.
+fn normalized_address(text: &str) -> Option<String> {
+    let Some((address, zone)) = text.split_once('%') else {
+        return text.parse::<IpAddr>().ok().map(|address| address.to_canonical().to_string());
+    };
+    let address = address.parse::<Ipv6Addr>().ok()?;
+    // A colon would begin a port, which needs brackets around the address.
+    if zone.is_empty() || zone.contains(':') { None } else { Some(format!("{address}%{zone}")) }
 }
 
 fn is_host_char(c: char) -> bool {
@@ -89,8 +100,12 @@ mod tests {
         check("2001:db8::1", "None 2001:db8::1 None");
         check("[2001:db8::1]", "None 2001:db8::1 None");
         check("root@[2001:db8::1]:22", "Some(\"root\") 2001:db8::1 Some(22)");
-        check("fe80::1%eth0", "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets");
+        check("fe80::1%eth0", "None fe80::1%eth0 None");
+        check("monitor@fe80:0::1%2", "Some(\"monitor\") fe80::1%2 None");
         check("[fe80::1%eth0]", "None fe80::1%eth0 None");
+        check("[fe80::1%eth0]:2222", "None fe80::1%eth0 Some(2222)");
+        check("fe80::1%eth0:22", USAGE);
+        check("fe80::1%", USAGE);
         check("a@b@web1", "Some(\"a@b\") web1 None");
         check("[0:0::1]:2222", "None ::1 Some(2222)");
         check("Root@Web1.Example.Com", "Some(\"Root\") web1.example.com None");
