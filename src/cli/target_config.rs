@@ -161,16 +161,18 @@ impl<'a> SshSettings<'a> {
 
     /// Returns one server as a target.
     fn target(&self, name: &ServerName) -> Result<Target, Problem> {
+        let port = name.port.unwrap_or(22);
         let user = name.user.clone().or_else(|| self.args.ssh.username.clone());
         let user = user.or_else(|| self.user.as_ref().map(|user| user.name.clone()));
         let Some(user) = user else {
             let hints = vec!["Name one with `--username`.".to_owned()];
-            let message = format!("cannot log in to {}: this user has no name", name.host);
+            let server = SshServer::name_of(&name.host, port);
+            let message = format!("cannot log in to {server}: this user has no name");
             return Err(Problem::with_hints(&message, hints));
         };
         let server = SshServer {
             host: name.host.clone(),
-            port: name.port.unwrap_or(22),
+            port,
             user,
             credentials: self.credentials.clone(),
             known_hosts: self.known_hosts.clone(),

@@ -7,7 +7,7 @@
 //!
 //! The time limit does not cover everything: a name server or an agent may hang. The caller must open such a source on a thread of its
 //! own, and stop waiting for it at the deadline.
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
@@ -150,16 +150,20 @@ impl SshServer {
     /// 22 is omitted.
     #[must_use]
     pub fn name(&self) -> String {
-        match self.port {
-            22 => self.host.clone(),
-            port => format!("[{}]:{port}", self.host),
-        }
+        Self::name_of(&self.host, self.port)
+    }
+
+    /// Returns the [`name`](Self::name) of a server by its host and port.
+    #[must_use]
+    pub fn name_of(host: &str, port: u16) -> String {
+        if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }
     }
 }
 
 /// Failure to get a listing from a server.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are host, user, file and cause, as each sentence says")]
+// `host` is the name of the server with its port, as in known_hosts.
 pub enum SshError {
     /// This executable was built without SSH.
     #[error("this topip was built without SSH")]
@@ -169,7 +173,7 @@ pub enum SshError {
     Resolve { host: String, source: io::Error },
     /// No address of the server answers; the error is that of the last one.
     #[error("cannot connect to {host}, {address}")]
-    Connect { host: String, address: SocketAddr, source: io::Error },
+    Connect { host: String, address: IpAddr, source: io::Error },
     /// The SSH handshake failed.
     #[error("cannot talk SSH with {host}: {problem}")]
     Handshake { host: String, problem: String },
@@ -221,7 +225,7 @@ impl SshError {
             if server.port == 22 { String::new() } else { format!("-p {} ", server.port) };
         match self {
             Self::NotBuiltIn => "Build it with the feature ssh, which is on by default.".to_owned(),
-            Self::Resolve { host, .. } => format!("Try: getent hosts {host}"),
+            Self::Resolve { .. } => format!("Try: getent hosts {}", server.host),
             Self::UnknownHostKey { .. } => {
                 let file = server
                     .known_hosts

@@ -24,7 +24,7 @@ fn check_closed_port(dir: &TestDir, program: &Path) -> CommandResult {
     ))
 }
 
-const CONNECTION_REFUSED: &str = "3 TOPIP UNKNOWN - cannot connect to 127.0.0.1, 127.0.0.1:1: \
+const CONNECTION_REFUSED: &str = "3 TOPIP UNKNOWN - cannot connect to [127.0.0.1]:1, 127.0.0.1: \
                        Connection refused (os error 111)";
 
 #[test]
@@ -49,7 +49,7 @@ fn topip_remote_keeps_program_name() {
         run(&mut dir.program(LOG, &["-H", CLOSED_PORT_ADDRESS, "--known-hosts", "/dev/null"]));
     assert_eq!((result.code, &*result.stdout), (Some(1), ""));
     assert!(
-        result.stderr.starts_with("topip_log: cannot connect to 127.0.0.1"),
+        result.stderr.starts_with("topip_log: cannot connect to [127.0.0.1]:1"),
         "{}",
         result.stderr
     );

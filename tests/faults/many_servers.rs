@@ -126,8 +126,8 @@ fn too_few_descriptors_for_one_server_are_reported() {
     assert_eq!(
         problems_by_limit,
         [
-            "TOPIP UNKNOWN - cannot connect to 127.0.0.1, 127.0.0.1:PORT",
-            "TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot read known_hosts",
+            "TOPIP UNKNOWN - cannot connect to [127.0.0.1]:PORT, 127.0.0.1",
+            "TOPIP UNKNOWN - cannot log in to [127.0.0.1]:PORT: cannot read known_hosts",
         ]
     );
 }
@@ -140,7 +140,7 @@ fn has_few_descriptors(result: &CommandResult) -> bool {
     };
     let mut problems = result.stdout.lines().filter(|line| problem(line)).peekable();
     problems.peek().is_some()
-        && problems.all(|line| line.contains(" 127.0.0."))
+        && problems.all(|line| line.contains("[127.0.0."))
         && result.stdout.contains(DESCRIPTOR_HINT)
 }
 

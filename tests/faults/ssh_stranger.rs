@@ -208,7 +208,7 @@ fn after_banner(bytes: &[u8]) -> Vec<u8> {
     [BANNER, bytes].concat()
 }
 
-const PROTOCOL_ERROR: &str = "cannot talk SSH with 127.0.0.1: ";
+const PROTOCOL_ERROR: &str = "cannot talk SSH with [127.0.0.1]:";
 
 #[test]
 fn non_ssh_server_is_unknown() {
@@ -331,7 +331,7 @@ fn flooding_server_with_login_is_unknown_in_time() {
     }
     floods.push(("command.stream".to_owned(), limits[1].1));
     floods.push(("command.empty".to_owned(), limits[1].1));
-    floods.push(("command.zero".to_owned(), "cannot run a command on 127.0.0.1"));
+    floods.push(("command.zero".to_owned(), "cannot run a command on [127.0.0.1]:"));
     // Python encrypts on one core.
     for some in floods.chunks(2) {
         thread::scope(|scope| {

@@ -384,12 +384,15 @@ fn ssh_server_is_drawn_as_own_host() {
     drop(fixture);
     let config = client.ask_all("config ssh_web1_topip");
     assert_eq!(value(&config, "connections_max"), "U");
-    assert!(config.contains("\nconnections_max.extinfo cannot connect to 127.0.0.1, "), "{config}");
+    assert!(
+        config.contains("\nconnections_max.extinfo cannot connect to [127.0.0.1]:"),
+        "{config}"
+    );
     assert_eq!(client.ask_all("fetch ssh_web1_topip"), "# Bad exit\n");
     let started = Instant::now();
     let mut plain = node.client();
     let config = plain.ask_all("config ssh_web1_topip");
     assert!(config.starts_with("host_name web1\n") && !config.contains(".value"), "{config}");
     assert!(started.elapsed() < Duration::from_secs(2));
-    assert!(node.log().contains("\tcannot connect to 127.0.0.1, "), "{}", node.log());
+    assert!(node.log().contains("\tcannot connect to [127.0.0.1]:"), "{}", node.log());
 }

@@ -69,10 +69,13 @@ fn server_flows_are_read_with_sudo() {
     with_flows(|fixture| {
         // Without a sudo rule for the user.
         let result = fixture.check_by_key(&CONNTRACK_ARGS);
-        let start = "3 TOPIP UNKNOWN - 127.0.0.1 gave no listing: none of these worked: \
-                     conntrack -L, cat /proc/net/nf_conntrack, sudo -n conntrack -L, \
-                     sudo -n cat /proc/net/nf_conntrack (";
-        assert!(result.code_and_status().starts_with(start), "{}", result.stdout);
+        let start = format!(
+            "3 TOPIP UNKNOWN - {} gave no listing: none of these worked: \
+             conntrack -L, cat /proc/net/nf_conntrack, sudo -n conntrack -L, \
+             sudo -n cat /proc/net/nf_conntrack (",
+            fixture.server.name()
+        );
+        assert!(result.code_and_status().starts_with(&start), "{}", result.stdout);
         let user = fixture.account.name.clone();
         // The rule from the hint.
         let advice = result.stdout.lines().nth(1).unwrap().split_once("in sudoers: ").unwrap().1;

@@ -32,7 +32,8 @@ fn assert_both_agree(fixture: &SshFixture, known_hosts: &str, expected: Result<(
     match expected {
         Ok(()) => assert!(matches!(result.code, Some(0..=2)), "{known_hosts}: {}", result.stdout),
         Err(reason) => {
-            let answer = format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: {reason}");
+            let name = fixture.server.name();
+            let answer = format!("3 TOPIP UNKNOWN - cannot log in to {name}: {reason}");
             assert!(
                 result.code_and_status().starts_with(&answer),
                 "{known_hosts}: {}",

@@ -160,9 +160,12 @@ fn first_available_command_is_run() {
         fixture.server = Server::openssh_with(&fixture.dir, keys, "", Some(&hide));
         fixture.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.1"));
         let result = fixture.check_by_key(&[]);
-        let start = "3 TOPIP UNKNOWN - 127.0.0.1 gave no listing: none of these worked: ss -tan, \
-                     cat /proc/net/tcp, netstat -natW, netstat -nat, netstat -an (";
-        assert!(result.code_and_status().starts_with(start), "{}", result.stdout);
+        let start = format!(
+            "3 TOPIP UNKNOWN - {} gave no listing: none of these worked: ss -tan, \
+             cat /proc/net/tcp, netstat -natW, netstat -nat, netstat -an (",
+            fixture.server.name()
+        );
+        assert!(result.code_and_status().starts_with(&start), "{}", result.stdout);
     });
 }
 
@@ -297,7 +300,9 @@ fn several_servers_are_added_up() {
         let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let some = check(&format!("{},{dead}", servers[0]), &["--floor", "1000"]);
         let problem = format!(
-            "3 TOPIP UNKNOWN - cannot connect to 127.0.0.1, {dead}: Connection refused (os error 111); "
+            "3 TOPIP UNKNOWN - cannot connect to [127.0.0.1]:{}, 127.0.0.1: Connection refused \
+             (os error 111); ",
+            dead.port()
         );
         assert!(some.code_and_status().starts_with(&problem), "{}", some.stdout);
         assert!(
@@ -307,7 +312,7 @@ fn several_servers_are_added_up() {
         );
         let none = check(&format!("{dead},x@{dead}"), &[]);
         assert!(
-            none.code_and_status().starts_with("3 TOPIP UNKNOWN - cannot connect to 127.0.0.1"),
+            none.code_and_status().starts_with("3 TOPIP UNKNOWN - cannot connect to [127.0.0.1]:"),
             "{}",
             none.stdout
         );

@@ -26,7 +26,8 @@ fn assert_logged_in(result: &CommandResult, method: &str) {
 #[track_caller]
 fn assert_refused(result: &CommandResult, fixture: &SshFixture, reason: &str) {
     let expected = format!(
-        "3 TOPIP UNKNOWN - cannot log in to 127.0.0.1 as {}: {reason}",
+        "3 TOPIP UNKNOWN - cannot log in to {} as {}: {reason}",
+        fixture.server.name(),
         fixture.account.name
     );
     assert_eq!(result.code_and_status(), expected, "{}", result.stdout);
@@ -98,7 +99,10 @@ fn unusable_key_files_are_rejected() {
     let cannot = |args: &[&str], reason: &str| {
         assert_eq!(
             fixture.check(args).code_and_status(),
-            format!("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1: cannot use the key {reason}")
+            format!(
+                "3 TOPIP UNKNOWN - cannot log in to {}: cannot use the key {reason}",
+                fixture.server.name()
+            )
         );
     };
     cannot(&["-i", "missing"], "missing: No such file or directory (os error 2)");
@@ -205,7 +209,8 @@ fn password_prompt_on_terminal_does_not_echo() {
     fixture.account.set_password("corr3ct-horse");
     create_key(&fixture.dir, "locked", &["-t", "ed25519", "-N", "a phrase"]);
     fixture.account.authorize(&fixture.dir.path("locked"), "");
-    let password = format!("Password of {} on 127.0.0.1: ", fixture.account.name);
+    let (name, server) = (&fixture.account.name, fixture.server.name());
+    let password = format!("Password of {name} on {server}: ");
     for (options, typed_text, question, method) in [
         ("", "corr3ct-horse\n", password, "password"),
         ("-i locked", "a phrase\n", "Passphrase of locked: ".to_owned(), "key locked"),
@@ -394,11 +399,10 @@ fn user_name_comes_from_option_or_server() {
     let (name, address) = (&fixture.account.name, fixture.server.address());
     assert_logged_in(&at(&address, &["-u", name]), "key id");
     assert_logged_in(&at(&format!("{name}@{address}"), &["-u", "somebody"]), "key id");
-    assert!(
-        at(&address, &[])
-            .code_and_status()
-            .starts_with("3 TOPIP UNKNOWN - cannot log in to 127.0.0.1 as root: ")
-    );
+    assert!(at(&address, &[]).code_and_status().starts_with(&format!(
+        "3 TOPIP UNKNOWN - cannot log in to {} as root: ",
+        fixture.server.name()
+    )));
     let other = Account::new(&fixture.dir, "/bin/bash");
     assert!(
         at(&address, &["-u", &other.name])

@@ -186,6 +186,11 @@ impl Server {
             .collect()
     }
 
+    /// Returns the name of the server in messages: `[127.0.0.1]:2222`.
+    pub fn name(&self) -> String {
+        format!("[127.0.0.1]:{}", self.port)
+    }
+
     /// Returns the address and port: `127.0.0.1:2222`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)

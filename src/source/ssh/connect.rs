@@ -77,7 +77,7 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
 }
 
 fn resolve_host(server: &SshServer) -> Result<Vec<SocketAddr>, SshError> {
-    let failed = |source| SshError::Resolve { host: server.host.clone(), source };
+    let failed = |source| SshError::Resolve { host: server.name(), source };
     let addresses: Vec<_> =
         (server.host.as_str(), server.port).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
@@ -94,7 +94,7 @@ fn connect_tcp(
     addresses: &[SocketAddr],
     stopwatch: &Stopwatch,
 ) -> Result<(Relay, UnixStream), SshError> {
-    let failed = |address, source| SshError::Connect { host: server.host.clone(), address, source };
+    let failed = |address, source| SshError::Connect { host: server.name(), address, source };
     let mut last_error = None;
     for (address, n_others) in addresses.iter().zip((0..addresses.len()).rev()) {
         let n_addresses_left = u32::try_from(n_others).unwrap_or(u32::MAX - 1) + 1;
@@ -105,9 +105,9 @@ fn connect_tcp(
                 // the previous one: Nagle's algorithm would delay them.
                 let relay = stream.set_nodelay(true);
                 let relay = relay.and_then(|()| Relay::new(stream, stopwatch.deadline()));
-                return relay.map_err(|source| failed(*address, source));
+                return relay.map_err(|source| failed(address.ip(), source));
             }
-            Err(source) => last_error = Some((*address, source)),
+            Err(source) => last_error = Some((address.ip(), source)),
         }
     }
     let (address, source) = last_error.expect("resolve_host returns at least one address");
@@ -119,7 +119,7 @@ fn handshake(
     (relay, socket): (Relay, UnixStream),
     known_hosts: &host_key::KnownHosts,
 ) -> Result<LimitedSession, SshError> {
-    let failed = |problem: String| SshError::Handshake { host: server.host.clone(), problem };
+    let failed = |problem: String| SshError::Handshake { host: server.name(), problem };
     let setup_failed = |error: ssh2::Error| failed(describe_error(&error));
     let mut session = Session::new().map_err(setup_failed)?;
     for (method, names) in [

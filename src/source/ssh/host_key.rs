@@ -68,7 +68,7 @@ impl KnownHosts {
             return Ok(known_hosts);
         }
         let hash_session = Session::new().map_err(|error| SshError::Handshake {
-            host: server.host.clone(),
+            host: server.name(),
             problem: error.message().to_owned(),
         })?;
         for path in &server.known_hosts {
@@ -246,7 +246,7 @@ pub(super) fn verify(
         return Ok(());
     }
     let (blob, key_type) = session.host_key().ok_or_else(|| SshError::Handshake {
-        host: server.host.clone(),
+        host: server.name(),
         problem: "it showed no host key".to_owned(),
     })?;
     let (revoked, valid): (Vec<_>, Vec<_>) =
@@ -254,7 +254,7 @@ pub(super) fn verify(
     if let Some(KnownHostEntry { file, line, .. }) =
         revoked.into_iter().find(|entry| entry.blob == blob)
     {
-        return Err(SshError::RevokedHostKey { host: server.host.clone(), file, line });
+        return Err(SshError::RevokedHostKey { host: server.name(), file, line });
     }
     if valid.iter().any(|entry| entry.blob == blob) {
         return Ok(());
@@ -264,14 +264,14 @@ pub(super) fn verify(
     if let Some(KnownHostEntry { file, line, .. }) =
         valid.into_iter().find(|entry| entry.names_port)
     {
-        return Err(SshError::ChangedHostKey { host: server.host.clone(), file, line });
+        return Err(SshError::ChangedHostKey { host: server.name(), file, line });
     }
     if server.host_key_policy == HostKeyPolicy::AcceptNew {
         return append_key(server, blob);
     }
     let hash = session.host_key_hash(HashType::Sha256).unwrap_or_default();
     Err(SshError::UnknownHostKey {
-        host: server.host.clone(),
+        host: server.name(),
         key_type: key_type_name(key_type),
         fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(hash)),
     })
@@ -303,7 +303,7 @@ fn known_hosts_error(
     file: &Path,
     source: io::Error,
 ) -> SshError {
-    SshError::KnownHosts { host: server.host.clone(), action, file: file.to_owned(), source }
+    SshError::KnownHosts { host: server.name(), action, file: file.to_owned(), source }
 }
 
 /// Appends the key to the user's known_hosts file.

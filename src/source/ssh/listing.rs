@@ -43,7 +43,7 @@ pub(super) fn start(
     mut session: LimitedSession,
 ) -> Result<(RemoteListing<RemoteCommand>, ListingStart), SshError> {
     let failed = |error: ssh2::Error| SshError::Exec {
-        host: server.host.clone(),
+        host: server.name(),
         problem: describe_error(&error),
     };
     let mut channel = session.complete(|session| session.channel_session()).map_err(failed)?;
@@ -54,9 +54,9 @@ pub(super) fn start(
     let session_connection = local_session_connection(session.network());
     let command = RemoteCommand::new(session, channel);
     let mut listing = RemoteListing::new(command);
-    let start = listing.read_start(server, session_connection).map_err(|error| {
-        SshError::NoListing { host: server.host.clone(), problem: error.to_string() }
-    })?;
+    let start = listing
+        .read_start(server, session_connection)
+        .map_err(|error| SshError::NoListing { host: server.name(), problem: error.to_string() })?;
     Ok((listing, start))
 }
 

@@ -50,7 +50,7 @@ pub(super) fn login(server: &SshServer, session: &mut LimitedSession) -> Result<
     };
     for path in &server.credentials.identities {
         // An explicit key that cannot be used is an error, not a skipped method.
-        let (host, path) = (server.host.clone(), path.clone());
+        let (host, path) = (server.name(), path.clone());
         match inspect_key(&path) {
             Ok(Ok(_)) => {}
             Ok(Err(problem)) => return Err(SshError::UnusableKey { host, path, problem }),
@@ -100,7 +100,7 @@ impl LoginAttempt<'_> {
                 if !credentials.interactive || self.is_closed || !accepts_password {
                     return None;
                 }
-                let (user, host) = (&self.server.user, &self.server.host);
+                let (user, host) = (&self.server.user, self.server.name());
                 let password = prompt_secret(&format!("Password of {user} on {host}: "))?;
                 self.try_password(&password, methods)
             })
@@ -278,7 +278,7 @@ impl LoginAttempt<'_> {
             [] => "there is no key and no password to try".to_owned(),
             _ => reasons.join(", "),
         };
-        SshError::Login { host: self.server.host.clone(), user: self.server.user.clone(), reason }
+        SshError::Login { host: self.server.name(), user: self.server.user.clone(), reason }
     }
 }
 
