@@ -27,5 +27,7 @@ mod ssh_host_key;
 mod ssh_listing;
 #[cfg(feature = "ssh")]
 mod ssh_login;
+#[cfg(feature = "ssh")]
+mod ssh_methods;
 mod sudoers;
 mod syslog;

@@ -18,7 +18,7 @@ complete -c check_topip -l label-file -d 'File of such names, one a line, # for 
 complete -c check_topip -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c check_topip -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c check_topip -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
-complete -c check_topip -s i -l identity -d 'Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
+complete -c check_topip -s i -l identity -d 'Private key, or public key of one in the agent [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
 complete -c check_topip -l passphrase-file -d 'File with the passphrase of the private key' -r -F
 complete -c check_topip -l known-hosts -d 'Known host keys [default: the user\'s files, then the system\'s]' -r -F
 complete -c check_topip -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''

@@ -44,7 +44,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l label-file -d 'File
 complete -c topip_log -n "__fish_topip_log_needs_command" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
-complete -c topip_log -n "__fish_topip_log_needs_command" -s i -l identity -d 'Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
+complete -c topip_log -n "__fish_topip_log_needs_command" -s i -l identity -d 'Private key, or public key of one in the agent [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l passphrase-file -d 'File with the passphrase of the private key' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l known-hosts -d 'Known host keys [default: the user\'s files, then the system\'s]' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
@@ -106,7 +106,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l label-fil
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s i -l identity -d 'Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s i -l identity -d 'Private key, or public key of one in the agent [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l passphrase-file -d 'File with the passphrase of the private key' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l known-hosts -d 'Known host keys [default: the user\'s files, then the system\'s]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
@@ -174,7 +174,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l label-file
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s i -l identity -d 'Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s i -l identity -d 'Private key, or public key of one in the agent [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l passphrase-file -d 'File with the passphrase of the private key' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l known-hosts -d 'Known host keys [default: the user\'s files, then the system\'s]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''

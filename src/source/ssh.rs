@@ -7,7 +7,12 @@
 //!
 //! The time limit does not cover everything: a name server or an agent may hang. The caller must open such a source on a thread of its
 //! own, and stop waiting for it at the deadline.
-use std::{io, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::ValueEnum;
 
@@ -30,13 +35,19 @@ pub mod ssh_fuzz;
 #[cfg(feature = "ssh")]
 mod host_key;
 #[cfg(feature = "ssh")]
+mod key_file;
+#[cfg(feature = "ssh")]
 mod listing;
 #[cfg(feature = "ssh")]
 mod login;
 #[cfg(feature = "ssh")]
+mod login_failure;
+#[cfg(feature = "ssh")]
 mod ssh_error;
 #[cfg(feature = "ssh")]
 mod packet_format;
+#[cfg(feature = "ssh")]
+mod password_responder;
 #[cfg(feature = "ssh")]
 mod relay;
 #[cfg(feature = "ssh")]
@@ -197,7 +208,13 @@ pub enum SshError {
     UnusableKey { host: String, path: PathBuf, problem: KeyFileError },
     /// No credential was accepted.
     #[error("cannot log in to {host} as {user}: {reason}")]
-    Login { host: String, user: String, reason: String },
+    Login { host: String, user: String, reason: String, advice: LoginAdvice },
+    /// The password has expired, and the server runs no command before it is changed.
+    #[error("cannot run a command on {host} as {user}: {problem}")]
+    PasswordExpired { host: String, user: String, problem: String },
+    /// The connection has ended before the listing.
+    #[error("cannot read the listing of {host}: {problem}")]
+    Disconnected { host: String, problem: String },
     /// The command could not be started.
     #[error("cannot run a command on {host}: {problem}")]
     Exec { host: String, problem: String },
@@ -206,23 +223,67 @@ pub enum SshError {
     NoListing { host: String, problem: String },
 }
 
-/// Reason why a file cannot be used as a private key.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+/// Reason why the file of a key cannot be used.
+#[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Read(io::Error),
     /// Other users may read the file.
     #[error("others may read it")]
     NotPrivate,
     /// The file does not contain a private key.
     #[error("it is no private key")]
     NotAPrivateKey,
+    /// The file is UTF-16, as redirected output of PowerShell is.
+    #[error("it is UTF-16 text, which no key is")]
+    Utf16,
+    /// The certificate is for another key, or the file is not a certificate.
+    #[error("it is not a certificate for this key")]
+    ForeignCertificate,
+}
+
+/// What can be done about a failed login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginAdvice {
+    /// Name a key or a password: there was none.
+    AddCredential,
+    /// Name the password that the server wants in addition to what it has accepted.
+    AddPassword,
+    /// Name the key: the server does not wait for the right one.
+    NameKey,
+    /// Change the password, which has expired.
+    ChangePassword,
+    /// Try the keys with ssh.
+    TryKeys,
+    /// Try the password with ssh.
+    TryPassword,
+    /// Try the keys and the password with ssh.
+    TryKeysAndPassword,
+}
+
+impl KeyFileError {
+    /// Returns true if the file does not exist.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Read(error) if error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 impl SshError {
+    /// Creates the error for a key file that cannot be used.
+    #[must_use]
+    pub fn from_key_file(server: &SshServer, path: PathBuf, error: KeyFileError) -> Self {
+        let host = server.name();
+        match error {
+            KeyFileError::Read(source) => Self::KeyFile { host, path, source },
+            problem => Self::UnusableKey { host, path, problem },
+        }
+    }
+
     /// Returns a hint on how to fix the problem.
     #[must_use]
     pub fn hint(&self, server: &SshServer) -> String {
-        let port_option =
-            if server.port == 22 { String::new() } else { format!("-p {} ", server.port) };
         match self {
             Self::NotBuiltIn => "Build it with the feature ssh, which is on by default.".to_owned(),
             Self::Resolve { .. } => format!("Try: getent hosts {}", server.host),
@@ -232,8 +293,9 @@ impl SshError {
                     .first()
                     .map_or_else(String::new, |file| format!(" to {}", file.display()));
                 format!(
-                    "Compare that fingerprint, and add what ssh-keyscan {port_option}{} prints{file}, \
+                    "Compare that fingerprint, and add what ssh-keyscan {}{} prints{file}, \
                      or use `--host-key` accept-new once.",
+                    server.port_option(),
                     server.host
                 )
             }
@@ -245,12 +307,8 @@ impl SshError {
             ),
             Self::RevokedHostKey { .. } => "Do not log in there with this key.".to_owned(),
             Self::KnownHosts { .. } => "Name another file with `--known-hosts`.".to_owned(),
-            Self::UnusableKey { path, problem: KeyFileError::NotPrivate, .. } => {
-                format!("chmod 600 {}", path.display())
-            }
-            Self::UnusableKey { path, .. } | Self::KeyFile { path, .. } => {
-                format!("Is it a private key? ls -l {}", path.display())
-            }
+            Self::UnusableKey { path, problem, .. } => key_file_hint(path, problem),
+            Self::KeyFile { path, .. } => format!("Is it a private key? ls -l {}", path.display()),
             Self::NoListing { .. } if server.table_kind == TableKind::Flows => format!(
                 "May {user} see the flows there? Let it, in sudoers: {user} ALL=(root) NOPASSWD: \
                  /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp",
@@ -259,14 +317,89 @@ impl SshError {
             Self::NoListing { .. } => "Name a command that lists its sockets with `--command`, \
                                        such as netstat -n for Windows."
                 .to_owned(),
-            Self::Connect { .. }
-            | Self::Handshake { .. }
-            | Self::Login { .. }
-            | Self::Exec { .. } => format!(
-                "Try, as the user that runs the check: \
-                 ssh -o BatchMode=yes {port_option}{}@{} true",
-                server.user, server.host
-            ),
+            Self::Login { advice, .. } => server.login_hint(*advice),
+            Self::PasswordExpired { .. } => server.login_hint(LoginAdvice::ChangePassword),
+            Self::Connect { .. } | Self::Handshake { .. } => {
+                server.login_hint(LoginAdvice::TryKeys)
+            }
+            Self::Exec { .. } | Self::Disconnected { .. } => {
+                server.login_hint(server.credentials.advice())
+            }
         }
+    }
+}
+
+fn key_file_hint(path: &Path, problem: &KeyFileError) -> String {
+    let path = path.display();
+    match problem {
+        KeyFileError::NotPrivate => format!("chmod 600 {path}"),
+        KeyFileError::Utf16 => {
+            format!("Convert it: iconv -f UTF-16 -t ASCII {path}, into a file of mode 600.")
+        }
+        KeyFileError::ForeignCertificate => format!("Compare: ssh-keygen -L -f {path}"),
+        KeyFileError::Read(_) | KeyFileError::NotAPrivateKey => {
+            format!("Is it a private key? ls -l {path}")
+        }
+    }
+}
+
+impl Credentials {
+    /// Returns the advice to try with ssh what the check logs in with.
+    fn advice(&self) -> LoginAdvice {
+        match self.password {
+            Some(_) if self.identities.is_empty() => LoginAdvice::TryPassword,
+            Some(_) => LoginAdvice::TryKeysAndPassword,
+            None => LoginAdvice::TryKeys,
+        }
+    }
+}
+
+impl SshServer {
+    fn login_hint(&self, advice: LoginAdvice) -> String {
+        let command = match advice {
+            LoginAdvice::AddCredential => {
+                return "Name a key with `--identity`, or the file of a password with \
+                        `--password-file`."
+                    .to_owned();
+            }
+            LoginAdvice::AddPassword => {
+                return "Name the file of the password with `--password-file`.".to_owned();
+            }
+            LoginAdvice::NameKey => {
+                return "Name the key of this server with `--identity`; the file of a public key \
+                        selects one of the agent."
+                    .to_owned();
+            }
+            LoginAdvice::ChangePassword => {
+                return format!("Log in and change it: {}", self.ssh_command("", ""));
+            }
+            LoginAdvice::TryKeys => self.ssh_command("-o BatchMode=yes ", " true"),
+            LoginAdvice::TryPassword => self.ssh_command("-o PubkeyAuthentication=no ", " true"),
+            LoginAdvice::TryKeysAndPassword => self.ssh_command("", " true"),
+        };
+        format!("Try, as the user that runs the check: {command}")
+    }
+
+    /// Returns the command of ssh that logs in with the same keys and known hosts.
+    /// `options` ends with a space, and `remote_command` begins with one.
+    fn ssh_command(&self, options: &str, remote_command: &str) -> String {
+        let mut command = format!("ssh {options}");
+        if !options.contains("PubkeyAuthentication=no") {
+            for path in &self.credentials.identities {
+                command += &format!("-i {} ", path.display());
+            }
+        }
+        if let [file] = &self.known_hosts[..]
+            && self.known_hosts_explicit
+        {
+            command += &format!("-o UserKnownHostsFile={} ", file.display());
+        }
+        command += &self.port_option();
+        format!("{command}{}@{}{remote_command}", self.user, self.host)
+    }
+
+    /// Returns the option of ssh and ssh-keyscan for the port, with a space behind it.
+    fn port_option(&self) -> String {
+        if self.port == 22 { String::new() } else { format!("-p {} ", self.port) }
     }
 }

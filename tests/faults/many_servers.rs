@@ -1,7 +1,7 @@
 //! Many servers at once, and long listings.
 use std::{
     fs,
-    os::unix::net::UnixListener,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -13,8 +13,8 @@ use super::{
 use crate::{
     interop::kernel::in_namespace,
     support::{
-        CHECK, CommandResult, LOG, listing, run,
-        sshd::{SshFixture, is_possible},
+        CHECK, CommandResult, LOG, copy_program, listing, run,
+        sshd::{Agent, SshFixture, create_key, is_possible},
     },
 };
 
@@ -130,6 +130,48 @@ fn too_few_descriptors_for_one_server_are_reported() {
             "TOPIP UNKNOWN - cannot log in to [127.0.0.1]:PORT: cannot read known_hosts",
         ]
     );
+}
+
+/// A default key that cannot be opened for that reason may be the one that is accepted. The
+/// agent takes a descriptor that known_hosts could have.
+#[test]
+fn too_few_descriptors_for_a_default_key_are_reported() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/sh", "ForceCommand cat listing");
+    let home = &fixture.account.home;
+    fs::write(home.join("listing"), listing(&[("203.0.113.7", 2)])).unwrap();
+    fs::copy(&fixture.key, home.join(".ssh/id_ed25519")).unwrap();
+    fs::write(home.join(".ssh/known_hosts"), fixture.server.known_hosts_lines("127.0.0.1"))
+        .unwrap();
+    fixture.account.chown_home();
+    fs::set_permissions(fixture.dir.path("."), fs::Permissions::from_mode(0o777)).unwrap();
+    let agent = Agent::for_user(&fixture.dir, &fixture.account);
+    agent.add(&create_key(&fixture.dir, "stranger", &["-t", "ed25519"]));
+    let program = fixture.dir.path("check");
+    copy_program(CHECK, &program);
+    let mut problems = Vec::new();
+    for descriptors in 4..16 {
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &fixture.account.name, "--clear-groups", "sh", "-c", &script])
+            .arg(&program)
+            .args(["-H", &fixture.server.address(), "--no-default-excludes"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("MP_STATE_PATH", home)
+            .env("SSH_AUTH_SOCK", &agent.socket)
+            .stdin(Stdio::null());
+        let result = run(&mut command);
+        if !matches!(result.code, Some(0..=2)) {
+            assert!(result.stdout.contains("Too many open files"), "{descriptors}: {result:?}");
+            problems.push(result.status_line().to_owned());
+        }
+    }
+    let is_key_problem = |line: &String| line.contains("id_ed25519: Too many open files");
+    assert!(problems.iter().any(is_key_problem), "{problems:?}");
 }
 
 /// Returns whether the descriptor limit and the hint are reported. A server is named

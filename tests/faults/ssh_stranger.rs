@@ -230,6 +230,26 @@ fn non_ssh_server_is_unknown() {
     });
 }
 
+/// What a server says in place of its identification is the reason (RFC 4253, section 4.2),
+/// but not what it says before that.
+#[test]
+fn refusal_in_place_of_identification_is_quoted() {
+    for (sent, reason) in [
+        (&b"Not allowed at this time\r\n"[..], "it answered Not allowed at this time"),
+        (b"Exceeded MaxStartups\r\n", "it answered Exceeded MaxStartups"),
+        (b"\r\nHTTP/1.1 400 Bad Request\r\nServer: x\r\n", "it answered HTTP/1.1 400 Bad Request"),
+        (b"\x1b[31mno|x=1\n", "it answered ?[31mno?x=1"),
+        (b"hello\r\nSSH-2.0-x\r\n", "it closed the connection"),
+        (b"", "it closed the connection"),
+    ] {
+        let result = check_unknown(send_and_close(sent.to_vec()));
+        assert!(result.status_line().contains(reason), "{reason}: {result:?}");
+    }
+    let long = check_unknown(send_and_close(vec![b'a'; 5000]));
+    let expected = format!(": it answered {}", "a".repeat(120));
+    assert!(long.status_line().ends_with(&expected), "{long:?}");
+}
+
 /// A timeout for each read would start again with every byte.
 #[test]
 fn dripping_banner_times_out() {
@@ -364,6 +384,29 @@ fn check_scripted_server(server: &FloodingSshServer, user: &str) -> CommandResul
     ]);
     assert_clean(&result);
     result
+}
+
+/// RFC 4252, section 8: the server wants another password first. In keyboard-interactive,
+/// only the question shows that.
+#[test]
+fn expired_passwords_and_other_questions_are_reported() {
+    let Some(server) = FloodingSshServer::start() else {
+        return skip("python3-paramiko");
+    };
+    for (user, reason) in [
+        ("expired.x", "the password has expired"),
+        ("question.New password", "the password has expired (New password)"),
+        ("question.Code|x=1", "it asked for more than a password (Code?x=1)"),
+        ("question.Password", "the password was refused"),
+    ] {
+        let result = check_scripted_server(&server, user);
+        assert_eq!(result.code, Some(3), "{user}: {result:?}");
+        assert!(result.status_line().contains(reason), "{user}: {result:?}");
+        assert!(!result.stdout.contains("secret"), "{user}: {result:?}");
+        let is_expired = reason.contains("expired");
+        let has_hint = result.stdout.contains("\nLog in and change it: ssh ");
+        assert_eq!(has_hint, is_expired, "{user}: {result:?}");
+    }
 }
 
 /// A channel that ends without an exit status has exit status 0 in libssh2.

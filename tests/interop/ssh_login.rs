@@ -3,17 +3,20 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
+use crate::interop::kernel::in_namespace;
 use crate::support::{
-    CHECK, CommandResult, copy_program, run,
-    sshd::{Account, Server, SshFixture, create_key, is_possible},
+    CHECK, CommandResult, copy_program,
+    daemon::run_ok,
+    run,
+    sshd::{Account, Agent, Server, SshFixture, create_key, is_possible},
 };
 
 /// Asserts that the check has a verdict, after a login by `method`.
 #[track_caller]
-fn assert_logged_in(result: &CommandResult, method: &str) {
+pub fn assert_logged_in(result: &CommandResult, method: &str) {
     assert!(
         result.stdout.contains(&format!(" by {method}; ran ")),
         "no {method}: {}",
@@ -23,8 +26,9 @@ fn assert_logged_in(result: &CommandResult, method: &str) {
     assert_eq!(result.stderr, "");
 }
 
+/// Asserts that the login fails for this reason.
 #[track_caller]
-fn assert_refused(result: &CommandResult, fixture: &SshFixture, reason: &str) {
+pub fn assert_refused(result: &CommandResult, fixture: &SshFixture, reason: &str) {
     let expected = format!(
         "3 TOPIP UNKNOWN - cannot log in to {} as {}: {reason}",
         fixture.server.name(),
@@ -62,10 +66,7 @@ fn every_key_type_logs_in() {
             &format!("key {name}"),
         );
     }
-    for (name, reason) in [
-        ("locked", "cannot be used: its passphrase is wrong"),
-        ("locked_pem", "was not accepted, or its passphrase is wrong"),
-    ] {
+    for name in ["locked", "locked_pem"] {
         assert_refused(
             &fixture.check(&["-i", name]),
             &fixture,
@@ -76,7 +77,7 @@ fn every_key_type_logs_in() {
         assert_refused(
             &fixture.check(&["-i", name, "--passphrase-file", "wrong"]),
             &fixture,
-            &format!("{name} {reason}"),
+            &format!("{name} cannot be used: its passphrase is wrong"),
         );
     }
     create_key(&fixture.dir, "stranger", &["-t", "ed25519"]);
@@ -268,51 +269,22 @@ fn key_and_password_both_required_log_in() {
     assert_eq!(fixture.check(&["-i", "id"]).code, Some(3));
 }
 
-struct Agent {
-    child: Child,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
 #[test]
 fn every_agent_key_is_tried() {
     if !is_possible() {
         return;
     }
     let fixture = SshFixture::new("/bin/bash", "");
-    let socket = fixture.dir.path("agent");
-    let child = Command::new("ssh-agent")
-        .arg("-D")
-        .arg("-a")
-        .arg(&socket)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _agent = Agent { child };
-    while !socket.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let add = |name: &str| {
-        let output = Command::new("ssh-add")
-            .arg(fixture.dir.path(name))
-            .env("SSH_AUTH_SOCK", &socket)
-            .output();
-        assert!(output.unwrap().status.success());
-    };
-    let with_agent = |args: &[&str]| run(fixture.command(args).env("SSH_AUTH_SOCK", &socket));
+    let agent = Agent::new(&fixture.dir);
+    let with_agent = |args: &[&str]| run(fixture.command(args).env("SSH_AUTH_SOCK", &agent.socket));
     for name in ["one", "two"] {
         create_key(&fixture.dir, name, &["-t", "ed25519", "-C", name]);
-        add(name);
+        agent.add(&fixture.dir.path(name));
     }
     assert_refused(&with_agent(&[]), &fixture, "none of the 2 keys was accepted");
     create_key(&fixture.dir, "three", &["-t", "ed25519", "-C", "the third"]);
     fixture.account.authorize(&fixture.dir.path("three"), "");
-    add("three");
+    agent.add(&fixture.dir.path("three"));
     assert_logged_in(&with_agent(&["-vv"]), "key the third of the agent");
     // A socket without an agent.
     let result = run(fixture.command(&[]).env("SSH_AUTH_SOCK", "/nonexistent"));
@@ -321,6 +293,111 @@ fn every_agent_key_is_tried() {
         &run(fixture.command(&["-i", "id", "-vv"]).env("SSH_AUTH_SOCK", "/nonexistent")),
         "key id",
     );
+}
+
+/// The file of a public key or certificate selects a key of the agent.
+#[test]
+fn public_key_file_selects_agent_key() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/bash", "MaxAuthTries 3");
+    let agent = Agent::new(&fixture.dir);
+    let with_agent = |args: &[&str]| run(fixture.command(args).env("SSH_AUTH_SOCK", &agent.socket));
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        let key = create_key(&fixture.dir, name, &["-t", "ed25519", "-C", name]);
+        agent.add(&key);
+        // The public key alone is enough.
+        fs::remove_file(&key).unwrap();
+    }
+    fixture.account.authorize(&fixture.dir.path("f"), "");
+    assert_logged_in(&with_agent(&["-i", "f.pub", "-vv"]), "key f of the agent");
+    let result = with_agent(&[]);
+    assert_refused(
+        &result,
+        &fixture,
+        "the server hung up after 3 keys (Too many authentication failures)",
+    );
+    assert_eq!(
+        result.stdout.lines().nth(1),
+        Some(
+            "Name the key of this server with --identity; the file of a public key selects one \
+             of the agent."
+        ),
+        "{}",
+        result.stdout
+    );
+    // The agent has an encrypted key in clear.
+    let key = create_key(&fixture.dir, "locked", &["-t", "ed25519", "-C", "locked"]);
+    fixture.account.authorize(&key, "");
+    agent.add(&key);
+    run_ok("ssh-keygen", &["-q", "-p", "-N", "a phrase", "-f", key.to_str().unwrap()]);
+    assert_logged_in(&with_agent(&["-i", "locked", "-vv"]), "key locked of the agent");
+    create_key(&fixture.dir, "other", &["-t", "ed25519"]);
+    let result = with_agent(&["-i", "other.pub"]);
+    let lacking =
+        "other.pub cannot be used: it is a public key, and the agent does not have its private key";
+    assert!(result.status_line().contains(lacking), "{}", result.stdout);
+    assert_refused(
+        &fixture.check(&["-i", "f.pub"]),
+        &fixture,
+        "f.pub cannot be used: it is a public key, and there is no agent with its private key",
+    );
+}
+
+/// Editors of Windows write CRLF and a byte order mark, and PowerShell writes UTF-16.
+#[test]
+fn private_keys_from_windows_log_in() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/bash", "");
+    for (name, args) in [
+        ("ed25519", &["-t", "ed25519"][..]),
+        ("rsa", &["-t", "rsa", "-b", "2048"]),
+        ("ecdsa_pem", &["-t", "ecdsa", "-m", "PEM"]),
+        ("rsa_pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+        ("rsa_pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8"]),
+        ("locked", &["-t", "ed25519", "-N", "a phrase"]),
+        ("locked_pem", &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "a phrase"]),
+    ] {
+        let key = create_key(&fixture.dir, name, args);
+        fixture.account.authorize(&key, "");
+        let text = fs::read_to_string(&key).unwrap();
+        let with_crlf = text.replace('\n', "\r\n");
+        let phrase = fixture.dir.write("phrase", "a phrase\n");
+        fs::set_permissions(phrase, fs::Permissions::from_mode(0o600)).unwrap();
+        for text in [with_crlf.clone(), format!("\u{feff}{text}"), format!("\u{feff}{with_crlf}")] {
+            fs::write(&key, text).unwrap();
+            let result = fixture.check(&["-i", name, "--passphrase-file", "phrase", "-vv"]);
+            assert_logged_in(&result, &format!("key {name}"));
+        }
+        let text = format!("\u{feff}{with_crlf}");
+        let utf16: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&key, utf16).unwrap();
+        let result = fixture.check(&["-i", name]);
+        let reason = format!("cannot use the key {name}: it is UTF-16 text, which no key is");
+        assert!(result.status_line().ends_with(&reason), "{}", result.stdout);
+    }
+}
+
+/// A key whose public key file belongs to another key is used all the same.
+#[test]
+fn foreign_public_key_file_is_ignored() {
+    if !is_possible() {
+        return;
+    }
+    let fixture = SshFixture::new("/bin/bash", "");
+    for args in [&["-t", "ed25519"][..], &["-t", "rsa", "-b", "2048", "-m", "PEM"]] {
+        let key = create_key(&fixture.dir, "key", args);
+        fixture.account.authorize(&key, "");
+        create_key(&fixture.dir, "other", args);
+        fs::rename(fixture.dir.path("other.pub"), fixture.dir.path("key.pub")).unwrap();
+        assert_logged_in(&fixture.check(&["-i", "key", "-vv"]), "key key");
+        for name in ["key", "key.pub", "other"] {
+            fs::remove_file(fixture.dir.path(name)).unwrap();
+        }
+    }
 }
 
 /// The home directory is that of the user, independent of `$HOME`.
@@ -353,6 +430,17 @@ fn default_files_in_home_directory_are_used() {
         "{}",
         result.stdout
     );
+    // A default key that is not used is named if the login fails.
+    fs::set_permissions(home.join(".ssh/id_ed25519"), fs::Permissions::from_mode(0o644)).unwrap();
+    let reason =
+        format!("{} cannot be used: others may read it", home.join(".ssh/id_ed25519").display());
+    assert_refused(&run(&mut command), &fixture, &reason);
+    fs::set_permissions(home.join(".ssh/id_ed25519"), fs::Permissions::from_mode(0o000)).unwrap();
+    let reason = format!(
+        "{} cannot be used: Permission denied (os error 13)",
+        home.join(".ssh/id_ed25519").display()
+    );
+    assert_refused(&run(&mut command), &fixture, &reason);
 }
 
 #[test]
@@ -361,7 +449,7 @@ fn dropbear_server_logs_in() {
         return;
     }
     let mut fixture = SshFixture::new("/bin/bash", "");
-    fixture.server = Server::dropbear(&fixture.dir);
+    fixture.server = Server::dropbear(&fixture.dir, &[]);
     let first =
         fixture.check_by_key(&["--host-key", "accept-new", "--known-hosts", "new_hosts", "-vv"]);
     assert_logged_in(&first, "key id");
@@ -409,4 +497,40 @@ fn user_name_comes_from_option_or_server() {
             .code_and_status()
             .ends_with(": the key was not accepted")
     );
+}
+
+/// A link-local address with its zone needs no brackets.
+#[test]
+fn link_local_server_is_reached() {
+    if is_possible() {
+        in_namespace(check_link_local_server);
+    }
+}
+
+fn check_link_local_server() {
+    for args in [
+        "link add tt0 type veth peer name tt1",
+        "addr add fe80::1/64 dev tt0 nodad",
+        "link set tt0 up",
+        "link set tt1 up",
+    ] {
+        run_ok("ip", &args.split(' ').collect::<Vec<_>>());
+    }
+    let options = "ListenAddress 127.0.0.1\nListenAddress [fe80::1%tt0]:22";
+    let fixture = SshFixture::new("/bin/bash", options);
+    let known_hosts = fixture
+        .server
+        .known_hosts_lines("x")
+        .replace(&format!("[x]:{}", fixture.server.port), "fe80::1%tt0");
+    fixture.dir.write("known_hosts", known_hosts);
+    for server in ["fe80::1%tt0", "fe80:0:0::1%tt0", "[fe80::1%tt0]", "[fe80::1%tt0]:22"] {
+        let server = format!("{}@{server}", fixture.account.name);
+        let mut command = Command::new(CHECK);
+        command
+            .args(["-H", &server, "-i", "id", "--known-hosts", "known_hosts", "-vv"])
+            .args(["--state-file", "state", "--no-default-excludes"])
+            .env_clear()
+            .current_dir(fixture.dir.path("."));
+        assert_logged_in(&run(&mut command), "key id");
+    }
 }

@@ -8,6 +8,8 @@ rows: nothing else than a listing, one packet for each row; the packet is the nu
 half: no more than the first rows of a listing, and no exit status
 signal: the same, and an exit signal without a name
 methods: a list of login methods that is not UTF-8; no login succeeds
+expired: a request to change the password, which has expired
+question: keyboard-interactive; after the password, the packet is the next question
 The first line of output is the port.
 """
 
@@ -21,6 +23,7 @@ from paramiko.message import Message
 HEADING = b"Proto Recv-Q Send-Q Local Address Foreign Address State\n"
 ROW = b"tcp 0 0 192.0.2.10:443 203.0.113.7:50000 ESTABLISHED\n"
 OTHER_CHANNEL = 77
+PASSWD_CHANGEREQ = 60
 
 
 def packet(code, *fields):
@@ -63,12 +66,26 @@ class Server(paramiko.ServerInterface):
         self.transport = transport
 
     def get_allowed_auths(self, username):
+        if username.startswith("question"):
+            return "keyboard-interactive"
         return b"\xff\xfe" if username.startswith("methods") else "password"
+
+    def check_auth_interactive(self, username, submethods):
+        self.question = username.split(".")[1]
+        return paramiko.InteractiveQuery("", "", ("Password", False))
+
+    def check_auth_interactive_response(self, responses):
+        if responses == ["secret"]:
+            return paramiko.InteractiveQuery("", "", (self.question, False))
+        return paramiko.AUTH_FAILED
 
     def check_auth_password(self, username, password):
         self.stage, self.packet_name = username.split(".")
         if self.stage == "login":
             self.flood(0)
+        if self.stage == "expired":
+            self.send(packet(PASSWD_CHANGEREQ, b"choose a new one", b""))
+            return paramiko.AUTH_FAILED
         return paramiko.AUTH_SUCCESSFUL
 
     def check_channel_request(self, kind, channel_id):

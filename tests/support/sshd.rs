@@ -124,6 +124,9 @@ impl Server {
     ) -> Self {
         fs::create_dir_all("/run/sshd").unwrap();
         let port = free_port();
+        // Of this keyword, it uses the last line.
+        let has_max_startups = options.contains("MaxStartups");
+        let startups = if has_max_startups { "" } else { "MaxStartups 200\n" };
         let keys: String =
             host_keys.iter().map(|key| format!("HostKey {}\n", key.display())).collect();
         // Listening on other addresses requires a network namespace.
@@ -134,7 +137,7 @@ impl Server {
             format!(
                 // sshd uses the first of two lines with the same keyword.
                 "{options}\nPort {port}\n{listen}{keys}PidFile none\nUsePAM no\n\
-                 StrictModes no\nMaxStartups 200\nMaxSessions 100\nLogLevel VERBOSE\n"
+                 StrictModes no\n{startups}MaxSessions 100\nLogLevel VERBOSE\n"
             ),
         );
         let mut command = match wrapper {
@@ -149,13 +152,17 @@ impl Server {
         Self::start(command, port, host_keys)
     }
 
-    pub fn dropbear(dir: &TestDir) -> Self {
+    /// Starts Dropbear with these additional arguments.
+    pub fn dropbear(dir: &TestDir, args: &[&str]) -> Self {
         let port = free_port();
         let host_key = dir.path(&format!("dropbear_{port}"));
         run_ok("dropbearkey", &["-t", "ed25519", "-f", host_key.to_str().unwrap()]);
         let mut command = Command::new("dropbear");
         let address = format!("127.0.0.1:{port}");
-        command.args(["-F", "-E", "-p", &address, "-P", "/dev/null", "-r"]).arg(host_key);
+        command
+            .args(["-F", "-E", "-p", &address, "-P", "/dev/null", "-r"])
+            .arg(host_key)
+            .args(args);
         Self::start(command, port, Vec::new())
     }
 
@@ -194,6 +201,49 @@ impl Server {
     /// Returns the address and port: `127.0.0.1:2222`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+}
+
+/// An agent that runs until it is dropped.
+pub struct Agent {
+    child: Child,
+    pub socket: PathBuf,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Agent {
+    /// Starts OpenSSH's agent without keys.
+    pub fn new(dir: &TestDir) -> Self {
+        Self::start(dir, Command::new("ssh-agent"))
+    }
+
+    /// Starts the agent as a user; root may use it too.
+    pub fn for_user(dir: &TestDir, account: &Account) -> Self {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &account.name, "--clear-groups", "ssh-agent"]);
+        Self::start(dir, command)
+    }
+
+    fn start(dir: &TestDir, mut command: Command) -> Self {
+        let socket = dir.path("agent");
+        let child = command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { child, socket };
+        while !agent.socket.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        agent
+    }
+
+    /// Adds a private key, and its certificate if there is one.
+    pub fn add(&self, key: &Path) {
+        let output = Command::new("ssh-add").arg(key).env("SSH_AUTH_SOCK", &self.socket).output();
+        assert!(output.unwrap().status.success(), "{}", key.display());
     }
 }
 

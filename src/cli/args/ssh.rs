@@ -23,7 +23,8 @@ pub(in crate::cli) struct SshArgs {
     /// File with the password, or set TOPIP_PASSWORD
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) password_file: Option<PathBuf>,
-    /// Private key [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]
+    /// Private key, or public key of one in the agent
+    /// [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, and the agent]
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) identity: Vec<PathBuf>,
     /// File with the passphrase of the private key

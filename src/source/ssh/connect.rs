@@ -12,8 +12,12 @@ use ssh2::{ErrorCode, MethodType, Session};
 use crate::parse::capture::{Capture, CaptureFormat, CaptureNote};
 
 use super::{
-    SshError, SshServer, host_key, listing, login, packet_format::PacketFormat, relay::Relay,
-    session::LimitedSession, ssh_error::describe_error, stopwatch::Stopwatch,
+    SshError, SshServer, host_key, listing, login,
+    packet_format::PacketFormat,
+    relay::{self, Relay},
+    session::LimitedSession,
+    ssh_error::describe_error,
+    stopwatch::Stopwatch,
 };
 use crate::source::Activity;
 
@@ -137,7 +141,10 @@ fn handshake(
     let mut session = LimitedSession::new(relay, session);
     match session.complete(Session::handshake) {
         Ok(()) => Ok(session),
-        Err(error) => Err(failed(describe_handshake_error(&session, &error))),
+        Err(error) => Err(failed(match session.relay().refusal() {
+            Some(line) if error.code() != relay::TOO_MANY_BYTES => format!("it answered {line}"),
+            _ => describe_handshake_error(&session, &error),
+        })),
     }
 }
 

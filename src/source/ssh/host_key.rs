@@ -15,13 +15,10 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
+use rustix::fs::{Mode, OFlags};
 use ssh2::{CheckResult, HashType, HostKeyType, KnownHostFileKind, Session};
 
-use super::{HostKeyPolicy, SshError, SshServer};
+use super::{HostKeyPolicy, SshError, SshServer, ssh_error::is_open_files_limit};
 use crate::sys::trusted_file::{self, Distrust, FilePolicy, TrustedDirError, TrustedFileError};
 
 /// Maximum number of bytes read from a known_hosts file.
@@ -289,12 +286,11 @@ fn key_type_name(key_type: HostKeyType) -> &'static str {
 /// Returns true if a file that failed to open counts as empty.
 ///
 /// The default files need not be readable: the home directory of a service user may
-/// be inaccessible. Too many open files are a different cause; skipping the file then
-/// would report a known key as unknown.
+/// be inaccessible. Skipping one for too many open files would report a known key as
+/// unknown.
 fn may_be_missing(server: &SshServer, error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    let is_file_specific = !matches!(errno, Some(Errno::MFILE | Errno::NFILE));
-    error.kind() == io::ErrorKind::NotFound || (!server.known_hosts_explicit && is_file_specific)
+    let is_skipped = !server.known_hosts_explicit && !is_open_files_limit(error);
+    error.kind() == io::ErrorKind::NotFound || is_skipped
 }
 
 fn known_hosts_error(

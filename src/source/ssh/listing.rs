@@ -10,7 +10,7 @@ use super::{
     remote_command::{CommandOutput, MAX_QUOTED_CHARS, RemoteCommand},
     script,
     session::LimitedSession,
-    ssh_error::describe_error,
+    ssh_error::{describe_error, listing_error},
 };
 use crate::{
     parse::capture::{ByteOrder, SessionConnection},
@@ -54,9 +54,8 @@ pub(super) fn start(
     let session_connection = local_session_connection(session.network());
     let command = RemoteCommand::new(session, channel);
     let mut listing = RemoteListing::new(command);
-    let start = listing
-        .read_start(server, session_connection)
-        .map_err(|error| SshError::NoListing { host: server.name(), problem: error.to_string() })?;
+    let start = listing.read_start(server, session_connection);
+    let start = start.map_err(|error| listing_error(server, &error))?;
     Ok((listing, start))
 }
 
@@ -309,6 +308,13 @@ impl<R: CommandOutput> RemoteListing<R> {
     /// Ends the listing because the output has ended before the listing; returns the
     /// error.
     fn fail_at_early_end(&mut self) -> io::Error {
+        let exit_result = match self.command_output.exit_result() {
+            Ok(exit_result) => exit_result,
+            Err(error) => {
+                self.section = Section::Done;
+                return error;
+            }
+        };
         let Section::Marked { is_inside, commands, .. } = self.section.clone() else {
             return self.fail("it broke off");
         };
@@ -316,9 +322,9 @@ impl<R: CommandOutput> RemoteListing<R> {
         if !is_inside {
             return self.fail_without_listing(&commands);
         }
-        match self.command_output.exit_result() {
-            Ok(Err(problem)) => self.fail(&problem),
-            _ => self.fail("it broke off"),
+        match exit_result {
+            Err(problem) => self.fail(&problem),
+            Ok(()) => self.fail("it broke off"),
         }
     }
 

@@ -1,28 +1,50 @@
 //! Logs in to a server with keys, a password or an agent.
+//!
+//! A server may want several credentials (RFC 4252, section 5.1): it accepts one, refuses
+//! the login all the same and lists the methods that can follow. libssh2 does not return
+//! that list, and only for keys does it distinguish such a reply from a rejection. So the
+//! list is requested again, which is one of the tries that the server allows.
 use std::{
-    io::{self, Read},
-    path::Path,
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
     thread,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Signal, getpid, kill_process};
-use ssh2::{KeyboardInteractivePrompt, Prompt};
-use zeroize::Zeroizing;
+use ssh2::ErrorCode;
 
 use super::{
-    KeyFileError, SshError, SshServer, relay, session::LimitedSession, ssh_error::describe_error,
+    KeyFileError, SshError, SshServer,
+    key_file::{KeyFile, PrivateKey, PublicKey},
+    login_failure::{LoginFailure, PasswordResult},
+    password_responder::PasswordResponder,
+    relay,
+    session::LimitedSession,
+    ssh_error::{describe_error, is_open_files_limit, quoted},
 };
-use crate::{
-    model::secret::Secret,
-    sys::{
-        terminal,
-        trusted_file::{self, FilePolicy, TrustedFileError},
-    },
-};
+use crate::{model::secret::Secret, sys::terminal};
 
-/// Maximum number of bytes read from a key file.
-const MAX_KEY_BYTES: usize = 64 * 1024;
+// Codes of libssh2.h.
+const PASSWORD_EXPIRED: i32 = -15;
+const FILE: i32 = -16;
+const AUTHENTICATION_FAILED: i32 = -18;
+const PUBLICKEY_UNVERIFIED: i32 = -19;
+/// Errors after which the connection cannot be used: of the socket, of the encryption and of
+/// packets that cannot be read. Those of a key file are not among them.
+const CONNECTION_ERRORS: [ErrorCode; 10] = [
+    ErrorCode::Session(-1),
+    ErrorCode::Session(-4),
+    ErrorCode::Session(-7),
+    ErrorCode::Session(-12),
+    ErrorCode::Session(-13),
+    ErrorCode::Session(-14),
+    ErrorCode::Session(-41),
+    ErrorCode::Session(-43),
+    relay::TIMEOUT,
+    relay::TOO_MANY_BYTES,
+];
 
 /// Logs in; returns the method that succeeded, for messages.
 ///
@@ -30,287 +52,560 @@ const MAX_KEY_BYTES: usize = 64 * 1024;
 /// connection after a number of attempts (`MaxAuthTries`), and an agent may have many
 /// keys.
 pub(super) fn login(server: &SshServer, session: &mut LimitedSession) -> Result<String, SshError> {
-    let mut attempt = LoginAttempt {
-        server,
-        session,
-        n_rejected_keys: 0,
-        rejections: Vec::new(),
-        is_closed: false,
-    };
-    let methods = match attempt.request_methods() {
-        Ok(methods) => methods,
-        // Some servers accept a login without credentials.
-        Err(_) if attempt.is_authenticated() => {
-            return Ok("no proof, as it asks for none".to_owned());
-        }
-        Err(error) => {
-            attempt.rejections.push(describe_error(&error));
-            return Err(attempt.to_error());
-        }
-    };
-    for path in &server.credentials.identities {
-        // An explicit key that cannot be used is an error, not a skipped method.
-        let (host, path) = (server.name(), path.clone());
-        match inspect_key(&path) {
-            Ok(Ok(_)) => {}
-            Ok(Err(problem)) => return Err(SshError::UnusableKey { host, path, problem }),
-            Err(source) => return Err(SshError::KeyFile { host, path, source }),
+    let mut attempt = LoginAttempt::new(server, session);
+    let has_methods = attempt.update_methods();
+    if attempt.session.session().authenticated() {
+        return Ok("no proof, as it asks for none".to_owned());
+    }
+    if !has_methods {
+        return Err(attempt.fail());
+    }
+    let explicit_keys = read_explicit_keys(server)?;
+    loop {
+        match attempt.try_next(&explicit_keys)? {
+            Some(Progress::LoggedIn(method)) => return Ok(method),
+            // What the server wants next may be a credential that was skipped.
+            Some(Progress::Accepted) => {}
+            None => return Err(attempt.fail()),
         }
     }
-    attempt.try_all(&methods).ok_or_else(|| attempt.to_error())
 }
 
-/// Login in progress. The `try_…` methods return the method that succeeded, for
-/// messages, or `None`.
+/// Reads the keys that the user has named. One that cannot be used is an error, not a
+/// skipped method.
+fn read_explicit_keys(server: &SshServer) -> Result<Vec<(PathBuf, KeyFile)>, SshError> {
+    let read = |path: &PathBuf| match KeyFile::read(path) {
+        Ok(key) => Ok((path.clone(), key)),
+        Err(error) => Err(SshError::from_key_file(server, path.clone(), error)),
+    };
+    server.credentials.identities.iter().map(read).collect()
+}
+
+/// Reply to a credential that the server has accepted.
+enum Progress {
+    /// The login is complete. Contains the method, for messages.
+    LoggedIn(String),
+    /// The server wants another credential.
+    Accepted,
+}
+
+/// Reply to a credential.
+enum Reply {
+    LoggedIn,
+    Accepted,
+    Rejected,
+    PasswordExpired,
+    /// The credential was not sent. Contains the reason.
+    Unusable(String),
+    /// The connection has ended.
+    Closed,
+}
+
+/// Credential that is not tried again.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Credential {
+    KeyFile(PathBuf),
+    /// Key in the wire format of SSH.
+    PublicKey(Vec<u8>),
+    /// The password, by this method.
+    Password(&'static str),
+    PromptedPassword,
+}
+
+/// Private key of a file, and its passphrase.
+struct KeyOffer<'k> {
+    path: &'k Path,
+    key: &'k PrivateKey,
+    passphrase: Option<&'k Secret>,
+}
+
+/// Agent with its keys.
+struct AgentKeys {
+    agent: ssh2::Agent,
+    identities: Vec<ssh2::PublicKey>,
+}
+
+/// Login in progress.
 struct LoginAttempt<'a> {
     server: &'a SshServer,
     session: &'a mut LimitedSession,
-    /// Number of keys that the server rejected and `rejections` does not list.
-    n_rejected_keys: usize,
-    /// Phrases about other rejected or unusable credentials.
-    rejections: Vec<String>,
+    /// Methods that the server accepts next, separated by commas; empty if unknown.
+    methods: String,
+    tried: BTreeSet<Credential>,
+    /// Agent, after the first use; `Some(None)` if it gave no keys.
+    agent: Option<Option<Rc<AgentKeys>>>,
+    failure: LoginFailure,
     /// True after the server has closed the connection or has stopped answering.
     is_closed: bool,
 }
 
-impl LoginAttempt<'_> {
-    /// Tries all credentials: explicit keys, the password, the agent, default keys, a
-    /// password prompt.
-    fn try_all(&mut self, methods: &str) -> Option<String> {
+impl<'a> LoginAttempt<'a> {
+    fn new(server: &'a SshServer, session: &'a mut LimitedSession) -> Self {
+        Self {
+            server,
+            session,
+            methods: String::new(),
+            tried: BTreeSet::new(),
+            agent: None,
+            failure: LoginFailure::default(),
+            is_closed: false,
+        }
+    }
+
+    /// Tries the credentials in their order up to the first that is accepted: explicit
+    /// keys, the password, the agent, default keys, a password prompt. Those that the
+    /// server does not accept now are skipped.
+    fn try_next(
+        &mut self,
+        explicit_keys: &[(PathBuf, KeyFile)],
+    ) -> Result<Option<Progress>, SshError> {
+        for (path, key) in explicit_keys {
+            let progress = match key {
+                KeyFile::Private(key) => self.try_private_key(path, key)?,
+                KeyFile::Public(key) => self.try_named_agent_key(path, key),
+            };
+            if progress.is_some() {
+                return Ok(progress);
+            }
+        }
         let credentials = &self.server.credentials;
-        let accepts_keys = methods.contains("publickey");
-        let explicit_keys = credentials.identities.iter().filter(|_| accepts_keys);
-        explicit_keys
-            .into_iter()
-            .find_map(|path| self.try_key(path))
-            .or_else(|| {
-                let password = credentials.password.as_ref()?;
-                let remaining_methods = self.remaining_methods(methods);
-                self.try_password(password, &remaining_methods)
-            })
-            .or_else(|| self.try_agent(credentials.agent.as_deref().filter(|_| accepts_keys)?))
-            .or_else(|| {
-                let default_keys = credentials.default_identities.iter();
-                default_keys
-                    .filter(|path| accepts_keys && is_usable_key(path))
-                    .find_map(|path| self.try_key(path))
-            })
-            .or_else(|| {
-                let accepts_password = methods.contains("password") || methods.contains("keyboard");
-                if !credentials.interactive || self.is_closed || !accepts_password {
-                    return None;
-                }
-                let (user, host) = (&self.server.user, self.server.name());
-                let password = prompt_secret(&format!("Password of {user} on {host}: "))?;
-                self.try_password(&password, methods)
-            })
+        if let Some(password) = &credentials.password
+            && let Some(progress) = self.try_password(password)
+        {
+            return Ok(Some(progress));
+        }
+        if let Some(progress) = self.try_agent_keys() {
+            return Ok(Some(progress));
+        }
+        for path in &credentials.default_identities {
+            if let Some(progress) = self.try_default_key(path)? {
+                return Ok(Some(progress));
+            }
+        }
+        Ok(self.try_prompted_password())
     }
 
-    /// Requests the methods that the server accepts.
-    fn request_methods(&mut self) -> Result<String, ssh2::Error> {
+    /// Returns true if the server accepts this method now.
+    fn accepts(&self, method: &str) -> bool {
+        !self.is_closed && self.methods.split(',').any(|accepted| accepted == method)
+    }
+
+    /// Requests the methods that the server accepts next. Returns false if there is no
+    /// list.
+    fn update_methods(&mut self) -> bool {
         let user = &self.server.user;
-        self.session.complete(|session| session.auth_methods(user).map(str::to_owned))
-    }
-
-    fn is_authenticated(&self) -> bool {
-        self.session.session().authenticated()
-    }
-
-    /// Returns the methods that the server accepts next. A server that requires a key
-    /// *and* a password rejects the key alone and then accepts other methods than
-    /// before.
-    fn remaining_methods(&mut self, methods: &str) -> String {
-        if self.n_rejected_keys == 0 || self.is_closed {
-            return methods.to_owned();
-        }
-        self.request_methods().unwrap_or_else(|_| methods.to_owned())
-    }
-
-    /// Records the result of one try; returns `method` if the login is complete.
-    fn record_result(&mut self, result: Result<(), ssh2::Error>, method: String) -> Option<String> {
-        match result {
-            Ok(()) if self.is_authenticated() => return Some(method),
-            Ok(()) => self.rejections.push("one proof was not enough".to_owned()),
-            Err(error) if relay::is_limit_exceeded(&error) => {
-                self.is_closed = true;
-                self.rejections.push(describe_error(&error));
-            }
+        let methods =
+            self.session.complete(|session| session.auth_methods(user).map(str::to_owned));
+        let is_known = methods.is_ok();
+        match methods {
+            Ok(methods) => self.methods = methods,
             Err(error) => {
-                // After too many attempts the server closes the connection.
-                if matches!(error.code(), ssh2::ErrorCode::Session(-13 | -43 | -1 | -7)) {
-                    self.is_closed = true;
-                    self.rejections.push("it allows no more tries".to_owned());
-                }
+                self.methods.clear();
+                self.close(&error);
             }
         }
-        None
+        is_known
     }
 
-    fn try_key(&mut self, path: &Path) -> Option<String> {
-        if self.is_closed {
-            return None;
-        }
-        let is_encrypted = matches!(inspect_key(path), Ok(Ok(true)));
-        let passphrase = match (is_encrypted, &self.server.credentials.passphrase) {
-            (false, _) => None,
-            (true, Some(passphrase)) => Some(passphrase.clone()),
-            (true, None) if self.server.credentials.interactive => {
-                prompt_secret(&format!("Passphrase of {}: ", path.display()))
-            }
-            (true, None) => {
-                let name = path.display();
-                self.rejections.push(format!("{name} is encrypted, and there is no passphrase"));
-                return None;
-            }
-        };
-        // Without the public key file, libssh2 derives the key from the passphrase
-        // twice.
-        let public_key = path.with_added_extension("pub");
-        let public_key = if public_key.is_file() { Some(&*public_key) } else { None };
-        let passphrase = passphrase.as_ref();
-        let mut result = self.authenticate_by_key(path, public_key, passphrase);
-        if public_key.is_some() && result.as_ref().is_err_and(is_file_error) {
-            result = self.authenticate_by_key(path, None, passphrase);
-        }
-        if result.as_ref().is_err_and(is_file_error) {
-            let reason = if is_encrypted { "its passphrase is wrong" } else { "it is no key" };
-            self.rejections.push(format!("{} cannot be used: {reason}", path.display()));
-            return None;
-        }
-        if is_rejection(&result) && is_encrypted {
-            // For some formats, libssh2 does not report which of the two happened.
-            let name = path.display();
-            self.rejections.push(format!("{name} was not accepted, or its passphrase is wrong"));
+    /// Records the end of the connection.
+    fn close(&mut self, error: &ssh2::Error) {
+        self.is_closed = true;
+        if !relay::is_limit_exceeded(error) && self.session.is_closed() {
+            self.failure.hang_up = Some(self.session.disconnect_message());
         } else {
-            self.n_rejected_keys += usize::from(is_rejection(&result));
+            self.failure.other_phrases.push(describe_error(error));
         }
-        self.record_result(result, format!("key {}", path.display()))
     }
 
-    fn authenticate_by_key(
+    /// Returns the server's reply to a credential.
+    fn reply(&mut self, result: Result<(), ssh2::Error>) -> Reply {
+        let error = match result {
+            Ok(()) if self.session.session().authenticated() => return Reply::LoggedIn,
+            Ok(()) => return Reply::Accepted,
+            Err(error) => error,
+        };
+        // libssh2 has the code of a rejection for a missing reply as well.
+        let is_unanswered = error.message().starts_with("Waiting for ");
+        match error.code() {
+            ErrorCode::Session(AUTHENTICATION_FAILED) if !is_unanswered => Reply::Rejected,
+            ErrorCode::Session(PUBLICKEY_UNVERIFIED)
+                if error.message().starts_with("Invalid signature") =>
+            {
+                // The server had accepted the key before it got a signature, and the key
+                // files match, so the signature was valid.
+                Reply::Accepted
+            }
+            ErrorCode::Session(PUBLICKEY_UNVERIFIED) if !is_unanswered => {
+                Reply::Unusable("it cannot sign".to_owned())
+            }
+            ErrorCode::Session(PASSWORD_EXPIRED) => Reply::PasswordExpired,
+            code if is_unanswered
+                || self.session.is_closed()
+                || CONNECTION_ERRORS.contains(&code) =>
+            {
+                self.close(&error);
+                Reply::Closed
+            }
+            ErrorCode::Session(FILE) => Reply::Unusable("it is no key".to_owned()),
+            _ => Reply::Unusable(describe_error(&error)),
+        }
+    }
+
+    /// Counts a key that was offered. `Err` contains the reason why it was not.
+    fn record_key(
+        &mut self,
+        result: Result<(), ssh2::Error>,
+        name: String,
+    ) -> Result<Option<Progress>, String> {
+        match self.reply(result) {
+            Reply::LoggedIn => return Ok(Some(Progress::LoggedIn(name))),
+            Reply::Accepted => {
+                self.failure.n_accepted_keys += 1;
+                self.update_methods();
+                return Ok(Some(Progress::Accepted));
+            }
+            Reply::Unusable(reason) => return Err(reason),
+            Reply::Closed if self.failure.hang_up.is_none() => {}
+            Reply::Rejected | Reply::PasswordExpired | Reply::Closed => {
+                self.failure.n_rejected_keys += 1;
+            }
+        }
+        Ok(None)
+    }
+
+    fn try_default_key(&mut self, path: &Path) -> Result<Option<Progress>, SshError> {
+        if !self.accepts("publickey") {
+            return Ok(None);
+        }
+        match KeyFile::read(path) {
+            Ok(KeyFile::Private(key)) => return self.try_private_key(path, &key),
+            Ok(KeyFile::Public(_)) => {}
+            Err(error) if error.is_missing() => {}
+            Err(KeyFileError::Read(error)) if is_open_files_limit(&error) => {
+                let error = KeyFileError::Read(error);
+                return Err(SshError::from_key_file(self.server, path.to_owned(), error));
+            }
+            Err(error) => self.skip_default_key(path, &error.to_string()),
+        }
+        Ok(None)
+    }
+
+    /// Adds a phrase about a default key, once for each reason: a directory that cannot be
+    /// searched is the reason for all of them.
+    fn skip_default_key(&mut self, path: &Path, reason: &str) {
+        if !self.failure.other_phrases.iter().any(|phrase| phrase.ends_with(reason)) {
+            self.skip(path, reason);
+        }
+    }
+
+    /// Adds a phrase about a file that is not used.
+    fn skip(&mut self, path: &Path, reason: &str) {
+        self.failure.other_phrases.push(format!("{} cannot be used: {reason}", path.display()));
+    }
+
+    fn try_private_key(
         &mut self,
         path: &Path,
-        public_key: Option<&Path>,
-        passphrase: Option<&Secret>,
-    ) -> Result<(), ssh2::Error> {
-        let (user, passphrase) = (&self.server.user, passphrase.map(Secret::reveal));
-        self.session
-            .complete(|session| session.userauth_pubkey_file(user, public_key, path, passphrase))
+        key: &PrivateKey,
+    ) -> Result<Option<Progress>, SshError> {
+        let is_new = self.accepts("publickey")
+            && key.public_key.as_ref().is_none_or(|public_key| !self.is_tried(public_key))
+            && self.tried.insert(Credential::KeyFile(path.to_owned()));
+        if !is_new {
+            return Ok(None);
+        }
+        if key.is_encrypted
+            && self.server.credentials.passphrase.is_none()
+            && let Some(public_key) = &key.public_key
+            && let Some(agent) = self.agent_keys()
+            && let Some(identity) = agent.find(public_key)
+        {
+            return Ok(self.offer_agent_key(&agent, identity));
+        }
+        let passphrase = if key.is_encrypted { self.passphrase(path) } else { None };
+        if key.is_encrypted && passphrase.is_none() {
+            let name = path.display();
+            let phrase = format!("{name} is encrypted, and there is no passphrase");
+            self.failure.other_phrases.push(phrase);
+            return Ok(None);
+        }
+        let offer = KeyOffer { path, key, passphrase: passphrase.as_ref() };
+        if let Some(certificate) = self.certificate(path, key)? {
+            let progress = self.offer_certificate(&offer, &certificate);
+            if progress.is_some() {
+                return Ok(progress);
+            }
+        }
+        Ok(self.offer_key(&offer, key.public_key.as_ref()))
     }
 
-    fn try_agent(&mut self, socket: &Path) -> Option<String> {
+    fn is_tried(&self, key: &PublicKey) -> bool {
+        self.tried.contains(&Credential::PublicKey(key.blob.clone()))
+    }
+
+    fn passphrase(&self, path: &Path) -> Option<Secret> {
+        match &self.server.credentials.passphrase {
+            Some(passphrase) => Some(passphrase.clone()),
+            None if self.server.credentials.interactive => {
+                prompt_secret(&format!("Passphrase of {}: ", path.display()))
+            }
+            None => None,
+        }
+    }
+
+    /// Returns the certificate for a key. One that cannot be used is skipped, because the
+    /// key may be accepted without it.
+    fn certificate(
+        &mut self,
+        path: &Path,
+        key: &PrivateKey,
+    ) -> Result<Option<PublicKey>, SshError> {
+        let certificate_path = PrivateKey::certificate_path(path);
+        match key.certificate(path) {
+            Ok(certificate) => Ok(certificate),
+            Err(KeyFileError::Read(error)) if is_open_files_limit(&error) => {
+                let error = KeyFileError::Read(error);
+                Err(SshError::from_key_file(self.server, certificate_path, error))
+            }
+            Err(error) => {
+                self.skip(&certificate_path, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Offers a certificate, which is not counted as a key of its own.
+    fn offer_certificate(
+        &mut self,
+        offer: &KeyOffer<'_>,
+        certificate: &PublicKey,
+    ) -> Option<Progress> {
+        let n_rejected_keys = self.failure.n_rejected_keys;
+        let progress = self.offer_key(offer, Some(certificate));
+        if self.failure.n_rejected_keys > n_rejected_keys && !self.is_closed {
+            self.failure.n_rejected_keys = n_rejected_keys;
+            let path = PrivateKey::certificate_path(offer.path);
+            let phrase = format!("the certificate {} was not accepted", path.display());
+            self.failure.other_phrases.push(phrase);
+        }
+        progress
+    }
+
+    /// Offers a private key with a public key or certificate for it. Without one, libssh2
+    /// derives the public key.
+    fn offer_key(
+        &mut self,
+        offer: &KeyOffer<'_>,
+        public_key: Option<&PublicKey>,
+    ) -> Option<Progress> {
         if self.is_closed {
             return None;
         }
-        let mut agent = self.session.session().agent().ok()?;
-        let identities = agent
-            .set_identity_path(socket)
-            .and_then(|()| agent.connect())
-            .and_then(|()| agent.list_identities())
-            .and_then(|()| agent.identities());
-        let identities = match identities {
-            Ok(identities) => identities,
+        let (user, passphrase) = (&self.server.user, offer.passphrase.map(Secret::reveal));
+        let line = public_key.map(|public_key| &*public_key.line);
+        let result = self.session.complete(|session| {
+            session.userauth_pubkey_memory(user, line, &offer.key.text, passphrase)
+        });
+        let mut name = format!("key {}", offer.path.display());
+        if let Some(public_key) = public_key {
+            self.tried.insert(Credential::PublicKey(public_key.blob.clone()));
+            if public_key.is_certificate() {
+                name += " with its certificate";
+            }
+        }
+        match self.record_key(result, name) {
+            Ok(progress) => progress,
+            Err(reason) => {
+                let is_encrypted = offer.key.is_encrypted;
+                let reason = if is_encrypted { "its passphrase is wrong" } else { &reason };
+                self.skip(offer.path, reason);
+                None
+            }
+        }
+    }
+
+    /// Returns the agent with its keys; `None` if there is none. Records why an agent
+    /// gives no keys.
+    fn agent_keys(&mut self) -> Option<Rc<AgentKeys>> {
+        if let Some(agent) = &self.agent {
+            return agent.clone();
+        }
+        let socket = self.server.credentials.agent.as_deref()?;
+        let agent = match AgentKeys::load(self.session, socket) {
+            Ok(agent) => Some(Rc::new(agent)),
             Err(error) => {
-                self.rejections.push(format!("the agent gave no keys ({})", error.message()));
-                return None;
+                let phrase = format!("the agent gave no keys ({})", error.message());
+                self.failure.other_phrases.push(phrase);
+                None
             }
         };
-        for identity in identities {
-            if self.is_closed {
-                break;
-            }
-            let user = &self.server.user;
-            let result = self.session.complete(|_| agent.userauth(user, &identity));
-            self.n_rejected_keys += usize::from(is_rejection(&result));
-            let method = format!("key {} of the agent", identity.comment());
-            let succeeded_method = self.record_result(result, method);
-            if succeeded_method.is_some() {
-                return succeeded_method;
+        self.agent = Some(agent.clone());
+        agent
+    }
+
+    /// Tries the key of the agent that the file of a public key selects.
+    fn try_named_agent_key(&mut self, path: &Path, key: &PublicKey) -> Option<Progress> {
+        if !self.accepts("publickey") || !self.tried.insert(Credential::KeyFile(path.to_owned())) {
+            return None;
+        }
+        let agent = self.agent_keys();
+        let Some(agent) = agent else {
+            self.skip(path, "it is a public key, and there is no agent with its private key");
+            return None;
+        };
+        let Some(identity) = agent.find(key) else {
+            self.skip(path, "it is a public key, and the agent does not have its private key");
+            return None;
+        };
+        self.offer_agent_key(&agent, identity)
+    }
+
+    fn try_agent_keys(&mut self) -> Option<Progress> {
+        if !self.accepts("publickey") {
+            return None;
+        }
+        let agent = self.agent_keys()?;
+        for identity in &agent.identities {
+            let progress = self.offer_agent_key(&agent, identity);
+            if progress.is_some() {
+                return progress;
             }
         }
         None
     }
 
-    fn try_password(&mut self, password: &Secret, methods: &str) -> Option<String> {
-        if self.is_closed {
+    fn offer_agent_key(
+        &mut self,
+        agent: &AgentKeys,
+        identity: &ssh2::PublicKey,
+    ) -> Option<Progress> {
+        let credential = Credential::PublicKey(identity.blob().to_vec());
+        if self.is_closed || !self.tried.insert(credential) {
             return None;
         }
         let user = &self.server.user;
-        let mut was_tried = false;
-        let mut is_rejected = false;
-        if methods.split(',').any(|method| method == "password") {
-            was_tried = true;
-            let result =
-                self.session.complete(|session| session.userauth_password(user, password.reveal()));
-            is_rejected |= is_rejection(&result);
-            if let Some(method) = self.record_result(result, "password".to_owned()) {
-                return Some(method);
+        let result = self.session.complete(|_| agent.agent.userauth(user, identity));
+        let name = format!("key {} of the agent", identity.comment());
+        match self.record_key(result, name) {
+            Ok(progress) => progress,
+            Err(reason) => {
+                let name = quoted(identity.comment());
+                let phrase = format!("the key {name} of the agent cannot be used: {reason}");
+                self.failure.other_phrases.push(phrase);
+                None
             }
         }
-        if !self.is_closed && methods.contains("keyboard-interactive") {
-            was_tried = true;
-            let mut responder = PasswordResponder { password, has_answered: false };
-            let result = self
-                .session
-                .complete(|session| session.userauth_keyboard_interactive(user, &mut responder));
-            is_rejected |= is_rejection(&result);
-            if let Some(method) = self.record_result(result, "keyboard-interactive".to_owned()) {
-                return Some(method);
+    }
+
+    /// Tries a password by both methods that take one. A wrong password and one that is
+    /// not enough have the same error, so the methods that follow distinguish them.
+    fn try_password(&mut self, password: &Secret) -> Option<Progress> {
+        let old_methods = self.methods.clone();
+        let mut is_tried = false;
+        for method in ["password", "keyboard-interactive"] {
+            if !self.accepts(method) || !self.tried.insert(Credential::Password(method)) {
+                continue;
+            }
+            is_tried = true;
+            if self.try_password_by(method, password) {
+                return Some(Progress::LoggedIn(method.to_owned()));
+            }
+            if self.failure.password == PasswordResult::Expired {
+                break;
             }
         }
-        if is_rejected {
-            self.rejections.push("the password was refused".to_owned());
-        } else if !was_tried {
-            self.rejections.push(format!("it takes no password ({methods})"));
+        if !is_tried || self.is_closed || self.failure.password == PasswordResult::Expired {
+            return None;
+        }
+        if self.update_methods() && self.methods != old_methods {
+            self.failure.password = PasswordResult::Accepted;
+            return Some(Progress::Accepted);
         }
         None
     }
 
-    /// Returns the error that lists all rejections.
-    fn to_error(&self) -> SshError {
-        let keys = match self.n_rejected_keys {
-            0 => None,
-            1 => Some("the key was not accepted".to_owned()),
-            n_keys => Some(format!("none of the {n_keys} keys was accepted")),
-        };
-        let reasons: Vec<_> = keys.into_iter().chain(self.rejections.iter().cloned()).collect();
-        let reason = match reasons[..] {
-            [] => "there is no key and no password to try".to_owned(),
-            _ => reasons.join(", "),
-        };
-        SshError::Login { host: self.server.name(), user: self.server.user.clone(), reason }
-    }
-}
-
-/// Answers the first prompt of a server with the password. A second prompt means that
-/// the password was wrong.
-struct PasswordResponder<'a> {
-    password: &'a Secret,
-    has_answered: bool,
-}
-
-impl KeyboardInteractivePrompt for PasswordResponder<'_> {
-    fn prompt(&mut self, _: &str, _: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
-        let mut answer = |prompt: &Prompt<'_>| {
-            if prompt.echo || std::mem::replace(&mut self.has_answered, true) {
-                return String::new();
+    /// Tries a password by one method; returns true if the login is complete.
+    fn try_password_by(&mut self, method: &str, password: &Secret) -> bool {
+        let user = &self.server.user;
+        let mut responder = PasswordResponder::new(password);
+        let result = self.session.complete(|session| match method {
+            "password" => session.userauth_password(user, password.reveal()),
+            _ => session.userauth_keyboard_interactive(user, &mut responder),
+        });
+        self.failure.password = match self.reply(result) {
+            Reply::LoggedIn => return true,
+            Reply::Accepted | Reply::Rejected => PasswordResult::Rejected,
+            Reply::PasswordExpired => {
+                self.failure.other_phrases.push("the password has expired".to_owned());
+                PasswordResult::Expired
             }
-            self.password.reveal().to_owned()
+            Reply::Unusable(reason) => {
+                self.failure.other_phrases.push(reason);
+                PasswordResult::Rejected
+            }
+            Reply::Closed if self.failure.password == PasswordResult::Untried => {
+                PasswordResult::Unanswered
+            }
+            Reply::Closed => self.failure.password,
         };
-        prompts.iter().map(&mut answer).collect()
+        if let Some(question) = responder.question() {
+            let phrase = if responder.is_password_expired() {
+                self.failure.password = PasswordResult::Expired;
+                "the password has expired"
+            } else {
+                "it asked for more than a password"
+            };
+            self.failure.other_phrases.push(format!("{phrase} ({question})"));
+        }
+        false
+    }
+
+    fn try_prompted_password(&mut self) -> Option<Progress> {
+        let accepts_password = self.accepts("password") || self.accepts("keyboard-interactive");
+        if !self.server.credentials.interactive
+            || !accepts_password
+            || !self.tried.insert(Credential::PromptedPassword)
+        {
+            return None;
+        }
+        let (user, name) = (&self.server.user, self.server.name());
+        let password = prompt_secret(&format!("Password of {user} on {name}: "))?;
+        for method in ["password", "keyboard-interactive"] {
+            self.tried.remove(&Credential::Password(method));
+        }
+        self.try_password(&password)
+    }
+
+    /// Ends the login; returns the error that describes all tries.
+    fn fail(&mut self) -> SshError {
+        let is_password_untried = self.server.credentials.password.is_some()
+            && self.failure.password == PasswordResult::Untried;
+        if is_password_untried && !self.is_closed {
+            let phrase = format!("it takes no password ({})", quoted(&self.methods));
+            self.failure.other_phrases.push(phrase);
+        }
+        SshError::Login {
+            host: self.server.name(),
+            user: self.server.user.clone(),
+            reason: self.failure.reason(&self.methods),
+            advice: self.failure.advice(&self.methods),
+        }
     }
 }
 
-/// Returns true if the server has rejected a credential, or has closed the connection
-/// for it.
-fn is_rejection(result: &Result<(), ssh2::Error>) -> bool {
-    result.as_ref().is_err_and(|error| !relay::is_limit_exceeded(error))
-}
+impl AgentKeys {
+    fn load(session: &LimitedSession, socket: &Path) -> Result<Self, ssh2::Error> {
+        let mut agent = session.session().agent()?;
+        agent.set_identity_path(socket)?;
+        agent.connect()?;
+        agent.list_identities()?;
+        let identities = agent.identities()?;
+        Ok(Self { agent, identities })
+    }
 
-/// Returns true if libssh2 could not use a key file: the file is not a key, or the
-/// public key in it does not fit its name.
-fn is_file_error(error: &ssh2::Error) -> bool {
-    error.code() == ssh2::ErrorCode::Session(-16)
+    fn find(&self, key: &PublicKey) -> Option<&ssh2::PublicKey> {
+        self.identities.iter().find(|identity| identity.blob() == key.blob)
+    }
 }
 
 /// Prompts the user for a secret without echo.
@@ -335,44 +630,4 @@ fn interrupt_self() -> ! {
     loop {
         thread::park();
     }
-}
-
-/// Returns true if a file contains a usable private key.
-fn is_usable_key(path: &Path) -> bool {
-    matches!(inspect_key(path), Ok(Ok(_)))
-}
-
-/// Returns whether the private key in a file is encrypted, or why the file cannot be
-/// used.
-fn inspect_key(path: &Path) -> io::Result<Result<bool, KeyFileError>> {
-    let file = match trusted_file::open_named(path, FilePolicy::secret()) {
-        Err(TrustedFileError::Distrust(_)) => return Ok(Err(KeyFileError::NotPrivate)),
-        result => result?,
-    };
-    // The longest keys, RSA with 16384 bits, have 13 KiB. The buffer never grows: a
-    // buffer that grows leaves copies of the key in freed memory.
-    let mut text = Zeroizing::new(String::with_capacity(2 * MAX_KEY_BYTES));
-    file.take(MAX_KEY_BYTES as u64).read_to_string(&mut text)?;
-    if !text.contains("PRIVATE KEY-----") {
-        return Ok(Err(KeyFileError::NotAPrivateKey));
-    }
-    Ok(Ok(is_encrypted(&text)))
-}
-
-/// Returns true if a private key is encrypted. PEM files have a text header for that;
-/// OpenSSH's own format names the cipher (`PROTOCOL.key` of OpenSSH).
-fn is_encrypted(text: &str) -> bool {
-    if text.contains("BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return true;
-    }
-    const MAGIC: &[u8] = b"openssh-key-v1\0";
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let body = Zeroizing::new(body);
-    // Decode whole groups of four base64 letters; the first 64 letters contain the
-    // name of the cipher.
-    let first_groups = body.get(..body.len().min(64) / 4 * 4).unwrap_or_default();
-    let Ok(bytes) = STANDARD.decode(first_groups).map(Zeroizing::new) else { return false };
-    let Some(rest) = bytes.strip_prefix(MAGIC) else { return false };
-    let cipher = rest.get(4..8);
-    text.contains("BEGIN OPENSSH") && cipher.is_some_and(|cipher| cipher != b"none")
 }

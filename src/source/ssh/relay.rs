@@ -20,7 +20,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::ErrorCode;
 
-use super::packet_format::PacketFormat;
+use super::{packet_format::PacketFormat, ssh_error::quoted};
 
 /// Number of bytes moved at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -30,6 +30,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// socket, or although it has data of the other stream of a command. Then no socket
 /// reports data.
 const MAX_WAIT: Duration = Duration::from_millis(50);
+/// Number of bytes kept for the message of a server that does not speak SSH.
+const MAX_GREETING_BYTES: usize = 1024;
 /// Share of the consumed bytes that a server may send in addition, for the headers of
 /// packets: 1 in 32. A packet of 4 KiB has at most 93 bytes of them.
 const HEADER_SHARE: usize = 32;
@@ -65,9 +67,9 @@ const COMMAND_LIMIT: ByteLimit = ByteLimit {
 
 /// Code of the error for a server that exceeds its limit. libssh2 has no such code; its
 /// own ones are between -1 and -100.
-const TOO_MANY_BYTES: ErrorCode = ErrorCode::Session(-1000);
+pub(super) const TOO_MANY_BYTES: ErrorCode = ErrorCode::Session(-1000);
 /// Code of libssh2 for a timeout.
-const TIMEOUT: ErrorCode = ErrorCode::Session(-9);
+pub(super) const TIMEOUT: ErrorCode = ErrorCode::Session(-9);
 
 /// Returns true for the errors of a relay: the server has exceeded a limit, of time or
 /// of bytes.
@@ -80,6 +82,8 @@ pub(super) struct Relay {
     network: TcpStream,
     /// Opposite end of the socket that libssh2 has.
     pair_end: UnixStream,
+    /// First bytes of the server, at most [`MAX_GREETING_BYTES`].
+    greeting: Vec<u8>,
     incoming: Buffer,
     outgoing: Buffer,
     /// False after the server has closed the connection.
@@ -111,6 +115,7 @@ impl Relay {
         let relay = Self {
             network,
             pair_end,
+            greeting: Vec::new(),
             incoming: Buffer::default(),
             outgoing: Buffer::default(),
             is_receiving: true,
@@ -127,6 +132,22 @@ impl Relay {
     /// Returns the connection to the server.
     pub(super) fn network(&self) -> &TcpStream {
         &self.network
+    }
+
+    /// Returns false after the server has closed the connection.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.is_receiving
+    }
+
+    /// Returns the first line that the server has sent in place of the identification of
+    /// SSH (RFC 4253, section 4.2); `None` if it has identified itself or has sent none.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.greeting);
+        let mut lines = text.lines().map(quoted).filter(|line| !line.is_empty());
+        if text.lines().any(|line| line.starts_with("SSH-")) {
+            return None;
+        }
+        lines.find(|line| line.chars().any(char::is_alphanumeric))
     }
 
     /// Starts the limit for the time after the login.
@@ -219,6 +240,9 @@ impl Relay {
                 return Ok(true);
             }
         };
+        let greeting = &self.incoming.bytes[self.incoming.start..self.incoming.end];
+        let n_kept = MAX_GREETING_BYTES.saturating_sub(self.greeting.len()).min(n_read);
+        self.greeting.extend_from_slice(&greeting[..n_kept]);
         self.bytes_left = self
             .bytes_left
             .checked_sub(n_read)

@@ -50,7 +50,8 @@ impl RemoteCommand {
     /// none.
     fn read_stderr(&mut self) -> io::Result<bool> {
         let mut chunk = [0; STDERR_CHUNK_BYTES];
-        let Some(length @ 1..) = if_ready(self.channel.stderr().read(&mut chunk))? else {
+        let result = self.channel.stderr().read(&mut chunk);
+        let Some(length @ 1..) = if_ready(result).map_err(|error| self.explain(error))? else {
             return Ok(false);
         };
         self.take_from_budget(length)?;
@@ -58,6 +59,24 @@ impl RemoteCommand {
         let n_excess = self.stderr.len().saturating_sub(MAX_STDERR_BYTES);
         self.stderr.drain(..n_excess);
         Ok(true)
+    }
+
+    /// Replaces the error of a closed connection, for which libssh2 has several.
+    fn explain(&self, error: io::Error) -> io::Error {
+        self.disconnect_error().unwrap_or(error)
+    }
+
+    /// Returns the error for a connection that the server has closed; `None` if it is open.
+    fn disconnect_error(&self) -> Option<io::Error> {
+        if !self.session.is_closed() {
+            return None;
+        }
+        let mut problem = "it closed the connection".to_owned();
+        let message = self.session.disconnect_message();
+        if !message.is_empty() {
+            problem += &format!(" ({message})");
+        }
+        Some(io::Error::new(io::ErrorKind::ConnectionAborted, problem))
     }
 
     fn take_from_budget(&mut self, length: usize) -> io::Result<()> {
@@ -74,7 +93,8 @@ impl CommandOutput for RemoteCommand {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let has_stderr = self.read_stderr()?;
-            match if_ready(self.channel.read(buffer))? {
+            let result = self.channel.read(buffer);
+            match if_ready(result).map_err(|error| self.explain(error))? {
                 Some(0) if self.channel.eof() => return Ok(0),
                 Some(length) if length > 0 => {
                     self.take_from_budget(length)?;
@@ -89,13 +109,17 @@ impl CommandOutput for RemoteCommand {
 
     fn exit_result(&mut self) -> io::Result<Result<(), String>> {
         let channel = &mut self.channel;
-        self.session.complete(|_| channel.wait_close()).map_err(to_io_error)?;
+        let closed = self.session.complete(|_| channel.wait_close());
+        closed.map_err(|error| self.explain(to_io_error(error)))?;
         let signal = self.channel.exit_signal().map_err(io::Error::from)?;
         if let Some(name) = signal.exit_signal {
             return Ok(Err(format!("it was ended by SIG{name}")));
         }
         // A server that closes the channel early sends none.
         if !self.channel.has_exit_status() {
+            if let Some(error) = self.disconnect_error() {
+                return Err(error);
+            }
             return Ok(Err("it broke off without an exit status".to_owned()));
         }
         match self.channel.exit_status().map_err(io::Error::from)? {

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use ssh2::{ErrorCode, Session};
 
-use super::relay::Relay;
+use super::{relay::Relay, ssh_error::quoted};
 
 /// Code of libssh2 for a call that must be repeated when its socket is ready.
 const WOULD_BLOCK: ErrorCode = ErrorCode::Session(-37);
@@ -32,6 +32,18 @@ impl LimitedSession {
     /// Returns the connection to the server.
     pub(super) fn network(&self) -> &TcpStream {
         self.relay.network()
+    }
+
+    /// Returns true if the server has closed the connection, or has sent its last message.
+    pub(super) fn is_closed(&self) -> bool {
+        !self.relay.is_receiving() || self.session.received_disconnect().is_some()
+    }
+
+    /// Returns what the server has said before it closed the connection, for messages.
+    /// Empty if it has said nothing.
+    pub(super) fn disconnect_message(&self) -> String {
+        let message = self.session.received_disconnect().unwrap_or_default();
+        quoted(&String::from_utf8_lossy(&message))
     }
 
     /// Returns the relay.

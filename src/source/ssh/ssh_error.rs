@@ -1,4 +1,15 @@
-//! Messages for errors of libssh2.
+//! Messages for errors of libssh2 and of servers.
+use std::io;
+
+use rustix::io::Errno;
+
+use super::{SshError, SshServer, remote_command::MAX_QUOTED_CHARS};
+use crate::model::sanitize;
+
+/// Returns text of a server as it is quoted in messages: one line of limited length.
+pub(super) fn quoted(text: &str) -> String {
+    sanitize::single_line(text).chars().take(MAX_QUOTED_CHARS).collect()
+}
 
 /// Returns the message for an error. Replaces the messages of libssh2 that contain
 /// only a number or are unclear; libssh2.h lists the codes.
@@ -13,4 +24,28 @@ pub(super) fn describe_error(error: &ssh2::Error) -> String {
         _ => return error.message().to_owned(),
     };
     message.to_owned()
+}
+
+/// Returns true if the limit on open files of this process or of the system is the cause:
+/// the file may be there, and must not count as missing.
+pub(super) fn is_open_files_limit(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// What OpenSSH prints in place of the command's output if the password must be changed
+/// first.
+const EXPIRED_PASSWORD: &str = "Password change required but no TTY available";
+
+/// Returns the error for a listing that has not begun.
+pub(super) fn listing_error(server: &SshServer, error: &io::Error) -> SshError {
+    let (host, problem) = (server.name(), error.to_string());
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        SshError::Disconnected { host, problem }
+    } else if problem.contains(EXPIRED_PASSWORD) {
+        let user = server.user.clone();
+        let problem = format!("the password has expired ({EXPIRED_PASSWORD})");
+        SshError::PasswordExpired { host, user, problem }
+    } else {
+        SshError::NoListing { host, problem }
+    }
 }
