@@ -99,13 +99,7 @@ impl GivenOptions {
     ///
     /// Returns an error if an option has no effect.
     pub(super) fn check_notify(&self, args: &NotifyArgs) -> Result<(), Problem> {
-        if args.log.is_some() {
-            return Ok(());
-        }
-        for id in ["log_format", "never_log"] {
-            self.reject(id, "without `--log`")?;
-        }
-        Ok(())
+        if args.log.is_some() { Ok(()) } else { self.reject("log_format", "without `--log`") }
     }
 
     /// Checks the options of a watch, which keeps its samples in memory.

@@ -509,7 +509,7 @@ fn unanswered_name_lookup_is_unknown() {
 #[test]
 fn malformed_host_names_are_rejected() {
     let dir = TestDir::new();
-    let check = |host: &str| dir.check(&["-H", host, "-u", "x"]).code_and_status();
+    let check = |host: &str| dir.check(&["-H", host]).code_and_status();
     for host in ["-oProxyCommand=id", "web1;id", "", "a b", "web1:99999"] {
         assert!(check(host).starts_with("3 TOPIP UNKNOWN - "), "{host}");
     }
