@@ -83,6 +83,7 @@ pub mod alert_log {
 
 /// The report of a run, and its formats: Nagios, Munin, JSON, email, and text.
 pub mod output {
+    mod checkmk;
     mod email;
     mod json;
     mod log_table;
@@ -90,19 +91,22 @@ pub mod output {
     mod nagios;
     mod namespaces;
     mod notes;
+    mod openmetrics;
     mod parse_problems;
     mod report;
     mod text;
     mod watch;
 
+    pub use checkmk::{render_checkmk, render_checkmk_failure};
     pub use email::{Email, alert_email, recovery_email};
     pub use json::{render_json, render_json_failure};
     pub use log_table::{
         TableLayout, render_log_problem, render_offender_csv, render_offender_json,
-        render_offender_table,
+        render_offender_table, render_stderr_problem,
     };
     pub use nagios::{render_nagios, render_nagios_failure};
     pub use notes::note_text;
+    pub use openmetrics::{render_openmetrics, render_openmetrics_failure};
     pub use parse_problems::parse_problems;
     pub use report::{DEFAULT_LISTED_PEERS, MailDetail, Report, Verbosity};
     pub use text::{format_duration, previous_sample_lines, skipped_lines};
@@ -159,6 +163,7 @@ pub mod storage {
     pub mod log_file;
     pub mod log_reader;
     pub mod network_list;
+    pub mod output_file;
     pub mod state_file;
 }
 

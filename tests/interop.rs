@@ -17,6 +17,7 @@ mod munin_master;
 mod munin_node;
 mod nagios;
 mod netns;
+mod prometheus;
 pub mod sandbox;
 mod terminal;
 #[cfg(feature = "ssh")]

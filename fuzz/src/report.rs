@@ -20,6 +20,7 @@ use topip::{
     },
     model::{
         connection::{Connection, TcpState},
+        kernel_counters::{KernelCounters, NamespaceCounters},
         network::Network,
         problem::Problem,
         sanitize,
@@ -71,6 +72,10 @@ pub fn check(bytes: &[u8]) {
     let problem = Problem::with_hints(input.text(), vec![input.text(), input.text()]);
     assert_nagios(&output::render_nagios_failure(Status::Unknown, &problem), None);
     assert_json(&output::render_json_failure(Status::Unknown, &problem));
+    assert_metrics(&output::render_openmetrics(&report, 20));
+    assert_metrics(&output::render_openmetrics_failure(Status::Unknown));
+    assert_checkmk(&output::render_checkmk(&report));
+    assert_checkmk(&output::render_checkmk_failure(Status::Unknown, &problem));
     assert_munin(&report, &problem);
     assert_emails(&mut input, &report);
     assert_log_lines(&mut input, &report);
@@ -123,6 +128,7 @@ fn generate_report(input: &mut Input<'_>) -> Report {
     let views = views.collect();
     Report {
         views,
+        tcp_states: counted.tcp_states(),
         observation: random_observation(input, filter),
         is_inbound: input.number().is_multiple_of(2),
         judge_config: rule,
@@ -177,6 +183,13 @@ fn random_observation(input: &mut Input<'_>, filter: Filter) -> Observation {
         servers: (0..input.number() % 3).map(|_| (server_name(&input.text()), 7)).collect(),
         problems: random_problems(input),
         unreliable: input.number().is_multiple_of(4),
+        kernel_counters: vec![NamespaceCounters {
+            inode: 1,
+            name: Some(input.text()),
+            counters: KernelCounters::default(),
+            increase: None,
+            flow_table: None,
+        }],
         notes: vec![
             Note::UnverifiedServers(vec![input.text()]),
             Note::VanishedNamespaces(vec![input.text(), input.text()]),
@@ -286,6 +299,35 @@ fn assert_json(answer: &str) {
     }
     let message = object["message"].as_str().expect("a text");
     assert!(!message.contains(is_unprintable) && !message.contains('|'), "{message:?}");
+}
+
+/// Each line is a comment or one sample: a name, labels in quotes, and a number.
+fn assert_metrics(text: &str) {
+    let lines = text.strip_suffix("# EOF\n").expect("the end is marked");
+    for line in lines.lines().filter(|line| !line.starts_with("# ")) {
+        assert!(line.starts_with("topip_") && !line.contains(is_unprintable), "{line:?}");
+        let (name, value) = line.rsplit_once(' ').expect("a line has a value");
+        assert!(value.parse::<f64>().is_ok(), "{line:?}");
+        let (_, labels) = name.split_once('{').unwrap_or((name, ""));
+        // Outside of quotes, there are names, commas and the closing brace.
+        let unescaped = labels.replace("\\\\", "").replace("\\\"", "");
+        let outside: String = unescaped.split('"').step_by(2).collect();
+        let is_syntax = |c: char| c.is_ascii_alphanumeric() || "_=,}".contains(c);
+        assert!(outside.chars().all(is_syntax), "{line:?}");
+        assert_eq!(unescaped.matches('"').count(), 2 * outside.matches('=').count(), "{line:?}");
+    }
+}
+
+/// A line has a status, a service in quotes, metrics without blanks, and a text.
+fn assert_checkmk(text: &str) {
+    let line = text.strip_suffix('\n').expect("output ends with a line feed");
+    assert!(!line.contains(is_unprintable) && !line.contains('\\'), "{line:?}");
+    let parts: Vec<_> = line.splitn(3, '"').collect();
+    let [status, service, rest] = parts[..] else { panic!("{line:?}") };
+    assert!(["0 ", "1 ", "2 ", "3 "].contains(&status), "{line:?}");
+    assert!(service.starts_with("TOPIP") && rest.starts_with(' '), "{line:?}");
+    let metrics = rest[1..].split(' ').next().expect("a text has a first word");
+    assert!(metrics == "-" || metrics.starts_with("max="), "{line:?}");
 }
 
 fn assert_munin(report: &Report, problem: &Problem) {

@@ -48,8 +48,12 @@ complete -c check_topip -s a -l alert -d 'Mail an alert (CRITICAL by the limit, 
 complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
-complete -c check_topip -l output -d 'Answer as a plugin, or in one JSON object for programs' -r -f -a "nagios\t''
-json\t''"
+complete -c check_topip -l output -d 'Format of the answer' -r -f -a "nagios\t''
+json\t''
+openmetrics\t''
+checkmk\t''"
+complete -c check_topip -l output-file -d 'Replace this file by the answer, instead of printing it' -r -F
+complete -c check_topip -l metrics-addresses -d 'Add a metric for each of the N busiest addresses to openmetrics' -r
 complete -c check_topip -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c check_topip -s 6 -d 'Count IPv6 only'
 complete -c check_topip -l ipv6 -d 'Accepted and without effect: IPv4-mapped addresses always count as IPv4'

@@ -1,11 +1,11 @@
 //! Command-line options of the programs.
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, ValueEnum};
 
 use crate::model::verdict::{Status, StatusError};
 
-use super::{applet::Applet, duration::duration};
+use super::{applet::Applet, duration::duration, value_parser::addresses};
 
 mod notify;
 mod threshold;
@@ -51,9 +51,22 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     pub(super) notify: NotifyArgs,
 
-    /// Answer as a plugin, or in one JSON object for programs
+    /// Format of the answer
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
     pub(super) output: OutputFormat,
+    /// Replace this file by the answer, instead of printing it
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) output_file: Option<PathBuf>,
+    /// Add a metric for each of the N busiest addresses to openmetrics
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "0",
+        value_parser = addresses,
+        allow_hyphen_values = true,
+        help_heading = "Output"
+    )]
+    pub(super) metrics_addresses: usize,
     /// Show the addresses; -vv: how it was done; -vvv: all
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(super) verbose: u8,
@@ -97,6 +110,12 @@ pub(super) enum OutputFormat {
     /// One JSON object.
     #[value(help = None)]
     Json,
+    /// Metrics for Prometheus.
+    #[value(help = None)]
+    Openmetrics,
+    /// Line of a local check of Checkmk.
+    #[value(help = None)]
+    Checkmk,
 }
 
 /// Time limit of a run, and the status if the run exceeds it.

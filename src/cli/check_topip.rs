@@ -1,7 +1,7 @@
 //! `check_topip`: options, run and output of the Nagios plugin.
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::error::ErrorKind;
+use clap::{ValueEnum, error::ErrorKind};
 
 use crate::{
     model::{problem::Problem, verdict::Status},
@@ -37,6 +37,7 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
 /// Returns an error if an option has no effect.
 fn check_effect(given: &GivenOptions, args: &CheckArgs) -> Result<(), Problem> {
     given.check_sample(&args.sample)?;
+    given.check_output(args.output)?;
     given.check_notify(&args.notify)
 }
 
@@ -48,9 +49,8 @@ fn usage_output(error: &clap::Error, format: OutputFormat) -> ProgramOutput {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ProgramOutput {
             stdout: error.render().to_string(),
-            stderr: String::new(),
             exit_code: Status::Unknown.exit_code(),
-            write_deadline: None,
+            ..ProgramOutput::default()
         };
     }
     let problem =
@@ -66,82 +66,118 @@ fn requested_format(args: &[OsString]) -> OutputFormat {
         "--output" => next?.to_str(),
         word => word.strip_prefix("--output="),
     });
-    if formats.last() == Some("json") { OutputFormat::Json } else { OutputFormat::Nagios }
+    let format = formats.last().and_then(|name| OutputFormat::from_str(name, false).ok());
+    format.unwrap_or_default()
+}
+
+/// Form of the answer.
+#[derive(Clone, Debug)]
+struct AnswerForm {
+    format: OutputFormat,
+    verbosity: Verbosity,
+    /// Maximum number of addresses with a metric of their own.
+    metrics_addresses: usize,
+    /// File that the answer replaces; `None` for standard output.
+    file: Option<PathBuf>,
 }
 
 fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
     let CheckArgs { sample, notify, verbose, output: format, .. } = args;
     let verbosity = Verbosity::from_count(verbose);
-    let list_limit = ListLimit::for_verbosity(verbosity);
+    let form = AnswerForm {
+        format,
+        verbosity,
+        metrics_addresses: args.metrics_addresses,
+        file: args.output_file,
+    };
     let timeout = target_config::timeout(&sample, invocation);
     let report_hidden_namespaces =
         verbosity >= Verbosity::Addresses || format == OutputFormat::Json;
     let options = RunOptions {
         applet: Applet::Check,
-        list_limit,
+        list_limit: match form.metrics_addresses {
+            0 => ListLimit::for_verbosity(verbosity),
+            n_addresses => ListLimit::Number(n_addresses),
+        },
         notify: Some(notify),
+        count_tcp_states: format == OutputFormat::Openmetrics,
         report_hidden_namespaces,
     };
     let write_deadline = Some(watchdog::write_deadline(timeout, invocation));
+    let timeout_form = form.clone();
     let outcome = watchdog::run_with_timeout(
         sample,
         options,
         invocation,
-        |report| report_output(&report, verbosity, format),
+        |report| report_output(&report, &form),
         move |failure| ProgramOutput {
             write_deadline,
-            ..failure_output(failure, timeout.status, format)
+            ..failure_output(failure, timeout.status, &timeout_form)
         },
     );
     let program_output = match outcome {
         Ok(ProgramOutput { ref stdout, .. })
-            if !watchdog::has_time_to_read(stdout.len(), timeout, invocation) =>
+            if form.file.is_none()
+                && !watchdog::has_time_to_read(stdout.len(), timeout, invocation) =>
         {
             // The reader would not receive all of the output in time, and a part is useless.
             let failure = watchdog::output_too_long(stdout.len(), timeout);
-            failure_output(failure, timeout.status, format)
+            failure_output(failure, timeout.status, &form)
         }
         Ok(program_output) => program_output,
-        Err(failure) => failure_output(failure, timeout.status, format),
+        Err(failure) => failure_output(failure, timeout.status, &form),
     };
     ProgramOutput { write_deadline, ..program_output }
 }
 
-fn report_output(report: &Report, verbosity: Verbosity, format: OutputFormat) -> ProgramOutput {
+fn report_output(report: &Report, form: &AnswerForm) -> ProgramOutput {
     ProgramOutput {
-        stdout: match format {
-            OutputFormat::Nagios => output::render_nagios(report, verbosity),
-            OutputFormat::Json => output::render_json(report, verbosity),
+        stdout: match form.format {
+            OutputFormat::Nagios => output::render_nagios(report, form.verbosity),
+            OutputFormat::Json => output::render_json(report, form.verbosity),
+            OutputFormat::Openmetrics => output::render_openmetrics(report, form.metrics_addresses),
+            OutputFormat::Checkmk => output::render_checkmk(report),
         },
-        stderr: String::new(),
+        // Metrics have no place for the text of a problem.
+        stderr: match form.format {
+            OutputFormat::Openmetrics => report.problems().map(stderr_text).collect(),
+            _ => String::new(),
+        },
         exit_code: report.status().exit_code(),
-        write_deadline: None,
+        output_file: form.file.clone(),
+        ..ProgramOutput::default()
     }
 }
 
-fn failure_output(
-    failure: RunFailure,
-    timeout_status: Status,
-    format: OutputFormat,
-) -> ProgramOutput {
+fn failure_output(failure: RunFailure, timeout_status: Status, form: &AnswerForm) -> ProgramOutput {
     let (problem, status) = match failure {
         RunFailure::TimedOut(problem) => (problem, timeout_status),
         RunFailure::Failed(problem) => (problem, Status::Unknown),
     };
-    problem_output(&problem, status, format)
+    ProgramOutput {
+        output_file: form.file.clone(),
+        ..problem_output(&problem, status, form.format)
+    }
 }
 
-/// Returns a problem as a status line or a JSON object.
+fn stderr_text(problem: &Problem) -> String {
+    output::render_stderr_problem(Applet::Check.name(), problem)
+}
+
+/// Returns a problem in place of an answer.
 fn problem_output(problem: &Problem, status: Status, format: OutputFormat) -> ProgramOutput {
-    ProgramOutput {
-        stdout: match format {
-            OutputFormat::Nagios => output::render_nagios_failure(status, problem),
-            OutputFormat::Json => output::render_json_failure(status, problem),
-        },
-        stderr: String::new(),
-        exit_code: status.exit_code(),
-        write_deadline: None,
-    }
+    let mut program_output =
+        ProgramOutput { exit_code: status.exit_code(), ..ProgramOutput::default() };
+    program_output.stdout = match format {
+        OutputFormat::Nagios => output::render_nagios_failure(status, problem),
+        OutputFormat::Json => output::render_json_failure(status, problem),
+        OutputFormat::Checkmk => output::render_checkmk_failure(status, problem),
+        OutputFormat::Openmetrics => {
+            program_output.stderr = stderr_text(problem);
+            output::render_openmetrics_failure(status)
+        }
+    };
+    program_output
 }
 
 /// Returns a problem with the status UNKNOWN as a status line.

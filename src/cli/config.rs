@@ -31,6 +31,8 @@ use super::{
 pub(super) enum ListLimit {
     /// Busiest addresses only.
     Top,
+    /// This number of the busiest addresses.
+    Number(usize),
     /// All addresses.
     Unlimited,
 }
@@ -51,6 +53,8 @@ pub(super) struct RunOptions {
     pub(super) list_limit: ListLimit,
     /// Notification options; `None` if the program sends no notifications.
     pub(super) notify: Option<NotifyArgs>,
+    /// `true` to count the connections in each TCP state for the report.
+    pub(super) count_tcp_states: bool,
     /// `true` to report network namespaces whose connections the host's own table does
     /// not show.
     pub(super) report_hidden_namespaces: bool,
@@ -64,7 +68,7 @@ pub(super) struct RunOptions {
 /// executable that the run needs is not available.
 pub(super) fn check_config(
     args: SampleArgs,
-    RunOptions { applet, list_limit, notify, report_hidden_namespaces }: RunOptions,
+    RunOptions { applet, list_limit, notify, count_tcp_states, report_hidden_namespaces }: RunOptions,
     invocation: &Invocation,
 ) -> Result<CheckConfig, Problem> {
     let timeout = target_config::timeout(&args, invocation);
@@ -114,6 +118,7 @@ pub(super) fn check_config(
         n_judged: max_judged,
         n_listed: match list_limit {
             ListLimit::Unlimited => usize::MAX,
+            ListLimit::Number(number) => number,
             ListLimit::Top => max_judged.unwrap_or(DEFAULT_LISTED_PEERS),
         },
         judge_config: JudgeConfig {
@@ -126,6 +131,7 @@ pub(super) fn check_config(
             critical: thresholds.critical,
         },
         state_location,
+        count_tcp_states,
         report_hidden_namespaces,
         deadline: match alerts.mail {
             // An unresponsive server must not use up the time for the mail.

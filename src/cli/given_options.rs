@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use crate::model::problem::Problem;
 
-use super::args::{NotifyArgs, RuleName, SampleArgs, SourceKind};
+use super::args::{NotifyArgs, OutputFormat, RuleName, SampleArgs, SourceKind};
 
 /// Options of the built-in SSH client.
 const SSH_OPTIONS: [&str; 8] = [
@@ -100,6 +100,18 @@ impl GivenOptions {
     /// Returns an error if an option has no effect.
     pub(super) fn check_notify(&self, args: &NotifyArgs) -> Result<(), Problem> {
         if args.log.is_some() { Ok(()) } else { self.reject("log_format", "without `--log`") }
+    }
+
+    /// Checks the options for the format of the answer.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an option has no effect.
+    pub(super) fn check_output(&self, format: OutputFormat) -> Result<(), Problem> {
+        match format {
+            OutputFormat::Openmetrics => Ok(()),
+            _ => self.reject("metrics_addresses", "without `--output` openmetrics"),
+        }
     }
 
     /// Checks the options of a watch, which keeps its samples in memory.

@@ -135,6 +135,7 @@ impl Renderer {
                 .map_or_else(String::new, |result| render_munin_log(result, self.is_debug)),
             exit_code: 0,
             write_deadline: self.write_deadline,
+            ..ProgramOutput::default()
         }
     }
 
@@ -145,6 +146,7 @@ impl Renderer {
             stderr: render_munin_log(result, self.is_debug),
             exit_code: if is_complete { 0 } else { EXIT_FAILURE },
             write_deadline: self.write_deadline,
+            ..ProgramOutput::default()
         }
     }
 }
@@ -246,6 +248,7 @@ fn sample(
         applet: Applet::Munin,
         list_limit: ListLimit::Top,
         notify: None,
+        count_tcp_states: false,
         report_hidden_namespaces: false,
     };
     watchdog::run_with_timeout(args, options, invocation, |report| report, on_timeout)
@@ -257,20 +260,14 @@ fn is_env_set(invocation: &Invocation, name: &str) -> bool {
 }
 
 fn success_output(text: &str) -> ProgramOutput {
-    ProgramOutput {
-        stdout: text.to_owned(),
-        stderr: String::new(),
-        exit_code: 0,
-        write_deadline: None,
-    }
+    ProgramOutput { stdout: text.to_owned(), exit_code: 0, ..ProgramOutput::default() }
 }
 
 /// Returns the output for a failure: messages on standard error, and no values.
 pub(super) fn failure_output(failure: &Problem) -> ProgramOutput {
     ProgramOutput {
-        stdout: String::new(),
         stderr: render_munin_problem(failure),
         exit_code: EXIT_FAILURE,
-        write_deadline: None,
+        ..ProgramOutput::default()
     }
 }

@@ -1,21 +1,29 @@
 //! Program output, and writing it.
 use std::{
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    model::verdict::Status,
+    model::{
+        problem::{Hints, Problem},
+        verdict::Status,
+    },
+    storage::output_file,
     sys::{signals, stdio},
 };
 
-use super::{applet::Applet, topip_log};
+use super::{
+    applet::{Applet, failure_output},
+    topip_log,
+};
 
 /// Output of a program: text for both streams, and the exit code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct ProgramOutput {
-    /// Text for standard output.
+    /// Text for standard output, or for `output_file`.
     pub(in crate::cli) stdout: String,
     /// Text for standard error.
     pub(in crate::cli) stderr: String,
@@ -23,6 +31,8 @@ pub(in crate::cli) struct ProgramOutput {
     pub(in crate::cli) exit_code: u8,
     /// Time limit for writing; `None` waits for the reader without a limit.
     pub(in crate::cli) write_deadline: Option<Instant>,
+    /// File that is replaced by the text, instead of writing to standard output.
+    pub(in crate::cli) output_file: Option<PathBuf>,
 }
 
 /// Minimum time for the reader to accept the output, even past the deadline.
@@ -35,7 +45,11 @@ const MIN_WRITE_TIME: Duration = Duration::from_millis(150);
 /// the process meanwhile. If the pipes have room, no thread is started: it would cost
 /// a tenth of the run time.
 pub(in crate::cli) fn write_output(program_output: ProgramOutput, applet: Applet) -> u8 {
-    let ProgramOutput { stdout, stderr, exit_code, write_deadline } = program_output;
+    let program_output = match write_output_file(program_output) {
+        Ok(program_output) => program_output,
+        Err(problem) => failure_output(applet, &problem),
+    };
+    let ProgramOutput { stdout, stderr, exit_code, write_deadline, .. } = program_output;
     // Nothing to write.
     if stdout.is_empty() && stderr.is_empty() {
         return exit_code;
@@ -53,6 +67,17 @@ pub(in crate::cli) fn write_output(program_output: ProgramOutput, applet: Applet
         Applet::Check | Applet::Munin => Status::Unknown.exit_code(),
         Applet::Log => topip_log::EXIT_FAILURE,
     }
+}
+
+/// Writes the output file, if there is one, and returns the output that remains.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be written.
+fn write_output_file(program_output: ProgramOutput) -> Result<ProgramOutput, Problem> {
+    let Some(path) = &program_output.output_file else { return Ok(program_output) };
+    output_file::replace(path, &program_output.stdout).map_err(|error| error.to_problem())?;
+    Ok(ProgramOutput { stdout: String::new(), output_file: None, ..program_output })
 }
 
 /// Calls `write` on another thread and returns whether it succeeded before `deadline`.

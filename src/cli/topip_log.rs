@@ -71,9 +71,8 @@ fn usage_output(error: &clap::Error, args: &[OsString]) -> ProgramOutput {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return ProgramOutput {
             stdout: error.render().to_string(),
-            stderr: String::new(),
             exit_code: 0,
-            write_deadline: None,
+            ..ProgramOutput::default()
         };
     }
     let help_hint = "See topip_log --help, or topip_log(1).".to_owned();
@@ -105,9 +104,8 @@ fn usage_hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
 /// Returns the output for a failure.
 pub(super) fn failure_output(problem: &Problem) -> ProgramOutput {
     ProgramOutput {
-        stdout: String::new(),
         stderr: output::render_log_problem(problem),
         exit_code: EXIT_FAILURE,
-        write_deadline: None,
+        ..ProgramOutput::default()
     }
 }

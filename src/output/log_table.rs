@@ -24,12 +24,17 @@ pub struct TableLayout {
     pub has_blocks: bool,
 }
 
-/// Returns an error message for standard error, `topip_log: …`, with more lines
-/// below.
+/// Returns an error message of `topip_log` for standard error.
 #[must_use]
 pub fn render_log_problem(problem: &Problem) -> String {
+    render_stderr_problem("topip_log", problem)
+}
+
+/// Returns an error message for standard error, `PROGRAM: …`, with more lines below.
+#[must_use]
+pub fn render_stderr_problem(program: &str, problem: &Problem) -> String {
     let mut lines = problem.lines();
-    lines[0] = format!("topip_log: {}", lines[0]);
+    lines[0] = format!("{program}: {}", lines[0]);
     lines.iter().map(|line| sanitize::printable(&text::options_as_flags(line)) + "\n").collect()
 }
 

@@ -11,7 +11,7 @@ use crate::{
         rule::JudgeConfig,
         tally::Peer,
     },
-    model::{network::Network, problem::Problem, verdict::Status},
+    model::{connection::TcpState, network::Network, problem::Problem, verdict::Status},
     parse::TableKind,
 };
 
@@ -23,6 +23,8 @@ pub const DEFAULT_LISTED_PEERS: usize = 10;
 pub struct Report {
     /// The samples with their verdicts, one per aggregation; never empty.
     pub views: Vec<View>,
+    /// Connections in each TCP state, most frequent first; empty unless they were requested.
+    pub tcp_states: Vec<(Option<TcpState>, u64)>,
     /// Everything else that was observed; its tally is empty.
     pub observation: Observation,
     /// True if only connections to the host were selected.

@@ -55,6 +55,8 @@ pub struct CheckConfig {
     pub n_judged: Option<usize>,
     /// Maximum number of top peers that are listed.
     pub n_listed: usize,
+    /// `true` to count the connections in each TCP state for the report.
+    pub count_tcp_states: bool,
     /// Rule, limits and threshold ranges.
     pub judge_config: JudgeConfig,
     /// Location of the state file.
@@ -109,6 +111,9 @@ pub fn check(
     saved_state.unlock();
 
     let mut report = config.report(views, observed.observation);
+    if config.count_tcp_states {
+        report.tcp_states = observed.counts.tcp_states();
+    }
     report.problems.extend(saved_state.problems.iter().cloned());
     report.notes.append(&mut saved_state.notes);
     report.notes.extend(hidden_namespaces(&config));
@@ -132,6 +137,7 @@ impl CheckConfig {
         Report {
             views,
             observation,
+            tcp_states: Vec::new(),
             is_inbound: self.selection.inbound_only,
             judge_config: self.judge_config.clone(),
             n_judged: self.n_judged,

@@ -18,7 +18,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, statat, unlinkat,
+        AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, statat,
+        unlinkat,
     },
     io::Errno,
     process::geteuid,
@@ -187,6 +188,12 @@ impl TrustedPath {
     /// Gives the file the name of `other`, in the same directory.
     pub fn rename_to(&self, other: &Self) -> io::Result<()> {
         Ok(renameat(&self.directory, &self.name, &other.directory, &other.name)?)
+    }
+
+    /// Returns whether the name is that of a regular file. A link is none.
+    pub fn is_regular_file(&self) -> io::Result<bool> {
+        let stat = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
     }
 
     pub fn remove(&self) -> io::Result<()> {

@@ -10,10 +10,12 @@ use topip::cli::{self, Applet};
 use crate::support::{PACKAGE_DIR, run, skip};
 
 /// Options that are not useful in Icinga, and the reason.
-const NOT_FOR_ICINGA: [(&str, &str); 5] = [
+const NOT_FOR_ICINGA: [(&str, &str); 7] = [
     ("ipv6", "it does nothing"),
     ("password", "a command line is no place for it; TOPIP_PASSWORD is"),
     ("output", "Icinga reads the plugin's own form"),
+    ("output_file", "Icinga reads standard output"),
+    ("metrics_addresses", "Icinga reads the plugin's own form"),
     ("version", "for people"),
     ("help", "for people"),
 ];

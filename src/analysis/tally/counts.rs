@@ -198,6 +198,23 @@ impl Counts {
         top.into_sorted_vec().into_iter().map(|Reverse(peer)| peer).collect()
     }
 
+    /// Returns the number of connections in each TCP state, most frequent first; `None` is
+    /// the state of connections whose table has no states.
+    #[must_use]
+    pub fn tcp_states(&self) -> Vec<(Option<TcpState>, u64)> {
+        let mut counts = [0_u64; u8::MAX as usize + 1];
+        let v4_keys = self.v4.iter().map(|&(key, n)| ((key & 0xFFFF_FFFF) as u32, n));
+        let v6_keys = self.v6.iter().map(|&([.., key], n)| (key, n));
+        let truncated_keys = self.truncated.iter().map(|&((_, [.., key]), n)| (key, n));
+        for (key, n) in v4_keys.chain(v6_keys).chain(truncated_keys) {
+            let (_, tcp_state) = unpack_port_and_state(key);
+            counts[usize::from(tcp_state)] += u64::from(n);
+        }
+        let states = (0..=u8::MAX).zip(counts).filter(|&(_, n)| n > 0);
+        let states = states.map(|(number, n)| (TcpState::from_number(number), n));
+        sum_by_key(states)
+    }
+
     /// Returns the number of connections of a peer of another tally.
     #[must_use]
     pub fn connections_of(&self, peer: &Peer) -> u64 {

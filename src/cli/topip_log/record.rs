@@ -32,6 +32,7 @@ pub(super) fn run(args: RecordArgs, invocation: &Invocation) -> ProgramOutput {
         applet: Applet::Log,
         list_limit,
         notify: Some(notify),
+        count_tcp_states: false,
         report_hidden_namespaces,
     };
     let outcome = watchdog::run_with_timeout(
@@ -62,9 +63,8 @@ fn report_output(report: &Report, verbosity: Verbosity, format: LineFormat) -> P
 fn problems_output(report: &Report) -> ProgramOutput {
     let stderr: String = report.problems().map(output::render_log_problem).collect();
     ProgramOutput {
-        stdout: String::new(),
         exit_code: if stderr.is_empty() { 0 } else { EXIT_FAILURE },
         stderr,
-        write_deadline: None,
+        ..ProgramOutput::default()
     }
 }

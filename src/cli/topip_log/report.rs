@@ -45,7 +45,7 @@ pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
         stdout: render(args, &summary, invocation),
         stderr: stderr_text(&summary),
         exit_code: if summary.problems.is_empty() { 0 } else { EXIT_FAILURE },
-        write_deadline: None,
+        ..ProgramOutput::default()
     }
 }
 

@@ -54,12 +54,7 @@ pub(super) fn run(args: WatchArgs, invocation: &Invocation) -> ProgramOutput {
     // A prompt for a password would appear for every sample.
     let invocation = &Invocation { interactive: false, ..invocation.clone() };
     match start(args, invocation).and_then(|threads| threads.wait()) {
-        Ok(()) => ProgramOutput {
-            stdout: String::new(),
-            stderr: String::new(),
-            exit_code: 0,
-            write_deadline: None,
-        },
+        Ok(()) => ProgramOutput::default(),
         Err((failure, exit_code)) => ProgramOutput { exit_code, ..failure_output(&failure) },
     }
 }
@@ -103,6 +98,7 @@ fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Prob
         applet: Applet::Log,
         list_limit: ListLimit::Top,
         notify: None,
+        count_tcp_states: false,
         report_hidden_namespaces: false,
     };
     let mut check_config = config::check_config(sample, options, invocation)
