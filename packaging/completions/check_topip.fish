@@ -9,6 +9,7 @@ complete -c check_topip -l port -d 'Count only connections to these ports of thi
 complete -c check_topip -l state -d 'Count only connections in these TCP states' -r
 complete -c check_topip -l exclude-state -d 'Do not count connections in these TCP states' -r
 complete -c check_topip -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
+complete -c check_topip -l only -d 'Count only connections from these networks' -r
 complete -c check_topip -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
 complete -c check_topip -l prefix4 -d 'Count IPv4 networks of so many bits; several are judged each, 32 is addresses' -r
 complete -c check_topip -l prefix6 -d 'Count IPv6 networks of so many bits; a client has a /64 of its own' -r

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
+    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
@@ -35,6 +35,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l port -d 'Count only
 complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-state -d 'Do not count connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l only -d 'Count only connections from these networks' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l prefix4 -d 'Count IPv4 networks of so many bits; several are judged each, 32 is addresses' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l prefix6 -d 'Count IPv6 networks of so many bits; a client has a /64 of its own' -r
@@ -97,6 +98,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l port -d '
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-state -d 'Do not count connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l only -d 'Count only connections from these networks' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l prefix4 -d 'Count IPv4 networks of so many bits; several are judged each, 32 is addresses' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l prefix6 -d 'Count IPv6 networks of so many bits; a client has a /64 of its own' -r
@@ -165,6 +167,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l port -d 'C
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-state -d 'Do not count connections in these TCP states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l only -d 'Count only connections from these networks' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l prefix4 -d 'Count IPv4 networks of so many bits; several are judged each, 32 is addresses' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l prefix6 -d 'Count IPv6 networks of so many bits; a client has a /64 of its own' -r

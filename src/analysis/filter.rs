@@ -1,7 +1,7 @@
 //! Selects the connections that are counted, and records why others are skipped.
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     ops::RangeInclusive,
 };
 
@@ -21,6 +21,8 @@ pub use default_excludes::DEFAULT_EXCLUDES;
 pub struct Selection {
     /// Counted address family; `None`: both.
     pub family: Option<IpFamily>,
+    /// Networks whose addresses are counted; empty: all.
+    pub only: Vec<Network>,
     /// Networks whose addresses are not counted.
     pub excludes: Vec<Network>,
     /// Counted local ports; empty: all.
@@ -36,6 +38,7 @@ impl Default for Selection {
     fn default() -> Self {
         Self {
             family: None,
+            only: Vec::new(),
             excludes: Vec::new(),
             ports: Vec::new(),
             tcp_states: TcpStates::CONNECTED,
@@ -48,11 +51,9 @@ impl Default for Selection {
 #[derive(Clone, Debug)]
 pub struct Filter {
     selection: Selection,
-    /// First and last address of each excluded IPv4 network, in order.
-    excluded_ranges_v4: Vec<(u32, u32)>,
-    /// First and last address of each excluded IPv6 network, in order.
-    excluded_ranges_v6: Vec<(u128, u128)>,
-    /// Number of connections that each of `selection.excludes` excluded.
+    only: NetworkSet,
+    excludes: NetworkSet,
+    /// Number of connections that each of `excludes` excluded.
     excluded_counts: Vec<u64>,
     skipped: Skipped,
     /// Ports of the listening sockets so far.
@@ -66,6 +67,8 @@ pub struct Filter {
 pub struct Skipped {
     /// Connections of the other address family.
     pub other_family: u64,
+    /// Connections of addresses outside of the selected networks.
+    pub other_network: u64,
     /// Connections to another port.
     pub other_port: u64,
     /// Connections in another TCP state.
@@ -90,6 +93,7 @@ impl Skipped {
     /// Adds the numbers of another source that used the same filter.
     pub fn merge(&mut self, other: Self) {
         self.other_family += other.other_family;
+        self.other_network += other.other_network;
         self.other_port += other.other_port;
         self.other_state += other.other_state;
         self.unknown_state += other.unknown_state;
@@ -123,33 +127,15 @@ impl Filter {
     /// Creates a filter that accepts the selected connections.
     #[must_use]
     pub fn new(mut selection: Selection) -> Self {
-        let excludes = &mut selection.excludes;
-        // In order, and without networks inside others, so that one binary search
-        // finds the only network that can contain an address. A network sorts before
-        // the networks inside it.
-        excludes.sort();
-        excludes.dedup_by(|inner, outer| outer.contains(inner.first_address()));
-        let (mut excluded_ranges_v4, mut excluded_ranges_v6) = (Vec::new(), Vec::new());
-        for network in &*excludes {
-            match (network.first_address(), network.last_address()) {
-                (IpAddr::V4(first), IpAddr::V4(last)) => {
-                    excluded_ranges_v4.push((first.to_bits(), last.to_bits()));
-                }
-                (IpAddr::V6(first), IpAddr::V6(last)) => {
-                    excluded_ranges_v6.push((first.to_bits(), last.to_bits()));
-                }
-                _ => unreachable!("a network is of one family"),
-            }
-        }
-        let excluded_counts = vec![0; excludes.len()];
-        let (skipped, listening_ports) = (Skipped::default(), BTreeSet::new());
+        let only = NetworkSet::new(std::mem::take(&mut selection.only));
+        let excludes = NetworkSet::new(std::mem::take(&mut selection.excludes));
         Self {
             selection,
-            excluded_ranges_v4,
-            excluded_ranges_v6,
-            excluded_counts,
-            skipped,
-            listening_ports,
+            excluded_counts: vec![0; excludes.networks.len()],
+            only,
+            excludes,
+            skipped: Skipped::default(),
+            listening_ports: BTreeSet::new(),
             local_addresses: None,
         }
     }
@@ -212,25 +198,19 @@ impl Filter {
                 return false;
             }
         }
-        // Only the leading bits of a truncated address are known: a network excludes
-        // the address only if all addresses with these bits are in the network.
+        // Only the leading bits of a truncated address are known. A network excludes the
+        // address only if all addresses with these bits are in the network.
         let n_known_bits = connection.peer_truncated.as_ref().map_or(u8::MAX, |it| it.n_known_bits);
-        match self.excluded_index(peer) {
-            Some(index) if self.selection.excludes[index].prefix_length() <= n_known_bits => {
+        if !self.only.may_contain(peer, n_known_bits) {
+            self.skipped.other_network += 1;
+            return false;
+        }
+        match self.excludes.index_of(peer) {
+            Some(index) if self.excludes.networks[index].prefix_length() <= n_known_bits => {
                 self.excluded_counts[index] += 1;
                 false
             }
             _ => true,
-        }
-    }
-
-    /// Returns the index of the excluded network that contains the address. The
-    /// networks of IPv4 sort before those of IPv6.
-    fn excluded_index(&self, peer: IpAddr) -> Option<usize> {
-        match peer {
-            IpAddr::V4(address) => range_index(&self.excluded_ranges_v4, address.to_bits()),
-            IpAddr::V6(address) => range_index(&self.excluded_ranges_v6, address.to_bits())
-                .map(|index| self.excluded_ranges_v4.len() + index),
         }
     }
 
@@ -256,8 +236,72 @@ impl Filter {
     /// Returns the numbers of connections that were skipped.
     #[must_use]
     pub fn into_skipped(self) -> Skipped {
-        let excluded = self.selection.excludes.into_iter().zip(self.excluded_counts);
+        let excluded = self.excludes.networks.into_iter().zip(self.excluded_counts);
         Skipped { excluded: excluded.filter(|&(_, n)| n > 0).collect(), ..self.skipped }
+    }
+}
+
+/// First addresses of the /96 networks whose addresses end with an IPv4 address: IPv4-mapped
+/// addresses and NAT64 clients.
+const EMBEDDING_NETWORKS: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0)),
+    IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)),
+];
+
+/// Networks in order, without networks inside others, so that one binary search finds the
+/// only network that can contain an address.
+#[derive(Clone, Debug)]
+struct NetworkSet {
+    networks: Vec<Network>,
+    /// First and last address of each IPv4 network, in order.
+    ranges_v4: Vec<(u32, u32)>,
+    /// First and last address of each IPv6 network, in order.
+    ranges_v6: Vec<(u128, u128)>,
+}
+
+impl NetworkSet {
+    fn new(mut networks: Vec<Network>) -> Self {
+        // A network sorts before the networks inside it.
+        networks.sort();
+        networks.dedup_by(|inner, outer| outer.contains(inner.first_address()));
+        let (mut ranges_v4, mut ranges_v6) = (Vec::new(), Vec::new());
+        for network in &networks {
+            match (network.first_address(), network.last_address()) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    ranges_v4.push((first.to_bits(), last.to_bits()));
+                }
+                (IpAddr::V6(first), IpAddr::V6(last)) => {
+                    ranges_v6.push((first.to_bits(), last.to_bits()));
+                }
+                _ => unreachable!("a network is of one family"),
+            }
+        }
+        Self { networks, ranges_v4, ranges_v6 }
+    }
+
+    /// Returns the index of the network that contains the address. The networks of IPv4
+    /// sort before those of IPv6.
+    fn index_of(&self, address: IpAddr) -> Option<usize> {
+        match address {
+            IpAddr::V4(address) => range_index(&self.ranges_v4, address.to_bits()),
+            IpAddr::V6(address) => range_index(&self.ranges_v6, address.to_bits())
+                .map(|index| self.ranges_v4.len() + index),
+        }
+    }
+
+    /// Returns whether a network contains an address that begins with the `n_known_bits`
+    /// leading bits of `address`. An empty set contains all addresses.
+    fn may_contain(&self, address: IpAddr, n_known_bits: u8) -> bool {
+        if self.networks.is_empty() || self.index_of(address).is_some() {
+            return true;
+        }
+        let candidates = Network::new(address, n_known_bits);
+        // The missing digits may belong to an IPv4 address.
+        let may_embed_v4 = EMBEDDING_NETWORKS.iter().any(|first| candidates.contains(*first))
+            || EMBEDDING_NETWORKS.iter().any(|first| Network::new(*first, 96).contains(address));
+        !candidates.is_single_address()
+            && (may_embed_v4
+                || self.networks.iter().any(|it| candidates.contains(it.first_address())))
     }
 }
 
@@ -361,6 +405,33 @@ mod tests {
     }
 
     #[test]
+    fn only_selected_networks_are_counted() {
+        let networks = |texts: &[&str]| texts.iter().map(|it| it.parse().unwrap()).collect();
+        let mut filter = Filter::new(Selection {
+            only: networks(&["203.0.113.0/24", "203.0.113.128/25", "2001:db8::/32"]),
+            excludes: networks(&["203.0.113.7"]),
+            ..Selection::default()
+        });
+        for peer in ["203.0.113.8", "::ffff:203.0.113.200", "2001:db8::7"] {
+            assert!(filter.accepts(&connection(peer)), "{peer}");
+        }
+        for peer in ["203.0.113.7", "203.0.114.0", "2001:db9::7"] {
+            assert!(!filter.accepts(&connection(peer)), "{peer}");
+        }
+        let mut truncated = |peer: &str, n_known_bits| {
+            let mut connection = connection(peer);
+            let visible = TruncatedAddress::new(peer.as_bytes(), n_known_bits, true);
+            connection.peer_truncated = Some(visible);
+            filter.accepts(&connection)
+        };
+        assert!(truncated("203.0.0.0", 16) && truncated("203.0.113.0", 30));
+        assert!(!truncated("203.1.0.0", 16) && !truncated("203.0.112.0", 24));
+        assert!(truncated("64:ff9b::cb00:0", 112) && truncated("2001::", 16));
+        let skipped = filter.into_skipped();
+        assert_eq!((skipped.other_network, skipped.n_excluded()), (4, 1));
+    }
+
+    #[test]
     fn nat64_client_is_ipv4() {
         let peers = ["64:ff9b::203.0.113.7", "64:ff9b::198.51.100.7", "64:ff9b:1::203.0.113.7"];
         let excludes = ["203.0.113.0/24"];
@@ -441,6 +512,7 @@ mod tests {
         // Without `..`, so that a new reason must be added here.
         let mut skipped = Skipped {
             other_family: 1,
+            other_network: 1,
             other_port: 2,
             other_state: 3,
             unknown_state: 4,
@@ -451,6 +523,7 @@ mod tests {
         };
         skipped.merge(Skipped {
             other_family: 10,
+            other_network: 10,
             other_port: 20,
             other_state: 30,
             unknown_state: 40,
@@ -461,6 +534,7 @@ mod tests {
         });
         let expected = Skipped {
             other_family: 11,
+            other_network: 11,
             other_port: 22,
             other_state: 33,
             unknown_state: 44,

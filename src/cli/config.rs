@@ -87,7 +87,8 @@ pub(super) fn check_config(
     let aggregations = aggregations(&selection)?;
     let mut excludes = selection.exclude;
     let mut default_excludes = Vec::new();
-    if !selection.no_default_excludes {
+    // Networks that are selected are not excluded by default.
+    if !selection.no_default_excludes && selection.only.is_empty() {
         default_excludes = DEFAULT_EXCLUDES.map(default_exclude).to_vec();
         default_excludes.retain(|network| !excludes.contains(network));
         excludes.extend(&default_excludes);
@@ -105,6 +106,7 @@ pub(super) fn check_config(
                 (_, true) => Some(IpFamily::V6),
                 _ => None,
             },
+            only: selection.only,
             excludes,
             ports: selection.port,
             tcp_states,
@@ -298,6 +300,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("inbound", yes_if(selection.inbound)),
         ("ipv4_only", yes_if(selection.ipv4_only)),
         ("ipv6_only", yes_if(selection.ipv6_only)),
+        ("only", sorted_texts(&selection.only).join(",")),
         ("exclude", sorted_texts(&selection.exclude).join(",")),
         ("exclude_file", exclude_files.collect::<Vec<_>>().join(",")),
         ("no_default_excludes", yes_if(selection.no_default_excludes)),

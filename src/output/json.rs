@@ -133,6 +133,7 @@ struct JsonKernelCounters {
 struct JsonSkipped {
     excluded: Vec<JsonExcluded>,
     other_family: u64,
+    other_network: u64,
     other_port: u64,
     other_state: u64,
     outbound: u64,
@@ -307,6 +308,7 @@ impl JsonSkipped {
         Self {
             excluded: skipped.excluded.iter().map(JsonExcluded::new).collect(),
             other_family: skipped.other_family,
+            other_network: skipped.other_network,
             other_port: skipped.other_port,
             other_state: skipped.other_state,
             outbound: skipped.outbound,

@@ -164,9 +164,10 @@ fn skipped_summary(skipped: &Skipped) -> String {
 }
 
 /// Returns the connections that did not match the selection, by reason.
-fn not_selected_counts(skipped: &Skipped) -> [(u64, &'static str); 6] {
+fn not_selected_counts(skipped: &Skipped) -> [(u64, &'static str); 7] {
     [
         (skipped.other_family, "of the other address family"),
+        (skipped.other_network, "of other networks"),
         (skipped.other_port, "to other ports"),
         (skipped.other_state, "in other states"),
         (skipped.outbound, "opened by this host"),

@@ -141,7 +141,10 @@ fn malformed_prefixes_and_labels_are_rejected() {
         "cannot read --label web1=office: not an address or network; \
          write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
     );
-    assert_usage_error(&["--output", "xml"], "cannot read --output xml: not one of nagios, json, openmetrics, checkmk");
+    assert_usage_error(
+        &["--output", "xml"],
+        "cannot read --output xml: not one of nagios, json, openmetrics, checkmk",
+    );
 }
 
 #[test]

@@ -157,6 +157,7 @@ fn lognormal_output_is_golden() {
 #[test]
 fn family_and_exclude_output_is_golden() {
     let both = listing(&[("203.0.113.7", 12), ("::ffff:203.0.113.8", 4), ("2001:db8::7", 15)]);
+    let lan = listing(&[("192.168.0.7", 100), ("192.168.7.7", 3)]);
     assert_golden(
         "selection",
         &[
@@ -164,6 +165,8 @@ fn family_and_exclude_output_is_golden() {
             (&both, "-4 -vv"),
             (&both, "-6 -vv"),
             (&both, "-x 203.0.113.0/29,2001:db8::/32 -vv"),
+            (&both, "--only 203.0.113.0/24 -x 203.0.113.7 -vv"),
+            (&lan, "--only 192.168.7.0/24"),
         ],
     );
 }

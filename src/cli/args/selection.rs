@@ -73,6 +73,15 @@ pub(in crate::cli) struct SelectionArgs {
     /// Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16
     #[arg(short = 'x', long, value_name = "NET,...", value_delimiter = ',', value_parser = Network::parse_selector)]
     pub(in crate::cli) exclude: Vec<Network>,
+    /// Count only connections from these networks
+    #[arg(
+        long,
+        value_name = "NET,...",
+        value_delimiter = ',',
+        value_parser = Network::parse_selector,
+        conflicts_with = "no_default_excludes"
+    )]
+    pub(in crate::cli) only: Vec<Network>,
     /// Do not count the networks and hosts in this file, one a line, # for
     /// comments
     #[arg(long, value_name = "FILE")]
