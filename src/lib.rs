@@ -116,6 +116,7 @@ pub mod output {
 /// This process and this host: user, signals, terminal, and files that other users
 /// could have planted.
 pub mod sys {
+    pub(crate) mod child_process;
     pub mod namespace_owner;
     pub mod command_line;
     pub mod exec;

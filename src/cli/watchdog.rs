@@ -13,11 +13,10 @@ use std::{
 
 use crate::{
     model::problem::{Hints, Problem},
-    notify::mail,
     output::Report,
     run::{self, Progress, Stage},
     sys::{
-        process,
+        child_process, process,
         signals::{self, Interruption, TerminationSignal},
         terminal,
     },
@@ -195,7 +194,7 @@ where
         self.progress.abandon();
         terminal::restore();
         // A sendmail process must not outlive the program that started it.
-        mail::kill_sendmail();
+        child_process::kill_all_and_forbid();
         let output = (self.on_timeout)(interruption, stage);
         let write_deadline = match interruption {
             Interruption::TimedOut => output.write_deadline,

@@ -221,13 +221,6 @@ pub fn send(
     Err(MailError::NotBuilt)
 }
 
-/// Kills the running sendmail program, if any, and prevents new ones from starting.
-/// Called when the process is about to exit.
-pub fn kill_sendmail() {
-    #[cfg(feature = "mail")]
-    sendmail::kill_and_forbid();
-}
-
 /// Returns the host name of this machine.
 #[must_use]
 pub fn host_name() -> String {

@@ -44,8 +44,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Blocks the signals that would end this process without output: the termination
 /// signals, and SIGXFSZ, which reports that a file has reached its size limit
 /// (`ulimit -f`, systemd's `LimitFSIZE`). With SIGXFSZ blocked, the write returns an
-/// error instead. Threads that are started later inherit the mask; child processes
-/// do not.
+/// error instead. Threads that are started later inherit the mask; programs that
+/// `child_process` starts do not.
 ///
 /// # Errors
 ///

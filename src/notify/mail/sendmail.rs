@@ -1,12 +1,12 @@
 //! Sends email through a program with the interface of `sendmail`.
-#![expect(clippy::disallowed_types, reason = "the only module that starts sendmail")]
 use std::{
-    io::{self, Read, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    ffi::OsStr,
+    io::{self, PipeReader, Read, Write},
+    os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::ExitStatus,
     sync::{
-        Arc, Mutex, PoisonError, TryLockError,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -14,28 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    io::ioctl_fionread,
-    process::{Pid, Signal, kill_process_group},
-};
+use rustix::io::ioctl_fionread;
 
 use super::{
     Delivery, Envelope, MailError, local_name,
     message::{Draft, compose},
 };
+use crate::sys::child_process::{self, ChildProcess, StandardStreams};
 
-/// Interval between two checks whether the program has ended.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Maximum wait for the output of the program after it has ended: a child of the
 /// program may keep the pipe open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(100);
 /// Maximum number of output bytes that are kept.
 const MAX_OUTPUT_BYTES: u64 = 1000;
-
-/// Process group of the running program.
-static RUNNING_GROUP: Mutex<Option<Pid>> = Mutex::new(None);
-/// Set once the process is about to exit, to prevent new programs from starting.
-static IS_EXITING: AtomicBool = AtomicBool::new(false);
 
 /// Passes the message to `program`; kills the program if it has not ended by
 /// `deadline`.
@@ -50,9 +41,8 @@ pub(super) fn send(
     // It shows how much of the mail the program has not read. It is closed when this
     // function returns; the thread that writes then ends.
     let unread_input = input_reader.try_clone().map_err(|source| run_error(program, source))?;
-    let mut child = start_program(program, &draft.envelope, input_reader.into())
+    let (mut child, output) = start_program(program, &draft.envelope, input_reader)
         .map_err(|source| run_error(program, source))?;
-    let output = child.stderr.take().expect("stderr is a pipe");
     // Local programs expect LF line endings.
     let input_bytes: Vec<u8> = message.iter().copied().filter(|&byte| byte != b'\r').collect();
     let (sender, output_receiver) = mpsc::channel();
@@ -70,12 +60,9 @@ pub(super) fn send(
         // The receiver is gone after a timeout.
         let _ = sender.send(read_output(output));
     })?;
-    let status = wait_until(&mut child, deadline).map_err(|source| run_error(program, source))?;
+    let status = child.wait_until(deadline).map_err(|source| run_error(program, source))?;
     let Some(status) = status else {
-        kill_running();
-        // A process in uninterruptible sleep survives SIGKILL for a while, so do not
-        // wait for it.
-        let _ = child.try_wait();
+        child.kill();
         let has_read_all = is_written.load(Ordering::SeqCst)
             && ioctl_fionread(&unread_input).is_ok_and(|unread| unread == 0);
         return Err(timed_out(program, has_read_all));
@@ -110,30 +97,18 @@ fn run_error(program: &Path, source: io::Error) -> MailError {
 
 /// Starts the program with `-i` (a line with a single dot does not end the message)
 /// and `-f` (the sender, who gets bounces).
-fn start_program(program: &Path, envelope: &Envelope, input: Stdio) -> io::Result<Child> {
-    if IS_EXITING.load(Ordering::SeqCst) {
-        park_forever();
-    }
-    let mut running = RUNNING_GROUP.lock().unwrap_or_else(PoisonError::into_inner);
-    let child = Command::new(program)
-        .args(["-i", "-f", &envelope.from.0, "--"])
-        .args(envelope.to.iter().map(|address| &address.0))
-        // The program does not need the SSH password of the checked servers.
-        .env_remove("TOPIP_PASSWORD")
-        .stdin(input)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        // A process group of its own, so that the program and its children can be
-        // killed together.
-        .process_group(0)
-        .spawn()?;
-    *running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    drop(running);
-    if IS_EXITING.load(Ordering::SeqCst) {
-        kill_running();
-        park_forever();
-    }
-    Ok(child)
+fn start_program(
+    program: &Path,
+    envelope: &Envelope,
+    input: PipeReader,
+) -> io::Result<(ChildProcess, PipeReader)> {
+    let mut words: Vec<&OsStr> = vec![program.as_ref()];
+    words.extend(["-i", "-f", &envelope.from.0, "--"].map(OsStr::new));
+    words.extend(envelope.to.iter().map(|address| OsStr::new(&address.0)));
+    let (output, stderr) = io::pipe()?;
+    let stdout = child_process::open_null()?;
+    let streams = StandardStreams { stdin: input.into(), stdout, stderr: stderr.into() };
+    Ok((ChildProcess::spawn(&words, &streams)?, output))
 }
 
 fn spawn_thread(worker: impl FnOnce() + Send + 'static) -> Result<(), MailError> {
@@ -149,54 +124,6 @@ fn read_output(mut output: impl Read) -> String {
     }
     let output = String::from_utf8_lossy(&bytes);
     output.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    loop {
-        let mut running = RUNNING_GROUP.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = child.try_wait()? {
-            // The process is reaped, so its ID may be reused.
-            *running = None;
-            return Ok(Some(status));
-        }
-        drop(running);
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        thread::sleep(POLL_INTERVAL);
-    }
-}
-
-/// Blocks until the process exits, which is imminent.
-fn park_forever() -> ! {
-    loop {
-        thread::park();
-    }
-}
-
-/// Kills the running program, if any, and prevents new ones from starting. A program
-/// that is being started at this moment is killed by the thread that starts it.
-pub(super) fn kill_and_forbid() {
-    IS_EXITING.store(true, Ordering::SeqCst);
-    kill_running();
-}
-
-/// Kills the running program and its children, if any.
-fn kill_running() {
-    // Do not wait for a program that is being started: its disk may not respond.
-    let deadline = Instant::now() + 2 * POLL_INTERVAL;
-    let mut running = loop {
-        match RUNNING_GROUP.try_lock() {
-            Ok(running) => break running,
-            Err(TryLockError::Poisoned(running)) => break running.into_inner(),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return,
-            Err(TryLockError::WouldBlock) => thread::yield_now(),
-        }
-    };
-    if let Some(group) = running.take() {
-        // The group may have ended just now.
-        let _ = kill_process_group(group, Signal::KILL);
-    }
 }
 
 fn exit_code_or_signal(status: ExitStatus) -> String {
