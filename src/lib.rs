@@ -143,6 +143,7 @@ pub mod source {
     mod netlink;
     mod netns;
     mod procfs;
+    mod remote_listing;
     mod source_error;
     mod ssh;
 
@@ -153,6 +154,7 @@ pub mod source {
         HiddenNamespaces, NetnsError, NetnsSelector, Resolution, ResolvedNamespace,
         find_hidden_namespaces, resolve_namespaces,
     };
+    pub use remote_listing::ListingRequest;
     pub use source_error::{SourceError, SshFailure};
     #[cfg(all(fuzzing, feature = "ssh"))]
     pub use ssh::ssh_fuzz;

@@ -10,7 +10,7 @@ use crate::{
     model::{connection::TcpStates, secret::Secret, verdict::Status},
     parse::TableKind,
     run::Target,
-    source::{ConnectFn, Credentials, HostKeyPolicy, Source, SshServer},
+    source::{ConnectFn, Credentials, HostKeyPolicy, ListingRequest, Source, SshServer},
     sys::{
         command_line, process, secret_file,
         user::{self, User},
@@ -178,15 +178,22 @@ impl<'a> SshSettings<'a> {
             known_hosts: self.known_hosts.clone(),
             known_hosts_explicit: self.args.ssh.known_hosts.is_some(),
             host_key_policy: self.args.ssh.host_key,
-            table_kind: match self.args.selection.source {
-                SourceKind::Conntrack => TableKind::Flows,
-                SourceKind::Auto | SourceKind::Netlink | SourceKind::Proc => TableKind::Sockets,
-            },
-            command: self.args.ssh.command.clone(),
+            request: listing_request(self.args),
             timeout: self.timeout,
             connect: self.connect,
         };
         Ok(Target::new(server.name(), vec![Source::Ssh(Box::new(server))]))
+    }
+}
+
+/// Returns what to run on each server.
+fn listing_request(args: &SampleArgs) -> ListingRequest {
+    ListingRequest {
+        table_kind: match args.selection.source {
+            SourceKind::Conntrack => TableKind::Flows,
+            SourceKind::Auto | SourceKind::Netlink | SourceKind::Proc => TableKind::Sockets,
+        },
+        command: args.ssh.command.clone(),
     }
 }
 

@@ -58,7 +58,9 @@ impl Source {
         match self {
             Self::Conntrack { .. } | Self::ConntrackProc => Some(TableKind::Flows),
             Self::Netlink { .. } | Self::Proc => Some(TableKind::Sockets),
-            Self::Ssh(server) if server.table_kind == TableKind::Flows => Some(TableKind::Flows),
+            Self::Ssh(server) if server.request.table_kind == TableKind::Flows => {
+                Some(TableKind::Flows)
+            }
             Self::Ssh(_) | Self::File(_) | Self::Stdin => None,
             Self::InNamespace { source, .. } => source.table_kind(),
         }

@@ -16,13 +16,11 @@ use std::{
 
 use clap::ValueEnum;
 
-use crate::{
-    model::secret::Secret,
-    parse::{TableKind, capture::Capture},
-};
+use crate::{model::secret::Secret, parse::capture::Capture};
 
 use super::{
     activity::Activity,
+    remote_listing::ListingRequest,
     source_error::{SourceError, SshFailure},
 };
 
@@ -52,8 +50,6 @@ mod password_responder;
 mod relay;
 #[cfg(feature = "ssh")]
 mod remote_command;
-#[cfg(feature = "ssh")]
-mod script;
 #[cfg(feature = "ssh")]
 mod session;
 
@@ -102,10 +98,8 @@ pub struct SshServer {
     pub known_hosts_explicit: bool,
     /// Treatment of unknown host keys.
     pub host_key_policy: HostKeyPolicy,
-    /// Kind of table to list.
-    pub table_kind: TableKind,
-    /// Command to run instead of the built-in script.
-    pub command: Option<String>,
+    /// What to run on the server.
+    pub request: ListingRequest,
     /// Time limit for the whole sample, as far as libssh2 can enforce it.
     pub timeout: Duration,
     /// Function that connects to the server.
@@ -309,14 +303,7 @@ impl SshError {
             Self::KnownHosts { .. } => "Name another file with `--known-hosts`.".to_owned(),
             Self::UnusableKey { path, problem, .. } => key_file_hint(path, problem),
             Self::KeyFile { path, .. } => format!("Is it a private key? ls -l {}", path.display()),
-            Self::NoListing { .. } if server.table_kind == TableKind::Flows => format!(
-                "May {user} see the flows there? Let it, in sudoers: {user} ALL=(root) NOPASSWD: \
-                 /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp",
-                user = server.user
-            ),
-            Self::NoListing { .. } => "Name a command that lists its sockets with `--command`, \
-                                       such as netstat -n for Windows."
-                .to_owned(),
+            Self::NoListing { .. } => server.request.no_listing_hint(Some(&server.user)),
             Self::Login { advice, .. } => server.login_hint(*advice),
             Self::PasswordExpired { .. } => server.login_hint(LoginAdvice::ChangePassword),
             Self::Connect { .. } | Self::Handshake { .. } => {

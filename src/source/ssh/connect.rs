@@ -9,7 +9,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{ErrorCode, MethodType, Session};
 
-use crate::parse::capture::{Capture, CaptureFormat, CaptureNote};
+use crate::parse::capture::{Capture, CaptureNote};
 
 use super::{
     SshError, SshServer, host_key, listing, login,
@@ -56,28 +56,20 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
     let (reader, start) = listing::start(server, session)?;
     stopwatch.record_lap("first line");
     activity.set(format!("running {}", start.command));
-    Ok(Capture {
-        format: CaptureFormat::Listing,
-        origin: server.name(),
-        byte_order: start.byte_order,
-        session_connection: start.session_connection,
-        local_addresses: start.local_addresses,
-        kernel_counters: None,
-        notes: vec![
-            CaptureNote::SshLogin {
-                server: server.name(),
-                user: server.user.clone(),
-                method: login_method,
-                command: start.command,
-            },
-            CaptureNote::SshSession {
-                server: server.name(),
-                algorithms,
-                timings: stopwatch.lap_summary(),
-            },
-        ],
-        bytes: Box::new(reader),
-    })
+    let notes = vec![
+        CaptureNote::SshLogin {
+            server: server.name(),
+            user: server.user.clone(),
+            method: login_method,
+            command: start.command.clone(),
+        },
+        CaptureNote::SshSession {
+            server: server.name(),
+            algorithms,
+            timings: stopwatch.lap_summary(),
+        },
+    ];
+    Ok(start.into_capture(reader, server.name(), notes))
 }
 
 fn resolve_host(server: &SshServer) -> Result<Vec<SocketAddr>, SshError> {

@@ -1,49 +1,26 @@
 //! A command that runs on a server, and its two output streams.
-use std::{
-    collections::VecDeque,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use ssh2::Channel;
 
 use super::{relay::if_ready, session::LimitedSession, ssh_error::describe_error};
+use crate::source::remote_listing::{CommandOutput, OutputLimit};
 
-/// Maximum number of bytes that a command may write, on both streams together: about
-/// three million connections.
-const MAX_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;
 /// Maximum number of bytes of standard error read at a time.
 const STDERR_CHUNK_BYTES: usize = 16 * 1024;
-/// Maximum number of bytes kept of standard error.
-const MAX_STDERR_BYTES: usize = 2048;
-/// Maximum length of a quoted line of output, in characters.
-pub(super) const MAX_QUOTED_CHARS: usize = 120;
-
-/// Output of a command, and its exit status.
-pub(super) trait CommandOutput {
-    /// Reads standard output; returns 0 at its end.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Returns the exit result: `Err` describes the signal, the exit status other than 0,
-    /// or that there is none. Must be called only at the end of the output.
-    fn exit_result(&mut self) -> io::Result<Result<(), String>>;
-    /// Returns the last line of standard error, which may explain missing output.
-    fn last_error_line(&self) -> Option<String>;
-}
 
 /// Running command on a server, with its two streams.
 pub(super) struct RemoteCommand {
     // Dropped before the session: it sends a last packet.
     channel: Channel,
     session: LimitedSession,
-    /// Last bytes of standard error, at most [`MAX_STDERR_BYTES`].
-    stderr: VecDeque<u8>,
-    /// Remaining byte budget.
-    bytes_left: u64,
+    limit: OutputLimit,
 }
 
 impl RemoteCommand {
     /// Takes over a started command.
     pub(super) fn new(session: LimitedSession, channel: Channel) -> Self {
-        Self { channel, session, stderr: VecDeque::new(), bytes_left: MAX_OUTPUT_BYTES }
+        Self { channel, session, limit: OutputLimit::new() }
     }
 
     /// Reads one chunk of the available standard error; returns false if there was
@@ -54,10 +31,8 @@ impl RemoteCommand {
         let Some(length @ 1..) = if_ready(result).map_err(|error| self.explain(error))? else {
             return Ok(false);
         };
-        self.take_from_budget(length)?;
-        self.stderr.extend(&chunk[..length]);
-        let n_excess = self.stderr.len().saturating_sub(MAX_STDERR_BYTES);
-        self.stderr.drain(..n_excess);
+        self.limit.add_stderr(&chunk[..length])?;
+        self.session.relay().add_consumed(length);
         Ok(true)
     }
 
@@ -78,14 +53,6 @@ impl RemoteCommand {
         }
         Some(io::Error::new(io::ErrorKind::ConnectionAborted, problem))
     }
-
-    fn take_from_budget(&mut self, length: usize) -> io::Result<()> {
-        let bytes_left = self.bytes_left.checked_sub(length as u64);
-        self.bytes_left =
-            bytes_left.ok_or_else(|| io::Error::other("it wrote more than 256 MiB"))?;
-        self.session.relay().add_consumed(length);
-        Ok(())
-    }
 }
 
 impl CommandOutput for RemoteCommand {
@@ -97,7 +64,8 @@ impl CommandOutput for RemoteCommand {
             match if_ready(result).map_err(|error| self.explain(error))? {
                 Some(0) if self.channel.eof() => return Ok(0),
                 Some(length) if length > 0 => {
-                    self.take_from_budget(length)?;
+                    self.limit.count(length)?;
+                    self.session.relay().add_consumed(length);
                     return Ok(length);
                 }
                 // Reading one stream may have buffered data of the other one.
@@ -129,10 +97,7 @@ impl CommandOutput for RemoteCommand {
     }
 
     fn last_error_line(&self) -> Option<String> {
-        let bytes: Vec<_> = self.stderr.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-        Some(line.chars().take(MAX_QUOTED_CHARS).collect())
+        self.limit.last_error_lines(1).pop()
     }
 }
 

@@ -3,8 +3,8 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::{SshError, SshServer, remote_command::MAX_QUOTED_CHARS};
-use crate::model::sanitize;
+use super::{SshError, SshServer};
+use crate::{model::sanitize, source::remote_listing::MAX_QUOTED_CHARS};
 
 /// Returns text of a server as it is quoted in messages: one line of limited length.
 pub(super) fn quoted(text: &str) -> String {

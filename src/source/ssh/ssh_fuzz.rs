@@ -5,18 +5,16 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Credentials, HostKeyPolicy, SshServer, connect,
-    host_key::KnownHosts,
-    listing::{ListingStart, RemoteListing},
-    remote_command::CommandOutput,
-};
-use crate::parse::{
-    TableKind,
-    capture::{ByteOrder, SessionConnection},
+use super::{Credentials, HostKeyPolicy, SshServer, connect, host_key::KnownHosts};
+use crate::{
+    parse::{
+        TableKind,
+        capture::{ByteOrder, SessionConnection},
+    },
+    source::remote_listing::{CommandOutput, ListingRequest, ListingStart, RemoteListing},
 };
 
-fn server(known_hosts: Vec<PathBuf>, command: Option<String>) -> SshServer {
+fn server(known_hosts: Vec<PathBuf>) -> SshServer {
     SshServer {
         host: "web1".to_owned(),
         port: 22,
@@ -25,8 +23,7 @@ fn server(known_hosts: Vec<PathBuf>, command: Option<String>) -> SshServer {
         known_hosts,
         known_hosts_explicit: true,
         host_key_policy: HostKeyPolicy::Strict,
-        table_kind: TableKind::Sockets,
-        command,
+        request: ListingRequest { table_kind: TableKind::Sockets, command: None },
         timeout: Duration::from_secs(10),
         connect,
     }
@@ -40,8 +37,7 @@ fn server(known_hosts: Vec<PathBuf>, command: Option<String>) -> SshServer {
 /// Panics if the file cannot be read.
 #[must_use]
 pub fn known_hosts(file: PathBuf) -> (String, String) {
-    let known_hosts =
-        KnownHosts::read(&server(vec![file], None)).expect("the fuzzer wrote the file");
+    let known_hosts = KnownHosts::read(&server(vec![file])).expect("the fuzzer wrote the file");
     (format!("{known_hosts:?}"), known_hosts.preferred_algorithms())
 }
 
@@ -89,9 +85,10 @@ pub fn listing(
     command: Option<&str>,
 ) -> Result<ListingResult, String> {
     let output = ChunkedOutput { text, max_chunk_bytes, exit_result, error_line };
-    let server = server(Vec::new(), command.map(str::to_owned));
+    let request =
+        ListingRequest { table_kind: TableKind::Sockets, command: command.map(str::to_owned) };
     let mut listing = RemoteListing::new(output);
-    let start = listing.read_start(&server, None).map_err(|error| error.to_string())?;
+    let start = listing.read_start(&request, None).map_err(|error| error.to_string())?;
     let ListingStart { command, byte_order, session_connection, .. } = start;
     let mut bytes = Vec::new();
     let result = loop {
