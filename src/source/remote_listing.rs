@@ -97,6 +97,8 @@ pub(super) struct RemoteListing<R> {
     start: usize,
     end: usize,
     section: Section,
+    /// Machine of the server by its name in `uname -m`, if it has reported one.
+    machine: Option<String>,
     /// Addresses of the server that it has reported so far.
     local_addresses: Vec<IpAddr>,
     /// First line of output without markers, to explain why there is no listing.
@@ -123,6 +125,7 @@ enum Section {
 
 const BEGIN_MARKER: &[u8] = b"topip-begin";
 const ADDRESS_MARKER: &[u8] = b"topip-own ";
+const MACHINE_MARKER: &[u8] = b"topip-machine ";
 const TRY_MARKER: &[u8] = b"topip-try ";
 const END_MARKER: &[u8] = b"topip-end ";
 
@@ -134,6 +137,7 @@ impl<R: CommandOutput> RemoteListing<R> {
             start: 0,
             end: 0,
             section: Section::Unmarked,
+            machine: None,
             local_addresses: Vec::new(),
             first_line: None,
         }
@@ -176,8 +180,8 @@ impl<R: CommandOutput> RemoteListing<R> {
         };
         let marker = String::from_utf8_lossy(&self.buffer[marker_start..marker_end]).into_owned();
         let words: Vec<_> = marker.split_whitespace().skip(1).collect();
-        let (system, machine) = (words.first().copied(), words.get(1).copied());
-        let byte_order = byte_order_of_machine(machine.unwrap_or_default());
+        let system = words.first().copied();
+        self.machine = words.get(1).map(|&machine| machine.to_owned());
         let session_connection =
             parse_ssh_connection(words.get(2..).unwrap_or_default()).or(session_connection);
         self.start = (marker_end + 1).min(self.buffer.len());
@@ -191,6 +195,7 @@ impl<R: CommandOutput> RemoteListing<R> {
         };
         let command = commands.last().cloned().unwrap_or_default();
         let command = format!("{command} ({})", system.unwrap_or("unknown system"));
+        let byte_order = byte_order_of_machine(self.machine.as_deref().unwrap_or_default());
         let mut addresses = std::mem::take(&mut self.local_addresses);
         addresses.sort_unstable();
         let local_addresses = if addresses.is_empty() { None } else { Some(addresses) };
@@ -301,6 +306,10 @@ impl<R: CommandOutput> RemoteListing<R> {
             self.local_addresses.extend(address.parse::<IpAddr>());
             return Ok(());
         }
+        if let Some(machine) = marker.strip_prefix("topip-machine ") {
+            self.machine = Some(machine.to_owned());
+            return Ok(());
+        }
         let Section::Marked { is_inside, commands, n_lines } = &mut self.section else {
             return Ok(());
         };
@@ -406,7 +415,7 @@ fn find_marker(lines: &[u8]) -> Option<usize> {
     memchr::memmem::find_iter(lines, b"topip-").find(|&start| {
         let is_line_start = start == 0 || lines[start - 1] == b'\n';
         is_line_start
-            && [ADDRESS_MARKER, TRY_MARKER, END_MARKER]
+            && [ADDRESS_MARKER, MACHINE_MARKER, TRY_MARKER, END_MARKER]
                 .iter()
                 .any(|marker| lines[start..].starts_with(marker))
     })
@@ -457,6 +466,41 @@ mod tests {
         assert_eq!(find_marker_line(b"topip-begin", BEGIN_MARKER), None);
         assert_eq!(find_marker(b"a\ntopip-end 0 ss\n"), Some(2));
         assert_eq!(find_marker(b"a topip-end 0 ss\n"), None);
+    }
+
+    /// Output of a command that succeeds.
+    struct Output(&'static [u8]);
+
+    impl CommandOutput for Output {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+
+        fn exit_result(&mut self) -> io::Result<Result<(), String>> {
+            Ok(Ok(()))
+        }
+
+        fn last_error_line(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn machine_may_be_reported_with_the_listing() {
+        for (output, byte_order) in [
+            (&b"topip-begin SunOS sparc\ntopip-try a\nrow\n"[..], ByteOrder::Big),
+            (b"topip-begin Linux unknown\ntopip-try a\nrow\n", ByteOrder::Little),
+            (
+                b"topip-begin Linux unknown\ntopip-try proc\ntopip-machine s390x\nrow\n",
+                ByteOrder::Big,
+            ),
+        ] {
+            let mut listing = RemoteListing::new(Output(output));
+            let request = ListingRequest { table_kind: TableKind::Sockets, command: None };
+            let start = listing.read_start(&request, None).expect("a listing begins");
+            assert_eq!(start.byte_order, Some(byte_order));
+            assert_eq!(listing.fill_buf().expect("there is a row"), b"row\n");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Clients {
 }
 
 /// Runs `test` in a namespace with its own server and clients.
-fn with_clients(test: impl FnOnce(&mut SshFixture) + Send + 'static) {
+pub fn with_clients(test: impl FnOnce(&mut SshFixture) + Send + 'static) {
     if !is_possible() {
         return;
     }
@@ -52,12 +52,12 @@ fn with_clients(test: impl FnOnce(&mut SshFixture) + Send + 'static) {
     });
 }
 
-const OUTSIDE_ARGS: [&str; 3] = ["-x", "127.0.0.0/8", "-vv"];
+pub const OUTSIDE_ARGS: [&str; 3] = ["-x", "127.0.0.0/8", "-vv"];
 
 /// Asserts that nine and four connections are counted, by a command whose name begins with
 /// this text.
 #[track_caller]
-fn assert_sees_clients(result: &CommandResult, command: &str) {
+pub fn assert_sees_clients(result: &CommandResult, command: &str) {
     assert!(result.stdout.contains("\n203.0.113.7 9 connections on port "), "{}", result.stdout);
     assert!(result.stdout.contains("\n198.51.100.7 4 connections on port "), "{}", result.stdout);
     assert!(result.stdout.contains(&format!("; ran {command}")), "{command}: {}", result.stdout);
@@ -138,7 +138,9 @@ fn first_available_command_is_run() {
                 "rm /usr/bin/ss /usr/bin/cat; cp /usr/bin/busybox /usr/bin/netstat",
                 "netstat -nat (Linux)",
             ),
-            ("rm /usr/bin/uname", "ss -tan (unknown)"),
+            ("rm /usr/bin/uname", "ss -tan (Linux)"),
+            ("mount -t tmpfs tmpfs /proc/sys", "ss -tan (Linux)"),
+            ("rm /usr/bin/uname; mount -t tmpfs tmpfs /proc/sys", "ss -tan (unknown)"),
             // It prints its heading and fails.
             (
                 "printf '#!/bin/sh\\necho State Recv-Q Send-Q Local Address:Port Peer Address:Port; exit 1\\n' >/usr/bin/ss",

@@ -26,7 +26,9 @@ macro_rules! prologue {
             "export LC_ALL LANG PATH; ",
             "t() { echo topip-try $*; \"$@\"; r=$?; echo; echo topip-end $r $*; ",
             "if test $r = 0; then exit 0; fi; }; ",
-            "s=`uname -s`; m=`uname -m`; ",
+            // On Linux, the name needs no process, and the machine only matters to `proc`.
+            "if test -r /proc/sys/kernel/ostype; then read s </proc/sys/kernel/ostype; ",
+            "else set x `uname -sm`; s=$2; m=$3; fi; ",
             "echo; echo topip-begin ${s:-unknown} ${m:-unknown} $SSH_CONNECTION; ",
         )
     };
@@ -35,7 +37,7 @@ macro_rules! prologue {
 /// Lists the sockets of the server.
 const SOCKETS: &str = concat!(
     prologue!(),
-    "proc() { cat /proc/net/tcp || return 1; ",
+    "proc() { echo topip-machine `uname -m`; cat /proc/net/tcp || return 1; ",
     "if test -r /proc/net/tcp6; then cat /proc/net/tcp6; fi; }; ",
     "both() { netstat -an -f inet -P tcp || return 1; netstat -an -f inet6 -P tcp; }; ",
     "case $s in ",
