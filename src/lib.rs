@@ -144,6 +144,7 @@ pub mod source {
     mod netns;
     mod procfs;
     mod remote_listing;
+    mod rsh;
     mod source_error;
     mod ssh;
 
@@ -155,6 +156,7 @@ pub mod source {
         find_hidden_namespaces, resolve_namespaces,
     };
     pub use remote_listing::ListingRequest;
+    pub use rsh::{RemoteShell, RemoteShellError, RshError, RshServer};
     pub use source_error::{SourceError, SshFailure};
     #[cfg(all(fuzzing, feature = "ssh"))]
     pub use ssh::ssh_fuzz;

@@ -29,6 +29,7 @@ mod overlap;
 mod untrusted_files;
 mod invariants;
 mod random_sockets;
+mod rsh_client;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod secrets;
 mod set_uid;

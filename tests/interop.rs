@@ -19,6 +19,8 @@ mod nagios;
 mod netns;
 mod prometheus;
 pub mod sandbox;
+#[cfg(feature = "ssh")]
+mod rsh;
 mod terminal;
 #[cfg(feature = "ssh")]
 mod ssh_conntrack;

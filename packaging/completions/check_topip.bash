@@ -145,6 +145,10 @@ _check_topip() {
                     COMPREPLY=($(compgen -W "strict accept-new ignore" -- "${cur}"))
                     return 0
                     ;;
+                --rsh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --command)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

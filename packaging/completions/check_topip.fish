@@ -25,6 +25,7 @@ complete -c check_topip -l known-hosts -d 'Known host keys [default: the user\'s
 complete -c check_topip -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
 accept-new\t''
 ignore\t''"
+complete -c check_topip -l rsh -d 'Reach servers by this SSH client instead of the built-in one, as in ssh -J bastion' -r
 complete -c check_topip -l command -d 'Run this there instead of the built-in choice' -r
 complete -c check_topip -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
 complete -c check_topip -l limit -d 'Limit for every address, in place of a rule' -r

@@ -154,6 +154,10 @@ _topip_log() {
                     COMPREPLY=($(compgen -W "strict accept-new ignore" -- "${cur}"))
                     return 0
                     ;;
+                --rsh)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --command)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -386,6 +390,10 @@ _topip_log() {
                     ;;
                 --host-key)
                     COMPREPLY=($(compgen -W "strict accept-new ignore" -- "${cur}"))
+                    return 0
+                    ;;
+                --rsh)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --command)
@@ -670,6 +678,10 @@ _topip_log() {
                     ;;
                 --host-key)
                     COMPREPLY=($(compgen -W "strict accept-new ignore" -- "${cur}"))
+                    return 0
+                    ;;
+                --rsh)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --command)

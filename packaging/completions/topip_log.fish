@@ -51,6 +51,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l known-hosts -d 'Kno
 complete -c topip_log -n "__fish_topip_log_needs_command" -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
 accept-new\t''
 ignore\t''"
+complete -c topip_log -n "__fish_topip_log_needs_command" -l rsh -d 'Reach servers by this SSH client instead of the built-in one, as in ssh -J bastion' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l limit -d 'Limit for every address, in place of a rule' -r
@@ -114,6 +115,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l known-hos
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
 accept-new\t''
 ignore\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l rsh -d 'Reach servers by this SSH client instead of the built-in one, as in ssh -J bastion' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l limit -d 'Limit for every address, in place of a rule' -r
@@ -183,6 +185,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l known-host
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l host-key -d 'What to do with a host key that is not known' -r -f -a "strict\t''
 accept-new\t''
 ignore\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l rsh -d 'Reach servers by this SSH client instead of the built-in one, as in ssh -J bastion' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l command -d 'Run this there instead of the built-in choice' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s n -l top -d 'Judge the N addresses with the most connections; 0 and 1 are all [default: all]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l limit -d 'Limit for every address, in place of a rule' -r

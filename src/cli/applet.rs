@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     model::problem::Problem,
-    sys::{process, signals},
+    sys::{child_process, process, signals},
 };
 
 use super::{
@@ -78,6 +78,8 @@ pub fn main(default_applet: Applet, remote_support: Option<RemoteSupport>) -> Ex
     let _ = signals::block();
     let output = panic::catch_unwind(AssertUnwindSafe(|| run_applet(applet, &invocation)))
         .unwrap_or_else(|panic| failure_output(applet, &internal_error(&*panic)));
+    // An SSH client of a server that gave no answer in time still runs.
+    child_process::kill_all_and_forbid();
     write_output(output, applet).into()
 }
 

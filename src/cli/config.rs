@@ -26,6 +26,9 @@ use super::{
     mail_config, target_config,
 };
 
+/// Part of the time limit that is left for judging, notifications and output.
+pub(super) const REPORT_TIME: Duration = Duration::from_millis(500);
+
 /// Limit for the number of addresses in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListLimit {
@@ -75,9 +78,8 @@ pub(super) fn check_config(
     let tcp_states = tcp_states(&args.selection);
     let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
     let state_location = state_location(&args, applet, invocation, &targets);
-    // Leave time for judging, notifications and output.
     let deadline = invocation.started + timeout.after;
-    let deadline = deadline.checked_sub(Duration::from_millis(500)).unwrap_or(deadline);
+    let deadline = deadline.checked_sub(REPORT_TIME).unwrap_or(deadline);
     let alerts = match notify {
         Some(args) => alerts(args, &targets, deadline, invocation)?,
         None => NotifyConfig::default(),
@@ -295,6 +297,8 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("input", selection.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
         ("servers", Target::sorted_names(targets).join(",")),
         ("command", ssh.command.clone().unwrap_or_default()),
+        // The configuration of the client may make another host of a server's name.
+        ("rsh", ssh.rsh.as_ref().map(|rsh| rsh.words().join("\0")).unwrap_or_default()),
         ("port", ports.collect::<Vec<_>>().join(",")),
         ("tcp_states", format!("{:x}", tcp_states(selection).bits())),
         ("inbound", yes_if(selection.inbound)),

@@ -118,7 +118,7 @@ fn host_names(targets: &[Target]) -> String {
         .map(|target| match &target.sources[..] {
             [Source::File(path)] => path.display().to_string(),
             [Source::Stdin] => format!("standard input of {}", mail::host_name()),
-            [Source::Ssh(_)] => target.name.clone(),
+            [source] if source.is_remote() => target.name.clone(),
             _ => mail::host_name(),
         })
         .collect();

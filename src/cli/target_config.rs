@@ -10,7 +10,10 @@ use crate::{
     model::{connection::TcpStates, secret::Secret, verdict::Status},
     parse::TableKind,
     run::Target,
-    source::{ConnectFn, Credentials, HostKeyPolicy, ListingRequest, Source, SshServer},
+    source::{
+        ConnectFn, Credentials, HostKeyPolicy, ListingRequest, RemoteShell, RshServer, Source,
+        SshServer,
+    },
     sys::{
         command_line, process, secret_file,
         user::{self, User},
@@ -19,6 +22,7 @@ use crate::{
 
 use super::{
     args::{SampleArgs, SourceKind, Timeout},
+    config::REPORT_TIME,
     invocation::Invocation,
     server_name::ServerName,
 };
@@ -30,7 +34,9 @@ const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the time limit of the run and its status on timeout.
 pub(super) fn timeout(args: &SampleArgs, invocation: &Invocation) -> Timeout {
-    let may_prompt = n_remote_servers(args) == 1 && invocation.interactive;
+    // An external client never prompts.
+    let may_prompt =
+        n_remote_servers(args) == 1 && invocation.interactive && args.ssh.rsh.is_none();
     let after = if may_prompt { INTERACTIVE_TIMEOUT } else { DEFAULT_TIMEOUT };
     args.timeout.unwrap_or(Timeout { after, status: Status::Unknown })
 }
@@ -64,15 +70,15 @@ pub(super) fn targets(
     if args.selection.hostname.is_empty() {
         return Ok(vec![local_target(args, tcp_states)]);
     }
-    let ssh_settings = if n_remote_servers(args) > 0 {
-        Some(SshSettings::new(args, invocation, timeout)?)
+    let ssh_client = if n_remote_servers(args) > 0 {
+        Some(SshClient::new(args, invocation, timeout)?)
     } else {
         None
     };
     let mut targets: Vec<Target> = Vec::new();
     for server in &args.selection.hostname {
-        let target = match &ssh_settings {
-            Some(ssh_settings) if !server.is_local() => ssh_settings.target(server)?,
+        let target = match &ssh_client {
+            Some(ssh_client) if !server.is_local() => ssh_client.target(server)?,
             _ => local_target(args, tcp_states),
         };
         // A server that is named twice is sampled once.
@@ -104,7 +110,62 @@ fn local_target(args: &SampleArgs, tcp_states: TcpStates) -> Target {
     Target::new("localhost".to_owned(), sources).in_namespaces(args.selection.netns.clone())
 }
 
-/// SSH settings that all servers of a run share.
+/// SSH client for all servers of a run.
+enum SshClient<'a> {
+    BuiltIn(Box<SshSettings<'a>>),
+    External(RshSettings<'a>),
+}
+
+impl<'a> SshClient<'a> {
+    /// Returns the client that the options select.
+    fn new(
+        args: &'a SampleArgs,
+        invocation: &Invocation,
+        timeout: Timeout,
+    ) -> Result<Self, Problem> {
+        let Some(client) = &args.ssh.rsh else {
+            return Ok(Self::BuiltIn(Box::new(SshSettings::new(args, invocation, timeout)?)));
+        };
+        if invocation.password.is_some() {
+            let hint = "Unset it: the client of `--rsh` logs in by its own configuration.";
+            return Err(Problem::new("`--rsh` cannot be used with TOPIP_PASSWORD", hint));
+        }
+        let timeout = timeout.after.saturating_sub(REPORT_TIME);
+        Ok(Self::External(RshSettings { args, client, timeout }))
+    }
+
+    /// Returns one server as a target.
+    fn target(&self, name: &ServerName) -> Result<Target, Problem> {
+        match self {
+            Self::BuiltIn(settings) => settings.target(name),
+            Self::External(settings) => Ok(settings.target(name)),
+        }
+    }
+}
+
+/// Settings of an external SSH client.
+struct RshSettings<'a> {
+    args: &'a SampleArgs,
+    client: &'a RemoteShell,
+    timeout: Duration,
+}
+
+impl RshSettings<'_> {
+    /// Returns one server as a target.
+    fn target(&self, name: &ServerName) -> Target {
+        let server = RshServer {
+            host: name.host.clone(),
+            port: name.port,
+            user: name.user.clone().or_else(|| self.args.ssh.username.clone()),
+            client: self.client.clone(),
+            request: listing_request(self.args),
+            timeout: self.timeout,
+        };
+        Target::new(server.name(), vec![Source::Rsh(Box::new(server))])
+    }
+}
+
+/// Settings of the built-in SSH client.
 struct SshSettings<'a> {
     args: &'a SampleArgs,
     user: Option<User>,

@@ -127,7 +127,8 @@ pub(super) fn run_until_signal<T>(
 
 /// Returns `true` if the run needs SSH or mail.
 fn needs_remote_support(args: &SampleArgs, options: &RunOptions) -> bool {
-    let needs_ssh = args.selection.hostname.iter().any(|server| !server.is_local());
+    let has_servers = args.selection.hostname.iter().any(|server| !server.is_local());
+    let needs_ssh = has_servers && args.ssh.rsh.is_none();
     let needs_mail = options.notify.as_ref().is_some_and(|it| it.mail.alert.is_some());
     cfg!(feature = "ssh") && needs_ssh || cfg!(feature = "mail") && needs_mail
 }
@@ -193,7 +194,7 @@ where
         let stage = self.progress.stage();
         self.progress.abandon();
         terminal::restore();
-        // A sendmail process must not outlive the program that started it.
+        // An SSH client or sendmail must not outlive the program that started it.
         child_process::kill_all_and_forbid();
         let output = (self.on_timeout)(interruption, stage);
         let write_deadline = match interruption {

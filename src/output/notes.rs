@@ -143,6 +143,9 @@ fn source_detail_text(detail: &SourceDetail) -> String {
         SourceDetail::Capture(CaptureNote::SshSession { server, algorithms, timings }) => {
             format!("{server}: {algorithms}; {timings}")
         }
+        SourceDetail::Capture(CaptureNote::RemoteShell { server, program, command }) => {
+            format!("{server}: reached by {program}; ran {command}")
+        }
         SourceDetail::Capture(CaptureNote::FlowTableSize { count, max }) => {
             format!("The kernel tracks {count} flows; it has room for {max}.")
         }

@@ -67,6 +67,15 @@ pub enum CaptureNote {
         /// Durations of the stages.
         timings: String,
     },
+    /// Listing of a server by an external SSH client.
+    RemoteShell {
+        /// Name of the server.
+        server: String,
+        /// File name of the client.
+        program: String,
+        /// Command that printed the listing.
+        command: String,
+    },
     /// Size of the kernel's flow table.
     FlowTableSize {
         /// Number of flows.

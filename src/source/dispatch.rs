@@ -11,6 +11,7 @@ use super::{
     conntrack, file, kernel_counters, netlink,
     netns::{self, ResolvedNamespace},
     procfs,
+    rsh::RshServer,
     source_error::SourceError,
     ssh::SshServer,
 };
@@ -39,8 +40,10 @@ pub enum Source {
     File(PathBuf),
     /// A saved listing on standard input.
     Stdin,
-    /// Another host, over SSH.
+    /// Another host, over SSH by the built-in client.
     Ssh(Box<SshServer>),
+    /// Another host, over SSH by an external client.
+    Rsh(Box<RshServer>),
     /// Another network namespace of this host.
     InNamespace {
         /// The namespace to enter.
@@ -58,12 +61,17 @@ impl Source {
         match self {
             Self::Conntrack { .. } | Self::ConntrackProc => Some(TableKind::Flows),
             Self::Netlink { .. } | Self::Proc => Some(TableKind::Sockets),
-            Self::Ssh(server) if server.request.table_kind == TableKind::Flows => {
-                Some(TableKind::Flows)
-            }
-            Self::Ssh(_) | Self::File(_) | Self::Stdin => None,
+            Self::Ssh(server) => server.request.required_kind(),
+            Self::Rsh(server) => server.request.required_kind(),
+            Self::File(_) | Self::Stdin => None,
             Self::InNamespace { source, .. } => source.table_kind(),
         }
+    }
+
+    /// Returns whether the source is another host.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::Ssh(_) | Self::Rsh(_))
     }
 
     /// Opens the source. The connections of all returned captures together are the
@@ -84,6 +92,7 @@ impl Source {
             Self::File(path) => Ok(vec![file::open(path)?]),
             Self::Stdin => Ok(vec![file::stdin()]),
             Self::Ssh(server) => server.open(activity),
+            Self::Rsh(server) => server.open(activity),
             Self::InNamespace { namespace, source } => {
                 netns::open_in_namespace(namespace, source, activity)
             }
@@ -101,6 +110,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Stdin => f.write_str("standard input"),
             Self::Ssh(server) => f.write_str(&server.name()),
+            Self::Rsh(server) => f.write_str(&server.name()),
             Self::InNamespace { source, .. } => source.fmt(f),
         }
     }

@@ -52,6 +52,12 @@ impl ListingRequest {
         self.command.as_deref().unwrap_or(script::for_table(self.table_kind))
     }
 
+    /// Returns the kind of table that the listing must have; `None` if any kind is
+    /// accepted.
+    pub(super) fn required_kind(&self) -> Option<TableKind> {
+        if self.table_kind == TableKind::Flows { Some(TableKind::Flows) } else { None }
+    }
+
     /// Returns a hint for a server that gave no listing to this user.
     pub(super) fn no_listing_hint(&self, user: Option<&str>) -> String {
         if self.table_kind == TableKind::Flows {
@@ -141,6 +147,11 @@ impl<R: CommandOutput> RemoteListing<R> {
             local_addresses: Vec::new(),
             first_line: None,
         }
+    }
+
+    /// Returns the output of the command.
+    pub(super) fn into_output(self) -> R {
+        self.command_output
     }
 
     /// Reads up to the first line of the listing. Output without the script's first

@@ -6,7 +6,7 @@ use std::{
 
 use crate::{model::problem::Hints, parse::netlink::Interface};
 
-use super::{conntrack, netns::NetnsError, ssh::SshError};
+use super::{conntrack, netns::NetnsError, rsh::RshError, ssh::SshError};
 
 /// Error of an SSH server, with a hint for the administrator.
 #[derive(Debug)]
@@ -67,6 +67,9 @@ pub enum SourceError {
     /// The connections of an SSH server cannot be listed.
     #[error(transparent)]
     Ssh(#[from] SshFailure),
+    /// An external SSH client gave no listing.
+    #[error(transparent)]
+    Rsh(#[from] RshError),
     /// A network namespace cannot be resolved or entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
@@ -109,6 +112,7 @@ impl SourceError {
                 format!("Is it there, and may this user read it? ls -l {}", path.display())
             }
             Self::Ssh(failure) => failure.hint.clone(),
+            Self::Rsh(error) => error.hint(),
             Self::Netns(error) => return error.hint(),
             Self::Directory { .. } => "Name a file, or - for standard input.".to_owned(),
         };

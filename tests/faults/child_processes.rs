@@ -1,4 +1,4 @@
-//! The programs start no child process except sendmail, and no shell.
+//! The programs start no child process except sendmail and an SSH client, and no shell.
 use std::{fs, process::Command};
 
 use crate::support::{CHECK, LOG, MUNIN, TestDir, crowd, skip};
@@ -50,6 +50,21 @@ fn no_program_is_started_without_mail() {
         let Some(calls) = executed_programs(&test_dir(), program, args) else { return };
         let own = format!("execve(\"{program}\"");
         assert!(matches!(&calls[..], [one] if one.starts_with(&own)), "{args:?}: {calls:#?}");
+    }
+}
+
+/// Not even topip-remote: an external client needs no SSH library.
+#[test]
+fn rsh_starts_one_program() {
+    for client in ["/bin/true $(id) `id`", "true ; id", "'/bin/true' | id"] {
+        let args = ["--rsh", client, "-H", "web1,web1"];
+        let Some(calls) = executed_programs(&test_dir(), CHECK, &args) else { return };
+        let own = format!("execve(\"{CHECK}\"");
+        // A name without a slash is tried in each folder of PATH.
+        let (first, other) = calls.split_first().unwrap();
+        assert!(first.starts_with(&own), "{calls:#?}");
+        let n_started = other.iter().filter(|call| call.ends_with(" = 0")).count();
+        assert!(n_started == 1 && other.iter().all(|call| call.contains("true\"")), "{calls:#?}");
     }
 }
 

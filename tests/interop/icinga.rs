@@ -77,6 +77,7 @@ fn master_and_agent_run_the_check() {
         &host("agent", &format!("vars.agent_endpoint = \"agent\"\n {input}\n zone = \"master\"")),
         &host("shop", nobody_there),
         &host("far", "address = \"127.0.0.4\"\n vars.topip_by_ssh = true\n vars.topip_username = \"monitor\""),
+        &host("rsh", "address = \"192.0.2.5\"\n vars.topip_by_ssh = true\n vars.topip_rsh = \"/bin/false 'a b'\""),
         // A command endpoint requires its service to be in a zone.
         &format!("include \"{}\"\n", services.display()),
     ]
@@ -131,6 +132,10 @@ fn master_and_agent_run_the_check() {
     let line = command(&result).join(" ");
     assert!(line.contains("--hostname 127.0.0.4"), "{line}");
     assert!(line.contains("--username monitor"), "{line}");
+    let result = master.check("rsh!topip");
+    assert!(command(&result).join("|").contains("|--rsh|/bin/false 'a b'|"), "{result}");
+    let output = result["output"].as_str().unwrap();
+    assert!(output.starts_with("TOPIP UNKNOWN - 192.0.2.5: false: it ended with 1\n"), "{output}");
 }
 
 /// The command line that Icinga runs for variables of a service and of its template.

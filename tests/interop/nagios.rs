@@ -160,6 +160,7 @@ fn nrpe_returns_complete_output() {
         format!(
             "server_address=127.0.0.1\nserver_port={port}\nnrpe_user=nagios\nnrpe_group=nagios\n\
              allowed_hosts=127.0.0.1\ndont_blame_nrpe=0\ncommand_timeout=20\npid_file={}\n\
+             command[rsh]={with_state} --rsh \"false 'a b'\" -H web1\n\
              command[long]={with_state} --input {}\n{commands}",
             dir.path("pid").display(),
             dir.write("listing", crowd(40, &[("2001:db8::7", 152)])).display(),
@@ -188,6 +189,9 @@ fn nrpe_returns_complete_output() {
         assert!(result.stdout.starts_with("TOPIP "), "{name}: {}", result.stdout);
         assert!(result.code.is_some_and(|code| code < 3), "{name}: {}", result.stdout);
     }
+    let rsh = run_check_nrpe("rsh", &[]);
+    let expected = "TOPIP UNKNOWN - web1: false: it ended with 1\n";
+    assert!(rsh.stdout.starts_with(expected), "{rsh:?}");
     // NRPE rejects arguments.
     let result = run_check_nrpe("check_topip", &["-a", "-w 1"]);
     assert_eq!(result.code, Some(3), "{}", result.stdout);

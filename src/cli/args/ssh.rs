@@ -3,7 +3,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{model::secret::Secret, source::HostKeyPolicy};
+use crate::{
+    model::secret::Secret,
+    source::{HostKeyPolicy, RemoteShell},
+};
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "SSH")]
@@ -36,6 +39,22 @@ pub(in crate::cli) struct SshArgs {
     /// What to do with a host key that is not known
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
     pub(in crate::cli) host_key: HostKeyPolicy,
+    /// Reach servers by this SSH client instead of the built-in one, as in ssh -J
+    /// bastion
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        allow_hyphen_values = true,
+        conflicts_with_all = [
+            "password",
+            "password_file",
+            "identity",
+            "passphrase_file",
+            "known_hosts",
+            "host_key",
+        ]
+    )]
+    pub(in crate::cli) rsh: Option<RemoteShell>,
     /// Run this there instead of the built-in choice
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub(in crate::cli) command: Option<String>,

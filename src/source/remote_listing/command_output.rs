@@ -59,19 +59,12 @@ impl OutputLimit {
         Ok(())
     }
 
-    /// Returns the last `n_lines` lines of standard error that are not blank, each
-    /// truncated.
-    pub(in crate::source) fn last_error_lines(&self, n_lines: usize) -> Vec<String> {
+    /// Returns the last lines of standard error that are not blank, each truncated.
+    pub(in crate::source) fn error_lines(&self) -> Vec<String> {
         let bytes: Vec<_> = self.stderr.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let mut lines: Vec<_> = lines
-            .rev()
-            .take(n_lines)
-            .map(|it| it.chars().take(MAX_QUOTED_CHARS).collect())
-            .collect();
-        lines.reverse();
-        lines
+        lines.map(|line| line.chars().take(MAX_QUOTED_CHARS).collect()).collect()
     }
 }
 
@@ -82,12 +75,12 @@ mod tests {
     #[test]
     fn last_lines_of_standard_error_are_kept() {
         let mut output = OutputLimit::new();
-        assert_eq!(output.last_error_lines(1), [""; 0]);
+        assert_eq!(output.error_lines(), [""; 0]);
         output.add_stderr(&[b'x'; 5000]).expect("it is below the limit");
         output.add_stderr(b"\nssh: one\r\n\n  two\n \n").expect("it is below the limit");
-        assert_eq!(output.last_error_lines(1), ["two"]);
-        assert_eq!(output.last_error_lines(2), ["ssh: one", "two"]);
-        assert_eq!(output.last_error_lines(9)[0].len(), MAX_QUOTED_CHARS);
+        let lines = output.error_lines();
+        assert_eq!(lines[1..], ["ssh: one", "two"]);
+        assert_eq!(lines[0].len(), MAX_QUOTED_CHARS);
         assert!(output.stderr.len() <= MAX_STDERR_BYTES);
     }
 

@@ -97,7 +97,7 @@ impl CommandOutput for RemoteCommand {
     }
 
     fn last_error_line(&self) -> Option<String> {
-        self.limit.last_error_lines(1).pop()
+        self.limit.error_lines().pop()
     }
 }
 
