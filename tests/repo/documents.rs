@@ -167,7 +167,7 @@ fn changelogs_have_this_version() {
 #[test]
 fn architecture_gives_a_reason_for_each_dependency() {
     let architecture = read("ARCHITECTURE.md");
-    assert!(architecture.lines().count() <= 150);
+    assert!(architecture.lines().count() <= 160);
     let manifest = read("Cargo.toml");
     let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
     let dependencies = dependencies.split("\n[").next().unwrap();
