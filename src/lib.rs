@@ -220,6 +220,7 @@ pub mod cli {
     mod invocation;
     mod mail_config;
     mod munin_topip;
+    mod option_value;
     mod percent;
     mod program_output;
     mod remote;

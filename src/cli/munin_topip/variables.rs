@@ -8,7 +8,12 @@ use std::ffi::{OsStr, OsString};
 use clap::{Arg, ArgAction, CommandFactory, Parser};
 
 use crate::{
-    cli::{Invocation, args::SampleArgs, usage},
+    cli::{
+        Invocation,
+        args::SampleArgs,
+        option_value::{long_names, option_flag, parse_bool},
+        usage,
+    },
     model::problem::Problem,
     output::munin::{JUDGED_FIELD, Threshold, ThresholdBound, ThresholdLevel, field_names},
 };
@@ -70,21 +75,7 @@ fn is_threshold(arg: &Arg) -> bool {
 
 /// Returns the names of the variables for an option, such as `exclude_file` or `4`.
 fn variable_names(arg: &Arg) -> Vec<String> {
-    let aliases = arg.get_all_aliases().unwrap_or_default();
-    let longs: Vec<_> =
-        arg.get_long().into_iter().chain(aliases).map(|long| long.replace('-', "_")).collect();
-    match arg.get_short() {
-        Some(letter) if longs.is_empty() => vec![letter.to_string()],
-        _ => longs,
-    }
-}
-
-/// Returns an option as on a command line, such as `--exclude-file` or `-4`.
-fn option_flag(arg: &Arg) -> String {
-    match (arg.get_long(), arg.get_short()) {
-        (Some(long), _) => format!("--{long}"),
-        (None, letter) => format!("-{}", letter.expect("an option has a name")),
-    }
+    long_names(arg).iter().map(|name| name.replace('-', "_")).collect()
 }
 
 /// Returns a variable as a command-line argument; `None` for a flag that is off.
@@ -109,14 +100,6 @@ fn command_line_argument(
     let mut argument = OsString::from(flag + "=");
     argument.push(value);
     Ok(Some(argument))
-}
-
-fn parse_bool(value: &OsStr) -> Option<bool> {
-    match value.to_str()?.trim().to_ascii_lowercase().as_str() {
-        "yes" | "1" | "true" | "on" => Some(true),
-        "no" | "0" | "false" | "off" => Some(false),
-        _ => None,
-    }
 }
 
 /// Reads the thresholds of the Munin fields.
