@@ -163,12 +163,13 @@ pub mod source {
     pub use ssh::{ConnectFn, Credentials, HostKeyPolicy, SshError, SshServer, connect};
 }
 
-/// Files: the state file, the alert log, and lists of networks.
+/// Files: the state file, the alert log, settings, and lists of networks.
 pub mod storage {
     pub mod log_file;
     pub mod log_reader;
     pub mod network_list;
     pub mod output_file;
+    pub mod settings_file;
     pub mod state_file;
 }
 
@@ -216,6 +217,7 @@ pub mod cli {
     pub mod cli_fuzz;
     mod config;
     mod duration;
+    mod extra_opts;
     mod given_options;
     mod invocation;
     mod mail_config;

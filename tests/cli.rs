@@ -6,6 +6,7 @@ mod detection;
 mod dialects;
 #[cfg(feature = "ssh")]
 mod executables;
+mod extra_opts;
 mod golden;
 mod json;
 mod log;

@@ -3,7 +3,10 @@ use topip::{
     analysis::label::Label,
     model::{connection::TcpState, network::Network, range::Range, verdict::Status},
     notify::mail::MailAddress,
-    storage::network_list::{self, ExcludeEntry},
+    storage::{
+        network_list::{self, ExcludeEntry},
+        settings_file,
+    },
 };
 
 use super::room;
@@ -92,7 +95,8 @@ fn check_options(text: &str) {
     assert!(values.alert.is_none_or(|(_, to)| !to.is_empty()));
 }
 
-/// Checks that a network list is read completely or rejected with an error.
+/// Checks that a network list and a settings file are read completely or rejected with an
+/// error.
 fn check_files(bytes: &[u8]) {
     let path = room::write("networks", bytes);
     match network_list::read_excludes(&path) {
@@ -110,5 +114,16 @@ fn check_files(bytes: &[u8]) {
     }
     if let Ok(labels) = network_list::read_labels(&path) {
         labels.iter().for_each(|label| assert_label_is_safe(&label.name));
+    }
+    match settings_file::read(&[path], "web") {
+        Ok(section) => {
+            for setting in section.settings {
+                let is_text = |text: &str| !text.contains(|it: char| it.is_control() && it != '\t');
+                assert!(is_text(&setting.key) && is_text(setting.value.reveal()));
+                assert!(!setting.key.is_empty() && setting.key.trim() == setting.key);
+                assert!(setting.line <= bytes.split(|&byte| byte == b'\n').count());
+            }
+        }
+        Err(error) => assert!(error.to_string().len() < 1000, "{error}"),
     }
 }

@@ -253,6 +253,10 @@ _check_topip() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --extra-opts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "nagios json openmetrics checkmk" -- "${cur}"))
                     return 0

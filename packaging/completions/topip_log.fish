@@ -76,6 +76,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s a -l alert -d 'Mail
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c topip_log -n "__fish_topip_log_needs_command" -s 6 -d 'Count IPv6 only'
 complete -c topip_log -n "__fish_topip_log_needs_command" -l ipv6 -d 'Accepted and without effect: IPv4-mapped addresses always count as IPv4'
@@ -140,6 +141,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s a -l aler
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s 6 -d 'Count IPv6 only'
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l ipv6 -d 'Accepted and without effect: IPv4-mapped addresses always count as IPv4'
@@ -201,6 +203,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s w -l warni
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s c -l critical -d 'Critical at once if the top count, or another metric, is outside this range' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state-file -d 'Keep the sample here [default: a file of its own in /var/lib/topip]' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s t -l timeout -d 'Give up after so long, with this status [default: 10:unknown]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s 6 -d 'Count IPv6 only'
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l ipv6 -d 'Accepted and without effect: IPv4-mapped addresses always count as IPv4'

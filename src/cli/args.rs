@@ -1,12 +1,13 @@
 //! Command-line options of the programs.
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, CommandFactory, Parser, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::model::verdict::{Status, StatusError};
 
 use super::{applet::Applet, duration::duration, value_parser::addresses};
 
+mod extra_opts;
 mod notify;
 mod threshold;
 mod log_commands;
@@ -14,6 +15,7 @@ mod ssh;
 mod selection;
 mod smtp;
 
+pub(super) use extra_opts::{ExtraOptsArgs, SettingsLocation};
 pub(super) use log_commands::{
     LogArgs, LogCommand, RecordArgs, ReportArgs, ReportFormat, TimeSpec, WatchArgs,
 };
@@ -50,6 +52,8 @@ pub(super) struct CheckArgs {
     pub(super) sample: SampleArgs,
     #[command(flatten)]
     pub(super) notify: NotifyArgs,
+    #[command(flatten)]
+    extra_opts: ExtraOptsArgs,
 
     /// Format of the answer
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
@@ -76,6 +80,18 @@ pub(super) struct CheckArgs {
     /// Print this help; exit code 3
     #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
+}
+
+/// Options of a program that reads settings files.
+pub(super) trait ProgramArgs: CommandFactory + FromArgMatches {
+    /// Returns the options for a sample, or `None` if the command takes none.
+    fn sample_mut(&mut self) -> Option<&mut SampleArgs>;
+}
+
+impl ProgramArgs for CheckArgs {
+    fn sample_mut(&mut self) -> Option<&mut SampleArgs> {
+        Some(&mut self.sample)
+    }
 }
 
 // Options that all programs share: sources, selection, SSH, thresholds and timeout.

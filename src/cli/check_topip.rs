@@ -12,7 +12,8 @@ use super::{
     applet::Applet,
     args::{CheckArgs, OutputFormat},
     config::{ListLimit, RunOptions},
-    given_options::{self, GivenOptions},
+    extra_opts::{self, ParseError, ParseFailure},
+    given_options::GivenOptions,
     invocation::Invocation,
     program_output::ProgramOutput,
     target_config, usage,
@@ -21,14 +22,22 @@ use super::{
 
 /// Runs the check that the command line describes.
 pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
-    let program = OsString::from(Applet::Check.name());
-    let args = std::iter::once(program).chain(invocation.args.iter().cloned());
-    match given_options::parse::<CheckArgs>(args) {
+    match extra_opts::parse::<CheckArgs>(Applet::Check, invocation) {
         Ok((args, given)) => match check_effect(&given, &args) {
             Ok(()) => check(args, invocation),
-            Err(problem) => problem_output(&problem, Status::Unknown, args.output),
+            Err(problem) => ProgramOutput {
+                output_file: args.output_file,
+                ..problem_output(&problem, Status::Unknown, args.output)
+            },
         },
-        Err(error) => usage_output(&error, requested_format(&invocation.args)),
+        Err(ParseFailure { error, words }) => {
+            let format = requested_format(&words);
+            match error {
+                ParseError::Usage(error) => usage_output(&error, format),
+                ParseError::Settings(problem) => problem_output(&problem, Status::Unknown, format),
+                ParseError::Interrupted(failure, status) => failure_output(failure, status, format),
+            }
+        }
     }
 }
 
@@ -58,8 +67,8 @@ fn usage_output(error: &clap::Error, format: OutputFormat) -> ProgramOutput {
     problem_output(&problem, Status::Unknown, format)
 }
 
-/// Returns the output format from a command line that clap has rejected: a program
-/// that requested JSON parses the output of a usage error as well.
+/// Returns the output format from options that have been rejected: a program that
+/// requested JSON parses the output of a usage error as well.
 fn requested_format(args: &[OsString]) -> OutputFormat {
     let word_pairs = args.iter().zip(args.iter().skip(1).map(Some).chain([None]));
     let formats = word_pairs.filter_map(|(word, next)| match word.to_str()? {
@@ -104,7 +113,7 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
         report_hidden_namespaces,
     };
     let write_deadline = Some(watchdog::write_deadline(timeout, invocation));
-    let timeout_form = form.clone();
+    let timeout_file = form.file.clone();
     let outcome = watchdog::run_with_timeout(
         sample,
         options,
@@ -112,7 +121,8 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
         |report| report_output(&report, &form),
         move |failure| ProgramOutput {
             write_deadline,
-            ..failure_output(failure, timeout.status, &timeout_form)
+            output_file: timeout_file,
+            ..failure_output(failure, timeout.status, format)
         },
     );
     let program_output = match outcome {
@@ -122,12 +132,12 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
         {
             // The reader would not receive all of the output in time, and a part is useless.
             let failure = watchdog::output_too_long(stdout.len(), timeout);
-            failure_output(failure, timeout.status, &form)
+            failure_output(failure, timeout.status, format)
         }
         Ok(program_output) => program_output,
-        Err(failure) => failure_output(failure, timeout.status, &form),
+        Err(failure) => failure_output(failure, timeout.status, format),
     };
-    ProgramOutput { write_deadline, ..program_output }
+    ProgramOutput { write_deadline, output_file: form.file, ..program_output }
 }
 
 fn report_output(report: &Report, form: &AnswerForm) -> ProgramOutput {
@@ -144,20 +154,20 @@ fn report_output(report: &Report, form: &AnswerForm) -> ProgramOutput {
             _ => String::new(),
         },
         exit_code: report.status().exit_code(),
-        output_file: form.file.clone(),
         ..ProgramOutput::default()
     }
 }
 
-fn failure_output(failure: RunFailure, timeout_status: Status, form: &AnswerForm) -> ProgramOutput {
+fn failure_output(
+    failure: RunFailure,
+    timeout_status: Status,
+    format: OutputFormat,
+) -> ProgramOutput {
     let (problem, status) = match failure {
         RunFailure::TimedOut(problem) => (problem, timeout_status),
         RunFailure::Failed(problem) => (problem, Status::Unknown),
     };
-    ProgramOutput {
-        output_file: form.file.clone(),
-        ..problem_output(&problem, status, form.format)
-    }
+    problem_output(&problem, status, format)
 }
 
 fn stderr_text(problem: &Problem) -> String {

@@ -1,9 +1,10 @@
 //! Options on the command line that have no effect on the run.
 //!
 //! An option without effect is a mistake: its user expects something that does not
-//! happen. Munin's variables are not checked, because sections such as `[topip_*]` set
+//! happen. Settings of `--extra-opts` are not checked, because several checks share them.
+//! Munin's variables are not checked, because sections such as `[topip_*]` set
 //! them for several plugins.
-use clap::{ArgMatches, CommandFactory, FromArgMatches, error::Error, parser::ValueSource};
+use clap::{ArgMatches, Command, FromArgMatches, error::Error, parser::ValueSource};
 use std::ffi::OsString;
 
 use crate::model::problem::Problem;
@@ -28,28 +29,33 @@ const HOST_LENGTHS: (u8, u8) = (32, 128);
 #[derive(Debug)]
 pub(super) struct GivenOptions(Vec<String>);
 
-/// Parses a command line. Also returns the options that it gives, those of a subcommand if
+/// Parses a command line by the command of `T`. Also returns the options that it gives, those of a subcommand if
 /// there is one.
 ///
 /// # Errors
 ///
 /// Returns the errors of clap.
-pub(super) fn parse<T: CommandFactory + FromArgMatches>(
+pub(super) fn parse<T: FromArgMatches>(
+    command: &mut Command,
     args: impl Iterator<Item = OsString>,
 ) -> Result<(T, GivenOptions), Error> {
-    let mut command = T::command();
     let mut matches = command.try_get_matches_from_mut(args)?;
     let given = GivenOptions::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
     // Moves the values, so that no copy of a password is left.
-    let parsed = T::from_arg_matches_mut(&mut matches).map_err(|it| it.format(&mut command))?;
+    let parsed = T::from_arg_matches_mut(&mut matches).map_err(|it| it.format(command))?;
     Ok((parsed, given))
 }
 
 impl GivenOptions {
-    fn new(matches: &ArgMatches) -> Self {
+    pub(super) fn new(matches: &ArgMatches) -> Self {
         let ids = matches.ids().map(clap::Id::as_str);
         let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
         Self(ids.filter(is_given).map(str::to_owned).collect())
+    }
+
+    /// Returns the names of the options.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     fn has(&self, id: &str) -> bool {

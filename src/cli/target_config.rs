@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Default time limit of a run.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default time limit of a run that may prompt for a password.
 const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -8,7 +8,8 @@ use crate::{model::problem::Problem, output};
 use super::{
     applet::Applet,
     args::{LogArgs, LogCommand},
-    given_options::{self, GivenOptions},
+    extra_opts::{self, ParseError, ParseFailure},
+    given_options::GivenOptions,
     invocation::Invocation,
     program_output::ProgramOutput,
     usage, watchdog,
@@ -25,11 +26,9 @@ const EXIT_USAGE: u8 = 2;
 
 /// Runs the command that the command line selects.
 pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
-    let program = OsString::from(Applet::Log.name());
-    let args = std::iter::once(program).chain(invocation.args.iter().cloned());
-    let (args, given) = match given_options::parse::<LogArgs>(args) {
+    let (args, given) = match extra_opts::parse::<LogArgs>(Applet::Log, invocation) {
         Ok(parsed) => parsed,
-        Err(error) => return usage_output(&error, &invocation.args),
+        Err(ParseFailure { error, .. }) => return parse_failure_output(error, invocation),
     };
     if let Err(problem) = check_effect(&given, &args) {
         return ProgramOutput { exit_code: EXIT_USAGE, ..failure_output(&problem) };
@@ -63,6 +62,16 @@ fn check_effect(given: &GivenOptions, args: &LogArgs) -> Result<(), Problem> {
         }
         Some(LogCommand::Record(args)) => given.check_sample(&args.sample),
         None => given.check_sample(&args.record.sample),
+    }
+}
+
+fn parse_failure_output(error: ParseError, invocation: &Invocation) -> ProgramOutput {
+    match error {
+        ParseError::Usage(error) => usage_output(&error, &invocation.args),
+        ParseError::Settings(problem) => {
+            ProgramOutput { exit_code: EXIT_USAGE, ..failure_output(&problem) }
+        }
+        ParseError::Interrupted(failure, _) => failure_output(&failure.into_problem()),
     }
 }
 

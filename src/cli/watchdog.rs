@@ -212,8 +212,8 @@ where
     }
 }
 
-/// Starts the watchdog thread.
-fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
+/// Starts a thread.
+pub(super) fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Problem> {
     let spawned = thread::Builder::new().spawn(work);
     spawned.map(drop).map_err(|error| {
         Problem::new(
@@ -275,7 +275,11 @@ impl FilesToRead {
     }
 }
 
-fn run_failure(interruption: Interruption, after: Duration, activity: &str) -> RunFailure {
+pub(super) fn run_failure(
+    interruption: Interruption,
+    after: Duration,
+    activity: &str,
+) -> RunFailure {
     match interruption {
         Interruption::TimedOut => RunFailure::TimedOut(Problem::new(
             format!("no answer within {} s, while {activity}", after.as_secs()),

@@ -18,8 +18,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, statat,
-        unlinkat,
+        AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat,
+        statat, unlinkat,
     },
     io::Errno,
     process::geteuid,
@@ -207,6 +207,17 @@ pub fn open_named(path: &Path, policy: FilePolicy) -> Result<File, TrustedFileEr
     let file = File::open(path).map_err(TrustedFileError::Open)?;
     policy.check(&file)?;
     Ok(file)
+}
+
+/// Opens a settings file that the administrator has named, to read it, and returns
+/// whether it is private. Links are followed. Only a regular file is opened: a pipe could
+/// be read once, and topip-remote reads the file again.
+pub fn open_settings(path: &Path) -> Result<(File, bool), TrustedFileError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file: File = openat(CWD, path, flags, Mode::empty())?.into();
+    FilePolicy::settings().check(&file)?;
+    let is_private = FilePolicy::secret().check(&file).is_ok();
+    Ok((file, is_private))
 }
 
 /// Opens a file in its directory and creates missing directories. A symbolic link is

@@ -259,8 +259,16 @@ fn assert_held_once(found: &[String]) {
 }
 
 fn write_password(path: &Path) {
+    write_private(path, &format!("{PASSWORD}\n"));
+}
+
+fn write_settings(path: &Path) {
+    write_private(path, &format!("[check_topip]\npassword = {PASSWORD}\n"));
+}
+
+fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
-    fs::write(path, format!("{PASSWORD}\n")).unwrap();
+    fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
@@ -276,8 +284,13 @@ fn server_password_is_wiped_from_memory() {
     );
     fixture.account.set_password(PASSWORD);
     write_password(&fixture.dir.path("password"));
+    write_settings(&fixture.dir.path("topip.ini"));
     let login_marker = fixture.account.home.join("in");
-    for (args, variable) in [(&["--password-file", "password"][..], ""), (&[], PASSWORD)] {
+    for (args, variable) in [
+        (&["--password-file", "password"][..], ""),
+        (&["--extra-opts=@topip.ini"], ""),
+        (&[], PASSWORD),
+    ] {
         let _ = fs::remove_file(&login_marker);
         let mut command = fixture.command(&[args, &["-t", "60"]].concat());
         command.env("TOPIP_PASSWORD", variable).stdout(Stdio::null());

@@ -158,6 +158,33 @@ fn planted_directory_is_not_followed() {
     }
 }
 
+/// Settings can name a program to start.
+#[test]
+fn settings_of_another_user_are_not_used() {
+    if !is_possible() {
+        return;
+    }
+    let dir = create_fixture();
+    dir.write("topip.ini", "[check_topip]\nlimit = 20\n");
+    for (user, other_user) in user_pairs() {
+        reset_tmp(&dir);
+        let plant = "umask 022; echo '[check_topip]' >own.ini; ln -s own.ini link.ini";
+        run_script_as(other_user, &dir.path("tmp"), plant);
+        let check = |file: &str| {
+            let option = format!("--extra-opts=@{file}");
+            check(&dir, user, &["--input", "quiet", "--state-file", "tmp/state", &option])
+        };
+        for file in ["tmp/own.ini", "tmp/link.ini"] {
+            let expected = format!(
+                "3 TOPIP UNKNOWN - cannot trust the settings in {file}: it belongs to another user"
+            );
+            assert_eq!(check(file).code_and_status(), expected);
+        }
+        let expected = "0 TOPIP OK - 203.0.113.7 has 1 connection, limit 20 (fixed)";
+        assert_eq!(check("topip.ini").code_and_status(), expected);
+    }
+}
+
 #[test]
 fn planted_log_is_not_written() {
     if !is_possible() {

@@ -181,6 +181,17 @@ fn variables_become_arguments() {
     for (name, variables, _) in cases {
         objects += &format!("object Service \"{name}\" {{\n import \"limits\"\n {variables}\n}}\n");
     }
+    // Settings of two sections, and the command line counts more.
+    let listing = master.dir.write("listing", crowd(30, &[]));
+    let input = format!("input = {}", listing.display());
+    let text = format!("[a]\n{input}\nlimit = 7\n[b]\nlabel = 198.51.100.1=first\n");
+    let settings = master.dir.write("topip.ini", text);
+    let locations = ["a", "b"].map(|section| format!("{section}@{}", settings.display()));
+    let [a, b] = &locations;
+    objects += &format!(
+        "object Service \"settings\" {{\n import \"limits\"\n \
+         vars.topip_extra_opts = [ \"{a}\", \"{b}\" ]\n}}\n"
+    );
     // A host without an address must not become a check of this host.
     objects += &host("homeless", "");
     objects += "object Service \"ssh\" {\n host_name = \"homeless\"\n \
@@ -193,6 +204,12 @@ fn variables_become_arguments() {
         let output = result["output"].as_str().unwrap();
         assert!(!output.contains("cannot read"), "{name}: {output}");
     }
+    let result = master.check("master!settings");
+    let expected = format!("--critical 99 --extra-opts {a} --extra-opts {b} --limit 9 ");
+    assert!(command(&result)[1..].join(" ").starts_with(&expected), "{result}");
+    let output = result["output"].as_str().unwrap();
+    let expected = "TOPIP OK - 198.51.100.1 (first) has 1 connection, limit 9 (fixed)";
+    assert!(output.starts_with(expected), "{output}");
     let result = master.check("homeless!ssh");
     assert_eq!(result["state"], 3.0, "{result}");
     let output = result["output"].as_str().unwrap();

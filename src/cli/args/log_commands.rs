@@ -9,7 +9,7 @@ use crate::cli::{
     value_parser::{addresses, prefix4, prefix6},
 };
 
-use super::{NotifyArgs, SampleArgs, notify::DEFAULT_LOG};
+use super::{ExtraOptsArgs, NotifyArgs, ProgramArgs, SampleArgs, notify::DEFAULT_LOG};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -43,6 +43,17 @@ pub(in crate::cli) struct LogArgs {
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output")]
     version: (),
+}
+
+impl ProgramArgs for LogArgs {
+    fn sample_mut(&mut self) -> Option<&mut SampleArgs> {
+        match &mut self.command {
+            Some(LogCommand::Report(_)) => None,
+            Some(LogCommand::Watch(args)) => Some(&mut args.sample),
+            Some(LogCommand::Record(args)) => Some(&mut args.sample),
+            None => Some(&mut self.record.sample),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +91,8 @@ pub(in crate::cli) struct WatchArgs {
     pub(in crate::cli) interval: Duration,
     #[command(flatten)]
     pub(in crate::cli) sample: SampleArgs,
+    #[command(flatten)]
+    extra_opts: ExtraOptsArgs,
     /// Print this help
     #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
@@ -99,6 +112,8 @@ pub(in crate::cli) struct RecordArgs {
     pub(in crate::cli) sample: SampleArgs,
     #[command(flatten)]
     pub(in crate::cli) notify: NotifyArgs,
+    #[command(flatten)]
+    extra_opts: ExtraOptsArgs,
 
     /// Show what was found, as check_topip does; -vv: how; -vvv: all
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]

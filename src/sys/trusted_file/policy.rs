@@ -55,6 +55,12 @@ impl FilePolicy {
         }
     }
 
+    /// For settings, which name files to read and to write and a program to start: only
+    /// this user and root can have written them.
+    pub fn settings() -> Self {
+        Self { rejects_hard_links: false, ..Self::state() }
+    }
+
     /// For passwords and private keys: only the owner and this user can read them.
     ///
     /// Group permissions count only for a file of this user. A package may give a
