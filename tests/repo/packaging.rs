@@ -1,7 +1,7 @@
 //! The example files in `packaging` are accepted by their programs.
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use crate::support::{LOG, PACKAGE_DIR, TestDir, run, skip};
+use crate::support::{CommandResult, LOG, PACKAGE_DIR, TestDir, crowd, run, skip};
 
 fn packaged(name: &str) -> String {
     fs::read_to_string(Path::new(PACKAGE_DIR).join("packaging").join(name)).unwrap()
@@ -41,25 +41,82 @@ fn logrotate_configuration_is_valid() {
     );
 }
 
-/// A line of crontab(5) has five time fields, a user and a command; the options must exist.
+/// A line of crontab(5) has five time fields, a user and a command for sh; the options must
+/// exist.
 #[test]
 fn cron_lines_are_valid() {
     let text = packaged("cron.d/topip");
     assert!(text.ends_with('\n'), "cron does not read a last line without an end");
+    assert!(!text.contains('%'), "cron replaces it");
     let jobs: Vec<_> =
         text.lines().filter(|it| !it.starts_with('#') && it.contains(" root ")).collect();
     assert_eq!(jobs.len(), 2);
     for job in jobs {
-        let fields: Vec<_> = job.split_whitespace().collect();
-        assert_eq!(fields[5], "root", "{job}");
-        let (guard, command) = fields[6..].split_at(if fields[6] == "test" { 5 } else { 0 });
-        let guards = [&[][..], &["test", "!", "-e", "/var/log/topip.log", "||"]];
-        assert!(guards.contains(&guard), "{job}");
-        assert_eq!(command[0], "/usr/bin/topip_log", "{job}");
-        let is_time = |it: &&str| it.bytes().all(|it| it.is_ascii_digit() || it == b'*');
-        assert!(fields[..5].iter().all(is_time), "{job}");
-        let result = run(TestDir::new().program(LOG, &command[1..]).args(["--log", "none/log"]));
+        let (times, command) = job.split_once(" root ").unwrap();
+        let is_time = |it: &str| it.bytes().all(|it| it.is_ascii_digit() || it == b'*');
+        assert!(times.split(' ').count() == 5 && times.split(' ').all(is_time), "{job}");
+        let result = run_job(command, None);
         assert!(matches!(result.code, Some(0 | 1)), "{job}: {}", result.stderr);
+    }
+}
+
+/// Runs a command of cron, with these options in place of those in /etc/default/topip.
+fn run_job(command: &str, defaults: Option<&str>) -> CommandResult {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(30, &[]));
+    dir.write("topip.ini", "[topip_log]\nlog = own.log\ninput = listing\n");
+    if let Some(defaults) = defaults {
+        dir.write("defaults", defaults);
+    }
+    let command = command
+        .replace("/usr/bin/topip_log", LOG)
+        .replace("/etc/default/topip", "./defaults")
+        .replace("/var/log/topip.log", "none/log");
+    run(&mut dir.program("/bin/sh", &["-c", &command]))
+}
+
+#[test]
+fn cron_reads_the_options_of_the_default_file() {
+    let text = packaged("cron.d/topip");
+    let job = text.lines().find(|line| line.starts_with("* * * * * root ")).unwrap();
+    let command = job.strip_prefix("* * * * * root ").unwrap();
+    let defaults = packaged("default/topip");
+    let result = run_job(command, Some(&defaults));
+    assert!(matches!(result.code, Some(0 | 1)), "{}", result.stderr);
+    let with_settings = "TOPIP_LOG_OPTS=\"--extra-opts=@topip.ini -v\"\n";
+    let result = run_job(command, Some(with_settings));
+    assert_eq!((result.code, &*result.stderr), (Some(0), ""));
+    assert!(result.stdout.contains("30 connections from 30 addresses"), "{}", result.stdout);
+}
+
+/// The example has every setting as a comment, and each is accepted.
+#[test]
+fn settings_example_is_valid() {
+    let text = packaged("topip.ini");
+    let dir = TestDir::new();
+    dir.write("listing", crowd(30, &[]));
+    dir.write("topip.ini", &text);
+    let is_setting = |line: &&str| {
+        line.starts_with('#') && line[1..].starts_with(|it: char| it.is_ascii_lowercase())
+    };
+    assert!(text.lines().filter(is_setting).count() > 15, "{text}");
+    let uncommented: Vec<_> =
+        text.lines().map(|line| if is_setting(&line) { &line[1..] } else { line }).collect();
+    dir.write("all.ini", uncommented.join("\n"));
+    for section in ["site", "web", "ssh", "check_topip", "topip_log"] {
+        let option = format!("--extra-opts={section}@topip.ini");
+        let result = dir.check(&["--input", "listing", "--state-file", "state", &option]);
+        assert_eq!(result.code, Some(0), "{}", result.stdout);
+        // The settings are read before an unknown option is reported.
+        let args = [format!("--extra-opts={section}@all.ini"), "--typo".to_owned()];
+        let expected = "there is no option --typo";
+        assert_eq!(dir.check(&args).code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
+        let result = dir.run_log(&args);
+        assert!(
+            result.stderr.starts_with(&format!("topip_log: {expected}\n")),
+            "{}",
+            result.stderr
+        );
     }
 }
 
@@ -108,6 +165,7 @@ fn systemd_unit_for_containers_is_valid() {
     let result = run(&mut verify);
     assert_eq!((result.code, &*result.stderr), (Some(0), ""));
     let command = more.lines().filter_map(|line| line.strip_prefix("ExecStart=/")).next().unwrap();
+    let command = command.strip_suffix(" $TOPIP_LOG_OPTS").unwrap();
     let result = TestDir::new().run_log(&command.split(' ').skip(1).collect::<Vec<_>>());
     assert!(matches!(result.code, Some(0 | 1)), "{}", result.stderr);
 }
