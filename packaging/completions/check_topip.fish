@@ -50,6 +50,7 @@ complete -c check_topip -s a -l alert -d 'Mail an alert (CRITICAL by the limit, 
 complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c check_topip -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c check_topip -l output -d 'Format of the answer' -r -f -a "nagios\t''
 json\t''
 openmetrics\t''
