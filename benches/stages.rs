@@ -106,6 +106,7 @@ fn read(format: CaptureFormat, bytes: &[u8]) -> u64 {
         byte_order: Some(ByteOrder::Little),
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(Cursor::new(bytes.to_vec())),

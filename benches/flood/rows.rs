@@ -14,6 +14,7 @@ pub fn parse(file: &str) {
         byte_order: None,
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(BufReader::new(File::open(file).unwrap())),

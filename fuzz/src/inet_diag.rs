@@ -20,6 +20,7 @@ fn read(dump: &[u8], byte_order: ByteOrder, capacity: usize) -> (String, Vec<Con
         byte_order: Some(byte_order),
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(dump.to_vec()))),

@@ -22,6 +22,7 @@ fn read(
         byte_order,
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(text.to_vec()))),

@@ -1,7 +1,7 @@
 //! Everything that one run observed, from the sources to the report.
 use crate::{
     model::{kernel_counters::NamespaceCounters, namespace::Namespace, problem::Problem},
-    parse::ParseStats,
+    parse::{ParseStats, capture::ServerIdentity},
 };
 
 use super::{
@@ -21,6 +21,8 @@ pub struct Observation {
     pub parse_stats: ParseStats,
     /// Connections of each server; empty for a single target.
     pub servers: Vec<(String, u64)>,
+    /// Identity of the server; `None` if it is unknown, and for several servers.
+    pub server_identity: Option<ServerIdentity>,
     /// Connections of each network namespace, busiest first; empty unless namespaces
     /// were selected.
     pub namespaces: Vec<(Namespace, u64)>,
@@ -45,6 +47,7 @@ impl Observation {
             skipped,
             parse_stats,
             servers,
+            server_identity: _,
             namespaces,
             kernel_counters,
             problems,

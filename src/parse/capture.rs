@@ -23,6 +23,9 @@ pub struct Capture {
     /// Connection that transfers the bytes, if it can appear in the table itself. It
     /// exists only because of the sample and is not counted.
     pub session_connection: Option<SessionConnection>,
+    /// Identity of the server that wrote the table, as it reports it; `None` if it is
+    /// unknown, and for this host.
+    pub server_identity: Option<ServerIdentity>,
     /// Sorted addresses of the sampled host, for a flow table, which does not show
     /// them; `None` if they are unknown or not needed.
     pub local_addresses: Option<Vec<IpAddr>>,
@@ -96,6 +99,16 @@ pub struct SessionConnection {
     /// True if the sampled host itself reported both ends, so that its socket table
     /// must list the connection.
     pub is_confirmed: bool,
+}
+
+/// Identity of a server, by which two names of one server are noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// Random number of the kernel's start (`/proc/sys/kernel/random/boot_id`). The containers
+    /// of a host share it.
+    pub boot_id: String,
+    /// Address and port of the SSH server.
+    pub address: SocketAddr,
 }
 
 /// Format of the bytes of a capture.

@@ -117,9 +117,11 @@ fn read_source(
     let mut parse_stats = ParseStats::default();
     let mut details = Vec::new();
     let mut kernel_counters = Vec::new();
+    let mut server_identity = None;
     for mut capture in source.open(activity)? {
         details.extend(capture.notes.drain(..).map(SourceDetail::Capture));
         kernel_counters.extend(capture.kernel_counters.take());
+        server_identity = capture.server_identity.take();
         let knows_addresses = counter.set_local_addresses(&mut capture);
         counter.session = SessionDetector::new(capture.session_connection);
         let stats = parse::read(capture, &mut |connection| counter.count(connection))
@@ -136,6 +138,7 @@ fn read_source(
     details.insert(0, read_detail(source, &observation.parse_stats));
     observation.details = details;
     observation.kernel_counters = kernel_counters;
+    observation.server_identity = server_identity;
     Ok(observation)
 }
 

@@ -11,6 +11,8 @@ use std::{
 
 use crate::{
     analysis::{filter::Filter, observation::Observation},
+    model::problem::Problem,
+    parse::capture::ServerIdentity,
     source::{Activity, NetnsSelector, Source},
 };
 
@@ -134,9 +136,18 @@ fn merge_outcomes(
 ) -> Result<Observation, Error> {
     let mut total = Observation::default();
     let mut errors = Vec::new();
+    let mut identities: Vec<(ServerIdentity, String)> = Vec::new();
     for (name, outcome) in outcomes {
         match outcome {
             Ok(mut observation) => {
+                if let Some(identity) = observation.server_identity.take() {
+                    let same = identities.iter().find(|(other, _)| *other == identity);
+                    if let Some((_, other_name)) = same {
+                        total.problems.push(same_server(&name, other_name, &identity));
+                        continue;
+                    }
+                    identities.push((identity, name.clone()));
+                }
                 observation.servers = vec![(name, observation.tally.connections())];
                 total.merge(observation);
             }
@@ -148,6 +159,17 @@ fn merge_outcomes(
     }
     total.problems.extend(errors.iter().map(Error::to_partial_problem));
     Ok(total)
+}
+
+/// Returns the problem of a server that is named twice. Its connections are counted once.
+/// What a server reports of itself may be false, so that it is more than a note.
+fn same_server(name: &str, other_name: &str, identity: &ServerIdentity) -> Problem {
+    let ServerIdentity { boot_id, address } = identity;
+    let message = format!(
+        "{name} is the same server as {other_name}, and is counted once: both report the boot \
+         ID {boot_id} and the address {address}"
+    );
+    Problem::new(message, "Name the server once with `--hostname`.")
 }
 
 /// Samples a target on this thread. A server that fails at the deadline was late.

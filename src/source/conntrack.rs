@@ -98,6 +98,7 @@ fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {
         byte_order: Some(ByteOrder::NATIVE),
         session_connection: None,
         local_addresses: Some(local_addresses),
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(dump),

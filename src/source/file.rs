@@ -41,6 +41,7 @@ fn capture(origin: String, reader: impl io::Read + Send + 'static) -> Capture {
         byte_order: None,
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(BufReader::new(reader)),

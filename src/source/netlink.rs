@@ -66,6 +66,7 @@ fn capture(dump: DumpSocket) -> Capture {
         byte_order: Some(ByteOrder::NATIVE),
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(dump),

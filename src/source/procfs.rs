@@ -46,6 +46,7 @@ fn open_table(path: &str) -> Result<Capture, SourceError> {
         byte_order: Some(ByteOrder::NATIVE),
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(BufReader::new(file)),

@@ -9,7 +9,7 @@ use std::{
 use super::dispatch::read_buffered;
 use crate::parse::{
     TableKind,
-    capture::{ByteOrder, Capture, CaptureFormat, CaptureNote, SessionConnection},
+    capture::{ByteOrder, Capture, CaptureFormat, CaptureNote, ServerIdentity, SessionConnection},
 };
 
 mod command_output;
@@ -33,6 +33,8 @@ pub(super) struct ListingStart {
     pub(super) byte_order: Option<ByteOrder>,
     /// TCP connection of this session; `None` if it is unknown.
     pub(super) session_connection: Option<SessionConnection>,
+    /// Identity of the server; `None` if it has not reported one.
+    pub(super) identity: Option<ServerIdentity>,
     /// Sorted addresses of the server; `None` if it has not reported any.
     pub(super) local_addresses: Option<Vec<IpAddr>>,
 }
@@ -85,6 +87,7 @@ impl ListingStart {
             origin,
             byte_order: self.byte_order,
             session_connection: self.session_connection,
+            server_identity: self.identity,
             local_addresses: self.local_addresses,
             kernel_counters: None,
             notes,
@@ -166,6 +169,7 @@ impl<R: CommandOutput> RemoteListing<R> {
             command: command.to_owned(),
             byte_order: None,
             session_connection,
+            identity: None,
             local_addresses: None,
         };
         if let Some(command) = &request.command {
@@ -194,7 +198,8 @@ impl<R: CommandOutput> RemoteListing<R> {
         let system = words.first().copied();
         self.machine = words.get(1).map(|&machine| machine.to_owned());
         let session_connection =
-            parse_ssh_connection(words.get(2..).unwrap_or_default()).or(session_connection);
+            parse_ssh_connection(words.get(3..).unwrap_or_default()).or(session_connection);
+        let identity = server_identity(words.get(2).copied(), session_connection);
         self.start = (marker_end + 1).min(self.buffer.len());
         self.end = self.start;
         self.section = Section::Marked { is_inside: false, commands: Vec::new(), n_lines: 0 };
@@ -214,6 +219,7 @@ impl<R: CommandOutput> RemoteListing<R> {
             command,
             byte_order: Some(byte_order),
             session_connection,
+            identity,
             local_addresses,
         })
     }
@@ -441,6 +447,18 @@ fn byte_order_of_machine(machine: &str) -> ByteOrder {
     } else {
         ByteOrder::Little
     }
+}
+
+/// Returns the identity of a server from its boot ID, which is a UUID (random(4)), and its
+/// end of the session, as it reports both.
+fn server_identity(
+    boot_id: Option<&str>,
+    session_connection: Option<SessionConnection>,
+) -> Option<ServerIdentity> {
+    const UUID_LENGTH: usize = 36;
+    let boot_id = boot_id.filter(|boot_id| boot_id.len() == UUID_LENGTH)?;
+    let session_connection = session_connection.filter(|connection| connection.is_confirmed)?;
+    Some(ServerIdentity { boot_id: boot_id.to_owned(), address: session_connection.local })
 }
 
 /// Parses `$SSH_CONNECTION`, the TCP connection of this session as the server sees

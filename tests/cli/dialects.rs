@@ -336,6 +336,7 @@ fn dump_error(format: CaptureFormat, bytes: Vec<u8>) -> ParseError {
         byte_order: None,
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(Cursor::new(bytes)),

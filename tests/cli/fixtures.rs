@@ -38,6 +38,7 @@ pub fn tally_as(
         byte_order,
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(BufReader::new(std::io::Cursor::new(bytes))),

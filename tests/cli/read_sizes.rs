@@ -50,6 +50,7 @@ fn parse_all(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Conn
         byte_order: Some(byte_order),
         session_connection: None,
         local_addresses: None,
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes,

@@ -551,3 +551,36 @@ fn million_rows_of_a_server_are_counted() {
     assert!(result.stdout.contains(" connections=1000000;;;0 "), "{}", result.stdout);
     assert_eq!(result.code, Some(0), "{}", result.stdout);
 }
+
+/// Two names of one server: its connections are counted once, and the answer says so.
+#[test]
+fn server_named_twice_is_counted_once() {
+    with_clients(|fixture| {
+        let port = fixture.server.port;
+        let hosts = ["127.0.0.1", "localhost"].map(|host| fixture.server.known_hosts_lines(host));
+        fixture.dir.write("known_hosts", hosts.concat());
+        let name = &fixture.account.name;
+        let both = format!("{name}@127.0.0.1:{port},{name}@localhost:{port}");
+        let args = ["-H", &both, "-i", "id", "--known-hosts", "known_hosts", "-4"];
+        let args = [&args[..], &OUTSIDE_ARGS, &["--state-file", "both"]].concat();
+        let result = fixture.dir.check(&args);
+        assert_eq!(result.code, Some(3), "{result:?}");
+        assert!(result.stdout.contains("\n203.0.113.7 9 connections on port "), "{result:?}");
+        let expected = format!(
+            "[localhost]:{port} is the same server as [127.0.0.1]:{port}, and is counted once: \
+             both report the boot ID "
+        );
+        assert!(result.status_line().contains(&expected), "{result:?}");
+        // Another daemon of the host is another server.
+        let other = Server::openssh(&fixture.dir, "");
+        let lines = fixture.server.known_hosts_lines("127.0.0.1");
+        let lines = lines + &other.known_hosts_lines("127.0.0.1");
+        fixture.dir.write("known_hosts", lines);
+        let both = format!("{name}@127.0.0.1:{port},{name}@127.0.0.1:{}", other.port);
+        let args = ["-H", &both, "-i", "id", "--known-hosts", "known_hosts", "-4"];
+        let args = [&args[..], &OUTSIDE_ARGS, &["--state-file", "others"]].concat();
+        let result = fixture.dir.check(&args);
+        assert!(result.stdout.contains("\n203.0.113.7 18 connections on port "), "{result:?}");
+        assert!(!result.stdout.contains("same server"), "{result:?}");
+    });
+}

@@ -27,6 +27,7 @@ pub(in crate::source) fn open() -> Result<Vec<Capture>, SourceError> {
         byte_order: Some(ByteOrder::NATIVE),
         session_connection: None,
         local_addresses: Some(super::local_addresses()?),
+        server_identity: None,
         kernel_counters: None,
         notes: Vec::new(),
         bytes: Box::new(bytes),

@@ -29,7 +29,9 @@ macro_rules! prologue {
             // On Linux, the name needs no process, and the machine only matters to `proc`.
             "if test -r /proc/sys/kernel/ostype; then read s </proc/sys/kernel/ostype; ",
             "else set x `uname -sm`; s=$2; m=$3; fi; ",
-            "echo; echo topip-begin ${s:-unknown} ${m:-unknown} $SSH_CONNECTION; ",
+            "if test -r /proc/sys/kernel/random/boot_id; then ",
+            "read b </proc/sys/kernel/random/boot_id; fi; ",
+            "echo; echo topip-begin ${s:-unknown} ${m:-unknown} ${b:-unknown} $SSH_CONNECTION; ",
         )
     };
 }
