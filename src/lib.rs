@@ -65,6 +65,7 @@ pub mod analysis {
     pub mod label;
     pub mod note;
     pub mod observation;
+    pub mod operator;
     pub mod peer_details;
     pub mod protection;
     pub mod rule;
@@ -163,10 +164,11 @@ pub mod source {
     pub use ssh::{ConnectFn, Credentials, HostKeyPolicy, SshError, SshServer, connect};
 }
 
-/// Files: the state file, the alert log, settings, and lists of networks.
+/// Files: the state file, the alert log, settings, lists of networks, and network databases.
 pub mod storage {
     pub mod log_file;
     pub mod log_reader;
+    pub mod network_db;
     pub mod network_list;
     pub mod output_file;
     pub mod settings_file;

@@ -1,0 +1,108 @@
+//! The operator of an address: its autonomous system and its country.
+use std::fmt;
+
+use crate::model::sanitize;
+
+/// Maximum length of a name: names are part of the status line.
+const MAX_NAME_BYTES: usize = 40;
+
+/// Operator and country of an address, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operator {
+    /// Number of the autonomous system, not 0.
+    pub asn: Option<u32>,
+    /// Name of the operator, sanitized.
+    pub name: Option<String>,
+    /// Code or name of the country, sanitized.
+    pub country: Option<String>,
+}
+
+impl Operator {
+    /// Creates an operator from untrusted values; a value that cannot be shown is unknown.
+    #[must_use]
+    pub fn new(asn: Option<u32>, name: Option<&str>, country: Option<&str>) -> Self {
+        Self {
+            asn: asn.filter(|&asn| asn != 0),
+            name: name.and_then(sanitize_name),
+            country: country.and_then(sanitize_name),
+        }
+    }
+
+    /// Returns whether neither operator nor country is known.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds what only `other` knows. The number and the name of an autonomous system
+    /// belong together, so both are from the same source.
+    pub fn merge(&mut self, other: Self) {
+        if self.asn.is_none() && self.name.is_none() {
+            self.asn = other.asn;
+            self.name = other.name;
+        }
+        if self.country.is_none() {
+            self.country = other.country;
+        }
+    }
+}
+
+/// Writes `AS64500 Example Net, DE`, without the parts that are not known.
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.asn.map(|asn| format!("AS{asn}"));
+        let autonomous_system: Vec<_> = number.into_iter().chain(self.name.clone()).collect();
+        let mut parts = Vec::new();
+        if !autonomous_system.is_empty() {
+            parts.push(autonomous_system.join(" "));
+        }
+        parts.extend(self.country.clone());
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// Returns the name as it is shown; `None` if it is empty. Parentheses, commas and
+/// semicolons end a name in the output. A spreadsheet takes a cell that starts with
+/// `=`, `+`, `-` or `@` as a formula, so the name starts with a letter or a digit.
+fn sanitize_name(name: &str) -> Option<String> {
+    let name = name.replace([',', ';'], " ");
+    let name = sanitize::single_line(&name).replace(['(', ')'], "?");
+    let name = name.trim_start_matches(|it| !sanitize::is_visible_alphanumeric(it));
+    if name.is_empty() { None } else { Some(sanitize::truncate(name, MAX_NAME_BYTES)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_parts_are_shown() {
+        let shown = |asn, name, country| Operator::new(asn, name, country).to_string();
+        assert_eq!(shown(Some(64500), Some("Example Net"), Some("DE")), "AS64500 Example Net, DE");
+        assert_eq!(shown(Some(64500), None, Some("DE")), "AS64500, DE");
+        assert_eq!(shown(None, Some("Example Net"), None), "Example Net");
+        assert_eq!(shown(None, None, Some("DE")), "DE");
+        assert_eq!(shown(Some(0), Some(" \n"), Some("")), "");
+        assert!(Operator::new(Some(0), Some("()"), None).name.is_none());
+    }
+
+    #[test]
+    fn names_are_sanitized_and_truncated() {
+        let name = |text| Operator::new(None, Some(text), None).name.unwrap_or_default();
+        assert_eq!(name("Example, Inc."), "Example Inc.");
+        assert_eq!(name("a|b (x), 192.0.2.1 (y);\n$z"), "a?b ?x? 192.0.2.1 ?y? ?z");
+        assert_eq!(name("=-@+cmd"), "cmd");
+        assert_eq!(name("-Reserved AS-"), "Reserved AS-");
+        assert_eq!(name(&"x".repeat(99)).len(), MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn number_and_name_are_from_one_source() {
+        let mut operator = Operator::new(Some(64500), None, None);
+        operator.merge(Operator::new(Some(64501), Some("Other Net"), Some("DE")));
+        assert_eq!(operator, Operator::new(Some(64500), None, Some("DE")));
+        let mut operator = Operator::new(None, None, Some("FR"));
+        operator.merge(Operator::new(Some(64501), Some("Other Net"), Some("DE")));
+        assert_eq!(operator, Operator::new(Some(64501), Some("Other Net"), Some("FR")));
+    }
+}
