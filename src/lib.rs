@@ -102,8 +102,8 @@ pub mod output {
     pub use email::{Email, alert_email, recovery_email};
     pub use json::{render_json, render_json_failure};
     pub use log_table::{
-        TableLayout, render_log_problem, render_offender_csv, render_offender_json,
-        render_offender_table, render_stderr_problem,
+        OffenderColumns, OffenderTable, TableLayout, render_log_problem, render_offender_csv,
+        render_offender_json, render_offender_table, render_stderr_problem,
     };
     pub use nagios::{render_nagios, render_nagios_failure};
     pub use notes::note_text;
@@ -192,6 +192,7 @@ pub mod run {
     mod mail;
     mod namespaces;
     mod observation;
+    mod operators;
     mod progress;
     mod run_error;
     mod sample;

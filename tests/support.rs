@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub mod daemon;
 pub mod faketime;
 pub mod icinga;
+pub mod mmdb;
 pub mod monitoring;
 pub mod munin;
 pub mod nagios;

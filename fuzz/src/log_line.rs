@@ -5,7 +5,7 @@ use topip::{
         entry::{Alert, LineFormat, LogEntry},
         parse::LogLineParser,
     },
-    analysis::tally::Peer,
+    analysis::{operator::Operator, tally::Peer},
 };
 
 /// Checks that a parsed line can be written in every format and parses back to the same
@@ -36,6 +36,7 @@ fn assert_round_trip(entry: &LogEntry, line: &str) {
             ports: vec![(443, entry.connections)],
             tcp_states: vec![(None, entry.connections)],
             label: None,
+            operator: Operator::default(),
             first_on_top: None,
             over: None,
         },

@@ -1,9 +1,9 @@
 //! A whole alert log, plain or compressed, and the report about it.
 use chrono::{DateTime, FixedOffset, Utc};
 use topip::{
-    alert_log::stats::Grouping,
+    alert_log::stats::{Grouping, Offender},
     model::problem::Problem,
-    output::{self, TableLayout},
+    output::{self, OffenderColumns, OffenderTable, TableLayout},
     run::{LogQuery, LogSummary, summarize_logs},
 };
 
@@ -20,10 +20,12 @@ pub fn check(bytes: &[u8]) {
             since: None,
             until: None,
             grouping: Grouping { v4_prefix, v6_prefix },
+            network_dbs: Vec::new(),
         };
-        let summary = summarize_logs(&query, &Utc, &mut |_, _| {});
+        let mut summary = summarize_logs(&query, &Utc, &mut |_, _| {});
         assert_counts_add_up(&summary, bytes);
-        assert_output_is_well_formed(&summary);
+        let listed = summary.top(usize::MAX, &query);
+        assert_output_is_well_formed(&summary, &listed);
     }
 }
 
@@ -44,16 +46,19 @@ fn assert_counts_add_up(summary: &LogSummary, bytes: &[u8]) {
     assert!(offenders.len() as u64 <= offenders.alerts());
 }
 
-fn assert_output_is_well_formed(summary: &LogSummary) {
+fn assert_output_is_well_formed(summary: &LogSummary, listed: &[Offender]) {
     let local = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default().into();
     let local = |seconds: i64| -> DateTime<FixedOffset> { local(seconds) };
     let offenders = &summary.offenders;
+    let columns = OffenderColumns::Plain;
+    let table = OffenderTable { offenders, listed, columns, to_local: &local };
+    let shortened = OffenderTable { listed: &listed[..listed.len().min(10)], ..table };
     let table_layout = TableLayout { columns: Some(80), has_blocks: true };
-    let text = output::render_offender_table(offenders, 10, table_layout, local);
+    let text = output::render_offender_table(&shortened, table_layout);
     let is_plain = |text: &str| text.lines().all(|line| !line.contains(char::is_control));
     assert!(is_plain(&text), "{text:?}");
     assert!(text.lines().count() <= 12, "{text:?}");
-    let csv = output::render_offender_csv(offenders, usize::MAX, local);
+    let csv = output::render_offender_csv(&table);
     assert_eq!(csv.lines().count(), offenders.len() + 1, "{csv:?}");
     for line in csv.lines() {
         let cells: Vec<_> = line.split(',').collect();
@@ -62,7 +67,7 @@ fn assert_output_is_well_formed(summary: &LogSummary) {
         assert!(!cells.iter().any(is_formula), "{line:?}");
         assert!(is_plain(line) && !line.contains('"'), "{line:?}");
     }
-    let json = output::render_offender_json(offenders, summary.n_bad_lines, 10, local);
+    let json = output::render_offender_json(&table, summary.n_bad_lines);
     assert!(is_plain(&json), "{json:?}");
     let problem = Problem::with_hints("cannot read", summary.bad_lines.clone());
     let stderr = output::render_log_problem(&problem);

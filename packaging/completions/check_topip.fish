@@ -16,6 +16,7 @@ complete -c check_topip -l prefix6 -d 'Count IPv6 networks of so many bits; a cl
 complete -c check_topip -l prefix-members -d '... where connections come from so many addresses in it at least; where from fewer, count these' -r
 complete -c check_topip -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c check_topip -l label-file -d 'File of such names, one a line, # for comments' -r -F
+complete -c check_topip -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
 complete -c check_topip -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c check_topip -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c check_topip -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F

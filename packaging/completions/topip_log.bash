@@ -114,6 +114,10 @@ _topip_log() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --network-db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --username)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -356,6 +360,10 @@ _topip_log() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --network-db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --username)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -516,7 +524,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__report)
-            opts="-l -n -h --log --since --until --prefix4 --prefix6 --top --output --help"
+            opts="-l -n -h --log --since --until --prefix4 --prefix6 --network-db --top --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -543,6 +551,10 @@ _topip_log() {
                     return 0
                     ;;
                 --prefix6)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -645,6 +657,10 @@ _topip_log() {
                     return 0
                     ;;
                 --label-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

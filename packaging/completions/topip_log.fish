@@ -42,6 +42,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l prefix6 -d 'Count I
 complete -c topip_log -n "__fish_topip_log_needs_command" -l prefix-members -d '... where connections come from so many addresses in it at least; where from fewer, count these' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l label-file -d 'File of such names, one a line, # for comments' -r -F
+complete -c topip_log -n "__fish_topip_log_needs_command" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
@@ -107,6 +108,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l prefix6 -
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l prefix-members -d '... where connections come from so many addresses in it at least; where from fewer, count these' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l label-file -d 'File of such names, one a line, # for comments' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
@@ -155,6 +157,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l since -d 
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l until -d 'Count alerts before then only' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l prefix4 -d 'Count IPv4 addresses by networks of so many bits' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l prefix6 -d 'Count IPv6 addresses by networks of so many bits' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s n -l top -d 'Tell about N addresses; 0 is all [default: 10 as text, else all]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l output -d 'How it is told' -r -f -a "text\t''
 json\t''
@@ -178,6 +181,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l prefix6 -d
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l prefix-members -d '... where connections come from so many addresses in it at least; where from fewer, count these' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l label-file -d 'File of such names, one a line, # for comments' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F

@@ -242,7 +242,7 @@ pub(super) fn is_server_name_char(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::connection::TcpState;
+    use crate::{analysis::operator::Operator, model::connection::TcpState};
 
     use super::*;
 
@@ -255,6 +255,7 @@ mod tests {
             ports: vec![(443, 150), (80, 2)],
             tcp_states: vec![(Some(TcpState::Established), 140), (None, 12)],
             label: Some("the \"office\"".to_owned()),
+            operator: Operator::new(Some(64500), Some("Example Net"), Some("DE")),
             first_on_top: None,
             over: None,
         };
@@ -301,7 +302,8 @@ mod tests {
         assert_eq!(
             alert(&["localhost"]).line(LineFormat::Json),
             "{\"time\":\"2007-11-28T23:40:34-05:00\",\"address\":\"203.0.113.7\",\
-             \"label\":\"the \\\"office\\\"\",\"addresses\":1,\"connections\":152,\"ports\":[{\"port\":443,\"connections\":150},\
+             \"label\":\"the \\\"office\\\"\",\"asn\":64500,\"operator\":\"Example Net\",\
+             \"country\":\"DE\",\"addresses\":1,\"connections\":152,\"ports\":[{\"port\":443,\"connections\":150},\
              {\"port\":80,\"connections\":2}],\"states\":[{\"state\":\"ESTABLISHED\",\
              \"connections\":140},{\"state\":null,\"connections\":12}],\"limit\":131.36,\
              \"samples\":2,\"servers\":[\"localhost\"]}"

@@ -190,7 +190,7 @@ mod tests {
 
     use crate::{
         alert_log::entry::{Alert, LineFormat},
-        analysis::tally::Peer,
+        analysis::{operator::Operator, tally::Peer},
         model::connection::TcpState,
     };
 
@@ -355,6 +355,7 @@ mod tests {
                     ports: vec![(port, connections)],
                     tcp_states: vec![(Some(TcpState::SynRecv), connections), (None, 1)],
                     label,
+                    operator: Operator::default(),
                     first_on_top: None,
                     over: None,
                 },

@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::entry::{LOCALHOST, LogEntry};
-use crate::model::network::Network;
+use crate::{analysis::operator::Operator, model::network::Network};
 
 /// Maximum number of distinct servers. A log with more servers is damaged, or was not
 /// written by topip.
@@ -59,6 +59,8 @@ pub struct Offender {
     pub last: i64,
     /// Names of the servers in the alerts, sorted.
     pub servers: Vec<String>,
+    /// Operator and country of the address; not set by the totals.
+    pub operator: Operator,
 }
 
 #[derive(Debug)]
@@ -157,7 +159,8 @@ fn offender(network: Network, totals: &AlertTotals, names: &[&str]) -> Offender 
     let mut servers: Vec<_> =
         totals.servers.iter().map(|&index| names[usize::from(index)].to_owned()).collect();
     servers.sort_unstable();
-    Offender { network, alerts, peak, first, last, servers }
+    let operator = Operator::default();
+    Offender { network, alerts, peak, first, last, servers, operator }
 }
 
 #[cfg(test)]
@@ -190,7 +193,7 @@ mod tests {
         let lines: Vec<_> = offenders
             .top(9)
             .iter()
-            .map(|Offender { network, alerts, peak, first, last, servers }| {
+            .map(|Offender { network, alerts, peak, first, last, servers, .. }| {
                 format!("{network} {alerts} {peak} {first}-{last} {}", servers.join(","))
             })
             .collect();

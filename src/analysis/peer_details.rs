@@ -13,6 +13,15 @@ pub struct PeerDetails<'a> {
     /// Name given by the administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<&'a str>,
+    /// Number of the autonomous system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// Name of the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a str>,
+    /// Code or name of the country.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<&'a str>,
     /// Number of the peer's addresses that are connected.
     pub addresses: u64,
     /// Number of connections.
@@ -54,6 +63,9 @@ impl<'a> PeerDetails<'a> {
         Self {
             address: peer.address(),
             label: peer.label.as_deref(),
+            asn: peer.operator.asn,
+            operator: peer.operator.name.as_deref(),
+            country: peer.operator.country.as_deref(),
             addresses: peer.addresses,
             connections: peer.connections,
             first_on_top: peer.first_on_top,

@@ -118,6 +118,7 @@ pub(super) fn check_config(
         exclude_files: selection.exclude_file,
         labels: selection.label,
         label_files: selection.label_file,
+        network_dbs: selection.network_db,
         aggregations,
         n_judged: max_judged,
         n_listed: match list_limit {

@@ -241,6 +241,7 @@ pub(super) fn output_too_long(n_bytes: usize, timeout: Timeout) -> RunFailure {
 /// Files that a run reads, each of which may be a pipe that no process writes to.
 struct FilesToRead {
     secrets: Vec<PathBuf>,
+    network_dbs: Vec<PathBuf>,
     network_lists: Vec<PathBuf>,
     input: Vec<PathBuf>,
 }
@@ -254,6 +255,7 @@ impl FilesToRead {
         let network_lists = selection.exclude_file.iter().chain(&selection.label_file);
         Self {
             secrets: secrets.cloned().collect(),
+            network_dbs: selection.network_db.clone(),
             network_lists: network_lists.cloned().collect(),
             input: selection.input.iter().cloned().collect(),
         }
@@ -263,6 +265,7 @@ impl FilesToRead {
     fn activity(&self, stage: Stage) -> String {
         let (object, files) = match stage {
             Stage::Secrets => ("the secret in ", &self.secrets),
+            Stage::NetworkDbs => ("the network database ", &self.network_dbs),
             Stage::NetworkLists => ("the list of networks in ", &self.network_lists),
             Stage::Sampling => ("", &self.input),
             stage => return stage.description().to_owned(),

@@ -38,32 +38,52 @@ pub fn render_stderr_problem(program: &str, problem: &Problem) -> String {
     lines.iter().map(|line| sanitize::printable(&text::options_as_flags(line)) + "\n").collect()
 }
 
-/// Returns the `top` offenders as a table.
+/// The offenders of a report.
+pub struct OffenderTable<'a> {
+    /// Totals of all offenders.
+    pub offenders: &'a Offenders,
+    /// The offenders that the report lists, most alerts first.
+    pub listed: &'a [Offender],
+    /// Columns of the table.
+    pub columns: OffenderColumns,
+    /// Returns the local time of a number of seconds since 1970-01-01 UTC.
+    pub to_local: &'a dyn Fn(i64) -> DateTime<FixedOffset>,
+}
+
+/// Columns of a table of offenders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffenderColumns {
+    /// Those that every log has.
+    Plain,
+    /// Operator and country as well.
+    Operator,
+}
+
+/// Returns the offenders as a table.
 #[must_use]
-pub fn render_offender_table(
-    offenders: &Offenders,
-    top: usize,
-    layout: TableLayout,
-    to_local: impl Fn(i64) -> DateTime<FixedOffset>,
-) -> String {
+pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> String {
+    let OffenderTable { offenders, listed, .. } = table;
     if offenders.is_empty() {
         return "No alerts.\n".to_owned();
     }
-    let listed = offenders.top(top);
-    let heading = ["ALERTS", "PEAK", "FIRST", "LAST", "ADDRESS", "SERVER"].map(ToOwned::to_owned);
-    let mut rows = vec![heading];
+    let heading = ["ALERTS", "PEAK", "FIRST", "LAST", "ADDRESS", "SERVER", "OPERATOR"];
+    let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
     rows.extend(listed.iter().map(|offender| {
-        [
+        vec![
             offender.alerts.to_string(),
             offender.peak.to_string(),
-            format_minute(to_local(offender.first)),
-            format_minute(to_local(offender.last)),
+            format_minute((table.to_local)(offender.first)),
+            format_minute((table.to_local)(offender.last)),
             offender.network.to_string(),
             sanitize::single_line(&offender.servers.join(",")),
+            offender.operator.to_string(),
         ]
     }));
+    if table.columns == OffenderColumns::Plain {
+        rows.iter_mut().for_each(|row| drop(row.pop()));
+    }
     let mut lines = align_columns(&rows);
-    append_bars(&mut lines, &listed, layout);
+    append_bars(&mut lines, listed, layout);
     let addresses = offenders.len() as u64;
     let totals = format!(
         "{} about {}",
@@ -81,28 +101,25 @@ fn format_minute(time: DateTime<FixedOffset>) -> String {
     time.format("%Y-%m-%d %H:%M").to_string()
 }
 
-/// Returns the rows with aligned columns. The first two columns are numbers and
-/// are aligned to the right.
-fn align_columns(rows: &[[String; 6]]) -> Vec<String> {
-    let mut widths = [0; 6];
+/// Number of leading columns that are numbers.
+const N_NUMBER_COLUMNS: usize = 2;
+
+/// Returns the rows with aligned columns, numbers to the right.
+fn align_columns(rows: &[Vec<String>]) -> Vec<String> {
+    let mut widths = vec![0; rows[0].len()];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
-    rows.iter().map(|row| align_row(row, widths)).collect()
+    rows.iter().map(|row| align_row(row, &widths)).collect()
 }
 
-fn align_row(row: &[String; 6], widths: [usize; 6]) -> String {
-    let [alerts, peak, rest @ ..] = row;
-    let mut cells = vec![
-        format!("{alerts:>width$}", width = widths[0]),
-        format!("{peak:>width$}", width = widths[1]),
-    ];
-    for (cell, width) in rest.iter().zip(&widths[2..]) {
-        cells.push(format!("{cell:<width$}"));
-    }
-    cells.join("  ").trim_end().to_owned()
+fn align_row(row: &[String], widths: &[usize]) -> String {
+    let cells = row.iter().zip(widths).enumerate().map(|(nth, (cell, width))| {
+        if nth < N_NUMBER_COLUMNS { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    });
+    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
 }
 
 /// Appends a bar for the peak to each line, if the terminal is wide enough.
@@ -133,39 +150,44 @@ fn bar(peak: u64, highest: u64, columns: usize, has_blocks: bool) -> String {
     if has_blocks { "█".repeat(length / 8) + EIGHTHS[length % 8] } else { "#".repeat(length) }
 }
 
-/// Returns the `top` offenders as one JSON object.
+/// Returns the offenders as one JSON object.
 #[must_use]
-pub fn render_offender_json(
-    offenders: &Offenders,
-    n_bad_lines: u64,
-    top: usize,
-    to_local: impl Fn(i64) -> DateTime<FixedOffset>,
-) -> String {
+pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> String {
     #[derive(Serialize)]
-    struct OffenderReport {
+    struct OffenderReport<'a> {
         alerts: u64,
         addresses: usize,
         damaged_lines: u64,
-        offenders: Vec<OffenderEntry>,
+        offenders: Vec<OffenderEntry<'a>>,
     }
     #[derive(Serialize)]
-    struct OffenderEntry {
+    struct OffenderEntry<'a> {
         address: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asn: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operator: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        country: Option<&'a str>,
         alerts: u64,
         peak: u64,
         first: String,
         last: String,
-        servers: Vec<String>,
+        servers: &'a [String],
     }
+    let OffenderTable { offenders, listed, to_local, .. } = table;
     let mut entries = Vec::new();
-    for offender in offenders.top(top) {
+    for offender in *listed {
         entries.push(OffenderEntry {
             address: offender.network.to_string(),
+            asn: offender.operator.asn,
+            operator: offender.operator.name.as_deref(),
+            country: offender.operator.country.as_deref(),
             alerts: offender.alerts,
             peak: offender.peak,
             first: to_local(offender.first).to_rfc3339(),
             last: to_local(offender.last).to_rfc3339(),
-            servers: offender.servers,
+            servers: &offender.servers,
         });
     }
     let report = OffenderReport {
@@ -177,22 +199,27 @@ pub fn render_offender_json(
     serde_json::to_string_pretty(&report).expect("numbers and strings are serializable") + "\n"
 }
 
-/// Returns the `top` offenders as comma-separated values by RFC 4180, but with
-/// Unix line ends. Several servers are separated by blanks.
+/// Returns the offenders as comma-separated values by RFC 4180, but with Unix line
+/// ends. Several servers are separated by blanks.
 #[must_use]
-pub fn render_offender_csv(
-    offenders: &Offenders,
-    top: usize,
-    to_local: impl Fn(i64) -> DateTime<FixedOffset>,
-) -> String {
-    let mut lines = "address,alerts,peak,first,last,servers\n".to_owned();
-    for offender in offenders.top(top) {
+pub fn render_offender_csv(table: &OffenderTable<'_>) -> String {
+    let has_operators = table.columns == OffenderColumns::Operator;
+    let mut lines = "address,alerts,peak,first,last,servers".to_owned();
+    lines += if has_operators { ",asn,operator,country\n" } else { "\n" };
+    for offender in table.listed {
         // Server names contain no comma, quote or blank: the log parser rejects
-        // lines with such names.
-        let (first, last) =
-            (to_local(offender.first).to_rfc3339(), to_local(offender.last).to_rfc3339());
-        let Offender { network, alerts, peak, servers, .. } = offender;
-        lines += &format!("{network},{alerts},{peak},{first},{last},{}\n", servers.join(" "));
+        // lines with such names. Names of operators contain no comma or quote either.
+        let [first, last] =
+            [offender.first, offender.last].map(|time| (table.to_local)(time).to_rfc3339());
+        let Offender { network, alerts, peak, servers, operator, .. } = offender;
+        lines += &format!("{network},{alerts},{peak},{first},{last},{}", servers.join(" "));
+        if has_operators {
+            let asn = operator.asn.map_or_else(String::new, |asn| asn.to_string());
+            let [name, country] =
+                [&operator.name, &operator.country].map(|it| it.as_deref().unwrap_or_default());
+            lines += &format!(",{asn},{name},{country}");
+        }
+        lines += "\n";
     }
     lines
 }

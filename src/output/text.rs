@@ -238,10 +238,13 @@ fn format_violation(violation: RangeViolation) -> String {
     }
 }
 
-/// Returns the address with its label, or the network with its label and its
-/// number of addresses.
+/// Returns the address with its label and operator; a network with its number of
+/// addresses as well.
 pub(super) fn peer_label(peer: &Peer) -> String {
     let mut notes: Vec<_> = peer.label.iter().cloned().collect();
+    if !peer.operator.is_unknown() {
+        notes.push(peer.operator.to_string());
+    }
     if peer.truncated.is_some() {
         notes.push("cut off".to_owned());
     } else if !peer.network.is_single_address() {

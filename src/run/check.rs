@@ -25,6 +25,7 @@ use crate::{
 use super::{
     alert::{self, NotifyConfig},
     observation::observe,
+    operators::Operators,
     progress::{Progress, Stage},
     run_error::Error,
     saved_state::SavedState,
@@ -48,6 +49,8 @@ pub struct CheckConfig {
     pub labels: Vec<Label>,
     /// Files that list more names for networks.
     pub label_files: Vec<PathBuf>,
+    /// Files that have the operators of networks.
+    pub network_dbs: Vec<PathBuf>,
     /// Prefix lengths by which addresses are aggregated into peers; each gives a view
     /// that is judged separately. The threshold ranges apply to the first one.
     pub aggregations: Vec<Aggregation>,
@@ -84,6 +87,8 @@ pub fn check(
     now: impl Fn() -> u64,
     progress: &Progress,
 ) -> Result<Report, Error> {
+    progress.enter(Stage::NetworkDbs);
+    let mut operators = Operators::open(&config.network_dbs);
     let mut observed = observe(&config, config.deadline, progress)?;
     // Aggregating can take long, so do it before taking the lock.
     let mut samples = observed.samples(&config);
@@ -95,7 +100,7 @@ pub fn check(
     for sample in &mut samples {
         sample.timestamp = timestamp;
     }
-    let (views, records) = judge_samples(
+    let (mut views, records) = judge_samples(
         samples,
         &observed.counts,
         &saved_state.state.records,
@@ -110,10 +115,12 @@ pub fn check(
     }
     saved_state.unlock();
 
+    operators.set_operators(&mut views);
     let mut report = config.report(views, observed.observation);
     if config.count_tcp_states {
         report.tcp_states = observed.counts.tcp_states();
     }
+    report.problems.append(&mut operators.problems);
     report.problems.extend(saved_state.problems.iter().cloned());
     report.notes.append(&mut saved_state.notes);
     report.notes.extend(hidden_namespaces(&config));

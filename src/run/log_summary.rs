@@ -7,12 +7,14 @@ use crate::{
     alert_log::{
         entry::LogEntry,
         parse::{LineError, LogLineParser, is_omitted_alerts},
-        stats::{Grouping, Offenders},
+        stats::{Grouping, Offender, Offenders},
     },
     model::problem::{Hints, Problem},
     parse::line::Line,
     storage::log_reader::{self, LogFile, LogFinder, LogReaderError, PendingLogFile},
 };
+
+use super::operators::Operators;
 
 /// Number of lines between two progress reports.
 const LINES_PER_PROGRESS_REPORT: u64 = 4096;
@@ -32,6 +34,8 @@ pub struct LogQuery {
     pub until: Option<i64>,
     /// Aggregation of the addresses.
     pub grouping: Grouping,
+    /// Files that have the operators of networks.
+    pub network_dbs: Vec<PathBuf>,
 }
 
 /// Result of reading the logs.
@@ -43,7 +47,7 @@ pub struct LogSummary {
     pub n_bad_lines: u64,
     /// The first bad lines, each with its file, line number and error.
     pub bad_lines: Vec<String>,
-    /// Logs that could not be read.
+    /// Logs and network databases that could not be read.
     pub problems: Vec<Problem>,
 }
 
@@ -105,6 +109,18 @@ fn find_inputs(finder: &mut LogFinder, path: &Path) -> Vec<Result<LogInput, LogR
 }
 
 impl LogSummary {
+    /// Returns the `n` addresses with the most alerts, with their operators as far as
+    /// the network databases of `query` have them. A database that fails is a problem.
+    pub fn top(&mut self, n: usize, query: &LogQuery) -> Vec<Offender> {
+        let mut operators = Operators::open(&query.network_dbs);
+        let mut offenders = self.offenders.top(n);
+        for offender in &mut offenders {
+            offender.operator = operators.operator_of(offender.network);
+        }
+        self.problems.append(&mut operators.problems);
+        offenders
+    }
+
     fn read_file(
         &mut self,
         file: &mut LogFile,

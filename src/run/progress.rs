@@ -16,6 +16,8 @@ const ABANDONED: u8 = 0x80;
 pub enum Stage {
     /// Reading passwords and passphrases.
     Secrets,
+    /// Reading network databases.
+    NetworkDbs,
     /// Reading lists of networks.
     NetworkLists,
     /// Resolving the host names in these lists.
@@ -64,8 +66,9 @@ impl Progress {
     /// Returns the current stage.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        const STAGES: [Stage; 8] = [
+        const STAGES: [Stage; 9] = [
             Stage::Secrets,
+            Stage::NetworkDbs,
             Stage::NetworkLists,
             Stage::Resolving,
             Stage::Sampling,
@@ -84,6 +87,7 @@ impl Stage {
     pub fn description(self) -> &'static str {
         match self {
             Self::Secrets => "reading a password",
+            Self::NetworkDbs => "reading the network database",
             Self::NetworkLists => "reading the list of networks",
             Self::Resolving => "finding the addresses of the hosts to exclude",
             Self::Sampling => "reading the socket table",

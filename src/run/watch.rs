@@ -13,6 +13,7 @@ use crate::{
 use super::{
     check::CheckConfig,
     observation::{CountedObservation, observe},
+    operators::Operators,
     progress::Progress,
     run_error::Error,
 };
@@ -24,6 +25,8 @@ pub struct WatchSession {
     timeout: Duration,
     records: Vec<PreviousSample>,
     previous_counts: Option<Counts>,
+    /// The network databases; `None` before the first sample.
+    operators: Option<Operators>,
 }
 
 /// Result of one sample.
@@ -41,7 +44,7 @@ impl WatchSession {
     /// each time.
     #[must_use]
     pub fn new(config: CheckConfig, timeout: Duration) -> Self {
-        Self { config, timeout, records: Vec::new(), previous_counts: None }
+        Self { config, timeout, records: Vec::new(), previous_counts: None, operators: None }
     }
 
     /// Takes a sample; `now` is in seconds since 1970-01-01 UTC.
@@ -58,12 +61,16 @@ impl WatchSession {
         }
         let is_comparable = observed.is_comparable();
         let CountedObservation { observation, counts, labels, .. } = observed;
-        let (views, records) =
+        let (mut views, records) =
             judge_samples(samples, &counts, &self.records, &labels, &self.config.judge_config);
         if is_comparable {
             self.records = records;
         }
-        let report = self.config.report(views, observation);
+        let network_dbs = &self.config.network_dbs;
+        let operators = self.operators.get_or_insert_with(|| Operators::open(network_dbs));
+        operators.set_operators(&mut views);
+        let mut report = self.config.report(views, observation);
+        report.problems.extend(operators.problems.iter().cloned());
         let peers = &report.worst_view().sample.top;
         let previous_counts = self.previous_counts.as_ref();
         let changes = previous_counts.map(|previous_counts| changes(peers, previous_counts));

@@ -106,6 +106,7 @@ fn timeout_names_the_file_that_was_read() {
         ),
         ("--exclude-file p", "reading the list of networks in p"),
         ("--label-file p", "reading the list of networks in p"),
+        ("--network-db p", "reading the network database p"),
         ("--input p", "reading p"),
     ] {
         let args = format!("{args} -t 1");

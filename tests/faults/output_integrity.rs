@@ -14,7 +14,10 @@ use std::{
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::{CHECK, CommandResult, LOG, MUNIN, TestDir, crowd};
+use crate::support::{
+    CHECK, CommandResult, LOG, MUNIN, TestDir, crowd,
+    mmdb::{self, MmdbValue},
+};
 
 /// Hostile texts. None has a NUL, which arguments and file names cannot contain.
 pub const HOSTILE_TEXTS: [&[u8]; 30] = [
@@ -61,7 +64,7 @@ pub fn combined(n: usize) -> Vec<Vec<u8>> {
 /// for a text.
 type EntryPoint = (&'static str, fn(&TestDir, &[u8]) -> Vec<(&'static str, OsString)>);
 
-const ENTRY_POINTS: [EntryPoint; 14] = [
+const ENTRY_POINTS: [EntryPoint; 18] = [
     ("a row of a listing", |dir, text| {
         let row = [b"tcp 0 0 192.0.2.10:443 ", text, b":1 ESTABLISHED\n"].concat();
         vec![write_listing(dir, &[flood().as_bytes(), &without_line_breaks(&row)].concat())]
@@ -83,6 +86,36 @@ const ENTRY_POINTS: [EntryPoint; 14] = [
     ("a file of labels", |dir, text| {
         let label = without_line_breaks(&[b"203.0.113.7=x", text, b"\n"].concat());
         vec![write_listing(dir, flood().as_bytes()), ("label_file", file(dir, b"labels", &label))]
+    }),
+    ("a network database with the fields of GeoLite2", |dir, text| {
+        let name = database_text(text);
+        let country = MmdbValue::Map(&[(b"iso_code", MmdbValue::Text(&name))]);
+        let record = MmdbValue::Map(&[
+            (b"autonomous_system_number", MmdbValue::U32(u32::MAX)),
+            (b"autonomous_system_organization", MmdbValue::Text(&name)),
+            (b"country", country),
+        ]);
+        network_db(dir, record)
+    }),
+    ("a network database with the fields of IPinfo", |dir, text| {
+        let name = database_text(text);
+        let record = MmdbValue::Map(&[
+            (b"asn", MmdbValue::Text(&name)),
+            (b"as_name", MmdbValue::Text(&name)),
+            (b"country", MmdbValue::Text(&name)),
+        ]);
+        network_db(dir, record)
+    }),
+    ("a network database with other fields", |dir, text| {
+        let name = database_text(text);
+        let record = MmdbValue::Map(&[
+            (&name, MmdbValue::Text(&name)),
+            (b"asn", MmdbValue::Map(&[(&name, MmdbValue::Text(&name))])),
+        ]);
+        network_db(dir, record)
+    }),
+    ("the name of a network database", |dir, text| {
+        vec![write_listing(dir, flood().as_bytes()), ("network_db", name(text))]
     }),
     ("what is no network", |dir, text| {
         let list = without_line_breaks(&[b"192.0.2.0/x", text, b"\n"].concat());
@@ -127,6 +160,17 @@ fn flood() -> String {
 
 fn write_listing(dir: &TestDir, text: &[u8]) -> (&'static str, OsString) {
     ("input", file(dir, b"listing", text))
+}
+
+/// Returns a text for a network database, whose texts are UTF-8.
+fn database_text(text: &[u8]) -> Vec<u8> {
+    format!("x{}", String::from_utf8_lossy(text)).into_bytes()
+}
+
+/// Writes a listing, and a database with a record of its top address.
+fn network_db(dir: &TestDir, record: MmdbValue<'_>) -> Vec<(&'static str, OsString)> {
+    let database = mmdb::database(&[([203, 0, 113, 7], record)]);
+    vec![write_listing(dir, flood().as_bytes()), ("network_db", file(dir, b"db", &database))]
 }
 
 /// Returns a valid file name: without slashes, and not too long.

@@ -5,9 +5,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::{
-    connection::{TcpState, TruncatedAddress},
-    network::Network,
+use crate::{
+    analysis::operator::Operator,
+    model::{
+        connection::{TcpState, TruncatedAddress},
+        network::Network,
+    },
 };
 
 use super::{TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key, v6_address, v6_key};
@@ -39,6 +42,9 @@ pub struct Peer {
     pub tcp_states: Vec<(Option<TcpState>, u64)>,
     /// Sanitized name given by the administrator; not set by the tally.
     pub label: Option<String>,
+    /// Operator and country of the address, or of all addresses of the network; not set by
+    /// the tally.
+    pub operator: Operator,
     /// Time of the first sample that had this peer on top, in seconds since 1970-01-01
     /// UTC; `None` if unknown. Not set by the tally.
     pub first_on_top: Option<u64>,
@@ -337,6 +343,7 @@ impl Counts {
                 .map(|(tcp_state, n)| (TcpState::from_number(tcp_state), n))
                 .collect(),
             label: None,
+            operator: Operator::default(),
             first_on_top: None,
             over: None,
         }

@@ -140,6 +140,10 @@ pub(in crate::cli) struct ReportArgs {
     /// Count IPv6 addresses by networks of so many bits
     #[arg(long, value_name = "LEN", value_parser = prefix6, allow_hyphen_values = true)]
     pub(in crate::cli) prefix6: Option<u8>,
+    /// MaxMind DB file with the operators or countries of addresses, to show with
+    /// them
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) network_db: Vec<PathBuf>,
     /// Tell about N addresses; 0 is all [default: 10 as text, else all]
     #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
     pub(in crate::cli) top: Option<usize>,

@@ -126,6 +126,10 @@ pub(in crate::cli) struct SelectionArgs {
     /// File of such names, one a line, # for comments
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) label_file: Vec<PathBuf>,
+    /// MaxMind DB file with the operators or countries of addresses, to show with
+    /// them
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) network_db: Vec<PathBuf>,
 }
 
 /// Source of connections on this host.

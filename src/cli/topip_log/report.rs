@@ -5,14 +5,17 @@ use std::{
 };
 
 use crate::{
-    alert_log::{parse, stats::Grouping},
+    alert_log::{
+        parse,
+        stats::{Grouping, Offender},
+    },
     cli::{
         Invocation,
         args::{ReportArgs, ReportFormat, TimeSpec},
         program_output::ProgramOutput,
     },
     model::problem::Problem,
-    output::{self, TableLayout},
+    output::{self, OffenderColumns, OffenderTable, TableLayout},
     run::{self, LogQuery, LogSummary},
     sys::{local_time, stdio},
 };
@@ -34,15 +37,23 @@ pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
     };
     let mut progress_bar =
         ProgressBar { text: None, next_update: invocation.started + PROGRESS_DELAY };
-    let summary =
+    let mut summary =
         run::summarize_logs(&query, &local_time::time_zone(), &mut |read_bytes, total_bytes| {
             if invocation.is_stderr_terminal {
                 progress_bar.update(read_bytes, total_bytes);
             }
         });
     progress_bar.clear();
+    // If no log was readable, an empty table would look like a result.
+    let is_unreadable = summary.offenders.is_empty() && !summary.problems.is_empty();
+    let listed = summary.top(max_listed(args), &query);
+    let stdout = if args.output == ReportFormat::Text && is_unreadable {
+        String::new()
+    } else {
+        render(args, &summary, &listed, invocation)
+    };
     ProgramOutput {
-        stdout: render(args, &summary, invocation),
+        stdout,
         stderr: stderr_text(&summary),
         exit_code: if summary.problems.is_empty() { 0 } else { EXIT_FAILURE },
         ..ProgramOutput::default()
@@ -68,7 +79,8 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Pro
         return Err(Problem::with_hints("there is no time from `--since` to `--until`", hints));
     }
     let grouping = Grouping { v4_prefix: args.prefix4, v6_prefix: args.prefix6 };
-    Ok(LogQuery { logs: args.log.clone(), since, until, grouping })
+    let network_dbs = args.network_db.clone();
+    Ok(LogQuery { logs: args.log.clone(), since, until, grouping, network_dbs })
 }
 
 /// Returns `true` if `record --log` would log to a daemon of this name.
@@ -93,31 +105,31 @@ fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Problem> {
     }
 }
 
-/// Returns the report in the requested format.
-fn render(args: &ReportArgs, summary: &LogSummary, invocation: &Invocation) -> String {
-    let offenders = &summary.offenders;
-    let default_top = if args.output == ReportFormat::Text { DEFAULT_TOP } else { usize::MAX };
-    let top = args.top.map_or(default_top, |top| if top == 0 { usize::MAX } else { top });
-    // If no log was readable, an empty table would look like a result.
-    if args.output == ReportFormat::Text && offenders.is_empty() && !summary.problems.is_empty() {
-        return String::new();
+/// Returns the maximum number of addresses in the report.
+fn max_listed(args: &ReportArgs) -> usize {
+    match args.top {
+        Some(0) => usize::MAX,
+        Some(top) => top,
+        None if args.output == ReportFormat::Text => DEFAULT_TOP,
+        None => usize::MAX,
     }
+}
+
+/// Returns the report on the `listed` addresses in the requested format.
+fn render(
+    args: &ReportArgs,
+    summary: &LogSummary,
+    listed: &[Offender],
+    invocation: &Invocation,
+) -> String {
+    let columns =
+        if args.network_db.is_empty() { OffenderColumns::Plain } else { OffenderColumns::Operator };
+    let LogSummary { offenders, n_bad_lines, .. } = summary;
+    let table = OffenderTable { offenders, listed, columns, to_local: &local_time::from_timestamp };
     match args.output {
-        ReportFormat::Text => output::render_offender_table(
-            offenders,
-            top,
-            table_layout(invocation),
-            local_time::from_timestamp,
-        ),
-        ReportFormat::Json => output::render_offender_json(
-            offenders,
-            summary.n_bad_lines,
-            top,
-            local_time::from_timestamp,
-        ),
-        ReportFormat::Csv => {
-            output::render_offender_csv(offenders, top, local_time::from_timestamp)
-        }
+        ReportFormat::Text => output::render_offender_table(&table, table_layout(invocation)),
+        ReportFormat::Json => output::render_offender_json(&table, *n_bad_lines),
+        ReportFormat::Csv => output::render_offender_csv(&table),
     }
 }
 
