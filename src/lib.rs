@@ -203,7 +203,7 @@ pub mod run {
 
     pub use alert::{LogConfig, NotifyConfig, Sink};
     pub use check::*;
-    pub use log_summary::{LogQuery, LogSummary, summarize_logs};
+    pub use log_summary::{LogQuery, LogSummary, TopOffenders, summarize_logs};
     pub use mail::MailConfig;
     pub use progress::{Progress, Stage};
     pub use run_error::Error;

@@ -21,10 +21,11 @@ pub fn check(bytes: &[u8]) {
             until: None,
             grouping: Grouping { v4_prefix, v6_prefix },
             network_dbs: Vec::new(),
+            group_by: None,
         };
         let mut summary = summarize_logs(&query, &Utc, &mut |_, _| {});
         assert_counts_add_up(&summary, bytes);
-        let listed = summary.top(usize::MAX, &query);
+        let listed = summary.top(usize::MAX, &query).listed;
         assert_output_is_well_formed(&summary, &listed);
     }
 }

@@ -524,7 +524,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__report)
-            opts="-l -n -h --log --since --until --prefix4 --prefix6 --network-db --top --output --help"
+            opts="-l -n -h --log --since --until --prefix4 --prefix6 --network-db --group-by --top --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -556,6 +556,10 @@ _topip_log() {
                     ;;
                 --network-db)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group-by)
+                    COMPREPLY=($(compgen -W "asn country" -- "${cur}"))
                     return 0
                     ;;
                 --top)

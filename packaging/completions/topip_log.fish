@@ -158,6 +158,8 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l until -d 
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l prefix4 -d 'Count IPv4 addresses by networks of so many bits' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l prefix6 -d 'Count IPv6 addresses by networks of so many bits' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l group-by -d 'Sum the alerts by operator or country, as --network-db has them' -r -f -a "asn\t''
+country\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s n -l top -d 'Tell about N addresses; 0 is all [default: 10 as text, else all]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l output -d 'How it is told' -r -f -a "text\t''
 json\t''

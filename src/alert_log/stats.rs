@@ -4,7 +4,10 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::entry::{LOCALHOST, LogEntry};
-use crate::{analysis::operator::Operator, model::network::Network};
+use crate::{
+    analysis::operator::{Operator, OperatorGrouping},
+    model::network::Network,
+};
 
 /// Maximum number of distinct servers. A log with more servers is damaged, or was not
 /// written by topip.
@@ -44,11 +47,14 @@ pub struct Offenders {
     alerts: u64,
 }
 
-/// An address or network, with the totals of the alerts about it.
+/// An address, a network, or the addresses of one operator or country, with the totals of
+/// the alerts about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offender {
-    /// The address or network.
-    pub network: Network,
+    /// The address or network; `None` for the addresses of an operator or country.
+    pub network: Option<Network>,
+    /// Number of distinct addresses and networks, 1 or more.
+    pub addresses: u64,
     /// Number of alerts.
     pub alerts: u64,
     /// Maximum number of connections in one alert.
@@ -59,11 +65,11 @@ pub struct Offender {
     pub last: i64,
     /// Names of the servers in the alerts, sorted.
     pub servers: Vec<String>,
-    /// Operator and country of the address; not set by the totals.
+    /// Operator and country, as far as they are known.
     pub operator: Operator,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct AlertTotals {
     alerts: u64,
     peak: u64,
@@ -145,22 +151,99 @@ impl Offenders {
         let mut sorted: Vec<_> = self.totals.iter().collect();
         sorted.sort_by_key(|(_, totals)| (Reverse(totals.alerts), Reverse(totals.peak)));
         sorted.truncate(n);
+        let names = self.server_names();
+        let offenders = sorted.into_iter().map(|(&network, totals)| Offender {
+            network: Some(network),
+            ..offender(totals, &names)
+        });
+        offenders.collect()
+    }
+
+    /// Returns the totals of operators or countries, most alerts first. Addresses whose
+    /// group is not known are listed by themselves.
+    pub fn by_operator(
+        &self,
+        grouping: OperatorGrouping,
+        mut operator_of: impl FnMut(Network) -> Operator,
+    ) -> Vec<Offender> {
+        let mut groups: BTreeMap<GroupKey, GroupTotals> = BTreeMap::new();
+        for (&network, totals) in &self.totals {
+            let operator = operator_of(network);
+            let (key, operator) = match operator.group(grouping) {
+                Some((name, common)) => (GroupKey::Group(name), common),
+                None => (GroupKey::Network(network), operator),
+            };
+            let new_group = || GroupTotals { totals: totals.clone(), addresses: 0, operator };
+            let group = groups.entry(key).or_insert_with(new_group);
+            if group.addresses > 0 {
+                group.totals.merge(totals);
+            }
+            group.addresses += 1;
+        }
+        let mut sorted: Vec<_> = groups.into_iter().collect();
+        sorted.sort_by_key(|(_, group)| (Reverse(group.totals.alerts), Reverse(group.totals.peak)));
+        let names = self.server_names();
+        sorted.into_iter().map(|(key, group)| group.into_offender(&key, &names)).collect()
+    }
+
+    /// Returns the names of the servers by index.
+    fn server_names(&self) -> Vec<&str> {
         let mut names = vec![""; self.servers.len()];
         for (name, &index) in &self.servers {
             names[usize::from(index)] = name;
         }
-        sorted.into_iter().map(|(&network, totals)| offender(network, totals, &names)).collect()
+        names
     }
 }
 
-/// Returns an offender; `names` are the names of the servers by index.
-fn offender(network: Network, totals: &AlertTotals, names: &[&str]) -> Offender {
+impl AlertTotals {
+    fn merge(&mut self, other: &Self) {
+        self.alerts += other.alerts;
+        self.peak = self.peak.max(other.peak);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.servers.extend(&other.servers);
+        self.servers.sort_unstable();
+        self.servers.dedup();
+    }
+}
+
+/// An address without a group, or the name of a group.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum GroupKey {
+    Network(Network),
+    Group(String),
+}
+
+/// Totals of the alerts about the addresses of a group.
+#[derive(Debug)]
+struct GroupTotals {
+    totals: AlertTotals,
+    addresses: u64,
+    operator: Operator,
+}
+
+impl GroupTotals {
+    /// Returns the group as an offender; `names` are the names of the servers by index.
+    fn into_offender(self, key: &GroupKey, names: &[&str]) -> Offender {
+        let network = match key {
+            GroupKey::Network(network) => Some(*network),
+            GroupKey::Group(_) => None,
+        };
+        let Self { totals, addresses, operator } = self;
+        Offender { network, addresses, operator, ..offender(&totals, names) }
+    }
+}
+
+/// Returns the totals as an offender without address and operator; `names` are the names
+/// of the servers by index.
+fn offender(totals: &AlertTotals, names: &[&str]) -> Offender {
     let AlertTotals { alerts, peak, first, last, .. } = *totals;
     let mut servers: Vec<_> =
         totals.servers.iter().map(|&index| names[usize::from(index)].to_owned()).collect();
     servers.sort_unstable();
     let operator = Operator::default();
-    Offender { network, alerts, peak, first, last, servers, operator }
+    Offender { network: None, addresses: 1, alerts, peak, first, last, servers, operator }
 }
 
 #[cfg(test)]
@@ -194,6 +277,7 @@ mod tests {
             .top(9)
             .iter()
             .map(|Offender { network, alerts, peak, first, last, servers, .. }| {
+                let network = network.expect("no groups");
                 format!("{network} {alerts} {peak} {first}-{last} {}", servers.join(","))
             })
             .collect();
@@ -227,6 +311,57 @@ mod tests {
                 "203.0.113.8 1 500 20-20 a,web1",
                 "2001:db8::/64 1 500 40-40 localhost",
                 "2001:db8:1::/48 1 12 50-50 localhost",
+            ],
+        );
+    }
+
+    #[test]
+    fn alerts_of_an_operator_are_summed() {
+        let mut offenders = Offenders::default();
+        for entry in [
+            entry(30, "203.0.113.7", 152, &["web2"]),
+            entry(10, "203.0.113.7", 90, &["web1"]),
+            entry(20, "203.0.113.8", 500, &["web1", "a"]),
+            entry(40, "2001:db8::7", 500, &[]),
+            entry(50, "192.0.2.1", 12, &[]),
+        ] {
+            offenders.add(&entry);
+        }
+        let operator_of = |network: Network| match network.to_string().as_str() {
+            "203.0.113.7" => Operator::new(Some(64500), Some("Example Net"), Some("DE")),
+            "203.0.113.8" => Operator::new(Some(64500), Some("Example"), Some("FR")),
+            "2001:db8::7" => Operator::new(None, None, Some("DE")),
+            _ => Operator::default(),
+        };
+        let check = |grouping, expected: &[&str]| {
+            let groups = offenders.by_operator(grouping, operator_of);
+            let lines: Vec<_> = groups
+                .iter()
+                .map(|it| {
+                    let network = it.network.map_or_else(|| "-".to_owned(), |it| it.to_string());
+                    let Offender { addresses, alerts, peak, first, last, operator, .. } = it;
+                    let servers = it.servers.join(",");
+                    format!(
+                        "{network} {addresses} {alerts} {peak} {first}-{last} {servers} {operator}"
+                    )
+                })
+                .collect();
+            assert_eq!(lines, expected);
+        };
+        check(
+            OperatorGrouping::Asn,
+            &[
+                "- 2 3 500 10-30 a,web1,web2 AS64500 Example Net",
+                "2001:db8::7 1 1 500 40-40 localhost DE",
+                "192.0.2.1 1 1 12 50-50 localhost ",
+            ],
+        );
+        check(
+            OperatorGrouping::Country,
+            &[
+                "- 2 3 500 10-40 localhost,web1,web2 DE",
+                "- 1 1 500 20-20 a,web1 FR",
+                "192.0.2.1 1 1 12 50-50 localhost ",
             ],
         );
     }

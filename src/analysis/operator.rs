@@ -1,6 +1,8 @@
 //! The operator of an address: its autonomous system and its country.
 use std::fmt;
 
+use clap::ValueEnum;
+
 use crate::model::sanitize;
 
 /// Maximum length of a name: names are part of the status line.
@@ -17,7 +19,34 @@ pub struct Operator {
     pub country: Option<String>,
 }
 
+/// Property by which addresses are grouped. The variants are the values of `--group-by`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OperatorGrouping {
+    /// The autonomous system, or the operator's name where the system is not known.
+    #[value(help = None)]
+    Asn,
+    /// The country.
+    #[value(help = None)]
+    Country,
+}
+
 impl Operator {
+    /// Returns the group of the operator's addresses: its name, and what the addresses have
+    /// in common; `None` if the operator or country is not known.
+    #[must_use]
+    pub fn group(&self, grouping: OperatorGrouping) -> Option<(String, Self)> {
+        let Self { asn, name, country } = self.clone();
+        match grouping {
+            OperatorGrouping::Asn => {
+                let group_name = asn.map(|asn| format!("AS{asn}")).or(name.clone())?;
+                Some((group_name, Self { asn, name, country: None }))
+            }
+            OperatorGrouping::Country => {
+                Some((country.clone()?, Self { country, ..Self::default() }))
+            }
+        }
+    }
+
     /// Creates an operator from untrusted values; a value that cannot be shown is unknown.
     #[must_use]
     pub fn new(asn: Option<u32>, name: Option<&str>, country: Option<&str>) -> Self {
@@ -94,6 +123,20 @@ mod tests {
         assert_eq!(name("=-@+cmd"), "cmd");
         assert_eq!(name("-Reserved AS-"), "Reserved AS-");
         assert_eq!(name(&"x".repeat(99)).len(), MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn group_is_named_by_number_name_or_country() {
+        let group = |operator: Operator, grouping| {
+            operator.group(grouping).map(|(name, common)| format!("{name}: {common}"))
+        };
+        let both = Operator::new(Some(64500), Some("Example Net"), Some("DE"));
+        let named = Operator::new(None, Some("Example Net"), None);
+        let asn = OperatorGrouping::Asn;
+        assert_eq!(group(both.clone(), asn).as_deref(), Some("AS64500: AS64500 Example Net"));
+        assert_eq!(group(named.clone(), asn).as_deref(), Some("Example Net: Example Net"));
+        assert_eq!(group(both, OperatorGrouping::Country).as_deref(), Some("DE: DE"));
+        assert_eq!(group(named, OperatorGrouping::Country), None);
     }
 
     #[test]

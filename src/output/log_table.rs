@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::{
     alert_log::stats::{Offender, Offenders},
+    analysis::operator::OperatorGrouping,
     model::{problem::Problem, sanitize},
 };
 
@@ -57,6 +58,13 @@ pub enum OffenderColumns {
     Plain,
     /// Operator and country as well.
     Operator,
+    /// Operators or countries in place of addresses, with the number of addresses.
+    Groups {
+        /// Property by which the addresses are grouped.
+        grouping: OperatorGrouping,
+        /// Number of all groups, those that are not listed included.
+        total: usize,
+    },
 }
 
 /// Returns the offenders as a table.
@@ -66,22 +74,19 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
     if offenders.is_empty() {
         return "No alerts.\n".to_owned();
     }
-    let heading = ["ALERTS", "PEAK", "FIRST", "LAST", "ADDRESS", "SERVER", "OPERATOR"];
-    let mut rows = vec![heading.map(ToOwned::to_owned).to_vec()];
-    rows.extend(listed.iter().map(|offender| {
-        vec![
-            offender.alerts.to_string(),
-            offender.peak.to_string(),
-            format_minute((table.to_local)(offender.first)),
-            format_minute((table.to_local)(offender.last)),
-            offender.network.to_string(),
-            sanitize::single_line(&offender.servers.join(",")),
-            offender.operator.to_string(),
-        ]
-    }));
-    if table.columns == OffenderColumns::Plain {
-        rows.iter_mut().for_each(|row| drop(row.pop()));
-    }
+    let mut heading = vec!["ALERTS", "PEAK", "FIRST", "LAST"];
+    heading.extend(match table.columns {
+        OffenderColumns::Plain => &["ADDRESS", "SERVER"][..],
+        OffenderColumns::Operator => &["ADDRESS", "SERVER", "OPERATOR"],
+        OffenderColumns::Groups { grouping: OperatorGrouping::Asn, .. } => {
+            &["OPERATOR", "ADDRESSES", "SERVER"]
+        }
+        OffenderColumns::Groups { grouping: OperatorGrouping::Country, .. } => {
+            &["COUNTRY", "ADDRESSES", "SERVER"]
+        }
+    });
+    let mut rows: Vec<Vec<String>> = vec![heading.into_iter().map(ToOwned::to_owned).collect()];
+    rows.extend(listed.iter().map(|offender| table_row(table, offender)));
     let mut lines = align_columns(&rows);
     append_bars(&mut lines, listed, layout);
     let addresses = offenders.len() as u64;
@@ -90,11 +95,42 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
         text::pluralize(offenders.alerts(), "alert", "alerts"),
         text::pluralize(addresses, "address", "addresses")
     );
-    lines.push(match listed.len() as u64 {
-        n if n < addresses => format!("{totals}; these are the top {n}."),
+    let (totals, n_rows) = match table.columns {
+        OffenderColumns::Groups { total, .. } => {
+            let groups = text::pluralize(total as u64, "group", "groups");
+            (format!("{totals} in {groups}"), total)
+        }
+        _ => (totals, offenders.len()),
+    };
+    lines.push(match listed.len() {
+        n if n < n_rows => format!("{totals}; these are the top {n}."),
         _ => format!("{totals}."),
     });
     lines.join("\n") + "\n"
+}
+
+fn table_row(table: &OffenderTable<'_>, offender: &Offender) -> Vec<String> {
+    let Offender { addresses, operator, .. } = offender;
+    let address = offender.network.map(|network| network.to_string());
+    let servers = sanitize::single_line(&offender.servers.join(","));
+    let mut row = vec![
+        offender.alerts.to_string(),
+        offender.peak.to_string(),
+        format_minute((table.to_local)(offender.first)),
+        format_minute((table.to_local)(offender.last)),
+    ];
+    row.extend(match table.columns {
+        OffenderColumns::Plain => vec![address.unwrap_or_default(), servers],
+        OffenderColumns::Operator => {
+            vec![address.unwrap_or_default(), servers, operator.to_string()]
+        }
+        // An address without a group stands for itself.
+        OffenderColumns::Groups { .. } => {
+            let group = address.unwrap_or_else(|| operator.to_string());
+            vec![group, addresses.to_string(), servers]
+        }
+    });
+    row
 }
 
 fn format_minute(time: DateTime<FixedOffset>) -> String {
@@ -162,13 +198,16 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
     }
     #[derive(Serialize)]
     struct OffenderEntry<'a> {
-        address: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         asn: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
         operator: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         country: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        addresses: Option<u64>,
         alerts: u64,
         peak: u64,
         first: String,
@@ -176,13 +215,15 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
         servers: &'a [String],
     }
     let OffenderTable { offenders, listed, to_local, .. } = table;
+    let is_grouped = matches!(table.columns, OffenderColumns::Groups { .. });
     let mut entries = Vec::new();
     for offender in *listed {
         entries.push(OffenderEntry {
-            address: offender.network.to_string(),
+            address: offender.network.map(|network| network.to_string()),
             asn: offender.operator.asn,
             operator: offender.operator.name.as_deref(),
             country: offender.operator.country.as_deref(),
+            addresses: if is_grouped { Some(offender.addresses) } else { None },
             alerts: offender.alerts,
             peak: offender.peak,
             first: to_local(offender.first).to_rfc3339(),
@@ -203,21 +244,28 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
 /// ends. Several servers are separated by blanks.
 #[must_use]
 pub fn render_offender_csv(table: &OffenderTable<'_>) -> String {
-    let has_operators = table.columns == OffenderColumns::Operator;
-    let mut lines = "address,alerts,peak,first,last,servers".to_owned();
-    lines += if has_operators { ",asn,operator,country\n" } else { "\n" };
+    let heading = match table.columns {
+        OffenderColumns::Plain => "",
+        OffenderColumns::Operator => ",asn,operator,country",
+        OffenderColumns::Groups { .. } => ",asn,operator,country,addresses",
+    };
+    let mut lines = format!("address,alerts,peak,first,last,servers{heading}\n");
     for offender in table.listed {
         // Server names contain no comma, quote or blank: the log parser rejects
         // lines with such names. Names of operators contain no comma or quote either.
         let [first, last] =
             [offender.first, offender.last].map(|time| (table.to_local)(time).to_rfc3339());
-        let Offender { network, alerts, peak, servers, operator, .. } = offender;
+        let Offender { alerts, peak, servers, operator, .. } = offender;
+        let network = offender.network.map_or_else(String::new, |network| network.to_string());
         lines += &format!("{network},{alerts},{peak},{first},{last},{}", servers.join(" "));
-        if has_operators {
+        if table.columns != OffenderColumns::Plain {
             let asn = operator.asn.map_or_else(String::new, |asn| asn.to_string());
             let [name, country] =
                 [&operator.name, &operator.country].map(|it| it.as_deref().unwrap_or_default());
             lines += &format!(",{asn},{name},{country}");
+        }
+        if let OffenderColumns::Groups { .. } = table.columns {
+            lines += &format!(",{}", offender.addresses);
         }
         lines += "\n";
     }

@@ -9,6 +9,7 @@ use crate::{
         parse::{LineError, LogLineParser, is_omitted_alerts},
         stats::{Grouping, Offender, Offenders},
     },
+    analysis::operator::OperatorGrouping,
     model::problem::{Hints, Problem},
     parse::line::Line,
     storage::log_reader::{self, LogFile, LogFinder, LogReaderError, PendingLogFile},
@@ -36,6 +37,8 @@ pub struct LogQuery {
     pub grouping: Grouping,
     /// Files that have the operators of networks.
     pub network_dbs: Vec<PathBuf>,
+    /// Sum the alerts by operator or country.
+    pub group_by: Option<OperatorGrouping>,
 }
 
 /// Result of reading the logs.
@@ -49,6 +52,15 @@ pub struct LogSummary {
     pub bad_lines: Vec<String>,
     /// Logs and network databases that could not be read.
     pub problems: Vec<Problem>,
+}
+
+/// The offenders that a report lists.
+#[derive(Debug)]
+pub struct TopOffenders {
+    /// Those with the most alerts, most first.
+    pub listed: Vec<Offender>,
+    /// Number of all of them.
+    pub total: usize,
 }
 
 /// Reads the logs of `query` and returns the alert totals. Local times in the logs
@@ -109,16 +121,40 @@ fn find_inputs(finder: &mut LogFinder, path: &Path) -> Vec<Result<LogInput, LogR
 }
 
 impl LogSummary {
-    /// Returns the `n` addresses with the most alerts, with their operators as far as
-    /// the network databases of `query` have them. A database that fails is a problem.
-    pub fn top(&mut self, n: usize, query: &LogQuery) -> Vec<Offender> {
+    /// Returns the `n` addresses or groups with the most alerts, with their operators as
+    /// far as the network databases of `query` have them. A database that fails is a
+    /// problem.
+    pub fn top(&mut self, n: usize, query: &LogQuery) -> TopOffenders {
         let mut operators = Operators::open(&query.network_dbs);
-        let mut offenders = self.offenders.top(n);
-        for offender in &mut offenders {
-            offender.operator = operators.operator_of(offender.network);
-        }
+        let top = match query.group_by {
+            Some(group_by) => self.top_groups(n, group_by, &mut operators),
+            None => self.top_addresses(n, &mut operators),
+        };
         self.problems.append(&mut operators.problems);
-        offenders
+        top
+    }
+
+    fn top_addresses(&self, n: usize, operators: &mut Operators) -> TopOffenders {
+        let mut listed = self.offenders.top(n);
+        for offender in &mut listed {
+            if let Some(network) = offender.network {
+                offender.operator = operators.operator_of(network);
+            }
+        }
+        TopOffenders { listed, total: self.offenders.len() }
+    }
+
+    fn top_groups(
+        &self,
+        n: usize,
+        group_by: OperatorGrouping,
+        operators: &mut Operators,
+    ) -> TopOffenders {
+        let mut listed =
+            self.offenders.by_operator(group_by, |network| operators.operator_of(network));
+        let total = listed.len();
+        listed.truncate(n);
+        TopOffenders { listed, total }
     }
 
     fn read_file(

@@ -156,6 +156,7 @@ fn log_report_output_is_golden() {
          2007-11-28T23:41:34-05:00 - 160 connections from 203.0.113.7 on web1\n\
          2007-11-28T23:41:34-05:00 - 40 connections from 203.0.113.0/24\n\
          2007-11-28T23:42:34-05:00 - 90 connections from 2001:db8:1::7\n\
+         2007-11-28T23:42:35-05:00 - 70 connections from 203.0.113.9 on web2\n\
          2007-11-28T23:43:34-05:00 - 80 connections from 192.0.2.7\n",
     );
     let mut output = String::new();
@@ -163,6 +164,11 @@ fn log_report_output_is_golden() {
         "--network-db asn.mmdb --network-db country.mmdb",
         "--network-db ipinfo.mmdb --output csv",
         "--network-db ipinfo.mmdb --output json -n 2",
+        "--network-db ipinfo.mmdb --group-by asn",
+        "--network-db country.mmdb --group-by country -n 2",
+        "--network-db ipinfo.mmdb --group-by asn --output csv",
+        "--network-db ipinfo.mmdb --group-by country --output json -n 1",
+        "--group-by asn --output text",
         "--network-db none.mmdb -n 1",
         "--network-db connection-type.mmdb -n 1",
     ] {

@@ -535,6 +535,47 @@ fn hostile_log_lines_do_not_change_report() {
     }
 }
 
+/// Hostile names in a network database do not change the form of a report.
+#[test]
+fn hostile_operators_do_not_change_report() {
+    let shape = |text: &[u8], args: &[&str]| {
+        let dir = TestDir::new();
+        dir.write("log", "2007-11-28T23:40:34-05:00 - 152 connections from 203.0.113.7 on web1\n");
+        let name = database_text(text);
+        let record = MmdbValue::Map(&[
+            (b"asn", MmdbValue::Text(b"AS64500")),
+            (b"as_name", MmdbValue::Text(&name)),
+            (b"country", MmdbValue::Text(&name)),
+        ]);
+        dir.write("db", mmdb::database(&[([203, 0, 113, 7], record)]));
+        let args = [&["report", "--log", "log", "--network-db", "db"], args].concat();
+        let result = dir.run_log(&args);
+        let context = format!("{args:?} {:?}", String::from_utf8_lossy(text));
+        assert_printable(&result.stdout, &context);
+        assert_eq!((result.stderr.as_str(), result.code), ("", Some(0)), "{context}");
+        if args.contains(&"json") {
+            let object: Value = serde_json::from_str(&result.stdout).unwrap();
+            return vec![json_structure(&object)];
+        }
+        if !args.contains(&"csv") {
+            return vec![result.stdout.lines().count().to_string()];
+        }
+        let cells = result.stdout.lines().flat_map(|row| row.split(','));
+        let is_formula = |cell: &str| cell.starts_with(['=', '+', '-', '@', '\t', '\r', '"']);
+        assert!(!cells.clone().any(is_formula), "{context}: {}", result.stdout);
+        vec![result.stdout.lines().count().to_string(), cells.count().to_string()]
+    };
+    for form in ["text", "json", "csv"] {
+        for grouping in [&[][..], &["--group-by", "asn"], &["--group-by", "country"]] {
+            let args = [&["--output", form], grouping].concat();
+            let harmless = shape(b"harmless", &args);
+            for hostile_text in HOSTILE_TEXTS {
+                assert_eq!(shape(hostile_text, &args), harmless, "{args:?} {hostile_text:?}");
+            }
+        }
+    }
+}
+
 /// The header of a mail has only its own fields, and the body only printable text.
 #[test]
 #[cfg(feature = "mail")]

@@ -4,9 +4,12 @@ use std::{path::PathBuf, time::Duration};
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::{
-    duration::duration,
-    value_parser::{addresses, prefix4, prefix6},
+use crate::{
+    analysis::operator::OperatorGrouping,
+    cli::{
+        duration::duration,
+        value_parser::{addresses, prefix4, prefix6},
+    },
 };
 
 use super::{ExtraOptsArgs, NotifyArgs, ProgramArgs, SampleArgs, notify::DEFAULT_LOG};
@@ -144,6 +147,9 @@ pub(in crate::cli) struct ReportArgs {
     /// them
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) network_db: Vec<PathBuf>,
+    /// Sum the alerts by operator or country, as --network-db has them
+    #[arg(long, value_enum, value_name = "KEY")]
+    pub(in crate::cli) group_by: Option<OperatorGrouping>,
     /// Tell about N addresses; 0 is all [default: 10 as text, else all]
     #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
     pub(in crate::cli) top: Option<usize>,

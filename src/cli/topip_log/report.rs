@@ -5,10 +5,7 @@ use std::{
 };
 
 use crate::{
-    alert_log::{
-        parse,
-        stats::{Grouping, Offender},
-    },
+    alert_log::{parse, stats::Grouping},
     cli::{
         Invocation,
         args::{ReportArgs, ReportFormat, TimeSpec},
@@ -16,7 +13,7 @@ use crate::{
     },
     model::problem::Problem,
     output::{self, OffenderColumns, OffenderTable, TableLayout},
-    run::{self, LogQuery, LogSummary},
+    run::{self, LogQuery, LogSummary, TopOffenders},
     sys::{local_time, stdio},
 };
 
@@ -46,11 +43,11 @@ pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
     progress_bar.clear();
     // If no log was readable, an empty table would look like a result.
     let is_unreadable = summary.offenders.is_empty() && !summary.problems.is_empty();
-    let listed = summary.top(max_listed(args), &query);
+    let top = summary.top(max_listed(args), &query);
     let stdout = if args.output == ReportFormat::Text && is_unreadable {
         String::new()
     } else {
-        render(args, &summary, &listed, invocation)
+        render(args, &summary, &top, invocation)
     };
     ProgramOutput {
         stdout,
@@ -79,8 +76,12 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Pro
         return Err(Problem::with_hints("there is no time from `--since` to `--until`", hints));
     }
     let grouping = Grouping { v4_prefix: args.prefix4, v6_prefix: args.prefix6 };
-    let network_dbs = args.network_db.clone();
-    Ok(LogQuery { logs: args.log.clone(), since, until, grouping, network_dbs })
+    if args.group_by.is_some() && args.network_db.is_empty() {
+        let hints = vec!["Name a file such as GeoLite2-ASN.mmdb.".to_owned()];
+        return Err(Problem::with_hints("`--group-by` needs `--network-db`", hints));
+    }
+    let (logs, network_dbs, group_by) = (args.log.clone(), args.network_db.clone(), args.group_by);
+    Ok(LogQuery { logs, since, until, grouping, network_dbs, group_by })
 }
 
 /// Returns `true` if `record --log` would log to a daemon of this name.
@@ -115,15 +116,19 @@ fn max_listed(args: &ReportArgs) -> usize {
     }
 }
 
-/// Returns the report on the `listed` addresses in the requested format.
+/// Returns the report on the `top` offenders in the requested format.
 fn render(
     args: &ReportArgs,
     summary: &LogSummary,
-    listed: &[Offender],
+    top: &TopOffenders,
     invocation: &Invocation,
 ) -> String {
-    let columns =
-        if args.network_db.is_empty() { OffenderColumns::Plain } else { OffenderColumns::Operator };
+    let TopOffenders { listed, total } = top;
+    let columns = match args.group_by {
+        Some(grouping) => OffenderColumns::Groups { grouping, total: *total },
+        None if args.network_db.is_empty() => OffenderColumns::Plain,
+        None => OffenderColumns::Operator,
+    };
     let LogSummary { offenders, n_bad_lines, .. } = summary;
     let table = OffenderTable { offenders, listed, columns, to_local: &local_time::from_timestamp };
     match args.output {
