@@ -129,6 +129,15 @@ pub enum SourceDetail {
     Failed(FailedSource),
     /// A remark of the source itself.
     Capture(CaptureNote),
+    /// A network database was read.
+    NetworkDb {
+        /// Path of the file.
+        path: PathBuf,
+        /// Kind of the database by its publisher, such as `GeoLite2-ASN`; sanitized.
+        database_type: String,
+        /// Time of its making in seconds since 1970-01-01 UTC.
+        build_time: u64,
+    },
     /// A flow table does not show the addresses of its host.
     UnknownLocalAddresses {
         /// Name of the source.

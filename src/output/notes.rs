@@ -1,4 +1,6 @@
 //! Sentences for the notes and details of a run.
+use chrono::DateTime;
+
 use crate::{
     analysis::{
         note::{Note, SourceDetail, UnlistedConnections, UnlistedReason},
@@ -148,6 +150,12 @@ fn source_detail_text(detail: &SourceDetail) -> String {
         }
         SourceDetail::Capture(CaptureNote::FlowTableSize { count, max }) => {
             format!("The kernel tracks {count} flows; it has room for {max}.")
+        }
+        SourceDetail::NetworkDb { path, database_type, build_time } => {
+            let build_time = i64::try_from(*build_time).unwrap_or(i64::MAX);
+            let built = DateTime::from_timestamp(build_time, 0)
+                .map_or_else(String::new, |time| time.format(", built %Y-%m-%d").to_string());
+            format!("Network database: {}, {database_type}{built}", path.display())
         }
         SourceDetail::UnknownLocalAddresses { source } => format!(
             "{source} does not tell the addresses of its host: flows that it opened count too."

@@ -115,6 +115,7 @@ pub fn check(
     }
     saved_state.unlock();
 
+    observed.observation.details.extend(operators.details());
     operators.set_operators(&mut views);
     let mut report = config.report(views, observed.observation);
     if config.count_tcp_states {

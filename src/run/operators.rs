@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    analysis::{operator::Operator, view::View},
+    analysis::{note::SourceDetail, operator::Operator, view::View},
     model::{
         network::Network,
         problem::{Hints, Problem},
@@ -29,6 +29,11 @@ impl Operators {
             }
         }
         operators
+    }
+
+    /// Returns the details of the databases that were read.
+    pub(super) fn details(&self) -> impl Iterator<Item = SourceDetail> {
+        self.databases.iter().map(NetworkDb::detail)
     }
 
     /// Sets the operators of the peers in `views`.

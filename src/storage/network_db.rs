@@ -12,14 +12,16 @@ use maxminddb::{LookupResult, MaxMindDbError, Reader};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    analysis::operator::Operator,
-    model::{network::Network, problem::Hints},
+    analysis::{note::SourceDetail, operator::Operator},
+    model::{network::Network, problem::Hints, sanitize},
     sys::trusted_file::{FilePolicy, open_named},
 };
 
 /// Maximum size of a file; the largest ones with operators or countries alone have less
 /// than 100 MiB.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
+/// Maximum length of the type of a database in a message.
+const MAX_TYPE_BYTES: usize = 60;
 
 /// A network database in memory.
 #[derive(Debug)]
@@ -155,6 +157,18 @@ impl NetworkDb {
         let reader = Reader::from_source(bytes)
             .map_err(|_| NetworkDbError::Format { path: path.to_owned() })?;
         Ok(Self { path: path.to_owned(), reader })
+    }
+
+    /// Returns what the file says about itself.
+    #[must_use]
+    pub fn detail(&self) -> SourceDetail {
+        let metadata = self.reader.metadata();
+        let database_type = sanitize::single_line(&metadata.database_type);
+        SourceDetail::NetworkDb {
+            path: self.path.clone(),
+            database_type: sanitize::truncate(&database_type, MAX_TYPE_BYTES),
+            build_time: metadata.build_epoch,
+        }
     }
 
     /// Returns the operator of an address, or of all addresses of a network; `None` if it is

@@ -43,7 +43,7 @@ fn operator_output_is_golden() {
     let mut output = String::new();
     for args in [
         "--network-db asn.mmdb -v -n 4",
-        "--network-db asn.mmdb --network-db country.mmdb -v -n 4",
+        "--network-db asn.mmdb --network-db country.mmdb -vv -n 4",
         "--network-db country.mmdb --network-db ipinfo.mmdb",
         "--network-db country-flat.mmdb --label 203.0.113.7=office",
         "--network-db ipinfo.mmdb --prefix4 25 --prefix6 48 -v -n 4",
@@ -53,12 +53,15 @@ fn operator_output_is_golden() {
         "--network-db connection-type.mmdb -n 3",
         "--network-db connection-type.mmdb --limit 500 -n 3",
     ] {
-        let args: Vec<_> = ["--input", "listing"].into_iter().chain(args.split(' ')).collect();
+        let args: Vec<_> =
+            "--input listing --state-file state".split(' ').chain(args.split(' ')).collect();
         let result = dir.check(&args);
         assert_eq!(result.stderr, "");
         output += &format!("$ check_topip {}\n", args.join(" "));
         output += &format!("{}[{}]\n", result.stdout, result.code.unwrap());
     }
+    // A second may pass between two runs.
+    let output = output.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
     assert_golden("operators", output);
 }
 
@@ -93,6 +96,14 @@ fn perfdata(result: &CommandResult) -> &str {
     result.stdout.lines().next().unwrap().split_once(" | ").unwrap().1
 }
 
+/// The database is not part of the state key: with it, the history goes on.
+#[test]
+fn database_does_not_start_a_new_history() {
+    let dir = dir_with_databases();
+    assert_eq!(dir.check_listing(flood(), &[]).code, Some(1));
+    assert_eq!(dir.check_listing(flood(), &["--network-db", "asn.mmdb"]).code, Some(2));
+}
+
 /// A record that is not UTF-8, or whose fields have other types, is a problem of its file.
 #[test]
 fn unreadable_record_is_named_once() {
@@ -101,7 +112,7 @@ fn unreadable_record_is_named_once() {
     let number = MmdbValue::Map(&[(b"as_name", MmdbValue::U32(7))]);
     let good = MmdbValue::Map(&[(b"as_name", MmdbValue::Text(b"Example Net"))]);
     let entries = [([203, 0, 113, 7], good), ([192, 0, 2, 7], bytes), ([192, 0, 2, 8], number)];
-    dir.write("db", mmdb::database(&entries));
+    dir.write("db", mmdb::database(b"test", &entries));
     let rows = listing(&[("203.0.113.7", 7), ("192.0.2.7", 6), ("192.0.2.8", 5)]);
     let result = dir.check_listing(rows, &["--network-db", "db", "-v"]);
     assert_eq!(result.code, Some(3), "{}", result.stdout);
@@ -205,7 +216,7 @@ fn written_database_is_read() {
         (b"autonomous_system_number", MmdbValue::U16(64500)),
         (b"country", MmdbValue::Map(&[(b"iso_code", MmdbValue::Text(b"DE"))])),
     ]);
-    dir.write("db", mmdb::database(&[([203, 0, 113, 7], record)]));
+    dir.write("db", mmdb::database(b"test", &[([203, 0, 113, 7], record)]));
     let result = dir.check_listing(listing(&[("203.0.113.7", 7)]), &["--network-db", "db"]);
     assert!(
         result.status_line().starts_with("TOPIP OK - 203.0.113.7 (AS64500, DE) has 7 "),

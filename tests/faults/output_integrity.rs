@@ -95,7 +95,7 @@ const ENTRY_POINTS: [EntryPoint; 18] = [
             (b"autonomous_system_organization", MmdbValue::Text(&name)),
             (b"country", country),
         ]);
-        network_db(dir, record)
+        network_db(dir, &name, record)
     }),
     ("a network database with the fields of IPinfo", |dir, text| {
         let name = database_text(text);
@@ -104,7 +104,7 @@ const ENTRY_POINTS: [EntryPoint; 18] = [
             (b"as_name", MmdbValue::Text(&name)),
             (b"country", MmdbValue::Text(&name)),
         ]);
-        network_db(dir, record)
+        network_db(dir, &name, record)
     }),
     ("a network database with other fields", |dir, text| {
         let name = database_text(text);
@@ -112,7 +112,7 @@ const ENTRY_POINTS: [EntryPoint; 18] = [
             (&name, MmdbValue::Text(&name)),
             (b"asn", MmdbValue::Map(&[(&name, MmdbValue::Text(&name))])),
         ]);
-        network_db(dir, record)
+        network_db(dir, &name, record)
     }),
     ("the name of a network database", |dir, text| {
         vec![write_listing(dir, flood().as_bytes()), ("network_db", name(text))]
@@ -168,8 +168,12 @@ fn database_text(text: &[u8]) -> Vec<u8> {
 }
 
 /// Writes a listing, and a database with a record of its top address.
-fn network_db(dir: &TestDir, record: MmdbValue<'_>) -> Vec<(&'static str, OsString)> {
-    let database = mmdb::database(&[([203, 0, 113, 7], record)]);
+fn network_db(
+    dir: &TestDir,
+    database_type: &[u8],
+    record: MmdbValue<'_>,
+) -> Vec<(&'static str, OsString)> {
+    let database = mmdb::database(database_type, &[([203, 0, 113, 7], record)]);
     vec![write_listing(dir, flood().as_bytes()), ("network_db", file(dir, b"db", &database))]
 }
 
@@ -547,7 +551,7 @@ fn hostile_operators_do_not_change_report() {
             (b"as_name", MmdbValue::Text(&name)),
             (b"country", MmdbValue::Text(&name)),
         ]);
-        dir.write("db", mmdb::database(&[([203, 0, 113, 7], record)]));
+        dir.write("db", mmdb::database(b"test", &[([203, 0, 113, 7], record)]));
         let args = [&["report", "--log", "log", "--network-db", "db"], args].concat();
         let result = dir.run_log(&args);
         let context = format!("{args:?} {:?}", String::from_utf8_lossy(text));

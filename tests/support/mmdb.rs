@@ -13,9 +13,8 @@ pub enum MmdbValue<'a> {
 /// Size of a node of the search tree: two records of 32 bits.
 const NODE_BYTES: usize = 8;
 
-/// Returns a database of IPv4 networks with one record for each address and its value. No
-/// address may be the beginning of another one.
-pub fn database(entries: &[([u8; 4], MmdbValue<'_>)]) -> Vec<u8> {
+/// Returns a database of this type with a record for each of these addresses.
+pub fn database(database_type: &[u8], entries: &[([u8; 4], MmdbValue<'_>)]) -> Vec<u8> {
     let mut data = Vec::new();
     // A child is a node, `EMPTY`, or the offset of a record.
     let mut nodes = vec![[Child::Empty; 2]];
@@ -42,7 +41,7 @@ pub fn database(entries: &[([u8; 4], MmdbValue<'_>)]) -> Vec<u8> {
             (b"binary_format_major_version", MmdbValue::U16(2)),
             (b"binary_format_minor_version", MmdbValue::U16(0)),
             (b"build_epoch", MmdbValue::U64(1)),
-            (b"database_type", MmdbValue::Text(b"test")),
+            (b"database_type", MmdbValue::Text(database_type)),
             (b"description", MmdbValue::Map(&[])),
             (b"ip_version", MmdbValue::U16(4)),
             (b"languages", MmdbValue::EmptyArray),
