@@ -27,13 +27,17 @@ use topip::{
     },
     model::{
         connection::{Connection, TcpState},
+        network::Network,
         verdict::Limit,
     },
     parse::{
         self,
         capture::{ByteOrder, Capture, CaptureFormat},
     },
+    storage::network_db::NetworkDb,
 };
+
+use mmdb::MmdbValue;
 
 /// A typical capture of each dialect.
 const LISTINGS: [&str; 13] = [
@@ -53,6 +57,13 @@ const LISTINGS: [&str; 13] = [
 ];
 
 const MEBIBYTE: usize = 1 << 20;
+
+/// Number of addresses in the network database, so that it has as many bytes as one of all
+/// autonomous systems.
+const N_DATABASE_ADDRESSES: u32 = 100_000;
+
+#[path = "../tests/support/mmdb.rs"]
+mod mmdb;
 
 fn main() {
     // cargo bench adds --bench.
@@ -206,6 +217,30 @@ fn tally_connections(bencher: Bencher, n: u32) {
 fn summary(bencher: Bencher, n: u32) {
     let counted = tally(&flood(n));
     bencher.counter(ItemsCount::new(counted.addresses())).bench(|| summarize(&counted));
+}
+
+/// Looks up addresses in no order, each in a record of its own.
+#[divan::bench]
+fn operators(bencher: Bencher) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let addresses: Vec<u32> =
+        (1..=N_DATABASE_ADDRESSES).map(|index| index.wrapping_mul(0x9E37_79B1)).collect();
+    let entries = addresses.iter().map(|address| {
+        let record = MmdbValue::Map(&[
+            (b"autonomous_system_number", MmdbValue::U32(64500)),
+            (b"autonomous_system_organization", MmdbValue::Text(b"Example Net")),
+        ]);
+        (address.to_be_bytes(), record)
+    });
+    fs::write(&file, mmdb::database(b"test", &entries.collect::<Vec<_>>())).unwrap();
+    let database = NetworkDb::open(file.path()).unwrap();
+    let networks: Vec<_> = addresses
+        .iter()
+        .map(|&address| Network::new(Ipv4Addr::from_bits(address).into(), 32))
+        .collect();
+    bencher.counter(ItemsCount::new(networks.len())).bench(|| {
+        networks.iter().filter(|&&it| database.operator_of(it).unwrap().is_some()).count()
+    });
 }
 
 #[divan::bench(args = [1_000, 100_000])]
