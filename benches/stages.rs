@@ -136,7 +136,7 @@ fn read(format: CaptureFormat, bytes: &[u8]) -> u64 {
 fn flood(n: u32) -> Vec<Connection> {
     let connection = |index: u32| {
         let shuffled = index.wrapping_mul(0x9E37_79B1);
-        let host = if index.is_multiple_of(20) { 7 } else { (shuffled >> 8) / 5 };
+        let host = if index % 20 == 0 { 7 } else { (shuffled >> 8) / 5 };
         let port = if index % 4 == 3 { 80 } else { 443 };
         Connection {
             local: (Ipv4Addr::new(192, 0, 2, 10), port).into(),

@@ -376,10 +376,11 @@ impl SshServer {
                 command += &format!("-i {} ", path.display());
             }
         }
-        if let [file] = &self.known_hosts[..]
-            && self.known_hosts_explicit
-        {
-            command += &format!("-o UserKnownHostsFile={} ", file.display());
+        match &self.known_hosts[..] {
+            [file] if self.known_hosts_explicit => {
+                command += &format!("-o UserKnownHostsFile={} ", file.display());
+            }
+            _ => {}
         }
         command += &self.port_option();
         format!("{command}{}@{}{remote_command}", self.user, self.host)

@@ -97,9 +97,7 @@ impl PrivateKey {
 
     /// Returns the path of the certificate for a key: `KEY-cert.pub`.
     pub(super) fn certificate_path(key_path: &Path) -> PathBuf {
-        let mut path = key_path.as_os_str().to_owned();
-        path.push("-cert.pub");
-        path.into()
+        with_suffix(key_path, "-cert.pub")
     }
 
     /// Reads the certificate for this key; returns `None` if the file does not exist.
@@ -117,13 +115,20 @@ impl PrivateKey {
         // The public key of a PEM file is known only from the file next to it.
         let is_for_key = match &self.public_key {
             Some(public_key) => certificate.certifies(public_key),
-            None => match PublicKey::read(&key_path.with_added_extension("pub")) {
+            None => match PublicKey::read(&with_suffix(key_path, ".pub")) {
                 Ok(Some(public_key)) => certificate.certifies(&public_key),
                 _ => certificate.is_certificate(),
             },
         };
         if is_for_key { Ok(Some(certificate)) } else { Err(KeyFileError::ForeignCertificate) }
     }
+}
+
+/// Returns the path with a text after its last character.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 /// Part of a private key in OpenSSH's format that is never encrypted.

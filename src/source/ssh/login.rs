@@ -169,10 +169,11 @@ impl<'a> LoginAttempt<'a> {
             }
         }
         let credentials = &self.server.credentials;
-        if let Some(password) = &credentials.password
-            && let Some(progress) = self.try_password(password)
-        {
-            return Ok(Some(progress));
+        if let Some(password) = &credentials.password {
+            let progress = self.try_password(password);
+            if progress.is_some() {
+                return Ok(progress);
+            }
         }
         if let Some(progress) = self.try_agent_keys() {
             return Ok(Some(progress));
@@ -314,13 +315,14 @@ impl<'a> LoginAttempt<'a> {
         if !is_new {
             return Ok(None);
         }
-        if key.is_encrypted
-            && self.server.credentials.passphrase.is_none()
-            && let Some(public_key) = &key.public_key
-            && let Some(agent) = self.agent_keys()
-            && let Some(identity) = agent.find(public_key)
+        let has_passphrase = self.server.credentials.passphrase.is_some();
+        if let (true, false, Some(public_key)) = (key.is_encrypted, has_passphrase, &key.public_key)
         {
-            return Ok(self.offer_agent_key(&agent, identity));
+            let agent = self.agent_keys();
+            let identity = agent.as_ref().and_then(|agent| agent.find(public_key));
+            if let (Some(agent), Some(identity)) = (&agent, identity) {
+                return Ok(self.offer_agent_key(agent, identity));
+            }
         }
         let passphrase = if key.is_encrypted { self.passphrase(path) } else { None };
         if key.is_encrypted && passphrase.is_none() {
