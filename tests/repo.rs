@@ -1,5 +1,6 @@
 //! Checks of the repository: its layers, and the consistency of its documents.
 
+mod dev;
 mod layers;
 mod options;
 mod packaging;
