@@ -55,6 +55,9 @@ fn cron_lines_are_valid() {
         let (times, command) = job.split_once(" root ").unwrap();
         let is_time = |it: &str| it.bytes().all(|it| it.is_ascii_digit() || it == b'*');
         assert!(times.split(' ').count() == 5 && times.split(' ').all(is_time), "{job}");
+        // After purge, both are gone.
+        let guards = ["test ! -x /usr/bin/topip_log || ", "test ! -e /var/log/topip.log || "];
+        assert!(guards.iter().any(|guard| command.starts_with(guard)), "{job}");
         let result = run_job(command, None);
         assert!(matches!(result.code, Some(0 | 1)), "{job}: {}", result.stderr);
     }
