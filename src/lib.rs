@@ -122,6 +122,7 @@ pub mod sys {
     pub mod command_line;
     pub mod exec;
     pub mod local_time;
+    pub mod pipe;
     pub mod network_interface;
     pub mod process;
     pub mod resolver;

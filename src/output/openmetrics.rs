@@ -171,9 +171,12 @@ impl MetricsText {
     }
 }
 
+/// Function that returns a number of a view.
+type ViewValue = fn(&View) -> f64;
+
 /// Metrics of a view: name, help and value.
 #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
-const VIEW_METRICS: [(&str, &str, fn(&View) -> f64); 9] = [
+const VIEW_METRICS: [(&str, &str, ViewValue); 9] = [
     ("connections", "Connections of all addresses.", |view| view.sample.connections as f64),
     ("addresses", "Addresses with a connection.", |view| view.sample.addresses as f64),
     ("max", "Connections of the busiest address or network.", |view| {

@@ -235,7 +235,7 @@ fn content_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn parse_setting(line: usize, bytes: &[u8]) -> Result<Setting, LineProblem> {
-    let text = str::from_utf8(bytes).map_err(|_| LineProblem::NotText)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| LineProblem::NotText)?;
     if text.chars().any(|it| it.is_control() && it != '\t') {
         return Err(LineProblem::NotText);
     }

@@ -1,7 +1,7 @@
 //! Sends email through a program with the interface of `sendmail`.
 use std::{
     ffi::OsStr,
-    io::{self, PipeReader, Read, Write},
+    io::{self, Read, Write},
     os::unix::process::ExitStatusExt,
     path::Path,
     process::ExitStatus,
@@ -20,7 +20,10 @@ use super::{
     Delivery, Envelope, MailError, local_name,
     message::{Draft, compose},
 };
-use crate::sys::child_process::{self, ChildProcess, StandardStreams};
+use crate::sys::{
+    child_process::{self, ChildProcess, StandardStreams},
+    pipe::{PipeReader, pipe},
+};
 
 /// Maximum wait for the output of the program after it has ended: a child of the
 /// program may keep the pipe open.
@@ -37,7 +40,7 @@ pub(super) fn send(
 ) -> Result<Delivery, MailError> {
     let local_name = local_name::qualified_name(deadline);
     let message = compose(draft, &local_name.unwrap_or_else(local_name::address_literal))?;
-    let (input_reader, mut input) = io::pipe().map_err(|source| run_error(program, source))?;
+    let (input_reader, mut input) = pipe().map_err(|source| run_error(program, source))?;
     // It shows how much of the mail the program has not read. It is closed when this
     // function returns; the thread that writes then ends.
     let unread_input = input_reader.try_clone().map_err(|source| run_error(program, source))?;
@@ -105,7 +108,7 @@ fn start_program(
     let mut words: Vec<&OsStr> = vec![program.as_ref()];
     words.extend(["-i", "-f", &envelope.from.0, "--"].map(OsStr::new));
     words.extend(envelope.to.iter().map(|address| OsStr::new(&address.0)));
-    let (output, stderr) = io::pipe()?;
+    let (output, stderr) = pipe()?;
     let stdout = child_process::open_null()?;
     let streams = StandardStreams { stdin: input.into(), stdout, stderr: stderr.into() };
     Ok((ChildProcess::spawn(&words, &streams)?, output))

@@ -1,7 +1,7 @@
 //! Output of an SSH client that runs as a child process.
 use std::{
     ffi::OsStr,
-    io::{self, PipeReader, Read},
+    io::{self, Read},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::process::ExitStatusExt,
@@ -17,7 +17,10 @@ use rustix::{
 
 use crate::{
     source::remote_listing::{CommandOutput, OutputLimit},
-    sys::child_process::{self, ChildProcess, StandardStreams},
+    sys::{
+        child_process::{self, ChildProcess, StandardStreams},
+        pipe::{PipeReader, pipe},
+    },
 };
 
 /// Maximum number of bytes of standard error read at a time.
@@ -50,7 +53,7 @@ impl ClientOutput {
     /// Starts the client of these words.
     pub(super) fn start(words: &[&OsStr], deadline: Instant) -> io::Result<Self> {
         let (stdin, (stdout, to_stdout), (stderr, to_stderr)) =
-            (child_process::open_null()?, io::pipe()?, io::pipe()?);
+            (child_process::open_null()?, pipe()?, pipe()?);
         let streams = StandardStreams { stdin, stdout: to_stdout.into(), stderr: to_stderr.into() };
         Ok(Self {
             child: ChildProcess::spawn(words, &streams)?,
