@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= rsh= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery extra-opts= v/verbose h/help V/version
+    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= network-db= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= rsh= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery extra-opts= v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
