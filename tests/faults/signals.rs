@@ -335,7 +335,9 @@ fn interrupted_password_prompt_restores_terminal() {
         return;
     }
     let fixture = SshFixture::new("/bin/sh", "PasswordAuthentication yes");
-    let question = format!("Password of {} on 127.0.0.1: ", fixture.account.name);
+    let (name, address) = (&fixture.account.name, fixture.server.address());
+    let (host, port) = address.split_once(':').unwrap();
+    let question = format!("Password of {name} on [{host}]:{port}: ");
     for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
         let line = format!(
             "stty -a >before; sh -c 'echo $$ >pid; exec \"$0\" \"$@\"' {CHECK} -s {}@{} \
