@@ -104,7 +104,7 @@ pub enum LineProblem {
     /// The line is not text.
     #[error("it has a control character, or is not UTF-8")]
     NotText,
-    /// The section has more than [`MAX_SETTINGS`].
+    /// The section has more than 1000 settings.
     #[error("more than {MAX_SETTINGS} settings in a section")]
     TooMany,
 }
