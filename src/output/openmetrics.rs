@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn label_values_are_escaped() {
-        assert_eq!(escaped(&"a\\b\"c\nd\u{202e}"), "a\\\\b\\\"c?d?");
+        assert_eq!(escaped(&"a\\b\"c\nd\u{202e}"), "a\\\\b\\\"c d?");
     }
 
     #[test]
