@@ -2,7 +2,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,
-    os::unix::process::CommandExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -750,4 +750,29 @@ fn mail_password_file_is_checked() {
 #[test]
 fn mail_options_without_mail_feature_are_rejected() {
     assert_usage_error(&["-a", "a@b.example,c@d.example"], "this topip was built without mail");
+}
+
+/// A link or a special file in place of the output file stays as it is.
+#[test]
+fn output_file_replaces_only_regular_files() {
+    let dir = TestDir::new();
+    dir.write("listing", crowd(3, &[]));
+    dir.write("target", "unchanged");
+    fs::create_dir(dir.path("directory")).unwrap();
+    std::os::unix::fs::symlink("target", dir.path("link")).unwrap();
+    assert!(Command::new("mkfifo").arg(dir.path("pipe")).status().unwrap().success());
+    for name in ["directory", "link", "pipe"] {
+        let result = dir.check(&["--input", "listing", "--output-file", name]);
+        let expected = format!("3 TOPIP UNKNOWN - cannot write {name}: it is not a regular file");
+        assert_eq!(result.code_and_status(), expected);
+    }
+    assert_eq!(fs::read_to_string(dir.path("target")).unwrap(), "unchanged");
+    let result = dir.check(&["--input", "listing", "--output-file", "target"]);
+    assert_eq!((result.code, &*result.stdout), (Some(0), ""));
+    let written = fs::read_to_string(dir.path("target")).unwrap();
+    assert!(written.starts_with("TOPIP OK - "), "{written}");
+    let mode = fs::metadata(dir.path("target")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    let names = fs::read_dir(dir.path(".")).unwrap().map(|it| it.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().contains(".new")));
 }
