@@ -95,6 +95,10 @@ pub(super) fn check_config(
         default_excludes.retain(|network| !excludes.contains(network));
         excludes.extend(&default_excludes);
     }
+    if applet == Applet::Munin {
+        // munin-node would log the note about them at every sample.
+        default_excludes.clear();
+    }
     for ranges in [&thresholds.warning, &thresholds.critical] {
         require_distinct_metrics(ranges)?;
     }
