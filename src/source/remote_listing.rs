@@ -64,14 +64,27 @@ impl ListingRequest {
     pub(super) fn no_listing_hint(&self, user: Option<&str>) -> String {
         if self.table_kind == TableKind::Flows {
             let user = user.unwrap_or("USER");
+            let sudoers_user = sudoers_word(user);
             return format!(
-                "May {user} see the flows there? Let it, in sudoers: {user} ALL=(root) NOPASSWD: \
+                "May {user} see the flows there? Let it, in sudoers: {sudoers_user} ALL=(root) NOPASSWD: \
                  /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp"
             );
         }
         "Name a command that lists its sockets with `--command`, such as netstat -n for Windows."
             .to_owned()
     }
+}
+
+/// Returns a user name as sudoers(5) reads it: a backslash escapes special characters.
+fn sudoers_word(text: &str) -> String {
+    let mut word = String::new();
+    for letter in text.chars() {
+        if "!=:,()@\"\\ ".contains(letter) {
+            word.push('\\');
+        }
+        word.push(letter);
+    }
+    word
 }
 
 impl ListingStart {
@@ -477,6 +490,14 @@ fn parse_ssh_connection(words: &[&str]) -> Option<SessionConnection> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_in_sudoers_advice_is_escaped() {
+        let request = ListingRequest { table_kind: TableKind::Flows, command: None };
+        let hint = request.no_listing_hint(Some("DOM\\user,2"));
+        assert!(hint.contains(": DOM\\\\user\\,2 ALL=(root) NOPASSWD: "), "{hint}");
+        assert_eq!(sudoers_word("monitor"), "monitor");
+    }
 
     #[test]
     fn byte_order_follows_the_machine_name() {
