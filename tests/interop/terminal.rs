@@ -148,7 +148,7 @@ fn watch_on_terminal_is_golden() {
 fn read_until_text(master: &mut File, text: &str) -> String {
     let mut screen_output = String::new();
     let mut bytes = [0; 4096];
-    let time_limit = Timespec { tv_sec: 20, tv_nsec: 0 };
+    let time_limit = Timespec { tv_sec: 60, tv_nsec: 0 };
     while !screen_output.contains(text) {
         let mut poll_fds = [PollFd::new(master, PollFlags::IN)];
         let n_ready = poll(&mut poll_fds, Some(&time_limit)).unwrap();
@@ -177,7 +177,9 @@ fn watch_suspended_or_quit_restores_terminal() {
         master.write_all(b"stty -a; echo settings \"end\"\n").unwrap();
         let text = read_until_text(master, "settings end");
         let start = text.find("speed").expect("stty prints the settings");
-        text[start..].to_owned()
+        // The next prompt may follow in the same read.
+        let end = text.find("settings end").expect("the text was waited for");
+        text[start..end].to_owned()
     };
     read_until_text(&mut master, "ready> ");
     let before = settings(&mut master);
