@@ -4,24 +4,14 @@
 //! happen. Settings of `--extra-opts` are not checked, because several checks share them.
 //! Munin's variables are not checked, because sections such as `[topip_*]` set
 //! them for several plugins.
-use clap::{ArgMatches, Command, FromArgMatches, error::Error, parser::ValueSource};
 use std::ffi::OsString;
+
+use clap::{ArgMatches, Args, Command, FromArgMatches, error::Error, parser::ValueSource};
 
 use crate::model::problem::Problem;
 
-use super::args::{NotifyArgs, OutputFormat, RuleName, SampleArgs, SourceKind};
+use super::args::{NotifyArgs, OutputFormat, RuleName, SampleArgs, SourceKind, SshArgs};
 
-/// Options of the built-in SSH client.
-const SSH_OPTIONS: [&str; 8] = [
-    "username",
-    "password",
-    "password_file",
-    "identity",
-    "passphrase_file",
-    "known_hosts",
-    "host_key",
-    "command",
-];
 /// Prefix lengths at which an aggregation has one address only.
 const HOST_LENGTHS: (u8, u8) = (32, 128);
 
@@ -72,7 +62,8 @@ impl GivenOptions {
         let servers = &selection.hostname;
         let n_remote = servers.iter().filter(|server| !server.is_local()).count();
         if n_remote == 0 {
-            for id in SSH_OPTIONS {
+            for arg in SshArgs::augment_args(Command::default()).get_arguments() {
+                let id = arg.get_id().as_str();
                 self.reject(id, "because no server is reached by SSH; see `--hostname`")?;
             }
         }

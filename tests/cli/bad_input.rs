@@ -48,6 +48,7 @@ fn option_without_effect_is_rejected() {
         "--passphrase-file=f",
         "--known-hosts=f",
         "--host-key=accept-new",
+        "--rsh=ssh",
         "--command=ss",
     ] {
         let name = option.split('=').next().unwrap();
