@@ -63,6 +63,7 @@ pub mod analysis {
     pub mod filter;
     pub mod history;
     pub mod label;
+    mod network_set;
     pub mod note;
     pub mod observation;
     pub mod operator;

@@ -1,10 +1,11 @@
 //! Selects the connections that are counted, and records why others are skipped.
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     ops::RangeInclusive,
 };
 
+use super::network_set::NetworkSet;
 use crate::model::{
     connection::{Connection, TcpState, TcpStates},
     network::{Network, canonical_address},
@@ -131,7 +132,7 @@ impl Filter {
         let excludes = NetworkSet::new(std::mem::take(&mut selection.excludes));
         Self {
             selection,
-            excluded_counts: vec![0; excludes.networks.len()],
+            excluded_counts: vec![0; excludes.networks().len()],
             only,
             excludes,
             skipped: Skipped::default(),
@@ -206,7 +207,7 @@ impl Filter {
             return false;
         }
         match self.excludes.index_of(peer) {
-            Some(index) if self.excludes.networks[index].prefix_length() <= n_known_bits => {
+            Some(index) if self.excludes.networks()[index].prefix_length() <= n_known_bits => {
                 self.excluded_counts[index] += 1;
                 false
             }
@@ -236,80 +237,9 @@ impl Filter {
     /// Returns the numbers of connections that were skipped.
     #[must_use]
     pub fn into_skipped(self) -> Skipped {
-        let excluded = self.excludes.networks.into_iter().zip(self.excluded_counts);
+        let excluded = self.excludes.networks().iter().copied().zip(self.excluded_counts);
         Skipped { excluded: excluded.filter(|&(_, n)| n > 0).collect(), ..self.skipped }
     }
-}
-
-/// First addresses of the /96 networks whose addresses end with an IPv4 address: IPv4-mapped
-/// addresses and NAT64 clients.
-const EMBEDDING_NETWORKS: [IpAddr; 2] = [
-    IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0)),
-    IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)),
-];
-
-/// Networks in order, without networks inside others, so that one binary search finds the
-/// only network that can contain an address.
-#[derive(Clone, Debug)]
-struct NetworkSet {
-    networks: Vec<Network>,
-    /// First and last address of each IPv4 network, in order.
-    ranges_v4: Vec<(u32, u32)>,
-    /// First and last address of each IPv6 network, in order.
-    ranges_v6: Vec<(u128, u128)>,
-}
-
-impl NetworkSet {
-    fn new(mut networks: Vec<Network>) -> Self {
-        // A network sorts before the networks inside it.
-        networks.sort();
-        networks.dedup_by(|inner, outer| outer.contains(inner.first_address()));
-        let (mut ranges_v4, mut ranges_v6) = (Vec::new(), Vec::new());
-        for network in &networks {
-            match (network.first_address(), network.last_address()) {
-                (IpAddr::V4(first), IpAddr::V4(last)) => {
-                    ranges_v4.push((first.to_bits(), last.to_bits()));
-                }
-                (IpAddr::V6(first), IpAddr::V6(last)) => {
-                    ranges_v6.push((first.to_bits(), last.to_bits()));
-                }
-                _ => unreachable!("a network is of one family"),
-            }
-        }
-        Self { networks, ranges_v4, ranges_v6 }
-    }
-
-    /// Returns the index of the network that contains the address. The networks of IPv4
-    /// sort before those of IPv6.
-    fn index_of(&self, address: IpAddr) -> Option<usize> {
-        match address {
-            IpAddr::V4(address) => range_index(&self.ranges_v4, address.to_bits()),
-            IpAddr::V6(address) => range_index(&self.ranges_v6, address.to_bits())
-                .map(|index| self.ranges_v4.len() + index),
-        }
-    }
-
-    /// Returns whether a network contains an address that begins with the `n_known_bits`
-    /// leading bits of `address`. An empty set contains all addresses.
-    fn may_contain(&self, address: IpAddr, n_known_bits: u8) -> bool {
-        if self.networks.is_empty() || self.index_of(address).is_some() {
-            return true;
-        }
-        let candidates = Network::new(address, n_known_bits);
-        // The missing digits may belong to an IPv4 address.
-        let may_embed_v4 = EMBEDDING_NETWORKS.iter().any(|first| candidates.contains(*first))
-            || EMBEDDING_NETWORKS.iter().any(|first| Network::new(*first, 96).contains(address));
-        !candidates.is_single_address()
-            && (may_embed_v4
-                || self.networks.iter().any(|it| candidates.contains(it.first_address())))
-    }
-}
-
-/// Returns the index of the range that contains `address`; the ranges are in order
-/// and do not overlap.
-fn range_index<A: Ord + Copy>(ranges: &[(A, A)], address: A) -> Option<usize> {
-    let index = ranges.partition_point(|&(first, _)| first <= address).checked_sub(1)?;
-    if address <= ranges[index].1 { Some(index) } else { None }
 }
 
 /// Returns whether `address` is one of `local_addresses`, which are sorted.

@@ -2,6 +2,7 @@
 //! programs such as fail2ban ban addresses.
 use std::net::IpAddr;
 
+use super::network_set::NetworkSet;
 use crate::model::network::{Network, canonical_address};
 
 /// The addresses that must not be banned by an alert.
@@ -90,26 +91,6 @@ impl Protection {
             }
             LocalAddresses::Unknown => Some(ProtectionReason::UnknownLocalAddresses),
         }
-    }
-}
-
-/// Networks in order, none inside another one.
-#[derive(Clone, Debug, Default)]
-struct NetworkSet(Vec<Network>);
-
-impl NetworkSet {
-    fn new(mut networks: Vec<Network>) -> Self {
-        // A network sorts before the networks inside it.
-        networks.sort();
-        networks.dedup_by(|inner, outer| outer.contains(inner.first_address()));
-        Self(networks)
-    }
-
-    /// Returns the first network that has an address in common with `peer`.
-    fn first_overlap(&self, peer: Network) -> Option<Network> {
-        let index = self.0.partition_point(|network| network.last_address() < peer.first_address());
-        let network = *self.0.get(index)?;
-        if network.first_address() <= peer.last_address() { Some(network) } else { None }
     }
 }
 

@@ -60,11 +60,20 @@ impl Network {
     /// in it: the clients of the NAT64 prefix count as IPv4.
     pub fn parse_selector(text: &str) -> Result<Self, NetworkError> {
         let network: Self = text.parse()?;
-        let nat64_prefix = IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0));
-        let has_nat64_only = network.contains(nat64_prefix)
+        let has_nat64_only = network.contains(NAT64_PREFIX)
             && (NAT64_MIN_PREFIX_LENGTH..=EMBEDDING_PREFIX_LENGTH)
                 .contains(&network.prefix_length());
         if has_nat64_only { Err(NetworkError::Nat64Prefix) } else { Ok(network) }
+    }
+
+    /// Returns whether the network has addresses whose last 32 bits are an IPv4 address:
+    /// IPv4-mapped addresses, or those of NAT64 clients.
+    #[must_use]
+    pub fn may_embed_ipv4(&self) -> bool {
+        [MAPPED_PREFIX, NAT64_PREFIX].into_iter().any(|prefix| {
+            self.contains(prefix)
+                || Self::new(prefix, EMBEDDING_PREFIX_LENGTH).contains(self.first_address())
+        })
     }
 
     /// Returns whether `address` is in the network.
@@ -104,6 +113,10 @@ impl From<Network> for String {
 /// Prefix length of the networks in which an IPv6 address has an IPv4 address as its last
 /// 32 bits.
 const EMBEDDING_PREFIX_LENGTH: u8 = 96;
+/// First address of the IPv4-mapped addresses (RFC 4291, section 2.5.5.2).
+const MAPPED_PREFIX: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0));
+/// First address of the prefix of NAT64 clients (RFC 6052, section 2.1).
+const NAT64_PREFIX: IpAddr = IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0));
 /// Minimum length of a prefix that holds `64:ff9b::/96` and no other assigned network: the
 /// next one, for local NAT64 gateways, is `64:ff9b:1::/48` (RFC 8215).
 const NAT64_MIN_PREFIX_LENGTH: u8 = 48;

@@ -84,19 +84,19 @@ fn most_excluded_by_default(
     excluded: &[(Network, u64)],
     default_excludes: &[Network],
 ) -> Option<Note> {
-    let mut note = (0, Vec::new());
+    let (mut n_excluded, mut networks) = (0, Vec::new());
     for &(network, n) in excluded {
         let is_relevant = counted == 0 || !network.first_address().is_loopback();
         if default_excludes.contains(&network) && is_relevant {
-            note.0 += n;
-            note.1.push(network);
+            n_excluded += n;
+            networks.push(network);
         }
     }
-    let (excluded, networks) = note;
-    if excluded <= counted {
+    if n_excluded <= counted {
         return None;
     }
-    Some(Note::MostExcludedByDefault { excluded, total: counted + excluded, networks })
+    let total = counted + n_excluded;
+    Some(Note::MostExcludedByDefault { excluded: n_excluded, total, networks })
 }
 
 /// Returns a note on servers whose host keys were not verified.

@@ -18,7 +18,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 /// Failure to replace the output file.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputFileError {
-    /// The file, or the new version beside it, cannot be written.
+    /// The file, or its new version in the same directory, cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
         /// Path of the file.
@@ -47,7 +47,7 @@ impl Hints for OutputFileError {
 }
 
 /// Replaces the file at `path` by one with this text and the mode 0644. The new version is
-/// written beside it and then renamed, so that a reader sees the old or the new one.
+/// written in the same directory and then renamed, so that a reader sees the old or the new one.
 ///
 /// # Errors
 ///

@@ -190,7 +190,7 @@ impl TrustedPath {
         Ok(renameat(&self.directory, &self.name, &other.directory, &other.name)?)
     }
 
-    /// Returns whether the name is that of a regular file. A link is none.
+    /// Returns whether the name is that of a regular file. A symbolic link is not followed.
     pub fn is_regular_file(&self) -> io::Result<bool> {
         let stat = statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)

@@ -8,13 +8,14 @@ use crate::{
 
 /// Options whose values in files and on the command line add up. A later one of any other
 /// option replaces an earlier one.
-const ADDED_UP: [&str; 7] = [
+const ADDED_UP: [&str; 8] = [
     "exclude",
     "exclude_file",
     "exclude_tcp_states",
     "identity",
     "label",
     "label_file",
+    "network_db",
     "never_log",
 ];
 
