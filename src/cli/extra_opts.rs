@@ -39,6 +39,7 @@ const DEFAULT_FILE: &str = "/etc/topip/topip.ini";
 /// Names of settings files in the directories of `$NAGIOS_CONFIG_PATH`; the last two are
 /// those of nagios-plugins.
 const FILE_NAMES: [&str; 3] = ["topip.ini", "plugins.ini", "nagios-plugins.ini"];
+
 /// Failure to parse a command line and its settings.
 #[derive(Debug)]
 pub(super) struct ParseFailure {

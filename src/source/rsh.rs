@@ -213,9 +213,14 @@ impl RshServer {
         let prefix = format!("{program}: ");
         let reason = reason.strip_prefix(&prefix).unwrap_or(&reason).to_owned();
         let words = self.client_words(&["-o", "BatchMode=yes"]);
-        let command_line = format!("{} true", words.join(" "));
-        RshError::Client { host, program, reason, command_line }
+        RshError::Client { host, program, reason, command_line: shell_line(&words) }
     }
+}
+
+/// Returns a shell's command line of these words and `true`.
+fn shell_line(words: &[String]) -> String {
+    let words = words.iter().map(String::as_str).chain(["true"]);
+    shlex::try_join(words).expect("a word of a command line has no NUL")
 }
 
 #[cfg(test)]
@@ -246,6 +251,13 @@ mod tests {
         for empty in ["", "  ", "# ssh", "'' ssh"] {
             assert_eq!(words(empty), Err(RemoteShellError::Empty), "{empty}");
         }
+    }
+
+    #[test]
+    fn suggested_command_line_is_quoted_for_a_shell() {
+        let words = server("ssh -F 'a b'", Some("x;y"), None).client_words(&[]);
+        assert_eq!(shell_line(&words), "ssh -F 'a b' -l 'x;y' -- web1 true");
+        assert_eq!(shlex::split(&shell_line(&words)).expect("it is quoted").len(), 8);
     }
 
     #[test]

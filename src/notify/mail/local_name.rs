@@ -80,7 +80,7 @@ fn is_label(label: &str) -> bool {
 #[cfg(feature = "mail")]
 fn qualified(name: &str) -> Option<LocalName> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    (is_domain(name) && name.contains('.')).then(|| LocalName(name.to_owned()))
+    if is_domain(name) && name.contains('.') { Some(LocalName(name.to_owned())) } else { None }
 }
 
 /// Returns the fully qualified name of this host: the one that the resolver finds, else
