@@ -5,7 +5,7 @@
 //! reader of its output are those of the built-in client.
 use std::{
     ffi::OsStr,
-    io,
+    io, iter,
     path::Path,
     str::FromStr,
     time::{Duration, Instant},
@@ -217,10 +217,13 @@ impl RshServer {
     }
 }
 
-/// Returns a shell's command line of these words and `true`.
+/// Returns a shell's command line of these words and `true`. Special characters are quoted by
+/// backslashes, since a status line cannot have quotation marks.
 fn shell_line(words: &[String]) -> String {
-    let words = words.iter().map(String::as_str).chain(["true"]);
-    shlex::try_join(words).expect("a word of a command line has no NUL")
+    let is_plain = |ch: char| ch.is_alphanumeric() || "%+,-./:=@_".contains(ch);
+    let quote = |ch| iter::repeat_n('\\', usize::from(!is_plain(ch))).chain([ch]);
+    let words = words.iter().map(|word| word.chars().flat_map(quote).collect::<String>());
+    words.chain(["true".to_owned()]).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn suggested_command_line_is_quoted_for_a_shell() {
         let words = server("ssh -F 'a b'", Some("x;y"), None).client_words(&[]);
-        assert_eq!(shell_line(&words), "ssh -F 'a b' -l 'x;y' -- web1 true");
+        assert_eq!(shell_line(&words), r"ssh -F a\ b -l x\;y -- web1 true");
         assert_eq!(shlex::split(&shell_line(&words)).expect("it is quoted").len(), 8);
     }
 
