@@ -17,6 +17,7 @@ pub mod model {
     pub mod metric;
     pub mod namespace;
     pub mod network;
+    pub mod peer_id;
     pub mod problem;
     pub mod range;
     pub mod sanitize;
@@ -79,6 +80,7 @@ pub mod analysis {
 /// Lines of the alert log, and totals of the lines per address.
 pub mod alert_log {
     pub mod entry;
+    pub mod group_alert;
     pub mod parse;
     pub mod stats;
 }

@@ -14,6 +14,7 @@ mod log_report;
 mod munin;
 mod partial_listings;
 mod list_files;
+mod groups;
 mod network_db;
 mod state;
 mod read_sizes;

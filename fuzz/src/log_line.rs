@@ -6,6 +6,7 @@ use topip::{
         parse::LogLineParser,
     },
     analysis::{operator::Operator, tally::Peer},
+    model::peer_id::PeerId,
 };
 
 /// Checks that a parsed line can be written in every format and parses back to the same
@@ -29,7 +30,7 @@ fn assert_round_trip(entry: &LogEntry, line: &str) {
         limit: 10.0,
         consecutive: 2,
         peer: Peer {
-            network: entry.network,
+            id: PeerId::Network(entry.network),
             truncated: None,
             addresses: 1,
             connections: entry.connections,

@@ -1,11 +1,12 @@
 //! Output of every format, with untrusted text in it.
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use topip::{
     alert_log::{
-        entry::{Alert, LineFormat},
-        parse::LogLineParser,
+        entry::{Alert, LineFormat, LogEntry},
+        group_alert::GroupAlert,
+        parse::{LogLineParser, is_other_record},
     },
     analysis::{
         filter::{Filter, Selection},
@@ -13,15 +14,16 @@ use topip::{
         label::Label,
         note::{FailedSource, Note, SourceDetail},
         observation::Observation,
+        operator::Operator,
         rule::{JudgeConfig, Rule},
         sample::{Sample, SampleSize},
-        tally::{Aggregation, Streak, Tally},
+        tally::{AddressGroups, Aggregation, Counts, PrefixLengths, Streak, Tally},
         view::judge_sample,
     },
     model::{
         connection::{Connection, TcpState},
         kernel_counters::{KernelCounters, NamespaceCounters},
-        network::Network,
+        peer_id::{GroupBy, PeerId},
         problem::Problem,
         sanitize,
         verdict::Status,
@@ -98,21 +100,26 @@ fn generate_report(input: &mut Input<'_>) -> Report {
             }
         }
     }
-    let counted = tally.finish();
+    let mut counted = tally.finish();
+    let group_by = [GroupBy::Asn, GroupBy::Country][usize::from(input.number() % 2)];
+    counted.set_groups(group_by, random_groups(input, &counted, group_by));
     let rule = random_rule(input);
     let timestamp = 1_196_290_834;
     let judged = (input.number() % 2 == 1).then(|| usize::from(input.number()).max(2));
     let views = (0..=input.number() % 4).map(|nth| {
         let (v4, v6) = (input.number() % 33, input.number() % 129);
-        let aggregation =
-            Aggregation { v4_prefix: v4, v6_prefix: v6, min_members: u64::from(input.number()) };
-        let aggregation = if nth == 0 { Aggregation::PER_ADDRESS } else { aggregation };
+        let lengths = PrefixLengths { v4, v6, min_members: u64::from(input.number()) };
+        let aggregation = match nth {
+            0 => Aggregation::PER_ADDRESS,
+            1 => Aggregation::Group(group_by),
+            _ => Aggregation::Prefix(lengths),
+        };
         let size = SampleSize { max_judged: judged, max_listed: 20 };
         let sample = Sample::new(&counted, timestamp, aggregation, size, &rule);
         let previous = PreviousSample {
             timestamp: u64::from(input.number()) * 10_000_000,
             aggregation,
-            top_address: sample.top_address(),
+            top_address: sample.top_address().cloned(),
             connections: 7,
             over: random_peers_over(input, &sample),
             recent_top: Vec::new(),
@@ -120,7 +127,9 @@ fn generate_report(input: &mut Input<'_>) -> Report {
         let history = History { previous: input.number().is_multiple_of(2).then_some(previous) };
         let (mut view, _) = judge_sample(sample, history, &rule.for_view(usize::from(nth)));
         for peer in &mut view.sample.top {
-            peer.label = Label::new(peer.network, &input.text()).map(|label| label.name);
+            let network = peer.id.network();
+            let label = network.and_then(|network| Label::new(network, &input.text()));
+            peer.label = label.map(|label| label.name);
             peer.first_on_top = Some(u64::from(input.number()) * 10_000_000);
         }
         view
@@ -140,6 +149,7 @@ fn generate_report(input: &mut Input<'_>) -> Report {
         }],
         state_file: Some(input.text().into()),
         alerts: Vec::new(),
+        group_alerts: Vec::new(),
         omitted_alerts: None,
         mail: Some(MailDetail::Sent {
             subject: input.text(),
@@ -149,6 +159,19 @@ fn generate_report(input: &mut Input<'_>) -> Report {
     }
 }
 
+/// Returns groups with names of a network database.
+fn random_groups(input: &mut Input<'_>, counts: &Counts, by: GroupBy) -> AddressGroups {
+    let mut groups = AddressGroups::default();
+    for _ in counts.complete_addresses() {
+        let asn = Some(u32::from(input.number() % 4));
+        let operator = Operator::new(asn, Some(&input.text()), Some(&input.text()));
+        let group = operator.group(by);
+        let number = group.map(|(group, common)| groups.number_of(group, common));
+        groups.push(number);
+    }
+    groups
+}
+
 fn random_peers_over(input: &mut Input<'_>, sample: &Sample) -> Vec<PeerOver> {
     let mut peers_over = Vec::new();
     for peer in &sample.top {
@@ -156,7 +179,7 @@ fn random_peers_over(input: &mut Input<'_>, sample: &Sample) -> Vec<PeerOver> {
             consecutive: u32::from(input.number()) << 24,
             since: u64::from(input.number()) * 10_000_000,
         };
-        peers_over.push(PeerOver { network: peer.network, connections: 7, streak });
+        peers_over.push(PeerOver { id: peer.id.clone(), connections: 7, streak });
     }
     peers_over
 }
@@ -331,7 +354,12 @@ fn assert_checkmk(text: &str) {
 }
 
 fn assert_munin(report: &Report, problem: &Problem) {
-    let mut graphs = Graphs { name: "topip".to_owned(), is_multigraph: true, ..Graphs::default() };
+    let mut graphs = Graphs {
+        name: "topip".to_owned(),
+        is_multigraph: true,
+        groups: vec![GroupBy::Asn, GroupBy::Country, GroupBy::Label],
+        ..Graphs::default()
+    };
     for level in ThresholdLevel::ALL {
         graphs.thresholds.push(Threshold {
             field: JUDGED_FIELD,
@@ -388,9 +416,11 @@ fn assert_screen(report: Report, problem: &str) {
 
 fn assert_emails(input: &mut Input<'_>, report: &Report) {
     let host = input.text();
-    let network = "203.0.113.7".parse::<Network>().expect("a network");
-    let mails = MailHistory(vec![SentAlert { network, timestamp: u64::from(input.number()) }]);
-    let pending = PendingMail { alerts: vec![network], recovered: vec![network] };
+    let ids = ["203.0.113.7".to_owned(), format!("asn:{}", input.text())];
+    let ids = ids.map(|id| id.parse::<PeerId>().expect("a peer"));
+    let timestamp = u64::from(input.number());
+    let mails = MailHistory(ids.clone().map(|id| SentAlert { id, timestamp }).to_vec());
+    let pending = PendingMail { alerts: ids.to_vec(), recovered: ids.to_vec() };
     for email in [
         output::alert_email(report, &pending, &host),
         output::recovery_email(report, &pending, &mails, &host),
@@ -445,8 +475,23 @@ fn assert_log_lines(input: &mut Input<'_>, report: &Report) {
     let servers = servers.iter().map(|name| name.trim_start_matches('-').to_owned());
     let servers: Vec<_> = servers.filter(|name| !name.is_empty()).collect();
     for peer in report.views.iter().filter_map(|view| view.sample.top.first()) {
-        let alert = Alert::new(timestamp, peer, &servers, (28.1, 2));
-        for format in [LineFormat::Classic, LineFormat::Rfc3339, LineFormat::Json] {
+        let formats = [LineFormat::Classic, LineFormat::Rfc3339, LineFormat::Json];
+        let network = match &peer.id {
+            PeerId::Network(network) => *network,
+            PeerId::Group(group) => {
+                let alert =
+                    GroupAlert::new(timestamp, (group, peer, 28.1), &report.views[0], &servers);
+                for line in formats.map(|format| alert.line(format)) {
+                    assert!(!line.contains(char::is_control), "{line:?}");
+                    assert!(is_other_record(&line), "{line:?}");
+                    assert!(LogLineParser::new(Utc).parse(&line).is_err(), "{line:?}");
+                }
+                continue;
+            }
+        };
+        let entry = LogEntry::new(timestamp, network, peer.connections, &servers);
+        let alert = Alert::new(entry, peer, (28.1, 2));
+        for format in formats {
             let line = alert.line(format);
             assert!(!line.contains(char::is_control), "{line:?}");
             let entry = LogLineParser::new(*timestamp.offset()).parse(&line);

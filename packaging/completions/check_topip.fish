@@ -17,6 +17,9 @@ complete -c check_topip -l prefix-members -d '... where connections come from so
 complete -c check_topip -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c check_topip -l label-file -d 'File of such names, one a line, # for comments' -r -F
 complete -c check_topip -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
+complete -c check_topip -l group-by -d 'Judge the addresses of one operator, country or label together, too' -r -f -a "asn\t''
+country\t''
+label\t''"
 complete -c check_topip -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c check_topip -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c check_topip -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F

@@ -32,7 +32,7 @@ _topip_log() {
 
     case "${cmd}" in
         topip_log)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h -V --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --verbose --help --version record report watch"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h -V --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --verbose --help --version record report watch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -116,6 +116,10 @@ _topip_log() {
                     ;;
                 --network-db)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group-by)
+                    COMPREPLY=($(compgen -W "asn country label" -- "${cur}"))
                     return 0
                     ;;
                 --username)
@@ -278,7 +282,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__record)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --verbose --help"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -362,6 +366,10 @@ _topip_log() {
                     ;;
                 --network-db)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group-by)
+                    COMPREPLY=($(compgen -W "asn country label" -- "${cur}"))
                     return 0
                     ;;
                 --username)
@@ -582,7 +590,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__watch)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --extra-opts --help"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --extra-opts --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -666,6 +674,10 @@ _topip_log() {
                     ;;
                 --network-db)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --group-by)
+                    COMPREPLY=($(compgen -W "asn country label" -- "${cur}"))
                     return 0
                     ;;
                 --username)

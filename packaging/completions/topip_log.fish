@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= network-db= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= rsh= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery extra-opts= v/verbose h/help V/version
+    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= network-db= group-by= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= rsh= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery extra-opts= v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
@@ -43,6 +43,9 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l prefix-members -d '
 complete -c topip_log -n "__fish_topip_log_needs_command" -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l label-file -d 'File of such names, one a line, # for comments' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
+complete -c topip_log -n "__fish_topip_log_needs_command" -l group-by -d 'Judge the addresses of one operator, country or label together, too' -r -f -a "asn\t''
+country\t''
+label\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
@@ -109,6 +112,9 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l prefix-me
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l label-file -d 'File of such names, one a line, # for comments' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l group-by -d 'Judge the addresses of one operator, country or label together, too' -r -f -a "asn\t''
+country\t''
+label\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F
@@ -184,6 +190,9 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l prefix-mem
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l label -d 'What to call a network, as in 198.51.100.7 (office)' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l label-file -d 'File of such names, one a line, # for comments' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l group-by -d 'Judge the addresses of one operator, country or label together, too' -r -f -a "asn\t''
+country\t''
+label\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s u -l username -d 'Log in as this user [default: the current one]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s p -l password -d 'Password; anybody can see it in the process list: use a file' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l password-file -d 'File with the password, or set TOPIP_PASSWORD' -r -F

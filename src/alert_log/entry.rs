@@ -3,10 +3,13 @@
 //! Every format contains the time, the count, the address and the servers, and all of
 //! these can be read back from each format. Only JSON contains the ports and TCP
 //! states.
+use std::borrow::Cow;
+
 use chrono::{DateTime, FixedOffset};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::group_alert::GroupAlert;
 use crate::{
     analysis::{peer_details::PeerDetails, tally::Peer},
     model::{network::Network, sanitize},
@@ -44,6 +47,19 @@ pub struct LogEntry {
     pub connections: u64,
     /// Names of the servers that were sampled; empty if it was this host alone.
     pub servers: Vec<String>,
+}
+
+impl LogEntry {
+    /// Creates the content of a line; `servers` are the names of the sampled servers.
+    #[must_use]
+    pub fn new(
+        timestamp: DateTime<FixedOffset>,
+        network: Network,
+        connections: u64,
+        servers: &[String],
+    ) -> Self {
+        Self { timestamp, network, connections, servers: sanitize_server_names(servers) }
+    }
 }
 
 /// An alert, with the ports and TCP states of the peer.
@@ -105,6 +121,8 @@ impl OmittedAlerts {
 pub enum LogRecord<'a> {
     /// An alert about one peer.
     Alert(&'a Alert),
+    /// An alert about a group of addresses.
+    Group(&'a GroupAlert),
     /// The alerts without a line.
     Omitted(&'a OmittedAlerts),
 }
@@ -115,6 +133,7 @@ impl LogRecord<'_> {
     pub fn line(self, format: LineFormat) -> String {
         match self {
             Self::Alert(alert) => alert.line(format),
+            Self::Group(alert) => alert.line(format),
             Self::Omitted(omitted) => omitted.line(format),
         }
     }
@@ -124,6 +143,7 @@ impl LogRecord<'_> {
     pub fn message(self, format: LineFormat) -> String {
         match self {
             Self::Alert(alert) => alert.message(format),
+            Self::Group(alert) => alert.message(format),
             Self::Omitted(omitted) => omitted.message(format),
         }
     }
@@ -133,6 +153,7 @@ impl LogRecord<'_> {
     pub fn timestamp(self) -> DateTime<FixedOffset> {
         match self {
             Self::Alert(alert) => alert.entry.timestamp,
+            Self::Group(alert) => alert.timestamp,
             Self::Omitted(omitted) => omitted.timestamp,
         }
     }
@@ -158,17 +179,9 @@ struct JsonAlert<'a> {
 }
 
 impl Alert {
-    /// Creates an alert about `peer`; `servers` are the names of the sampled servers.
+    /// Creates an alert about the address or network `peer`, which `entry` states.
     #[must_use]
-    pub fn new(
-        timestamp: DateTime<FixedOffset>,
-        peer: &Peer,
-        servers: &[String],
-        (limit, consecutive): (f64, u32),
-    ) -> Self {
-        let Peer { network, connections, .. } = *peer;
-        let servers = sanitize_server_names(servers);
-        let entry = LogEntry { timestamp, network, connections, servers };
+    pub fn new(entry: LogEntry, peer: &Peer, (limit, consecutive): (f64, u32)) -> Self {
         let mut peer = peer.clone();
         peer.ports.truncate(MAX_PORTS);
         Self { entry, limit, consecutive, peer }
@@ -193,21 +206,25 @@ impl Alert {
     }
 
     fn json(&self) -> String {
-        let localhost = [LOCALHOST.to_owned()];
         let LogEntry { timestamp, servers, .. } = &self.entry;
+        let servers = json_servers(servers);
         let object = JsonAlert {
             time: rfc3339_time(timestamp),
             peer: PeerDetails::new(&self.peer),
             limit: self.limit,
             samples: self.consecutive,
-            servers: if servers.is_empty() { &localhost } else { servers },
+            servers: &servers,
         };
         serde_json::to_string(&object).expect("numbers and strings can be serialized")
     }
 }
 
 /// Returns a message with the time before it, except in JSON, which contains the time.
-fn with_time(timestamp: &DateTime<FixedOffset>, message: String, format: LineFormat) -> String {
+pub(super) fn with_time(
+    timestamp: &DateTime<FixedOffset>,
+    message: String,
+    format: LineFormat,
+) -> String {
     match format {
         LineFormat::Classic => format!("{} - {message}", timestamp.format("%a %b %e %H:%M:%S %Y")),
         LineFormat::Rfc3339 => format!("{} - {message}", rfc3339_time(timestamp)),
@@ -215,16 +232,21 @@ fn with_time(timestamp: &DateTime<FixedOffset>, message: String, format: LineFor
     }
 }
 
-fn rfc3339_time(timestamp: &DateTime<FixedOffset>) -> String {
+pub(super) fn rfc3339_time(timestamp: &DateTime<FixedOffset>) -> String {
     timestamp.format("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-fn with_servers(message: String, servers: &[String]) -> String {
+/// Returns the names for a line in JSON.
+pub(super) fn json_servers(servers: &[String]) -> Cow<'_, [String]> {
+    if servers.is_empty() { vec![LOCALHOST.to_owned()].into() } else { servers.into() }
+}
+
+pub(super) fn with_servers(message: String, servers: &[String]) -> String {
     if servers.is_empty() { message } else { format!("{message} on {}", servers.join(",")) }
 }
 
 /// Returns the names for a line: none if the only server is this host.
-fn sanitize_server_names(servers: &[String]) -> Vec<String> {
+pub(super) fn sanitize_server_names(servers: &[String]) -> Vec<String> {
     match servers {
         [only] if only == LOCALHOST => Vec::new(),
         _ => servers
@@ -242,13 +264,17 @@ pub(super) fn is_server_name_char(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::{analysis::operator::Operator, model::connection::TcpState};
+    use crate::{
+        analysis::operator::Operator,
+        model::{connection::TcpState, peer_id::PeerId},
+    };
 
     use super::*;
 
     fn alert(servers: &[&str]) -> Alert {
+        let network = "203.0.113.7".parse().expect("an address");
         let peer = Peer {
-            network: "203.0.113.7".parse().expect("an address"),
+            id: PeerId::Network(network),
             truncated: None,
             addresses: 1,
             connections: 152,
@@ -261,7 +287,7 @@ mod tests {
         };
         let timestamp = DateTime::parse_from_rfc3339("2007-11-28T23:40:34-05:00").expect("a time");
         let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
-        Alert::new(timestamp, &peer, &servers, (131.36, 2))
+        Alert::new(LogEntry::new(timestamp, network, 152, &servers), &peer, (131.36, 2))
     }
 
     #[test]

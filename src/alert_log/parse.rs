@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Days, FixedOffset, NaiveDateTime, TimeDelta, TimeZone};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::model::network::Network;
 
-use super::entry::{LOCALHOST, LogEntry, OMITTED_ALERTS, is_server_name_char};
+use super::{
+    entry::{LOCALHOST, LogEntry, OMITTED_ALERTS, is_server_name_char},
+    group_alert::OF_GROUP,
+};
 
 /// Maximum time by which lines of overlapping runs may be out of order.
 const MAX_DISORDER: TimeDelta = TimeDelta::minutes(10);
@@ -55,21 +58,25 @@ struct JsonEntry<'a> {
     servers: Vec<String>,
 }
 
-/// The fields of a line in JSON about omitted alerts.
+/// The fields of a line in JSON that is not about one peer.
 #[derive(Deserialize)]
-struct JsonOmittedAlerts {
-    #[serde(rename = "omitted")]
-    _omitted: u64,
+struct JsonOtherRecord {
+    omitted: Option<u64>,
+    group: Option<IgnoredAny>,
 }
 
-/// Returns whether a line states how many alerts of a sample have no line.
+/// Returns whether a line of the log is not about one peer: it is about a group, or states
+/// how many alerts of a sample have no line.
 #[must_use]
-pub fn is_omitted_alerts(line: &str) -> bool {
+pub fn is_other_record(line: &str) -> bool {
     if line.starts_with('{') {
-        return serde_json::from_str::<JsonOmittedAlerts>(line).is_ok();
+        let object = serde_json::from_str::<JsonOtherRecord>(line);
+        return object.is_ok_and(|it| it.omitted.is_some() || it.group.is_some());
     }
-    let text = line.split_once(" - ").and_then(|(_, message)| message.split_once(OMITTED_ALERTS));
-    text.is_some_and(|(count, _)| count.bytes().all(|byte| byte.is_ascii_digit()))
+    let Some((_, message)) = line.split_once(" - ") else { return false };
+    let n_digits = message.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = &message[n_digits..];
+    n_digits > 0 && (rest.starts_with(OMITTED_ALERTS) || rest.starts_with(OF_GROUP))
 }
 
 impl<Z: TimeZone> LogLineParser<Z> {
@@ -191,7 +198,7 @@ mod tests {
     use crate::{
         alert_log::entry::{Alert, LineFormat},
         analysis::{operator::Operator, tally::Peer},
-        model::connection::TcpState,
+        model::{connection::TcpState, peer_id::PeerId},
     };
 
     use super::*;
@@ -348,7 +355,7 @@ mod tests {
                 limit: f64::from(limit) / 100.0,
                 consecutive,
                 peer: Peer {
-                    network,
+                    id: PeerId::Network(network),
                     truncated: None,
                     addresses: connections,
                     connections,

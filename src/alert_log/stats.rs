@@ -5,8 +5,11 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::entry::{LOCALHOST, LogEntry};
 use crate::{
-    analysis::operator::{Operator, OperatorGrouping},
-    model::network::Network,
+    analysis::operator::Operator,
+    model::{
+        network::Network,
+        peer_id::{GroupBy, PeerId},
+    },
 };
 
 /// Maximum number of distinct servers. A log with more servers is damaged, or was not
@@ -163,18 +166,18 @@ impl Offenders {
     /// group is not known are listed by themselves.
     pub fn by_operator(
         &self,
-        grouping: OperatorGrouping,
+        by: GroupBy,
         mut operator_of: impl FnMut(Network) -> Operator,
     ) -> Vec<Offender> {
-        let mut groups: BTreeMap<GroupKey, GroupTotals> = BTreeMap::new();
+        let mut groups: BTreeMap<PeerId, GroupTotals> = BTreeMap::new();
         for (&network, totals) in &self.totals {
             let operator = operator_of(network);
-            let (key, operator) = match operator.group(grouping) {
-                Some((name, common)) => (GroupKey::Group(name), common),
-                None => (GroupKey::Network(network), operator),
+            let (id, operator) = match operator.group(by) {
+                Some((group, common)) => (PeerId::Group(group), common),
+                None => (PeerId::Network(network), operator),
             };
             let new_group = || GroupTotals { totals: totals.clone(), addresses: 0, operator };
-            let group = groups.entry(key).or_insert_with(new_group);
+            let group = groups.entry(id).or_insert_with(new_group);
             if group.addresses > 0 {
                 group.totals.merge(totals);
             }
@@ -183,7 +186,7 @@ impl Offenders {
         let mut sorted: Vec<_> = groups.into_iter().collect();
         sorted.sort_by_key(|(_, group)| (Reverse(group.totals.alerts), Reverse(group.totals.peak)));
         let names = self.server_names();
-        sorted.into_iter().map(|(key, group)| group.into_offender(&key, &names)).collect()
+        sorted.into_iter().map(|(id, group)| group.into_offender(&id, &names)).collect()
     }
 
     /// Returns the names of the servers by index.
@@ -208,13 +211,6 @@ impl AlertTotals {
     }
 }
 
-/// An address without a group, or the name of a group.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum GroupKey {
-    Network(Network),
-    Group(String),
-}
-
 /// Totals of the alerts about the addresses of a group.
 #[derive(Debug)]
 struct GroupTotals {
@@ -225,13 +221,9 @@ struct GroupTotals {
 
 impl GroupTotals {
     /// Returns the group as an offender; `names` are the names of the servers by index.
-    fn into_offender(self, key: &GroupKey, names: &[&str]) -> Offender {
-        let network = match key {
-            GroupKey::Network(network) => Some(*network),
-            GroupKey::Group(_) => None,
-        };
+    fn into_offender(self, id: &PeerId, names: &[&str]) -> Offender {
         let Self { totals, addresses, operator } = self;
-        Offender { network, addresses, operator, ..offender(&totals, names) }
+        Offender { network: id.network(), addresses, operator, ..offender(&totals, names) }
     }
 }
 
@@ -349,7 +341,7 @@ mod tests {
             assert_eq!(lines, expected);
         };
         check(
-            OperatorGrouping::Asn,
+            GroupBy::Asn,
             &[
                 "- 2 3 500 10-30 a,web1,web2 AS64500 Example Net",
                 "2001:db8::7 1 1 500 40-40 localhost DE",
@@ -357,7 +349,7 @@ mod tests {
             ],
         );
         check(
-            OperatorGrouping::Country,
+            GroupBy::Country,
             &[
                 "- 2 3 500 10-40 localhost,web1,web2 DE",
                 "- 1 1 500 20-20 a,web1 FR",

@@ -5,7 +5,7 @@ use super::{
     sample::Sample,
     tally::{Aggregation, Peer, Streak},
 };
-use crate::model::{network::Network, verdict::FirstSampleReason};
+use crate::model::{peer_id::PeerId, verdict::FirstSampleReason};
 
 mod mail_history;
 
@@ -24,10 +24,10 @@ pub struct History {
 pub struct PreviousSample {
     /// Time of the sample in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
-    /// Prefix lengths of the peers.
+    /// How addresses were combined into peers.
     pub aggregation: Aggregation,
     /// The peer with the most connections; `None` if nothing was counted.
-    pub top_address: Option<Network>,
+    pub top_address: Option<PeerId>,
     /// Number of connections of that peer.
     pub connections: u64,
     /// The peers over the limit, at most [`MAX_RECORDED_OVER`].
@@ -37,10 +37,10 @@ pub struct PreviousSample {
 }
 
 /// A peer that was over the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerOver {
-    /// The address or network of the peer.
-    pub network: Network,
+    /// The peer.
+    pub id: PeerId,
     /// Number of its connections.
     pub connections: u64,
     /// The consecutive samples with the peer over the limit, up to this one.
@@ -48,10 +48,10 @@ pub struct PeerOver {
 }
 
 /// A peer that had the most connections in an earlier sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentTop {
-    /// The address or network of the peer.
-    pub network: Network,
+    /// The peer.
+    pub id: PeerId,
     /// Time of the first sample with the peer on top, in seconds since 1970-01-01 UTC.
     pub first: u64,
     /// Time of the last sample with the peer on top.
@@ -66,8 +66,12 @@ pub const MAX_RECENT_TOP: usize = 20;
 /// fill the disk.
 pub const MAX_RECORDED_OVER: usize = 1000;
 
-/// Maximum number of views of a sample: each has a field of the performance data.
-pub const MAX_VIEWS: usize = 4;
+/// Maximum number of views of a sample by prefix length: each has a field of the performance
+/// data.
+pub const MAX_PREFIX_VIEWS: usize = 4;
+
+/// Maximum number of views of a sample: in addition, one for each property of groups.
+pub const MAX_VIEWS: usize = MAX_PREFIX_VIEWS + 3;
 
 impl PreviousSample {
     /// Creates the record of `sample`, which comes after `history`. Its peers over the
@@ -77,28 +81,28 @@ impl PreviousSample {
         Self {
             timestamp: sample.timestamp,
             aggregation: sample.aggregation,
-            top_address: sample.top_address(),
+            top_address: sample.top_address().cloned(),
             connections: sample.summary.max,
             over: recorded_peers(sample),
             recent_top: update_recent_top(sample, history),
         }
     }
 
-    /// Returns whether the record has the prefix lengths of `aggregation`. Its
+    /// Returns whether the record has the prefix lengths or groups of `aggregation`. Its
     /// `min_members` may differ: a different minimum results in a different top
     /// address.
     #[must_use]
-    pub fn has_same_prefixes(&self, aggregation: Aggregation) -> bool {
-        self.aggregation.v4_prefix == aggregation.v4_prefix
-            && self.aggregation.v6_prefix == aggregation.v6_prefix
+    pub fn has_same_peers(&self, aggregation: Aggregation) -> bool {
+        let (own, other) = (self.aggregation.prefix_lengths(), aggregation.prefix_lengths());
+        self.aggregation.group_by() == aggregation.group_by()
+            && (own.v4, own.v6) == (other.v4, other.v6)
     }
 }
 
 impl PeerOver {
     /// Returns the record of a peer; `None` if it is not over the limit.
     fn new(peer: &Peer) -> Option<Self> {
-        let Peer { network, connections, over, .. } = *peer;
-        Some(Self { network, connections, streak: over? })
+        Some(Self { id: peer.id.clone(), connections: peer.connections, streak: peer.over? })
     }
 }
 
@@ -117,23 +121,23 @@ fn recorded_peers(sample: &Sample) -> Vec<PeerOver> {
 /// Returns the peers most recently on top, including that of `sample`.
 fn update_recent_top(sample: &Sample, history: &History) -> Vec<RecentTop> {
     let mut recent_top = history.recent_top().to_vec();
-    let Some(network) = sample.top_address() else {
+    let Some(id) = sample.top_address() else {
         return recent_top;
     };
-    let first = history.first_on_top(network, sample.timestamp).unwrap_or(sample.timestamp);
-    recent_top.retain(|top| top.network != network);
-    recent_top.insert(0, RecentTop { network, first, last: sample.timestamp });
+    let first = history.first_on_top(id, sample.timestamp).unwrap_or(sample.timestamp);
+    recent_top.retain(|top| top.id != *id);
+    recent_top.insert(0, RecentTop { id: id.clone(), first, last: sample.timestamp });
     recent_top.truncate(MAX_RECENT_TOP);
     recent_top
 }
 
 impl History {
-    /// Returns the time of the first sample with `network` on top, if it is on record
+    /// Returns the time of the first sample with `id` on top, if it is on record
     /// and plausible. A time after `now` comes from a wrong clock, and 0 from an
     /// edited file.
     #[must_use]
-    pub fn first_on_top(&self, network: Network, now: u64) -> Option<u64> {
-        let first = self.recent_top().iter().find(|top| top.network == network)?.first;
+    pub fn first_on_top(&self, id: &PeerId, now: u64) -> Option<u64> {
+        let first = self.recent_top().iter().find(|top| top.id == *id)?.first;
         if (1..=now).contains(&first) { Some(first) } else { None }
     }
 

@@ -1,14 +1,15 @@
 //! Names that an administrator gives to addresses and networks.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{network::Network, sanitize};
-
-/// Maximum length of a label: labels are part of the status line.
-const MAX_LABEL_BYTES: usize = 40;
+use crate::model::{network::Network, peer_id::MAX_GROUP_NAME_BYTES, sanitize};
 
 /// Names of networks. A peer has the name of the narrowest network that contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(BTreeMap<Network, String>);
+pub struct Labels {
+    names: BTreeMap<Network, String>,
+    /// The prefix lengths of the networks: most of the possible ones do not occur.
+    prefix_lengths: BTreeSet<u8>,
+}
 
 /// One label, written as `198.51.100.0/24=office`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +26,17 @@ impl Label {
     #[must_use]
     pub fn new(network: Network, name: &str) -> Option<Self> {
         let name = sanitize::single_line(name).replace(['(', ')', ','], "?");
-        let name = sanitize::truncate(&name, MAX_LABEL_BYTES);
+        let name = sanitize::truncate(&name, MAX_GROUP_NAME_BYTES);
         if name.is_empty() { None } else { Some(Self { network, name }) }
     }
 }
 
 impl Extend<Label> for Labels {
     fn extend<I: IntoIterator<Item = Label>>(&mut self, labels: I) {
-        self.0.extend(labels.into_iter().map(|Label { network, name }| (network, name)));
+        for Label { network, name } in labels {
+            self.prefix_lengths.insert(network.prefix_length());
+            self.names.insert(network, name);
+        }
     }
 }
 
@@ -40,13 +44,10 @@ impl Labels {
     /// Returns the name of a peer.
     #[must_use]
     pub fn name_of(&self, peer: Network) -> Option<&str> {
-        if self.0.is_empty() {
-            return None;
-        }
-        (0..=peer.prefix_length())
-            .rev()
-            .find_map(|length| self.0.get(&Network::new(peer.first_address(), length)))
-            .map(String::as_str)
+        let mut lengths = self.prefix_lengths.range(..=peer.prefix_length()).rev();
+        let name =
+            lengths.find_map(|&length| self.names.get(&Network::new(peer.first_address(), length)));
+        name.map(String::as_str)
     }
 }
 
@@ -79,6 +80,6 @@ mod tests {
         let name = |text| Label::new(network("::1"), text).map(|label| label.name);
         assert_eq!(name("a|b=1;2\n$(x)"), Some("a?b=1;2 ??x?".to_owned()));
         assert_eq!(name("  \n"), None);
-        assert_eq!(name(&"x".repeat(99)).map(|name| name.len()), Some(MAX_LABEL_BYTES));
+        assert_eq!(name(&"x".repeat(99)).map(|name| name.len()), Some(MAX_GROUP_NAME_BYTES));
     }
 }

@@ -1,12 +1,10 @@
 //! The operator of an address: its autonomous system and its country.
 use std::fmt;
 
-use clap::ValueEnum;
-
-use crate::model::sanitize;
-
-/// Maximum length of a name: names are part of the status line.
-const MAX_NAME_BYTES: usize = 40;
+use crate::model::{
+    peer_id::{Group, GroupBy, MAX_GROUP_NAME_BYTES},
+    sanitize,
+};
 
 /// Operator and country of an address, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,32 +17,21 @@ pub struct Operator {
     pub country: Option<String>,
 }
 
-/// Property by which addresses are grouped. The variants are the values of `--group-by`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OperatorGrouping {
-    /// The autonomous system, or the operator's name where the system is not known.
-    #[value(help = None)]
-    Asn,
-    /// The country.
-    #[value(help = None)]
-    Country,
-}
-
 impl Operator {
-    /// Returns the group of the operator's addresses: its name, and what the addresses have
-    /// in common; `None` if the operator or country is not known.
+    /// Returns the group of the operator's addresses, and what they have in common; `None`
+    /// if the operator or country is not known, or if the property is another one.
     #[must_use]
-    pub fn group(&self, grouping: OperatorGrouping) -> Option<(String, Self)> {
+    pub fn group(&self, by: GroupBy) -> Option<(Group, Self)> {
         let Self { asn, name, country } = self.clone();
-        match grouping {
-            OperatorGrouping::Asn => {
+        let (group_name, common) = match by {
+            GroupBy::Asn => {
                 let group_name = asn.map(|asn| format!("AS{asn}")).or(name.clone())?;
-                Some((group_name, Self { asn, name, country: None }))
+                (group_name, Self { asn, name, country: None })
             }
-            OperatorGrouping::Country => {
-                Some((country.clone()?, Self { country, ..Self::default() }))
-            }
-        }
+            GroupBy::Country => (country.clone()?, Self { country, ..Self::default() }),
+            GroupBy::Label => return None,
+        };
+        Some((Group { by, name: group_name }, common))
     }
 
     /// Creates an operator from untrusted values; a value that cannot be shown is unknown.
@@ -97,7 +84,7 @@ fn sanitize_name(name: &str) -> Option<String> {
     let name = name.replace([',', ';'], " ");
     let name = sanitize::single_line(&name).replace(['(', ')'], "?");
     let name = name.trim_start_matches(|it| !sanitize::is_visible_alphanumeric(it));
-    if name.is_empty() { None } else { Some(sanitize::truncate(name, MAX_NAME_BYTES)) }
+    if name.is_empty() { None } else { Some(sanitize::truncate(name, MAX_GROUP_NAME_BYTES)) }
 }
 
 #[cfg(test)]
@@ -122,21 +109,21 @@ mod tests {
         assert_eq!(name("a|b (x), 192.0.2.1 (y);\n$z"), "a?b ?x? 192.0.2.1 ?y? ?z");
         assert_eq!(name("=-@+cmd"), "cmd");
         assert_eq!(name("-Reserved AS-"), "Reserved AS-");
-        assert_eq!(name(&"x".repeat(99)).len(), MAX_NAME_BYTES);
+        assert_eq!(name(&"x".repeat(99)).len(), MAX_GROUP_NAME_BYTES);
     }
 
     #[test]
     fn group_is_named_by_number_name_or_country() {
         let group = |operator: Operator, grouping| {
-            operator.group(grouping).map(|(name, common)| format!("{name}: {common}"))
+            operator.group(grouping).map(|(group, common)| format!("{}: {common}", group.name))
         };
         let both = Operator::new(Some(64500), Some("Example Net"), Some("DE"));
         let named = Operator::new(None, Some("Example Net"), None);
-        let asn = OperatorGrouping::Asn;
+        let asn = GroupBy::Asn;
         assert_eq!(group(both.clone(), asn).as_deref(), Some("AS64500: AS64500 Example Net"));
         assert_eq!(group(named.clone(), asn).as_deref(), Some("Example Net: Example Net"));
-        assert_eq!(group(both, OperatorGrouping::Country).as_deref(), Some("DE: DE"));
-        assert_eq!(group(named, OperatorGrouping::Country), None);
+        assert_eq!(group(both, GroupBy::Country).as_deref(), Some("DE: DE"));
+        assert_eq!(group(named, GroupBy::Country), None);
     }
 
     #[test]

@@ -2,14 +2,17 @@
 use serde::Serialize;
 
 use super::tally::Peer;
-use crate::model::connection::TcpState;
+use crate::model::{connection::TcpState, peer_id::PeerId};
 
 /// A peer with its connections by port and by TCP state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PeerDetails<'a> {
     /// The address, or the network in CIDR notation; of a truncated address the visible
-    /// part, followed by three dots.
-    pub address: String,
+    /// part, followed by three dots; `None` for a group.
+    pub address: Option<String>,
+    /// Name of the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<&'a str>,
     /// Name given by the administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<&'a str>,
@@ -60,8 +63,13 @@ impl<'a> PeerDetails<'a> {
     /// Creates the representation of `peer`.
     #[must_use]
     pub fn new(peer: &'a Peer) -> Self {
+        let group = match &peer.id {
+            PeerId::Network(_) => None,
+            PeerId::Group(group) => Some(group.name.as_str()),
+        };
         Self {
-            address: peer.address(),
+            address: if group.is_none() { Some(peer.name()) } else { None },
+            group,
             label: peer.label.as_deref(),
             asn: peer.operator.asn,
             operator: peer.operator.name.as_deref(),

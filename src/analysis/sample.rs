@@ -7,14 +7,14 @@ use super::{
     summary::Summary,
     tally::{Aggregation, Counts, Peer},
 };
-use crate::model::{metric::Metric, network::Network, verdict::Limit};
+use crate::model::{metric::Metric, peer_id::PeerId, verdict::Limit};
 
 /// The counts of one sample of the sockets, and the limit that they result in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Time of the sample in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
-    /// Prefix lengths of the peers.
+    /// How addresses are combined into peers.
     pub aggregation: Aggregation,
     /// The peers that the output may list, and those over the limit as far as they are put
     /// on record, busiest first; empty only if nothing was counted.
@@ -86,9 +86,9 @@ impl Sample {
         if self.n_over <= MAX_RECORDED_OVER {
             return;
         }
-        let mut recorded: BTreeSet<_> = previous.over.iter().map(|peer| peer.network).collect();
+        let mut recorded: BTreeSet<_> = previous.over.iter().map(|peer| &peer.id).collect();
         for peer in &self.top {
-            recorded.remove(&peer.network);
+            recorded.remove(&peer.id);
         }
         let mut peers = counts.peers_among(&recorded, self.aggregation);
         peers.retain(|peer| self.limit.is_exceeded_by(peer.connections));
@@ -98,8 +98,8 @@ impl Sample {
     /// Returns the peer with the most connections; `None` if nothing was counted, or if its
     /// address is truncated.
     #[must_use]
-    pub fn top_address(&self) -> Option<Network> {
-        self.top.first().filter(|peer| peer.truncated.is_none()).map(|peer| peer.network)
+    pub fn top_address(&self) -> Option<&PeerId> {
+        self.top.first().filter(|peer| peer.truncated.is_none()).map(|peer| &peer.id)
     }
 
     /// States that connections were counted that should have been excluded: no peer is over

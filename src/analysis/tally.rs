@@ -15,10 +15,12 @@ use crate::model::{
     network::canonical_address,
 };
 
+mod address_groups;
 mod counts;
 mod sorted_counts;
 
-pub use counts::{Aggregation, Counts, Peer, Streak};
+pub use address_groups::AddressGroups;
+pub use counts::{Aggregation, Counts, Peer, PrefixLengths, Streak};
 use sorted_counts::SortedCounts;
 
 /// Number of connections by peer address, local port and TCP state.
@@ -194,7 +196,7 @@ mod tests {
             .finish()
             .top(n, 0, Aggregation::PER_ADDRESS)
             .iter()
-            .map(|peer| format!("{} {}", peer.network, peer.connections))
+            .map(|peer| format!("{} {}", peer.id, peer.connections))
             .collect();
         assert_eq!(found.join(", "), expected);
     }

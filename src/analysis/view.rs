@@ -1,7 +1,7 @@
 //! A judged sample: one view of the connections.
 use std::collections::BTreeMap;
 
-use crate::model::{network::Network, verdict::Verdict};
+use crate::model::{peer_id::PeerId, verdict::Verdict};
 
 use super::{
     history::{History, MAX_RECORDED_OVER, PreviousSample},
@@ -51,12 +51,12 @@ pub fn judge_samples(
     let mut new_records = Vec::new();
     for (index, mut sample) in samples.into_iter().enumerate() {
         let previous =
-            records.iter().find(|record| record.has_same_prefixes(sample.aggregation)).cloned();
+            records.iter().find(|record| record.has_same_peers(sample.aggregation)).cloned();
         let history = History { previous };
         sample.add_recorded_peers(counts, &history);
         let (mut view, record) = judge_sample(sample, history, &config.for_view(index));
         for peer in &mut view.sample.top {
-            peer.label = labels.name_of(peer.network).map(str::to_owned);
+            peer.label = peer.id.network().and_then(|it| labels.name_of(it)).map(str::to_owned);
         }
         views.push(view);
         new_records.push(record);
@@ -76,7 +76,7 @@ pub fn judge_sample(
     mark_peers_over(&mut sample, continued.ok());
     for peer in &mut sample.top {
         if peer.truncated.is_none() {
-            peer.first_on_top = history.first_on_top(peer.network, sample.timestamp);
+            peer.first_on_top = history.first_on_top(&peer.id, sample.timestamp);
         }
     }
     let mut verdict = rule::judge(&sample, config);
@@ -89,20 +89,20 @@ pub fn judge_sample(
 fn mark_peers_over(sample: &mut Sample, previous: Option<&PreviousSample>) {
     let mut streaks = BTreeMap::new();
     for peer in previous.map_or(&[][..], |previous| &previous.over) {
-        streaks.insert(peer.network, peer.streak);
+        streaks.insert(&peer.id, peer.streak);
     }
     for index in 0..sample.top.len() {
         let peer = &sample.top[index];
         if sample.is_attributable(peer) && sample.limit.is_exceeded_by(peer.connections) {
-            let streak = continued_streak(&streaks, peer.network, sample.timestamp);
+            let streak = continued_streak(&streaks, &peer.id, sample.timestamp);
             sample.top[index].over = Some(streak);
         }
     }
 }
 
 /// Returns the streak of a peer that is over the limit at `now`.
-fn continued_streak(streaks: &BTreeMap<Network, Streak>, network: Network, now: u64) -> Streak {
-    match streaks.get(&network) {
+fn continued_streak(streaks: &BTreeMap<&PeerId, Streak>, id: &PeerId, now: u64) -> Streak {
+    match streaks.get(id) {
         Some(streak) => Streak {
             consecutive: streak.consecutive.saturating_add(1),
             // A time after this sample comes from a wrong clock, and 0 from an edited file.
@@ -180,7 +180,7 @@ mod tests {
     fn describe(view: &View) -> String {
         let peer = view.decisive_peer().map_or_else(String::new, |peer| {
             let consecutive = peer.over.map_or(0, |streak| streak.consecutive);
-            format!(" {} x{consecutive}", peer.network)
+            format!(" {} x{consecutive}", peer.id)
         });
         format!("{}{}", view.verdict.status, peer.replace("198.51.100.", "."))
     }
@@ -419,7 +419,9 @@ mod tests {
                 };
                 prop_assert_eq!(view.verdict.status, expected);
                 for peer in view.sample.peers_over() {
-                    let host = (0..6).find(|&host| peer.network.contains(address(host).into()));
+                    let host = (0..6).find(|&host| {
+                        peer.id.network().is_some_and(|it| it.contains(address(host).into()))
+                    });
                     let found = peer.over.expect("over the limit").consecutive;
                     prop_assert_eq!(Some(found), host.map(samples_over));
                 }

@@ -1,6 +1,7 @@
 //! Configuration of a run from command-line options and environment.
 use std::{
     cmp::Reverse,
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -8,12 +9,12 @@ use std::{
 use crate::{
     analysis::{
         filter::{DEFAULT_EXCLUDES, IpFamily, Selection},
-        history::MAX_VIEWS,
+        history::MAX_PREFIX_VIEWS,
         rule::{JudgeConfig, Rule},
-        tally::Aggregation,
+        tally::{Aggregation, PrefixLengths},
     },
     model::problem::Problem,
-    model::{connection::TcpStates, metric::MetricRange, network::Network},
+    model::{connection::TcpStates, metric::MetricRange, network::Network, peer_id::GroupBy},
     output::{DEFAULT_LISTED_PEERS, Verbosity},
     run::{CheckConfig, LogConfig, NotifyConfig, Target},
     storage::state_file::StateLocation,
@@ -203,26 +204,58 @@ fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
     }
 }
 
-/// Returns the aggregations: pairs of prefix lengths for IPv4 and IPv6, longest first.
-/// The last length of the shorter list is repeated.
+/// Returns the aggregations: pairs of prefix lengths for IPv4 and IPv6, longest first, then
+/// groups. The last length of the shorter list is repeated.
 ///
 /// # Errors
 ///
-/// Returns an error if there are more than [`MAX_VIEWS`].
+/// Returns an error if there are more than [`MAX_PREFIX_VIEWS`] pairs, or if a file that
+/// has the groups is not given.
 fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Problem> {
     let (v4, v6) = (distinct_lengths(&selection.prefix4), distinct_lengths(&selection.prefix6));
     let n_aggregations = v4.len().max(v6.len());
-    if n_aggregations > MAX_VIEWS {
-        let message = format!("`--prefix4` and `--prefix6` take at most {MAX_VIEWS} lengths");
+    if n_aggregations > MAX_PREFIX_VIEWS {
+        let message =
+            format!("`--prefix4` and `--prefix6` take at most {MAX_PREFIX_VIEWS} lengths");
         let hint = "Each has a field of the performance data.".to_owned();
         return Err(Problem::with_hints(&message, vec![hint]));
     }
-    let aggregations = (0..n_aggregations).map(|n| Aggregation {
-        v4_prefix: v4[n.min(v4.len() - 1)],
-        v6_prefix: v6[n.min(v6.len() - 1)],
+    let prefix_lengths = (0..n_aggregations).map(|n| PrefixLengths {
+        v4: v4[n.min(v4.len() - 1)],
+        v6: v6[n.min(v6.len() - 1)],
         min_members: selection.prefix_members,
     });
-    Ok(aggregations.collect())
+    let groups = distinct_groups(selection);
+    for by in &groups {
+        require_group_source(*by, selection)?;
+    }
+    let groups = groups.into_iter().map(Aggregation::Group);
+    Ok(prefix_lengths.map(Aggregation::Prefix).chain(groups).collect())
+}
+
+/// Returns each property of the groups once, sorted.
+fn distinct_groups(selection: &SelectionArgs) -> BTreeSet<GroupBy> {
+    selection.group_by.iter().copied().collect()
+}
+
+/// Checks that the option is given that says which group an address belongs to.
+fn require_group_source(by: GroupBy, selection: &SelectionArgs) -> Result<(), Problem> {
+    let (needed, hint, is_given) = match by {
+        GroupBy::Asn | GroupBy::Country => (
+            "`--network-db`",
+            "Name a file such as GeoLite2-ASN.mmdb.",
+            !selection.network_db.is_empty(),
+        ),
+        GroupBy::Label => (
+            "`--label` or `--label-file`",
+            "A group has the addresses of all networks with one name.",
+            !(selection.label.is_empty() && selection.label_file.is_empty()),
+        ),
+    };
+    if is_given {
+        return Ok(());
+    }
+    Err(Problem::new(format!("`--group-by` {} needs {needed}", by.name()), hint))
 }
 
 /// Returns the location of the state file: the path of `--state-file`, or a directory
@@ -298,6 +331,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
     let SampleArgs { selection, ssh, thresholds, .. } = args;
     let ports = selection.port.iter().map(|it| format!("{}-{}", it.start(), it.end()));
     let exclude_files = selection.exclude_file.iter().map(|it| it.display().to_string());
+    let groups: Vec<_> = distinct_groups(selection).into_iter().map(GroupBy::name).collect();
     let parts = [
         ("input", selection.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
         ("servers", Target::sorted_names(targets).join(",")),
@@ -316,6 +350,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("prefix4", texts(&distinct_lengths(&selection.prefix4)).join(",")),
         ("prefix6", texts(&distinct_lengths(&selection.prefix6)).join(",")),
         ("prefix_members", selection.prefix_members.to_string()),
+        ("group_by", groups.join(",")),
         ("top", thresholds.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
         ("limit", thresholds.limit.map(|limit| limit.to_string()).unwrap_or_default()),
         ("rule", rule_key(thresholds.rule_name()).to_owned()),

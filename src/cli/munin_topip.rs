@@ -212,6 +212,9 @@ fn graphs(munin_config: Option<&variables::MuninConfig>, invocation: &Invocation
     Graphs {
         name: link::graph_name(&invocation.name),
         host_name: server.and_then(|server| link::host_name(&server.host)),
+        groups: munin_config
+            .map(|munin_config| munin_config.args.selection.group_by.clone())
+            .unwrap_or_default(),
         is_multigraph: is_env_set(invocation, "MUNIN_CAP_MULTIGRAPH"),
         thresholds: munin_config
             .map(|munin_config| munin_config.thresholds.clone())

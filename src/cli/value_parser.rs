@@ -1,7 +1,15 @@
 //! Parsers for option values.
 use std::{ops::RangeInclusive, path::PathBuf};
 
-use crate::{analysis::label::Label, source::NetnsSelector, storage::network_list, sys::user};
+use clap::{
+    ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::{
+    analysis::label::Label, model::peer_id::GroupBy, source::NetnsSelector, storage::network_list,
+    sys::user,
+};
 
 /// Parses a port or a range of ports.
 pub(super) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
@@ -80,6 +88,12 @@ pub(super) fn members(text: &str) -> Result<u64, String> {
     whole_number(text)
         .filter(|&members| members > 0)
         .ok_or_else(|| "not a number of addresses, 1 or more".to_owned())
+}
+
+/// Returns a parser for a property of operators.
+pub(super) fn operator_property() -> impl TypedValueParser<Value = GroupBy> {
+    PossibleValuesParser::new([GroupBy::Asn, GroupBy::Country].map(GroupBy::name))
+        .map(|text| GroupBy::from_str(&text, false).expect("the value is a possible one"))
 }
 
 /// Parses a network and its label.

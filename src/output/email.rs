@@ -7,7 +7,7 @@ use crate::{
         note::Note,
         view::View,
     },
-    model::{network::Network, sanitize},
+    model::{peer_id::PeerId, sanitize},
 };
 
 use super::{
@@ -82,9 +82,9 @@ pub fn recovery_email(
     let view = report.worst_view();
     let recovered: BTreeSet<_> = mail.recovered.iter().collect();
     let mut sent_alerts = Vec::new();
-    for sent in mail_history.0.iter().filter(|sent| recovered.contains(&sent.network)) {
+    for sent in mail_history.0.iter().filter(|sent| recovered.contains(&sent.id)) {
         let ago = view.sample.timestamp.saturating_sub(sent.timestamp);
-        sent_alerts.push(format!("{}, {ago} s ago", sent.network));
+        sent_alerts.push(format!("{}, {ago} s ago", sent.id));
     }
     let heading = match view.sample.n_over {
         0 => "Nobody is over the limit any more.".to_owned(),
@@ -120,8 +120,8 @@ fn alert_lines(report: &Report) -> Vec<String> {
     if lines.len() > 1 { shortened(lines.into_iter()) } else { Vec::new() }
 }
 
-fn recovered_section(recovered: &[Network]) -> Option<Vec<String>> {
-    section("No longer over the limit", shortened(recovered.iter().map(Network::to_string)))
+fn recovered_section(recovered: &[PeerId]) -> Option<Vec<String>> {
+    section("No longer over the limit", shortened(recovered.iter().map(PeerId::to_string)))
 }
 
 /// Returns at most [`MAX_LISTED_PEERS`] lines, and the number of those left out.
@@ -139,7 +139,7 @@ fn verdict_text(report: &Report, view: &View) -> String {
 }
 
 /// Returns a subject that names as many of the peers as fit.
-fn subject(word: &str, host: &str, peers: &[Network]) -> String {
+fn subject(word: &str, host: &str, peers: &[PeerId]) -> String {
     let host = sanitize::truncate(&sanitize::single_line(host), MAX_SUBJECT_HOST_BYTES);
     let beginning = format!("{word} on {host}");
     let with_list = |n_named| format!("{beginning}: {}", peer_list(peers, n_named));
@@ -149,8 +149,8 @@ fn subject(word: &str, host: &str, peers: &[Network]) -> String {
 }
 
 /// Returns the first `n_named` peers and the number of the others.
-fn peer_list(peers: &[Network], n_named: usize) -> String {
-    let mut items: Vec<_> = peers[..n_named].iter().map(Network::to_string).collect();
+fn peer_list(peers: &[PeerId], n_named: usize) -> String {
+    let mut items: Vec<_> = peers[..n_named].iter().map(PeerId::to_string).collect();
     match peers.len() - n_named {
         0 => {}
         n_others if n_named == 0 => items.push(text::pluralize(n_others as u64, "peer", "peers")),

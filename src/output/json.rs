@@ -4,8 +4,12 @@ use serde::Serialize;
 
 use crate::{
     analysis::view::View,
-    analysis::{filter::Skipped, peer_details::PeerDetails, sample::Sample, tally::Peer},
-    model::problem::Problem,
+    analysis::{
+        filter::Skipped,
+        peer_details::PeerDetails,
+        sample::Sample,
+        tally::{Peer, PrefixLengths},
+    },
     model::{
         kernel_counters::{KernelCounters, NamespaceCounters},
         namespace::Namespace,
@@ -13,6 +17,7 @@ use crate::{
         sanitize,
         verdict::{Basis, Limit, Reason, Status},
     },
+    model::{peer_id::GroupBy, problem::Problem},
     parse::TableKind,
 };
 
@@ -64,6 +69,8 @@ struct JsonView<'a> {
     prefix4: u8,
     prefix6: u8,
     prefix_members: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_by: Option<&'static str>,
     status: String,
     reasons: Vec<&'static str>,
     consecutive: u32,
@@ -237,10 +244,12 @@ impl<'a> JsonView<'a> {
         let streak = view.decisive_peer().and_then(|peer| peer.over);
         let Limit { connections, basis, is_floor } = sample.limit;
         let summary = &sample.summary;
+        let PrefixLengths { v4, v6, min_members } = sample.aggregation.prefix_lengths();
         Self {
-            prefix4: sample.aggregation.v4_prefix,
-            prefix6: sample.aggregation.v6_prefix,
-            prefix_members: sample.aggregation.min_members,
+            prefix4: v4,
+            prefix6: v6,
+            prefix_members: min_members,
+            group_by: sample.aggregation.group_by().map(GroupBy::name),
             status: verdict.status.to_string(),
             reasons: verdict.reasons.iter().map(reason_name).collect(),
             consecutive: streak.map_or(0, |streak| streak.consecutive),

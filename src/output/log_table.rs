@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     alert_log::stats::{Offender, Offenders},
-    analysis::operator::OperatorGrouping,
+    model::peer_id::GroupBy,
     model::{problem::Problem, sanitize},
 };
 
@@ -61,7 +61,7 @@ pub enum OffenderColumns {
     /// Operators or countries in place of addresses, with the number of addresses.
     Groups {
         /// Property by which the addresses are grouped.
-        grouping: OperatorGrouping,
+        grouping: GroupBy,
         /// Number of all groups, those that are not listed included.
         total: usize,
     },
@@ -78,11 +78,14 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
     heading.extend(match table.columns {
         OffenderColumns::Plain => &["ADDRESS", "SERVER"][..],
         OffenderColumns::Operator => &["ADDRESS", "SERVER", "OPERATOR"],
-        OffenderColumns::Groups { grouping: OperatorGrouping::Asn, .. } => {
+        OffenderColumns::Groups { grouping: GroupBy::Asn, .. } => {
             &["OPERATOR", "ADDRESSES", "SERVER"]
         }
-        OffenderColumns::Groups { grouping: OperatorGrouping::Country, .. } => {
+        OffenderColumns::Groups { grouping: GroupBy::Country, .. } => {
             &["COUNTRY", "ADDRESSES", "SERVER"]
+        }
+        OffenderColumns::Groups { grouping: GroupBy::Label, .. } => {
+            &["LABEL", "ADDRESSES", "SERVER"]
         }
     });
     let mut rows: Vec<Vec<String>> = vec![heading.into_iter().map(ToOwned::to_owned).collect()];

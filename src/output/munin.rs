@@ -1,6 +1,8 @@
 //! The output for Munin: the configuration and the values of the graphs.
-use crate::analysis::view::View;
-use crate::model::{problem::Problem, sanitize};
+use crate::{
+    analysis::{tally::Aggregation, view::View},
+    model::{peer_id::GroupBy, problem::Problem, sanitize},
+};
 
 use super::{
     notes::{self, note_text},
@@ -20,6 +22,8 @@ pub struct Graphs {
     pub host_name: Option<String>,
     /// True if the master accepts several graphs from one plugin.
     pub is_multigraph: bool,
+    /// Properties of the groups whose maximum is drawn.
+    pub groups: Vec<GroupBy>,
     /// The thresholds at which the master alerts.
     pub thresholds: Vec<Threshold>,
 }
@@ -136,6 +140,50 @@ const PER_ADDRESS: Graph = Graph {
     ],
 };
 
+/// Fields of the first graph for groups, each drawn only if it is configured.
+const GROUP_FIELDS: [(GroupBy, Field); 3] = [
+    (
+        GroupBy::Asn,
+        Field {
+            name: "connections_max_asn",
+            label: "busiest operator",
+            draw: "LINE2",
+            color: "e6870d",
+            info: "Connections of the network operator that has the most.",
+            value: |report| group_max(report, GroupBy::Asn),
+        },
+    ),
+    (
+        GroupBy::Country,
+        Field {
+            name: "connections_max_country",
+            label: "busiest country",
+            draw: "LINE2",
+            color: "8c564b",
+            info: "Connections of the country that has the most.",
+            value: |report| group_max(report, GroupBy::Country),
+        },
+    ),
+    (
+        GroupBy::Label,
+        Field {
+            name: "connections_max_label",
+            label: "busiest label",
+            draw: "LINE2",
+            color: "17becf",
+            info: "Connections of the labeled networks that have the most together.",
+            value: |report| group_max(report, GroupBy::Label),
+        },
+    ),
+];
+
+/// Returns the connections of the busiest group; unknown if the groups are not known.
+fn group_max(report: &Report, by: GroupBy) -> String {
+    let mut views = report.views.iter();
+    let view = views.find(|view| view.sample.aggregation == Aggregation::Group(by));
+    view.map_or_else(|| "U".to_owned(), |view| view.sample.summary.max.to_string())
+}
+
 const TOTALS: Graph = Graph {
     suffix: "_addresses",
     attributes: "graph_title TCP connections and remote addresses\n\
@@ -167,7 +215,8 @@ const TOTALS: Graph = Graph {
 
 /// Returns the names of all fields.
 pub fn field_names() -> impl Iterator<Item = &'static str> {
-    [PER_ADDRESS, TOTALS].into_iter().flat_map(|graph| graph.fields).map(|field| field.name)
+    let fields = [PER_ADDRESS, TOTALS].into_iter().flat_map(|graph| graph.fields);
+    fields.map(|field| field.name).chain(GROUP_FIELDS.map(|(_, field)| field.name))
 }
 
 /// The report of a run, or the message if there is none.
@@ -180,8 +229,8 @@ impl Graphs {
     pub fn config(&self, result: Option<ReportResult<'_>>) -> String {
         let host = self.host_name.as_ref().map(|host| format!("host_name {host}\n"));
         let graphs = self.graphs().iter().map(|graph| {
-            let fields = graph.fields.iter().map(|field| self.field_lines(field, result));
-            let fields: String = fields.collect();
+            let fields: String =
+                self.fields(graph).map(|field| self.field_lines(field, result)).collect();
             format!("{}{}{fields}", self.heading(graph), graph.attributes)
         });
         host.into_iter().chain(graphs).collect()
@@ -192,7 +241,7 @@ impl Graphs {
     pub fn fetch(&self, result: ReportResult<'_>) -> String {
         let graphs = self.graphs().iter().map(|graph| {
             let fields: String =
-                graph.fields.iter().map(|field| value_lines(field, result)).collect();
+                self.fields(graph).map(|field| value_lines(field, result)).collect();
             format!("{}{fields}", self.heading(graph))
         });
         graphs.collect()
@@ -201,6 +250,13 @@ impl Graphs {
     fn graphs(&self) -> &'static [Graph] {
         const GRAPHS: [Graph; 2] = [PER_ADDRESS, TOTALS];
         if self.is_multigraph { &GRAPHS } else { &GRAPHS[..1] }
+    }
+
+    fn fields(&self, graph: &Graph) -> impl Iterator<Item = &'static Field> {
+        const FIELDS: &[(GroupBy, Field)] = &GROUP_FIELDS;
+        let is_drawn = |by| graph.suffix == PER_ADDRESS.suffix && self.groups.contains(by);
+        let groups = FIELDS.iter().filter(move |(by, _)| is_drawn(by)).map(|(_, field)| field);
+        graph.fields.iter().chain(groups)
     }
 
     /// Returns the `multigraph` line. The first graph is named as well, although
@@ -346,7 +402,10 @@ mod tests {
                 "connections_stddev",
                 "connections_limit",
                 "connections",
-                "addresses"
+                "addresses",
+                "connections_max_asn",
+                "connections_max_country",
+                "connections_max_label",
             ]
         );
     }

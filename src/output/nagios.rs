@@ -3,7 +3,12 @@
 use nagiosplugin::ToPerfString;
 
 use crate::{
-    analysis::{rule::JudgeConfig, sample::Sample, view::View},
+    analysis::{
+        rule::JudgeConfig,
+        sample::Sample,
+        tally::{Aggregation, PrefixLengths},
+        view::View,
+    },
     model::{
         metric::{Metric, MetricRange},
         problem::Problem,
@@ -128,8 +133,10 @@ fn perfdata(report: &Report) -> String {
         }
     }
     for View { sample, .. } in &report.views[1..] {
-        let label =
-            format!("max_{}_{}", sample.aggregation.v4_prefix, sample.aggregation.v6_prefix);
+        let label = match sample.aggregation {
+            Aggregation::Prefix(PrefixLengths { v4, v6, .. }) => format!("max_{v4}_{v6}"),
+            Aggregation::Group(by) => format!("max_{}", by.name()),
+        };
         let limit = PerfValue::Number(sample.limit.connections);
         metrics.push(metric(&label, PerfValue::Count(sample.summary.max), Some(limit), None));
     }

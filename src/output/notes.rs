@@ -190,8 +190,8 @@ fn source_text(source: &str, dialects: &[Dialect], other_rows: (u64, TableKind))
 fn mail_text(detail: &MailDetail) -> String {
     match detail {
         MailDetail::SentByOtherRun => "Mail: another run has just sent it.".to_owned(),
-        MailDetail::RecentlySent { network, seconds_ago, remind_after } => format!(
-            "Mail: about {network} sent {seconds_ago} s ago already; again after {}",
+        MailDetail::RecentlySent { id, seconds_ago, remind_after } => format!(
+            "Mail: about {id} sent {seconds_ago} s ago already; again after {}",
             text::format_duration(remind_after.as_secs())
         ),
         MailDetail::Sent { subject, to, route } => {

@@ -6,7 +6,10 @@
 use std::fmt::{Display, Write};
 
 use crate::{
-    analysis::view::View,
+    analysis::{
+        tally::{Aggregation, PrefixLengths},
+        view::View,
+    },
     model::{kernel_counters::NamespaceCounters, sanitize, verdict::Status},
 };
 
@@ -107,8 +110,8 @@ impl MetricsText {
     ) {
         self.family(name, help);
         for view in views {
-            let [v4_prefix, v6_prefix] = prefix_labels(view);
-            self.sample(name, &[("prefix4", &v4_prefix), ("prefix6", &v6_prefix)], value(view));
+            let labels = ViewLabels::new(view);
+            self.sample(name, &labels.list(), value(view));
         }
     }
 
@@ -116,11 +119,11 @@ impl MetricsText {
     fn peers(&mut self, views: &[View], max_addresses: usize) {
         self.family("peer_connections", "Connections of the busiest addresses or networks.");
         for view in views {
-            let [v4_prefix, v6_prefix] = prefix_labels(view);
+            let view_labels = ViewLabels::new(view);
             for peer in view.sample.top.iter().take(max_addresses) {
-                let (address, label) = (peer.address(), peer.label.as_deref().unwrap_or_default());
-                let mut labels: Vec<Label<'_>> =
-                    vec![("prefix4", &v4_prefix), ("prefix6", &v6_prefix), ("address", &address)];
+                let (name, label) = (peer.name(), peer.label.as_deref().unwrap_or_default());
+                let mut labels = view_labels.list();
+                labels.push((if peer.id.network().is_some() { "address" } else { "group" }, &name));
                 if !label.is_empty() {
                     labels.push(("label", &label));
                 }
@@ -179,26 +182,45 @@ type ViewValue = fn(&View) -> f64;
 const VIEW_METRICS: [(&str, &str, ViewValue); 9] = [
     ("connections", "Connections of all addresses.", |view| view.sample.connections as f64),
     ("addresses", "Addresses with a connection.", |view| view.sample.addresses as f64),
-    ("max", "Connections of the busiest address or network.", |view| {
+    ("max", "Connections of the busiest address, network or group.", |view| {
         view.sample.summary.max as f64
     }),
-    ("avg", "Average of the connections of an address or network.", |view| view.sample.summary.avg),
+    ("avg", "Average of the connections of an address, network or group.", |view| {
+        view.sample.summary.avg
+    }),
     ("stddev", "Population standard deviation of the connections.", |view| {
         view.sample.summary.stddev
     }),
     ("med", "Upper median of the connections.", |view| view.sample.summary.median as f64),
-    ("min", "Connections of the least busy address or network.", |view| {
+    ("min", "Connections of the least busy address, network or group.", |view| {
         view.sample.summary.min as f64
     }),
-    ("limit", "Limit that each address or network is compared with.", |view| {
+    ("limit", "Limit that each address, network or group is compared with.", |view| {
         view.sample.limit.connections
     }),
-    ("over", "Addresses or networks over the limit.", |view| view.sample.n_over as f64),
+    ("over", "Addresses, networks or groups over the limit.", |view| view.sample.n_over as f64),
 ];
 
-fn prefix_labels(view: &View) -> [u8; 2] {
-    let aggregation = view.sample.aggregation;
-    [aggregation.v4_prefix, aggregation.v6_prefix]
+/// The labels of a view: its prefix lengths, or the property of its groups.
+enum ViewLabels {
+    Prefix(PrefixLengths),
+    Group(&'static str),
+}
+
+impl ViewLabels {
+    fn new(view: &View) -> Self {
+        match view.sample.aggregation {
+            Aggregation::Prefix(lengths) => Self::Prefix(lengths),
+            Aggregation::Group(by) => Self::Group(by.name()),
+        }
+    }
+
+    fn list(&self) -> Vec<Label<'_>> {
+        match self {
+            Self::Prefix(PrefixLengths { v4, v6, .. }) => vec![("prefix4", v4), ("prefix6", v6)],
+            Self::Group(by) => vec![("group_by", by)],
+        }
+    }
 }
 
 /// Returns a label value: without characters that are special to a terminal, and with

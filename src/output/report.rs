@@ -2,7 +2,10 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crate::{
-    alert_log::entry::{Alert, LogRecord, OmittedAlerts},
+    alert_log::{
+        entry::{Alert, LogRecord, OmittedAlerts},
+        group_alert::GroupAlert,
+    },
     analysis::view::View,
     analysis::{
         history::{AlertState, MAX_RECORDED_OVER},
@@ -11,7 +14,7 @@ use crate::{
         rule::JudgeConfig,
         tally::Peer,
     },
-    model::{connection::TcpState, network::Network, problem::Problem, verdict::Status},
+    model::{connection::TcpState, peer_id::PeerId, problem::Problem, verdict::Status},
     parse::TableKind,
 };
 
@@ -41,6 +44,8 @@ pub struct Report {
     pub state_file: Option<PathBuf>,
     /// Alerts for the log, one for each peer that is critical by its limit.
     pub alerts: Vec<Alert>,
+    /// Alerts about groups for the log.
+    pub group_alerts: Vec<GroupAlert>,
     /// Record of the alerts beyond the maximum for one run.
     pub omitted_alerts: Option<OmittedAlerts>,
     /// The mail that was sent, or the reason that none was sent.
@@ -55,7 +60,7 @@ pub enum MailDetail {
     /// A recent mail was about the same peer.
     RecentlySent {
         /// The peer.
-        network: Network,
+        id: PeerId,
         /// Age of that mail, in seconds.
         seconds_ago: u64,
         /// Minimum time between two mails about a peer.
@@ -131,7 +136,8 @@ impl Report {
     /// Returns the records for the log.
     pub fn log_records(&self) -> impl Iterator<Item = LogRecord<'_>> {
         let omitted = self.omitted_alerts.iter().map(LogRecord::Omitted);
-        self.alerts.iter().map(LogRecord::Alert).chain(omitted)
+        let groups = self.group_alerts.iter().map(LogRecord::Group);
+        self.alerts.iter().map(LogRecord::Alert).chain(groups).chain(omitted)
     }
 
     /// Returns the peers that decide about mails.
@@ -139,13 +145,13 @@ impl Report {
     pub fn alert_state(&self) -> AlertState {
         let mut state = AlertState { is_complete: true, ..AlertState::default() };
         for View { sample, .. } in &self.views {
-            state.over.extend(sample.peers_over().map(|peer| peer.network));
+            state.over.extend(sample.peers_over().map(|peer| peer.id.clone()));
             state.is_complete &= sample.n_over == sample.peers_over().count();
         }
         let mut seen = BTreeSet::new();
         for (_, peer) in self.alerting_peers() {
-            if seen.insert(peer.network) {
-                state.alerting.push(peer.network);
+            if seen.insert(&peer.id) {
+                state.alerting.push(peer.id.clone());
             }
         }
         // An incomplete sample may lack the connections of an offender.

@@ -8,11 +8,12 @@ use crate::{
         history::PreviousSample,
         rule::{self, Rule},
         sample::Sample,
-        tally::{Aggregation, Peer, Streak},
+        tally::{Aggregation, Peer, PrefixLengths, Streak},
     },
     model::{
         connection::TcpState,
         metric::Metric,
+        peer_id::GroupBy,
         range::RangeViolation,
         sanitize,
         verdict::{Basis, FirstSampleReason, Limit, MetricViolation, Reason, Status},
@@ -216,11 +217,11 @@ fn others_over_suffix(sample: &Sample) -> String {
 /// Returns the peers over the limit that the verdict does not name, with their
 /// connections; `None` if there are none.
 pub(super) fn others_over(view: &View) -> Option<String> {
-    let decisive = view.decisive_peer()?.network;
-    let others = view.sample.peers_over().filter(|peer| peer.network != decisive);
+    let decisive = &view.decisive_peer()?.id;
+    let others = view.sample.peers_over().filter(|peer| peer.id != *decisive);
     let others: Vec<_> = others
         .take(MAX_NAMED_PEERS)
-        .map(|peer| format!("{} ({})", peer.network, peer.connections))
+        .map(|peer| format!("{} ({})", peer.name(), peer.connections))
         .collect();
     if others.is_empty() { None } else { Some(format!("also over: {}", others.join(", "))) }
 }
@@ -238,21 +239,22 @@ fn format_violation(violation: RangeViolation) -> String {
     }
 }
 
-/// Returns the address with its label and operator; a network with its number of
+/// Returns the address with its label and operator; a network or group with its number of
 /// addresses as well.
 pub(super) fn peer_label(peer: &Peer) -> String {
     let mut notes: Vec<_> = peer.label.iter().cloned().collect();
-    if !peer.operator.is_unknown() {
+    // The name of a group is that of its operator.
+    if peer.id.network().is_some() && !peer.operator.is_unknown() {
         notes.push(peer.operator.to_string());
     }
     if peer.truncated.is_some() {
         notes.push("cut off".to_owned());
-    } else if !peer.network.is_single_address() {
+    } else if !peer.is_single_address() {
         notes.push(pluralize(peer.addresses, "address", "addresses"));
     }
     match notes[..] {
-        [] => peer.address(),
-        _ => format!("{} ({})", peer.address(), notes.join(", ")),
+        [] => peer.name(),
+        _ => format!("{} ({})", peer.name(), notes.join(", ")),
     }
 }
 
@@ -324,13 +326,22 @@ pub fn format_duration(seconds: u64) -> String {
 
 /// Returns a number of peers with the noun that fits the aggregation.
 fn pluralize_peers(n: u64, aggregation: Aggregation) -> String {
-    let is_per_address = [
-        aggregation.v4_prefix == Aggregation::PER_ADDRESS.v4_prefix,
-        aggregation.v6_prefix == Aggregation::PER_ADDRESS.v6_prefix,
-    ];
-    match is_per_address {
-        [true, true] => pluralize(n, "address", "addresses"),
-        [false, false] if aggregation.min_members <= 1 => pluralize(n, "network", "networks"),
+    let lengths = match aggregation {
+        Aggregation::Prefix(lengths) => lengths,
+        Aggregation::Group(GroupBy::Asn) => {
+            return pluralize(n, "operator or address", "operators and addresses");
+        }
+        Aggregation::Group(GroupBy::Country) => {
+            return pluralize(n, "country or address", "countries and addresses");
+        }
+        Aggregation::Group(GroupBy::Label) => {
+            return pluralize(n, "label or address", "labels and addresses");
+        }
+    };
+    let PrefixLengths { v4, v6, .. } = PrefixLengths::PER_ADDRESS;
+    match (lengths.v4 == v4, lengths.v6 == v6) {
+        (true, true) => pluralize(n, "address", "addresses"),
+        (false, false) if lengths.min_members <= 1 => pluralize(n, "network", "networks"),
         _ => pluralize(n, "network or address", "networks and addresses"),
     }
 }
@@ -344,8 +355,10 @@ pub(super) fn connections_summary(sample: &Sample) -> String {
         pluralize(connections, "connection", "connections"),
         pluralize(addresses, "address", "addresses"),
     );
-    let in_networks = Aggregation { min_members: 1, ..aggregation } != Aggregation::PER_ADDRESS;
-    if in_networks {
+    let lengths = aggregation.prefix_lengths();
+    let is_per_address = aggregation.group_by().is_none()
+        && PrefixLengths { min_members: 1, ..lengths } == PrefixLengths::PER_ADDRESS;
+    if !is_per_address {
         let _ =
             write!(text, " in {}", pluralize_peers(sample.peer_counts.len() as u64, aggregation));
     }
@@ -391,13 +404,13 @@ pub(super) fn previous_sample(view: &View) -> Option<String> {
     })
 }
 
-/// Returns `line`, prefixed with the prefix lengths of `view` if there are
+/// Returns `line`, prefixed with the prefix lengths or groups of `view` if there are
 /// several views.
 pub(super) fn prefixed(views: &[View], view: &View, line: &str) -> String {
-    let Aggregation { v4_prefix, v6_prefix, .. } = view.sample.aggregation;
-    match views {
-        [_] => line.to_owned(),
-        _ => format!("/{v4_prefix} /{v6_prefix}: {line}"),
+    match (views, view.sample.aggregation) {
+        ([_], _) => line.to_owned(),
+        (_, Aggregation::Prefix(PrefixLengths { v4, v6, .. })) => format!("/{v4} /{v6}: {line}"),
+        (_, Aggregation::Group(by)) => format!("{}: {line}", by.name()),
     }
 }
 

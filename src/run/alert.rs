@@ -9,14 +9,21 @@ use std::{
 use chrono::{DateTime, FixedOffset};
 
 use crate::{
-    alert_log::entry::{Alert, LineFormat, LogRecord, OmittedAlerts},
+    alert_log::{
+        entry::{Alert, LineFormat, LogEntry, LogRecord, OmittedAlerts},
+        group_alert::GroupAlert,
+    },
     analysis::{
         protection::{ProtectedPeer, Protection},
         sample::Sample,
+        tally::Peer,
         view::View,
     },
-    model::network::Network,
-    model::problem::{Hints, Problem},
+    model::{
+        network::Network,
+        peer_id::PeerId,
+        problem::{Hints, Problem},
+    },
     notify::{journald, syslog},
     output::Report,
     storage::{log_file, state_file::StateFileId},
@@ -77,8 +84,10 @@ const MAX_ALERTS: usize = 100;
 
 /// The alerts of a run.
 pub(super) struct Alerts {
-    /// Alerts for the log, at most [`MAX_ALERTS`].
+    /// Alerts for the log, at most [`MAX_ALERTS`] together with those about groups.
     pub(super) logged: Vec<Alert>,
+    /// Alerts about groups for the log.
+    pub(super) groups: Vec<GroupAlert>,
     /// Record of the alerts beyond the maximum.
     pub(super) omitted: Option<OmittedAlerts>,
     /// The peers that are protected from being logged.
@@ -87,41 +96,53 @@ pub(super) struct Alerts {
 
 /// Returns the alerts of a run.
 pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protection) -> Alerts {
-    let mut alerts = Vec::new();
-    let mut protected = Vec::new();
-    let mut networks = BTreeSet::new();
+    let (mut logged, mut groups, mut protected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ids = BTreeSet::new();
     let mut alerting: Vec<_> = report.alerting_peers().collect();
     if alerting.len() > MAX_ALERTS {
         // A later view may have larger peers than an earlier one.
         alerting.sort_by_key(|(_, peer)| Reverse(peer.connections));
     }
-    for (view, peer) in alerting {
+    let mut last_time = None;
+    for (View { sample, .. }, peer) in alerting {
         // With several prefix lengths, one address can be a peer of several views.
-        if !networks.insert(peer.network) {
+        if !ids.insert(&peer.id) {
             continue;
         }
-        if let Some(reason) = protection.reason(peer.network) {
-            protected.push(ProtectedPeer { network: peer.network, reason });
-        } else if alerts.len() < MAX_ALERTS {
-            let timestamp = sample_time(&view.sample);
-            let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
-            let limit = view.sample.limit.connections;
-            alerts.push(Alert::new(timestamp, peer, servers, (limit, consecutive)));
+        let (timestamp, limit) = (sample_time(sample), sample.limit.connections);
+        last_time = Some(timestamp);
+        let is_full = logged.len() + groups.len() >= MAX_ALERTS;
+        match &peer.id {
+            PeerId::Network(network) => match protection.reason(*network) {
+                Some(reason) => protected.push(ProtectedPeer { network: *network, reason }),
+                None if is_full => {}
+                None => {
+                    let entry = LogEntry::new(timestamp, *network, peer.connections, servers);
+                    let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
+                    logged.push(Alert::new(entry, peer, (limit, consecutive)));
+                }
+            },
+            PeerId::Group(_) if is_full => {}
+            PeerId::Group(group) => {
+                let address_view = &report.views[0];
+                let group = (group, peer, limit);
+                groups.push(GroupAlert::new(timestamp, group, address_view, servers));
+            }
         }
     }
-    let n_omitted = networks.len() - protected.len() - alerts.len();
-    let omitted = match alerts.last() {
-        Some(last) if n_omitted > 0 => {
+    let n_omitted = ids.len() - protected.len() - logged.len() - groups.len();
+    let omitted = match last_time {
+        Some(timestamp) if n_omitted > 0 => {
             let n_unrecorded = match report.judge_config.consecutive {
                 1 => report.views.iter().map(View::n_unrecorded).sum(),
                 // They are over the limit for the first time, as far as is known.
                 _ => 0,
             };
-            Some(OmittedAlerts::new(last.entry.timestamp, n_omitted + n_unrecorded, servers))
+            Some(OmittedAlerts::new(timestamp, n_omitted + n_unrecorded, servers))
         }
         _ => None,
     };
-    Alerts { logged: alerts, omitted, protected }
+    Alerts { logged, groups, omitted, protected }
 }
 
 /// Returns the local time of a sample.
@@ -205,6 +226,10 @@ fn journal_fields(record: LogRecord<'_>, format: LineFormat) -> Vec<(&'static st
             fields.extend(alert_fields(alert));
             &alert.entry.servers
         }
+        LogRecord::Group(alert) => {
+            fields.extend(group_alert_fields(alert));
+            &alert.servers
+        }
         LogRecord::Omitted(omitted) => {
             fields.push(("TOPIP_OMITTED", omitted.count.to_string()));
             &omitted.servers
@@ -217,18 +242,38 @@ fn journal_fields(record: LogRecord<'_>, format: LineFormat) -> Vec<(&'static st
 /// Returns the journal fields of an alert about one peer.
 fn alert_fields(alert: &Alert) -> [(&'static str, String); 6] {
     let Alert { entry, limit, consecutive, peer } = alert;
+    let [ports, states] = port_and_state_lists(peer);
+    [
+        ("TOPIP_ADDRESS", entry.network.to_string()),
+        ("TOPIP_CONNECTIONS", entry.connections.to_string()),
+        ("TOPIP_LIMIT", limit.to_string()),
+        ("TOPIP_SAMPLES", consecutive.to_string()),
+        ("TOPIP_PORTS", ports),
+        ("TOPIP_STATES", states),
+    ]
+}
+
+/// Returns the journal fields of an alert about a group.
+fn group_alert_fields(alert: &GroupAlert) -> [(&'static str, String); 6] {
+    let GroupAlert { peer, limit, consecutive, .. } = alert;
+    let [ports, states] = port_and_state_lists(peer);
+    [
+        ("TOPIP_GROUP", peer.name()),
+        ("TOPIP_CONNECTIONS", peer.connections.to_string()),
+        ("TOPIP_LIMIT", limit.to_string()),
+        ("TOPIP_SAMPLES", consecutive.to_string()),
+        ("TOPIP_PORTS", ports),
+        ("TOPIP_STATES", states),
+    ]
+}
+
+/// Returns the connections of a peer by port and by TCP state.
+fn port_and_state_lists(peer: &Peer) -> [String; 2] {
     let ports: Vec<_> = peer.ports.iter().map(|(port, n)| format!("{port}:{n}")).collect();
     let states: Vec<_> = peer
         .tcp_states
         .iter()
         .map(|(state, n)| format!("{}:{n}", state.map_or("-", |state| state.name())))
         .collect();
-    [
-        ("TOPIP_ADDRESS", entry.network.to_string()),
-        ("TOPIP_CONNECTIONS", entry.connections.to_string()),
-        ("TOPIP_LIMIT", limit.to_string()),
-        ("TOPIP_SAMPLES", consecutive.to_string()),
-        ("TOPIP_PORTS", ports.join(",")),
-        ("TOPIP_STATES", states.join(",")),
-    ]
+    [ports.join(","), states.join(",")]
 }

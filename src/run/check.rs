@@ -51,8 +51,9 @@ pub struct CheckConfig {
     pub label_files: Vec<PathBuf>,
     /// Files that have the operators of networks.
     pub network_dbs: Vec<PathBuf>,
-    /// Prefix lengths by which addresses are aggregated into peers; each gives a view
-    /// that is judged separately. The threshold ranges apply to the first one.
+    /// The ways in which addresses are aggregated into peers; each gives a view that is
+    /// judged separately. The first one is by prefix length, and the threshold ranges apply
+    /// to it.
     pub aggregations: Vec<Aggregation>,
     /// Number of top peers that are judged; `None` for all.
     pub n_judged: Option<usize>,
@@ -91,6 +92,7 @@ pub fn check(
     let mut operators = Operators::open(&config.network_dbs);
     let mut observed = observe(&config, config.deadline, progress)?;
     // Aggregating can take long, so do it before taking the lock.
+    operators.set_groups(&mut observed.counts, &config.aggregations, &observed.labels);
     let mut samples = observed.samples(&config);
 
     progress.enter(Stage::Locking);
@@ -130,7 +132,8 @@ pub fn check(
     progress.enter(Stage::Notifying);
     let protection = config.protection(&observed.excludes, &report);
     let alerts = alert::alerts(&report, &config.servers, &protection);
-    (report.alerts, report.omitted_alerts) = (alerts.logged, alerts.omitted);
+    (report.alerts, report.group_alerts) = (alerts.logged, alerts.groups);
+    report.omitted_alerts = alerts.omitted;
     if config.notify.names_protected_peers() && !alerts.protected.is_empty() {
         report.notes.push(Note::NotLogged(alerts.protected));
     }
@@ -153,6 +156,7 @@ impl CheckConfig {
             notes: Vec::new(),
             state_file: None,
             alerts: Vec::new(),
+            group_alerts: Vec::new(),
             omitted_alerts: None,
             mail: None,
         }
@@ -163,7 +167,8 @@ impl CheckConfig {
         let mut protection = Protection::new(&self.notify.never_log, excludes);
         let mut alerting_peers = report.alerting_peers();
         if self.targets.iter().any(Target::is_this_host)
-            && alerting_peers.any(|(_, peer)| !peer.network.is_single_address())
+            && alerting_peers
+                .any(|(_, peer)| peer.id.network().is_some_and(|it| !it.is_single_address()))
         {
             protection.set_local_addresses(source::local_addresses().ok());
         }

@@ -6,10 +6,10 @@ use chrono::TimeZone;
 use crate::{
     alert_log::{
         entry::LogEntry,
-        parse::{LineError, LogLineParser, is_omitted_alerts},
+        parse::{LineError, LogLineParser, is_other_record},
         stats::{Grouping, Offender, Offenders},
     },
-    analysis::operator::OperatorGrouping,
+    model::peer_id::GroupBy,
     model::problem::{Hints, Problem},
     parse::line::Line,
     storage::log_reader::{self, LogFile, LogFinder, LogReaderError, PendingLogFile},
@@ -38,7 +38,7 @@ pub struct LogQuery {
     /// Files that have the operators of networks.
     pub network_dbs: Vec<PathBuf>,
     /// Sum the alerts by operator or country.
-    pub group_by: Option<OperatorGrouping>,
+    pub group_by: Option<GroupBy>,
 }
 
 /// Result of reading the logs.
@@ -144,12 +144,7 @@ impl LogSummary {
         TopOffenders { listed, total: self.offenders.len() }
     }
 
-    fn top_groups(
-        &self,
-        n: usize,
-        group_by: OperatorGrouping,
-        operators: &mut Operators,
-    ) -> TopOffenders {
+    fn top_groups(&self, n: usize, group_by: GroupBy, operators: &mut Operators) -> TopOffenders {
         let mut listed =
             self.offenders.by_operator(group_by, |network| operators.operator_of(network));
         let total = listed.len();
@@ -218,7 +213,7 @@ fn parse_entry(
         return Ok(None);
     }
     let text = std::str::from_utf8(bytes).map_err(|_| LineError::Format.to_string())?;
-    if is_omitted_alerts(text) {
+    if is_other_record(text) {
         return Ok(None);
     }
     parser.parse(text).map(Some).map_err(|error| error.to_string())

@@ -99,12 +99,13 @@ fn recently_sent(
     report: &Report,
 ) -> Option<MailDetail> {
     let AlertState { alerting, .. } = report.alert_state();
-    let (network, sent_alert) = alerting.iter().find_map(|network| {
+    let (id, sent_alert) = alerting.into_iter().find_map(|id| {
         let mut sent_alerts = mail_history.0.iter().rev();
-        Some((*network, sent_alerts.find(|sent_alert| sent_alert.network == *network)?))
+        let sent_alert = sent_alerts.find(|sent_alert| sent_alert.id == id)?;
+        Some((id, sent_alert))
     })?;
     Some(MailDetail::RecentlySent {
-        network,
+        id,
         seconds_ago: sample_time(report).saturating_sub(sent_alert.timestamp),
         remind_after: config.remind_after,
     })

@@ -115,12 +115,15 @@ fn is_unverified(source: &Source) -> bool {
 }
 
 impl CountedObservation {
-    /// Returns a sample for each aggregation, with `timestamp` 0: the time is taken when
+    /// Returns a sample for each aggregation whose peers are known, with `timestamp` 0: the time is taken when
     /// the state file is locked.
     pub(super) fn samples(&self, config: &CheckConfig) -> Vec<Sample> {
         let size = SampleSize { max_judged: config.n_judged, max_listed: config.n_listed };
         let mut samples = Vec::new();
         for &aggregation in &config.aggregations {
+            if !self.counts.has_peers_of(aggregation) {
+                continue;
+            }
             let mut sample = Sample::new(&self.counts, 0, aggregation, size, &config.judge_config);
             if self.observation.unreliable {
                 sample.set_unreliable();

@@ -1,13 +1,20 @@
 //! Looks up the operators of the peers that a report lists.
-use std::path::PathBuf;
+use std::{collections::HashMap, net::IpAddr, path::PathBuf};
 
 use crate::{
-    analysis::{note::SourceDetail, operator::Operator, view::View},
+    analysis::{
+        label::Labels,
+        note::SourceDetail,
+        operator::Operator,
+        tally::{AddressGroups, Aggregation, Counts},
+        view::View,
+    },
     model::{
         network::Network,
+        peer_id::{Group, GroupBy},
         problem::{Hints, Problem},
     },
-    storage::network_db::NetworkDb,
+    storage::network_db::{NetworkDb, RecordId},
 };
 
 /// The network databases of a run. A run goes on without those that fail.
@@ -40,7 +47,64 @@ impl Operators {
     pub(super) fn set_operators(&mut self, views: &mut [View]) {
         for view in views {
             for peer in &mut view.sample.top {
-                peer.operator = self.operator_of(peer.network);
+                if let Some(network) = peer.id.network() {
+                    peer.operator = self.operator_of(network);
+                }
+            }
+        }
+    }
+
+    /// Sets the groups of all addresses in `counts`, for each of `aggregations` that has
+    /// groups. Without a database that could be read, operators and countries are not set.
+    pub(super) fn set_groups(
+        &mut self,
+        counts: &mut Counts,
+        aggregations: &[Aggregation],
+        labels: &Labels,
+    ) {
+        for by in aggregations.iter().filter_map(|aggregation| aggregation.group_by()) {
+            let groups = match by {
+                GroupBy::Label => Some(label_groups(counts, labels)),
+                GroupBy::Asn | GroupBy::Country => self.operator_groups(counts, by),
+            };
+            if let Some(groups) = groups {
+                counts.set_groups(by, groups);
+            }
+        }
+    }
+
+    fn operator_groups(&mut self, counts: &Counts, by: GroupBy) -> Option<AddressGroups> {
+        let mut groups = AddressGroups::default();
+        // Few records describe many addresses: each is decoded once.
+        let mut known = HashMap::new();
+        for address in counts.complete_addresses() {
+            let records = self.records_of(address)?;
+            let number = match known.get(&records) {
+                Some(&number) => number,
+                None => {
+                    let operator = self.operator_of(Network::new(address, u8::MAX));
+                    let group = operator.group(by);
+                    let number = group.map(|(group, common)| groups.number_of(group, common));
+                    known.insert(records, number);
+                    number
+                }
+            };
+            groups.push(number);
+        }
+        Some(groups).filter(|_| self.problems.is_empty())
+    }
+
+    /// Returns the record of an address in each database; `None` if one cannot be read, or if
+    /// there is none.
+    fn records_of(&mut self, address: IpAddr) -> Option<Vec<Option<RecordId>>> {
+        let records: Result<Vec<_>, _> =
+            self.databases.iter().map(|database| database.record_of(address)).collect();
+        match records {
+            Ok(records) if records.is_empty() => None,
+            Ok(records) => Some(records),
+            Err(error) => {
+                self.problems.push(error.to_problem());
+                None
             }
         }
     }
@@ -61,4 +125,18 @@ impl Operators {
         });
         operator
     }
+}
+
+/// Returns the label of each address as its group.
+fn label_groups(counts: &Counts, labels: &Labels) -> AddressGroups {
+    let mut groups = AddressGroups::default();
+    for address in counts.complete_addresses() {
+        let label = labels.name_of(Network::new(address, u8::MAX));
+        let number = label.map(|label| {
+            let group = Group { by: GroupBy::Label, name: label.to_owned() };
+            groups.number_of(group, Operator::default())
+        });
+        groups.push(number);
+    }
+    groups
 }

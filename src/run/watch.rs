@@ -54,7 +54,10 @@ impl WatchSession {
     /// Returns an error if no sample could be taken. The next call may succeed.
     pub fn sample(&mut self, now: u64) -> Result<WatchUpdate, Error> {
         let deadline = Instant::now() + self.timeout;
-        let observed = observe(&self.config, deadline, &Progress::default())?;
+        let mut observed = observe(&self.config, deadline, &Progress::default())?;
+        let network_dbs = &self.config.network_dbs;
+        let operators = self.operators.get_or_insert_with(|| Operators::open(network_dbs));
+        operators.set_groups(&mut observed.counts, &self.config.aggregations, &observed.labels);
         let mut samples = observed.samples(&self.config);
         for sample in &mut samples {
             sample.timestamp = now;
@@ -66,8 +69,6 @@ impl WatchSession {
         if is_comparable {
             self.records = records;
         }
-        let network_dbs = &self.config.network_dbs;
-        let operators = self.operators.get_or_insert_with(|| Operators::open(network_dbs));
         operators.set_operators(&mut views);
         let mut report = self.config.report(views, observation);
         report.problems.extend(operators.problems.iter().cloned());

@@ -5,6 +5,7 @@
 //! differ in their fields; the fields of all of them are read.
 use std::{
     io::{self, Read},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -29,6 +30,10 @@ pub struct NetworkDb {
     path: PathBuf,
     reader: Reader<Vec<u8>>,
 }
+
+/// A record of a database; many networks may share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordId(usize);
 
 /// An error in a network database. The causes that the reader of the format names are
 /// not part of it: they quote the content of the file.
@@ -186,6 +191,21 @@ impl NetworkDb {
             return Err(NetworkDbError::Kind { path: self.path.clone(), address: peer });
         }
         Ok(Some(record.operator()))
+    }
+
+    /// Returns the record of an address, for comparison with that of other addresses; `None`
+    /// if the address has none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file is damaged.
+    pub fn record_of(&self, address: IpAddr) -> Result<Option<RecordId>, NetworkDbError> {
+        if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
+            return Ok(None);
+        }
+        let found = self.reader.lookup(address);
+        let found = found.map_err(|_| self.record_error(Network::new(address, u8::MAX)))?;
+        Ok(found.offset().map(RecordId))
     }
 
     fn record_error(&self, address: Network) -> NetworkDbError {

@@ -37,7 +37,7 @@ pub use state_file_error::StateFileError;
 const FORMAT_VERSION: u32 = 1;
 /// Maximum size of a state file; usually it has a few thousand bytes. A test holds that no
 /// file that is written is larger.
-const MAX_FILE_BYTES: u64 = 2 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A state file that is locked by this run.
 #[derive(Debug)]
@@ -231,7 +231,7 @@ impl StateFile {
             return Ok(Err("it is empty".to_owned()));
         }
         if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Ok(Err("it is longer than 2 MiB".to_owned()));
+            return Ok(Err("it is longer than 4 MiB".to_owned()));
         }
         // Administrators may edit the file, and write 2 where RON requires Some(2).
         let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);

@@ -2,7 +2,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{MAX_RECORDED_OVER, MAX_VIEWS};
-use crate::model::network::Network;
+use crate::model::peer_id::PeerId;
 
 /// Maximum number of peers on record: all that one sample may be an alert about. When they
 /// change, a mail may be repeated before the reminder time; but untrusted peers cannot make
@@ -19,10 +19,10 @@ const MAX_OVERLAP_SECONDS: u64 = 60;
 pub struct MailHistory(pub Vec<SentAlert>);
 
 /// An alert that was mailed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentAlert {
     /// The peer that the alert was about.
-    pub network: Network,
+    pub id: PeerId,
     /// Time of the latest mail about the peer, in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
 }
@@ -31,9 +31,9 @@ pub struct SentAlert {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertState {
     /// Peers that alerts are sent about, each once.
-    pub alerting: Vec<Network>,
+    pub alerting: Vec<PeerId>,
     /// Peers over the limit.
-    pub over: BTreeSet<Network>,
+    pub over: BTreeSet<PeerId>,
     /// True if no other peer is over the limit: the sample is complete.
     pub is_complete: bool,
 }
@@ -42,9 +42,9 @@ pub struct AlertState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingMail {
     /// Peers that the mail is an alert about; empty in a mail about recovered peers only.
-    pub alerts: Vec<Network>,
+    pub alerts: Vec<PeerId>,
     /// Peers of earlier mails that are no longer over the limit.
-    pub recovered: Vec<Network>,
+    pub recovered: Vec<PeerId>,
 }
 
 impl MailHistory {
@@ -61,33 +61,33 @@ impl MailHistory {
     ) -> Option<PendingMail> {
         let mut mail = PendingMail::default();
         let recent = self.recently_mailed(now, remind);
-        if state.alerting.iter().any(|network| !recent.contains(network)) {
+        if state.alerting.iter().any(|id| !recent.contains(id)) {
             mail.alerts.clone_from(&state.alerting);
         }
         if recovery && state.is_complete {
-            let mailed = self.0.iter().map(|alert| alert.network);
-            mail.recovered = mailed.filter(|network| !state.over.contains(network)).collect();
+            let mailed = self.0.iter().map(|alert| &alert.id);
+            mail.recovered = mailed.filter(|id| !state.over.contains(id)).cloned().collect();
         }
         if mail == PendingMail::default() { None } else { Some(mail) }
     }
 
     /// Returns the peers of mails that were sent within `remind` before `now`.
-    fn recently_mailed(&self, now: u64, remind: Duration) -> BTreeSet<Network> {
-        let mut networks = BTreeSet::new();
+    fn recently_mailed(&self, now: u64, remind: Duration) -> BTreeSet<&PeerId> {
+        let mut ids = BTreeSet::new();
         for alert in &self.0 {
             if is_recent(alert.timestamp, now, remind.as_secs()) {
-                networks.insert(alert.network);
+                ids.insert(&alert.id);
             }
         }
-        networks
+        ids
     }
 
     /// Records that a mail was sent at `now`. Recovered peers are removed, so that a later
     /// alert about them is mailed at once.
     pub fn record(&mut self, mail: &PendingMail, now: u64) {
         let replaced: BTreeSet<_> = mail.alerts.iter().chain(&mail.recovered).collect();
-        self.0.retain(|alert| !replaced.contains(&alert.network));
-        self.0.extend(mail.alerts.iter().map(|&network| SentAlert { network, timestamp: now }));
+        self.0.retain(|alert| !replaced.contains(&alert.id));
+        self.0.extend(mail.alerts.iter().map(|id| SentAlert { id: id.clone(), timestamp: now }));
         let n_surplus = self.0.len().saturating_sub(MAX_SENT_ALERTS);
         self.0.drain(..n_surplus);
     }
@@ -110,26 +110,24 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn network(host: u8) -> Network {
+    fn id(host: u8) -> PeerId {
         format!("203.0.113.{host}").parse().unwrap()
     }
 
     fn history(sent: &[(u8, u64)]) -> MailHistory {
         MailHistory(
-            sent.iter()
-                .map(|&(host, timestamp)| SentAlert { network: network(host), timestamp })
-                .collect(),
+            sent.iter().map(|&(host, timestamp)| SentAlert { id: id(host), timestamp }).collect(),
         )
     }
 
-    fn networks(hosts: &[u8]) -> Vec<Network> {
-        hosts.iter().map(|&host| network(host)).collect()
+    fn ids(hosts: &[u8]) -> Vec<PeerId> {
+        hosts.iter().map(|&host| id(host)).collect()
     }
 
     /// Returns the state of a complete sample whose peers over the limit all alert.
     fn alert(hosts: &[u8]) -> AlertState {
-        let alerting = networks(hosts);
-        AlertState { over: alerting.iter().copied().collect(), alerting, is_complete: true }
+        let alerting = ids(hosts);
+        AlertState { over: alerting.iter().cloned().collect(), alerting, is_complete: true }
     }
 
     /// Checks the mail at the time 10,000: the hosts of its alert and those recovered.
@@ -142,7 +140,7 @@ mod tests {
         recovered: &[u8],
     ) {
         let mail = history(sent).pending_mail(state, 10_000, remind, true);
-        let expected = PendingMail { alerts: networks(alerts), recovered: networks(recovered) };
+        let expected = PendingMail { alerts: ids(alerts), recovered: ids(recovered) };
         assert_eq!(mail.unwrap_or_default(), expected);
     }
 
@@ -201,7 +199,7 @@ mod tests {
     #[test]
     fn recovered_peer_is_removed_from_the_record() {
         let mut mail_history = history(&[(7, 9_000), (8, 9_000)]);
-        let mail = PendingMail { alerts: networks(&[9]), recovered: networks(&[7]) };
+        let mail = PendingMail { alerts: ids(&[9]), recovered: ids(&[7]) };
         mail_history.record(&mail, 10_000);
         assert_eq!(mail_history, history(&[(8, 9_000), (9, 10_000)]));
     }
@@ -210,12 +208,12 @@ mod tests {
     fn number_of_recorded_alerts_is_bounded() {
         let mut mail_history = MailHistory::default();
         for high in 0..=255u8 {
-            let network = |low| format!("198.51.{high}.{low}").parse().unwrap();
-            let mail = PendingMail { alerts: (0..20).map(network).collect(), recovered: vec![] };
+            let id = |low| format!("198.51.{high}.{low}").parse().unwrap();
+            let mail = PendingMail { alerts: (0..30).map(id).collect(), recovered: vec![] };
             mail_history.record(&mail, u64::from(high));
         }
         assert_eq!(mail_history.0.len(), MAX_SENT_ALERTS);
-        let last = SentAlert { network: "198.51.255.19".parse().unwrap(), timestamp: 255 };
+        let last = SentAlert { id: "198.51.255.29".parse().unwrap(), timestamp: 255 };
         assert_eq!(mail_history.0.last(), Some(&last));
     }
 }

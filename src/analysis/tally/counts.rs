@@ -1,7 +1,7 @@
-//! The counts of a sample, by address or by network.
+//! The counts of a sample, by address, network or group.
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -10,10 +10,14 @@ use crate::{
     model::{
         connection::{TcpState, TruncatedAddress},
         network::Network,
+        peer_id::{Group, GroupBy, PeerId},
     },
 };
 
-use super::{TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key, v6_address, v6_key};
+use super::{
+    AddressGroups, TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key, v6_address,
+    v6_key,
+};
 
 /// The counts of a complete tally.
 #[derive(Debug, Default)]
@@ -22,14 +26,15 @@ pub struct Counts {
     v6: Vec<(V6Key, u32)>,
     truncated: Vec<(TruncatedKey, u32)>,
     addresses: u64,
+    groups: BTreeMap<GroupBy, AddressGroups>,
 }
 
-/// An address or network, and its connections.
+/// An address, network or group, and its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The address, never an IPv4-mapped one; or the network of the addresses; or the
-    /// certain part of a truncated address.
-    pub network: Network,
+    /// The address, never an IPv4-mapped one; or the network or group of the addresses; or
+    /// the certain part of a truncated address.
+    pub id: PeerId,
     /// The visible part of the address, if the listing has truncated it.
     pub truncated: Option<TruncatedAddress>,
     /// Number of the peer's addresses that are connected.
@@ -42,8 +47,8 @@ pub struct Peer {
     pub tcp_states: Vec<(Option<TcpState>, u64)>,
     /// Sanitized name given by the administrator; not set by the tally.
     pub label: Option<String>,
-    /// Operator and country of the address, or of all addresses of the network; not set by
-    /// the tally.
+    /// Operator and country of the address, or of all addresses of the network or group. The
+    /// tally sets it for groups only.
     pub operator: Operator,
     /// Time of the first sample that had this peer on top, in seconds since 1970-01-01
     /// UTC; `None` if unknown. Not set by the tally.
@@ -54,11 +59,34 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Returns the address, or the network in CIDR notation; of a truncated address the
-    /// visible part, followed by three dots.
+    /// Returns the address, the network in CIDR notation, or the group with the name of its
+    /// operator; of a truncated address the visible part, followed by three dots.
     #[must_use]
-    pub fn address(&self) -> String {
-        self.truncated.map_or_else(|| self.network.to_string(), |visible| visible.to_string())
+    pub fn name(&self) -> String {
+        match (&self.id, self.truncated) {
+            (_, Some(visible)) => visible.to_string(),
+            (PeerId::Group(_), _) if self.operator.asn.is_some() => self.operator.to_string(),
+            (id, _) => id.to_string(),
+        }
+    }
+
+    /// Returns the group of the peer and what its addresses have in common, by its operator
+    /// and its label; `None` if they are not known.
+    #[must_use]
+    pub fn group(&self, by: GroupBy) -> Option<(Group, Operator)> {
+        match by {
+            GroupBy::Asn | GroupBy::Country => self.operator.group(by),
+            GroupBy::Label => {
+                let name = self.label.clone()?;
+                Some((Group { by, name }, Operator::default()))
+            }
+        }
+    }
+
+    /// Returns whether the peer is one address, as opposed to a network or group.
+    #[must_use]
+    pub fn is_single_address(&self) -> bool {
+        self.id.network().is_some_and(|network| network.is_single_address())
     }
 }
 
@@ -71,17 +99,26 @@ pub struct Streak {
     pub since: u64,
 }
 
+/// How addresses are combined into peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    /// By prefix length.
+    Prefix(PrefixLengths),
+    /// By operator, country or label. An address without a group is a peer.
+    Group(GroupBy),
+}
+
 /// The prefix lengths by which addresses are aggregated into peers.
 ///
 /// A client owns one IPv4 address, and at least a /64 of IPv6 (RFC 4291,
 /// section 2.5.1: an interface chooses the other 64 bits itself); and rented fleets
 /// have neighboring addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aggregation {
+pub struct PrefixLengths {
     /// Prefix length of IPv4 peers, 0 to 32.
-    pub v4_prefix: u8,
+    pub v4: u8,
     /// Prefix length of IPv6 peers, 0 to 128.
-    pub v6_prefix: u8,
+    pub v6: u8,
     /// Minimum number of connected addresses in a network that is aggregated into
     /// one peer; if there are fewer, each address is a peer.
     pub min_members: u64,
@@ -89,12 +126,45 @@ pub struct Aggregation {
 
 impl Aggregation {
     /// No aggregation: each address is a peer.
-    pub const PER_ADDRESS: Self = Self { v4_prefix: 32, v6_prefix: 128, min_members: 1 };
+    pub const PER_ADDRESS: Self = Self::Prefix(PrefixLengths::PER_ADDRESS);
+
+    /// Returns the prefix lengths of the peers that are not groups.
+    #[must_use]
+    pub fn prefix_lengths(self) -> PrefixLengths {
+        match self {
+            Self::Prefix(lengths) => lengths,
+            Self::Group(_) => PrefixLengths::PER_ADDRESS,
+        }
+    }
+
+    /// Returns the property of the groups; `None` if the peers are no groups.
+    #[must_use]
+    pub fn group_by(self) -> Option<GroupBy> {
+        match self {
+            Self::Prefix(_) => None,
+            Self::Group(by) => Some(by),
+        }
+    }
+}
+
+impl PrefixLengths {
+    /// Each address is a peer.
+    pub const PER_ADDRESS: Self = Self { v4: 32, v6: 128, min_members: 1 };
 
     /// Returns the network of an address, by prefix length alone.
     fn network(self, address: IpAddr) -> Network {
-        Network::new(address, if address.is_ipv4() { self.v4_prefix } else { self.v6_prefix })
+        Network::new(address, if address.is_ipv4() { self.v4 } else { self.v6 })
     }
+}
+
+/// The identity of a peer within one tally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum PeerKey {
+    Network(Network),
+    /// The visible part of an address, and the network that it certainly belongs to.
+    Truncated(Network, TruncatedAddress),
+    /// Number of a group.
+    Group(GroupBy, u32),
 }
 
 /// A peer without its ports and TCP states. The greatest is the busiest, and of
@@ -102,14 +172,22 @@ impl Aggregation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct PeerCount {
     connections: u64,
-    network: Reverse<Network>,
-    truncated: Reverse<Option<TruncatedAddress>>,
+    key: Reverse<PeerKey>,
     addresses: u64,
 }
 
+/// Number of connections to a local port in a TCP state.
+type PortStateCount = (u16, u8, u64);
+
 impl PeerCount {
+    /// Returns a single address.
+    fn of_address(address: IpAddr, connections: u64) -> Self {
+        let key = Reverse(PeerKey::Network(Network::new(address, u8::MAX)));
+        Self { connections, key, addresses: 1 }
+    }
+
     fn is_truncated(&self) -> bool {
-        self.truncated.0.is_some()
+        matches!(self.key.0, PeerKey::Truncated(..))
     }
 }
 
@@ -120,7 +198,7 @@ impl Counts {
         v6: Vec<(V6Key, u32)>,
         truncated: Vec<(TruncatedKey, u32)>,
     ) -> Self {
-        let mut counts = Self { v4, v6, truncated, addresses: 0 };
+        let mut counts = Self { v4, v6, truncated, ..Self::default() };
         let n_complete = counts.connections_by_address().count();
         counts.addresses = (n_complete + counts.truncated_addresses().count()) as u64;
         counts
@@ -130,6 +208,23 @@ impl Counts {
     #[must_use]
     pub fn addresses(&self) -> u64 {
         self.addresses
+    }
+
+    /// Returns the addresses that are not truncated, in the order in which `set_groups`
+    /// takes their groups.
+    pub fn complete_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.connections_by_address().map(|(address, _)| address)
+    }
+
+    /// Sets the groups of the addresses, for the aggregation by `by`.
+    pub fn set_groups(&mut self, by: GroupBy, groups: AddressGroups) {
+        self.groups.insert(by, groups);
+    }
+
+    /// Returns whether the peers of this aggregation are known.
+    #[must_use]
+    pub fn has_peers_of(&self, aggregation: Aggregation) -> bool {
+        aggregation.group_by().is_none_or(|by| self.groups.contains_key(&by))
     }
 
     /// Returns the counts of all peers, highest first.
@@ -162,20 +257,20 @@ impl Counts {
             top.sort_unstable_by_key(|&peer| Reverse(peer));
             top.dedup();
         }
-        top.into_iter().map(|peer| self.to_peer(peer)).collect()
+        self.to_peers(top)
     }
 
-    /// Returns the peers that are among `networks`, busiest first.
+    /// Returns the peers that are among `ids`, busiest first.
     #[must_use]
-    pub fn peers_among(&self, networks: &BTreeSet<Network>, aggregation: Aggregation) -> Vec<Peer> {
+    pub fn peers_among(&self, ids: &BTreeSet<&PeerId>, aggregation: Aggregation) -> Vec<Peer> {
         let mut found = Vec::new();
         self.for_each_peer(aggregation, |peer| {
-            if !peer.is_truncated() && networks.contains(&peer.network.0) {
+            if self.peer_id(peer.key.0).is_some_and(|(id, _)| ids.contains(&id)) {
                 found.push(peer);
             }
         });
         found.sort_unstable_by_key(|&peer| Reverse(peer));
-        found.into_iter().map(|peer| self.to_peer(peer)).collect()
+        self.to_peers(found)
     }
 
     /// Returns the `n` peers with the most connections for which `is_wanted` returns true,
@@ -224,36 +319,38 @@ impl Counts {
     /// Returns the number of connections of a peer of another tally.
     #[must_use]
     pub fn connections_of(&self, peer: &Peer) -> u64 {
-        match peer.truncated {
-            None => self.connections_from(peer.network),
-            Some(truncated) => self.truncated_keys(truncated).map(|(_, _, n)| n).sum(),
+        match (&peer.id, peer.truncated) {
+            (_, Some(truncated)) => self.truncated_keys(truncated).map(|(_, _, n)| n).sum(),
+            (PeerId::Network(network), None) => self.connections_from(*network),
+            (PeerId::Group(group), None) => {
+                let number = self.groups.get(&group.by).and_then(|groups| groups.find(group));
+                number.map_or(0, |number| self.connections_by_group(group.by)[number as usize].0)
+            }
         }
     }
 
     fn connections_from(&self, network: Network) -> u64 {
-        match (network.first_address(), network.last_address()) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => {
-                self.port_states_v4(first, last).map(|(_, _, n)| n).sum()
-            }
-            (IpAddr::V6(first), IpAddr::V6(last)) => {
-                self.port_states_v6(first, last).map(|(_, _, n)| n).sum()
-            }
-            _ => 0,
-        }
+        self.port_states(network).into_iter().map(|(_, _, n)| n).sum()
     }
 
-    /// Calls `visit` with each peer, in the order of their addresses.
+    /// Calls `visit` with each peer: networks in the order of their addresses, then groups
+    /// and truncated addresses.
     fn for_each_peer(&self, aggregation: Aggregation, mut visit: impl FnMut(PeerCount)) {
+        match aggregation {
+            Aggregation::Prefix(lengths) => self.for_each_network(lengths, &mut visit),
+            Aggregation::Group(by) => self.for_each_group(by, &mut visit),
+        }
+        // The network of a truncated address is not known.
+        self.truncated_addresses().for_each(visit);
+    }
+
+    fn for_each_network(&self, lengths: PrefixLengths, mut visit: impl FnMut(PeerCount)) {
         let mut addresses = self.connections_by_address().peekable();
         let mut members = Vec::new();
         while let Some((address, connections)) = addresses.next() {
-            let network = aggregation.network(address);
-            let mut peer = PeerCount {
-                connections,
-                network: Reverse(network),
-                truncated: Reverse(None),
-                addresses: 1,
-            };
+            let network = lengths.network(address);
+            let key = Reverse(PeerKey::Network(network));
+            let mut peer = PeerCount { connections, key, addresses: 1 };
             if network.is_single_address() {
                 visit(peer);
                 continue;
@@ -266,21 +363,56 @@ impl Counts {
                 peer.connections += connections;
                 peer.addresses += 1;
                 // With `min_members` addresses the list is not needed.
-                if peer.addresses < aggregation.min_members {
+                if peer.addresses < lengths.min_members {
                     members.push((address, connections));
                 }
             }
-            if peer.addresses >= aggregation.min_members {
+            if peer.addresses >= lengths.min_members {
                 visit(peer);
                 continue;
             }
             for &(address, connections) in &members {
-                let network = Reverse(Network::new(address, u8::MAX));
-                visit(PeerCount { connections, network, addresses: 1, ..peer });
+                visit(PeerCount::of_address(address, connections));
             }
         }
-        // The network of a truncated address is not known.
-        self.truncated_addresses().for_each(visit);
+    }
+
+    fn for_each_group(&self, by: GroupBy, mut visit: impl FnMut(PeerCount)) {
+        for (address, connections, group) in self.addresses_with_groups(by) {
+            if group.is_none() {
+                visit(PeerCount::of_address(address, connections));
+            }
+        }
+        for (number, (connections, addresses)) in (0..).zip(self.connections_by_group(by)) {
+            let key = Reverse(PeerKey::Group(by, number));
+            visit(PeerCount { connections, key, addresses });
+        }
+    }
+
+    /// Returns the connections and the addresses of each group, in the order of their
+    /// numbers.
+    fn connections_by_group(&self, by: GroupBy) -> Vec<(u64, u64)> {
+        let n_groups = self.groups.get(&by).map_or(0, AddressGroups::len);
+        let mut sums = vec![(0, 0); n_groups];
+        for (_, connections, group) in self.addresses_with_groups(by) {
+            if let Some(number) = group {
+                let (sum, addresses) = &mut sums[number as usize];
+                *sum += connections;
+                *addresses += 1;
+            }
+        }
+        sums
+    }
+
+    /// Returns every address with its connections and the number of its group.
+    fn addresses_with_groups(
+        &self,
+        by: GroupBy,
+    ) -> impl Iterator<Item = (IpAddr, u64, Option<u32>)> {
+        let of_addresses = self.groups.get(&by).map_or(&[][..], AddressGroups::of_addresses);
+        let groups = of_addresses.iter().copied().chain(std::iter::repeat(None));
+        let addresses = self.connections_by_address().zip(groups);
+        addresses.map(|((address, connections), group)| (address, connections, group))
     }
 
     /// Returns every truncated address as a peer, in the order of their texts.
@@ -288,17 +420,17 @@ impl Counts {
         self.truncated.chunk_by(|a, b| a.0.0 == b.0.0).map(|keys| {
             let (truncated, key) = keys[0].0;
             let address = IpAddr::V6(v6_address(key));
+            let network = Network::new(address, truncated.n_known_bits);
             PeerCount {
                 connections: keys.iter().map(|&(_, n)| u64::from(n)).sum(),
-                network: Reverse(Network::new(address, truncated.n_known_bits)),
-                truncated: Reverse(Some(truncated)),
+                key: Reverse(PeerKey::Truncated(network, truncated)),
                 addresses: 1,
             }
         })
     }
 
     /// Returns port, TCP state and number of connections of a truncated address.
-    fn truncated_keys(&self, truncated: TruncatedAddress) -> impl Iterator<Item = (u16, u8, u64)> {
+    fn truncated_keys(&self, truncated: TruncatedAddress) -> impl Iterator<Item = PortStateCount> {
         let start = self.truncated.partition_point(|&((text, _), _)| text < truncated);
         let keys = self.truncated[start..].iter();
         keys.take_while(move |&&((text, _), _)| text == truncated).map(|&((_, key), n)| {
@@ -320,32 +452,84 @@ impl Counts {
         v4.chain(v6)
     }
 
-    /// Returns a peer with its ports and TCP states.
-    fn to_peer(&self, peer: PeerCount) -> Peer {
-        let PeerCount { connections, network, truncated, addresses } = peer;
-        let (Reverse(network), Reverse(truncated)) = (network, truncated);
-        let port_states: Vec<(u16, u8, u64)> = match truncated {
-            Some(truncated) => self.truncated_keys(truncated).collect(),
-            None => match (network.first_address(), network.last_address()) {
-                (IpAddr::V4(first), IpAddr::V4(last)) => self.port_states_v4(first, last).collect(),
-                (IpAddr::V6(first), IpAddr::V6(last)) => self.port_states_v6(first, last).collect(),
-                _ => Vec::new(),
-            },
+    /// Returns the identity of a peer, and what is known of the operator of a group; `None`
+    /// for a truncated address.
+    fn peer_id(&self, key: PeerKey) -> Option<(PeerId, Operator)> {
+        match key {
+            PeerKey::Network(network) => Some((PeerId::Network(network), Operator::default())),
+            PeerKey::Truncated(..) => None,
+            PeerKey::Group(by, number) => {
+                let (group, operator) = self.groups.get(&by)?.group(number);
+                Some((PeerId::Group(group), operator))
+            }
+        }
+    }
+
+    /// Returns the peers with their ports and TCP states.
+    fn to_peers(&self, peers: Vec<PeerCount>) -> Vec<Peer> {
+        let mut of_groups = self.port_states_of_groups(&peers);
+        let to_peer = |PeerCount { connections, key: Reverse(key), addresses }| {
+            let (port_states, truncated) = match key {
+                PeerKey::Network(network) => (self.port_states(network), None),
+                PeerKey::Truncated(_, truncated) => {
+                    (self.truncated_keys(truncated).collect(), Some(truncated))
+                }
+                PeerKey::Group(..) => (of_groups.remove(&key).unwrap_or_default(), None),
+            };
+            let (id, operator) = match key {
+                PeerKey::Truncated(network, _) => (PeerId::Network(network), Operator::default()),
+                _ => self.peer_id(key).expect("the key is of this tally"),
+            };
+            Peer {
+                id,
+                truncated,
+                addresses,
+                connections,
+                ports: sum_by_key(port_states.iter().map(|&(port, _, n)| (port, n))),
+                tcp_states: sum_by_key(port_states.iter().map(|&(_, tcp_state, n)| (tcp_state, n)))
+                    .into_iter()
+                    .map(|(tcp_state, n)| (TcpState::from_number(tcp_state), n))
+                    .collect(),
+                label: None,
+                operator,
+                first_on_top: None,
+                over: None,
+            }
         };
-        Peer {
-            network,
-            truncated,
-            addresses,
-            connections,
-            ports: sum_by_key(port_states.iter().map(|&(port, _, n)| (port, n))),
-            tcp_states: sum_by_key(port_states.iter().map(|&(_, tcp_state, n)| (tcp_state, n)))
-                .into_iter()
-                .map(|(tcp_state, n)| (TcpState::from_number(tcp_state), n))
-                .collect(),
-            label: None,
-            operator: Operator::default(),
-            first_on_top: None,
-            over: None,
+        peers.into_iter().map(to_peer).collect()
+    }
+
+    /// Returns port, TCP state and number of connections of the groups among `peers`, from
+    /// one pass over all addresses.
+    fn port_states_of_groups(&self, peers: &[PeerCount]) -> BTreeMap<PeerKey, Vec<PortStateCount>> {
+        let mut of_groups = BTreeMap::new();
+        for &PeerCount { key: Reverse(key), .. } in peers {
+            if let PeerKey::Group(by, _) = key {
+                of_groups.insert(key, (by, BTreeMap::new()));
+            }
+        }
+        let properties: BTreeSet<_> = of_groups.values().map(|&(by, _)| by).collect();
+        for by in properties {
+            for (address, _, group) in self.addresses_with_groups(by) {
+                let sums = group.and_then(|number| of_groups.get_mut(&PeerKey::Group(by, number)));
+                let Some((_, sums)) = sums else { continue };
+                for (port, tcp_state, n) in self.port_states(Network::new(address, u8::MAX)) {
+                    *sums.entry((port, tcp_state)).or_default() += n;
+                }
+            }
+        }
+        let to_list = |sums: BTreeMap<(u16, u8), u64>| {
+            sums.into_iter().map(|((port, tcp_state), n)| (port, tcp_state, n)).collect()
+        };
+        of_groups.into_iter().map(|(key, (_, sums))| (key, to_list(sums))).collect()
+    }
+
+    /// Returns port, TCP state and number of connections of the addresses of a network.
+    fn port_states(&self, network: Network) -> Vec<PortStateCount> {
+        match (network.first_address(), network.last_address()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => self.port_states_v4(first, last).collect(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.port_states_v6(first, last).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -355,7 +539,7 @@ impl Counts {
         &self,
         first: Ipv4Addr,
         last: Ipv4Addr,
-    ) -> impl Iterator<Item = (u16, u8, u64)> {
+    ) -> impl Iterator<Item = PortStateCount> {
         let (from, to) = (v4_key(first, 0, 0), v4_key(last, u16::MAX, u8::MAX));
         let start = self.v4.partition_point(|&(key, _)| key < from);
         let end = self.v4.partition_point(|&(key, _)| key <= to);
@@ -371,7 +555,7 @@ impl Counts {
         &self,
         first: Ipv6Addr,
         last: Ipv6Addr,
-    ) -> impl Iterator<Item = (u16, u8, u64)> {
+    ) -> impl Iterator<Item = PortStateCount> {
         let (from, to) = (v6_key(first, 0, 0), v6_key(last, u16::MAX, u8::MAX));
         let start = self.v6.partition_point(|&(key, _)| key < from);
         let end = self.v6.partition_point(|&(key, _)| key <= to);
@@ -404,6 +588,10 @@ mod tests {
 
     use super::*;
 
+    fn network_of(peer: &Peer) -> Network {
+        peer.id.network().expect("no groups")
+    }
+
     fn counts(peers: &[(IpAddr, u16)]) -> Counts {
         let mut tally = Tally::default();
         for &(peer, port) in peers {
@@ -421,15 +609,15 @@ mod tests {
     /// sorted input.
     fn naive_counts(
         peers: &[(IpAddr, u16)],
-        aggregation: Aggregation,
+        lengths: PrefixLengths,
     ) -> BTreeMap<Network, (u64, u64)> {
         let mut addresses: BTreeMap<IpAddr, u64> = BTreeMap::new();
         for (peer, _) in peers {
             *addresses.entry(*peer).or_default() += 1;
         }
         let network = |address: IpAddr| match address {
-            IpAddr::V4(_) => Network::new(address, aggregation.v4_prefix),
-            IpAddr::V6(_) => Network::new(address, aggregation.v6_prefix),
+            IpAddr::V4(_) => Network::new(address, lengths.v4),
+            IpAddr::V6(_) => Network::new(address, lengths.v6),
         };
         let n_members = |of: Network| {
             addresses.keys().filter(|&&address| network(address) == of).count() as u64
@@ -437,7 +625,7 @@ mod tests {
         let mut sums: BTreeMap<Network, (u64, u64)> = BTreeMap::new();
         for (&address, &n) in &addresses {
             let network = network(address);
-            let is_aggregated = n_members(network) >= aggregation.min_members;
+            let is_aggregated = n_members(network) >= lengths.min_members;
             let peer = if is_aggregated { network } else { Network::new(address, u8::MAX) };
             let sum = sums.entry(peer).or_default();
             *sum = (sum.0 + 1, sum.1 + n);
@@ -456,19 +644,20 @@ mod tests {
         #[test]
         fn network_counts_are_sums_of_address_counts(
             peers in peers(),
-            v4_prefix in 1..=32u8,
-            v6_prefix in 1..=128u8,
+            v4 in 1..=32u8,
+            v6 in 1..=128u8,
             min_members in 1..7u64,
         ) {
-            let aggregation = Aggregation { v4_prefix, v6_prefix, min_members };
+            let lengths = PrefixLengths { v4, v6, min_members };
+            let aggregation = Aggregation::Prefix(lengths);
             let counts = counts(&peers);
             let top = counts.top(usize::MAX, 0, aggregation);
             let found: BTreeMap<_, _> =
-                top.iter().map(|peer| (peer.network, (peer.addresses, peer.connections))).collect();
+                top.iter().map(|peer| (network_of(peer), (peer.addresses, peer.connections))).collect();
             prop_assert_eq!(found.len(), top.len());
-            prop_assert_eq!(found, naive_counts(&peers, aggregation));
+            prop_assert_eq!(found, naive_counts(&peers, lengths));
             let order: Vec<_> =
-                top.iter().map(|peer| (Reverse(peer.connections), peer.network)).collect();
+                top.iter().map(|peer| (Reverse(peer.connections), network_of(peer))).collect();
             prop_assert!(order.is_sorted());
             prop_assert_eq!(counts.top(3, 0, aggregation), top[..top.len().min(3)].to_vec());
             let peer_counts: Vec<_> = top.iter().map(|peer| peer.connections).collect();

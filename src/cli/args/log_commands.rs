@@ -5,11 +5,11 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    analysis::operator::OperatorGrouping,
     cli::{
         duration::duration,
-        value_parser::{addresses, prefix4, prefix6},
+        value_parser::{addresses, operator_property, prefix4, prefix6},
     },
+    model::peer_id::GroupBy,
 };
 
 use super::{ExtraOptsArgs, NotifyArgs, ProgramArgs, SampleArgs, notify::DEFAULT_LOG};
@@ -148,8 +148,8 @@ pub(in crate::cli) struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) network_db: Vec<PathBuf>,
     /// Sum the alerts by operator or country, as --network-db has them
-    #[arg(long, value_enum, value_name = "KEY")]
-    pub(in crate::cli) group_by: Option<OperatorGrouping>,
+    #[arg(long, value_name = "PROPERTY", value_parser = operator_property())]
+    pub(in crate::cli) group_by: Option<GroupBy>,
     /// Tell about N addresses; 0 is all [default: 10 as text, else all]
     #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
     pub(in crate::cli) top: Option<usize>,

@@ -9,7 +9,7 @@ use crate::{
         server_name::ServerName,
         value_parser::{label, members, netns, ports, prefix4, prefix6},
     },
-    model::{connection::TcpState, network::Network},
+    model::{connection::TcpState, network::Network, peer_id::GroupBy},
     source::NetnsSelector,
 };
 
@@ -130,6 +130,9 @@ pub(in crate::cli) struct SelectionArgs {
     /// them
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) network_db: Vec<PathBuf>,
+    /// Judge the addresses of one operator, country or label together, too
+    #[arg(long, value_enum, value_name = "PROPERTY,...", value_delimiter = ',')]
+    pub(in crate::cli) group_by: Vec<GroupBy>,
 }
 
 /// Source of connections on this host.

@@ -8,9 +8,12 @@ use crate::{
             MAX_RECENT_TOP, MAX_RECORDED_OVER, MAX_SENT_ALERTS, MailHistory, PeerOver,
             PreviousSample, RecentTop, SentAlert,
         },
-        tally::{Aggregation, Streak},
+        tally::{Aggregation, PrefixLengths, Streak},
     },
-    model::{kernel_counters::KernelCounters, network::Network},
+    model::{
+        kernel_counters::KernelCounters,
+        peer_id::{GroupBy, PeerId},
+    },
 };
 
 #[cfg(test)]
@@ -47,14 +50,14 @@ struct CountersEntry {
 /// An alert that was sent by mail.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct SentMailEntry {
-    ip: Network,
+    ip: PeerId,
     timestamp: u64,
 }
 
 /// A peer that was on top, with the times of the first and last such sample.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct RecentTopEntry {
-    ip: Network,
+    ip: PeerId,
     #[serde(default)]
     first: u64,
     #[serde(default)]
@@ -64,7 +67,7 @@ struct RecentTopEntry {
 /// A peer that was over the limit, and since when.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct OverEntry {
-    ip: Network,
+    ip: PeerId,
     #[serde(default)]
     connections: u64,
     #[serde(default)]
@@ -79,7 +82,9 @@ struct OverEntry {
 struct ViewEntry {
     prefix4: u8,
     prefix6: u8,
-    top_address: Option<Network>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_by: Option<GroupBy>,
+    top_address: Option<PeerId>,
     connections: u64,
     over: Vec<OverEntry>,
     recent_top: Vec<RecentTopEntry>,
@@ -87,9 +92,11 @@ struct ViewEntry {
 
 impl Default for ViewEntry {
     fn default() -> Self {
+        let PrefixLengths { v4, v6, .. } = PrefixLengths::PER_ADDRESS;
         Self {
-            prefix4: Aggregation::PER_ADDRESS.v4_prefix,
-            prefix6: Aggregation::PER_ADDRESS.v6_prefix,
+            prefix4: v4,
+            prefix6: v6,
+            group_by: None,
             top_address: None,
             connections: 0,
             over: Vec::new(),
@@ -137,43 +144,45 @@ impl StateContents {
 }
 
 impl SentMailEntry {
-    fn from_alert(&SentAlert { network, timestamp }: &SentAlert) -> Self {
-        Self { ip: network, timestamp }
+    fn from_alert(SentAlert { id, timestamp }: &SentAlert) -> Self {
+        Self { ip: id.clone(), timestamp: *timestamp }
     }
 
     fn into_alert(self) -> SentAlert {
-        SentAlert { network: self.ip, timestamp: self.timestamp }
+        SentAlert { id: self.ip, timestamp: self.timestamp }
     }
 }
 
 impl RecentTopEntry {
-    fn from_recent_top(&RecentTop { network, first, last }: &RecentTop) -> Self {
-        Self { ip: network, first, last }
+    fn from_recent_top(RecentTop { id, first, last }: &RecentTop) -> Self {
+        Self { ip: id.clone(), first: *first, last: *last }
     }
 
     fn into_recent_top(self) -> RecentTop {
-        RecentTop { network: self.ip, first: self.first, last: self.last }
+        RecentTop { id: self.ip, first: self.first, last: self.last }
     }
 }
 
 impl OverEntry {
-    fn from_peer_over(&PeerOver { network, connections, streak }: &PeerOver) -> Self {
-        let Streak { consecutive, since } = streak;
-        Self { ip: network, connections, consecutive, since }
+    fn from_peer_over(PeerOver { id, connections, streak }: &PeerOver) -> Self {
+        let Streak { consecutive, since } = *streak;
+        Self { ip: id.clone(), connections: *connections, consecutive, since }
     }
 
     fn into_peer_over(self) -> PeerOver {
         let streak = Streak { consecutive: self.consecutive, since: self.since };
-        PeerOver { network: self.ip, connections: self.connections, streak }
+        PeerOver { id: self.ip, connections: self.connections, streak }
     }
 }
 
 impl ViewEntry {
     fn from_previous(previous: &PreviousSample) -> Self {
+        let PrefixLengths { v4, v6, .. } = previous.aggregation.prefix_lengths();
         Self {
-            prefix4: previous.aggregation.v4_prefix,
-            prefix6: previous.aggregation.v6_prefix,
-            top_address: previous.top_address,
+            prefix4: v4,
+            prefix6: v6,
+            group_by: previous.aggregation.group_by(),
+            top_address: previous.top_address.clone(),
             connections: previous.connections,
             over: previous.over.iter().map(OverEntry::from_peer_over).collect(),
             recent_top: previous.recent_top.iter().map(RecentTopEntry::from_recent_top).collect(),
@@ -185,10 +194,12 @@ impl ViewEntry {
         let recent_top = self.recent_top.into_iter().take(MAX_RECENT_TOP);
         PreviousSample {
             timestamp,
-            aggregation: Aggregation {
-                v4_prefix: self.prefix4,
-                v6_prefix: self.prefix6,
-                min_members: 1,
+            aggregation: match self.group_by {
+                Some(by) => Aggregation::Group(by),
+                None => {
+                    let (v4, v6) = (self.prefix4, self.prefix6);
+                    Aggregation::Prefix(PrefixLengths { v4, v6, min_members: 1 })
+                }
             },
             top_address: self.top_address,
             connections: self.connections,
@@ -205,20 +216,20 @@ mod tests {
     /// A longer file would not be read back.
     #[test]
     fn longest_content_is_readable() {
-        let network: Network = "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe/127".parse().unwrap();
+        let id: PeerId = "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe/127".parse().unwrap();
         let timestamp = u64::MAX;
-        let top = RecentTop { network, first: timestamp, last: timestamp };
+        let top = RecentTop { id: id.clone(), first: timestamp, last: timestamp };
         let streak = Streak { consecutive: u32::MAX, since: timestamp };
-        let over = PeerOver { network, connections: u64::MAX, streak };
+        let over = PeerOver { id: id.clone(), connections: u64::MAX, streak };
         let record = PreviousSample {
             timestamp,
-            aggregation: Aggregation { v4_prefix: 31, v6_prefix: 127, min_members: 1 },
-            top_address: Some(network),
+            aggregation: Aggregation::Prefix(PrefixLengths { v4: 31, v6: 127, min_members: 1 }),
+            top_address: Some(id.clone()),
             connections: u64::MAX,
             over: vec![over; MAX_RECORDED_OVER],
             recent_top: vec![top; MAX_RECENT_TOP],
         };
-        let sent_mails = MailHistory(vec![SentAlert { network, timestamp }; MAX_SENT_ALERTS]);
+        let sent_mails = MailHistory(vec![SentAlert { id, timestamp }; MAX_SENT_ALERTS]);
         let servers = vec!["x".repeat(253); 50];
         let (syn_cookies, listen_overflows, flow_drops) = (u64::MAX, u64::MAX, u64::MAX);
         let counters = KernelCounters { syn_cookies, listen_overflows, flow_drops };

@@ -1,0 +1,140 @@
+//! Alerts about groups of addresses, as lines of the log.
+//!
+//! No such line has the format of an alert about an address, so that no program bans a group.
+use chrono::{DateTime, FixedOffset};
+use serde::Serialize;
+
+use crate::{
+    analysis::{
+        peer_details::PeerDetails,
+        tally::{Peer, Streak},
+        view::View,
+    },
+    model::peer_id::{Group, GroupBy, PeerId},
+};
+
+use super::entry::{
+    LineFormat, json_servers, rfc3339_time, sanitize_server_names, with_servers, with_time,
+};
+
+/// Maximum number of members that a line names.
+const MAX_NAMED_MEMBERS: usize = 20;
+/// Text of a line, between the number of connections and the group.
+pub(super) const OF_GROUP: &str = " connections of ";
+
+/// An alert about a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupAlert {
+    /// Time of the sample.
+    pub timestamp: DateTime<FixedOffset>,
+    /// The property that the addresses have in common.
+    by: GroupBy,
+    /// The group.
+    pub peer: Peer,
+    /// The limit that the group exceeded, in connections.
+    pub limit: f64,
+    /// Number of consecutive samples with the group over the limit.
+    pub consecutive: u32,
+    /// The members that are over their own limit, busiest first.
+    members_over: Vec<MemberOver>,
+    /// Number of the group's addresses that are not among them.
+    other_addresses: u64,
+    /// Names of the servers that were sampled; empty if it was this host alone.
+    pub servers: Vec<String>,
+}
+
+/// A member of the group that is over the limit for an address or network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct MemberOver {
+    address: String,
+    connections: u64,
+}
+
+/// The JSON object of a line. It has no member `address`, which programs ban.
+#[derive(Serialize)]
+struct JsonGroupAlert<'a> {
+    time: String,
+    group_by: &'static str,
+    #[serde(flatten)]
+    peer: PeerDetails<'a>,
+    members_over: &'a [MemberOver],
+    other_addresses: u64,
+    limit: f64,
+    samples: u32,
+    servers: &'a [String],
+}
+
+impl GroupAlert {
+    /// Creates an alert about `group`, which is `peer` of a view with `limit`. Its members
+    /// are taken from `address_view`; `servers` are the names of the sampled servers.
+    #[must_use]
+    pub fn new(
+        timestamp: DateTime<FixedOffset>,
+        (group, peer, limit): (&Group, &Peer, f64),
+        address_view: &View,
+        servers: &[String],
+    ) -> Self {
+        let id = PeerId::Group(group.clone());
+        let is_member = |member: &&Peer| {
+            member.group(group.by).is_some_and(|(other, _)| PeerId::Group(other) == id)
+        };
+        let members: Vec<_> = address_view.sample.peers_over().filter(is_member).collect();
+        let n_addresses: u64 = members.iter().map(|member| member.addresses).sum();
+        let members_over = members
+            .into_iter()
+            .map(|member| MemberOver { address: member.name(), connections: member.connections });
+        Self {
+            timestamp,
+            by: group.by,
+            peer: peer.clone(),
+            limit,
+            consecutive: peer.over.map_or(1, |Streak { consecutive, .. }| consecutive),
+            members_over: members_over.collect(),
+            other_addresses: peer.addresses.saturating_sub(n_addresses),
+            servers: sanitize_server_names(servers),
+        }
+    }
+
+    /// Returns the line, without a line end.
+    #[must_use]
+    pub fn line(&self, format: LineFormat) -> String {
+        with_time(&self.timestamp, self.message(format), format)
+    }
+
+    /// Returns the line without the time, for a log that adds the time itself. JSON
+    /// always contains the time.
+    #[must_use]
+    pub fn message(&self, format: LineFormat) -> String {
+        if format == LineFormat::Json {
+            return self.json();
+        }
+        let Self { peer, members_over, other_addresses, servers, .. } = self;
+        let mut members: Vec<_> = members_over
+            .iter()
+            .take(MAX_NAMED_MEMBERS)
+            .map(|member| format!("{} ({})", member.address, member.connections))
+            .collect();
+        let n_unnamed = members_over.len() - members.len();
+        if n_unnamed > 0 {
+            members.push(format!("{n_unnamed} more over the limit"));
+        }
+        members.push(format!("{other_addresses} other addresses"));
+        let text = format!("{}{OF_GROUP}{}: {}", peer.connections, peer.name(), members.join(", "));
+        with_servers(text, servers)
+    }
+
+    fn json(&self) -> String {
+        let servers = json_servers(&self.servers);
+        let object = JsonGroupAlert {
+            time: rfc3339_time(&self.timestamp),
+            group_by: self.by.name(),
+            peer: PeerDetails::new(&self.peer),
+            members_over: &self.members_over[..self.members_over.len().min(MAX_NAMED_MEMBERS)],
+            other_addresses: self.other_addresses,
+            limit: self.limit,
+            samples: self.consecutive,
+            servers: &servers,
+        };
+        serde_json::to_string(&object).expect("numbers and strings can be serialized")
+    }
+}
