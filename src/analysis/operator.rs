@@ -1,5 +1,5 @@
 //! The operator of an address: its autonomous system and its country.
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use crate::model::{
     peer_id::{Group, GroupBy, MAX_GROUP_NAME_BYTES},
@@ -59,6 +59,60 @@ impl Operator {
         }
         if self.country.is_none() {
             self.country = other.country;
+        }
+    }
+}
+
+/// Operators or a country whose networks are excluded, written as `AS64500` or `country:DE`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OperatorSelector {
+    /// Number of an autonomous system, not 0.
+    Asn(u32),
+    /// Code or name of a country, in lower case.
+    Country(String),
+}
+
+/// Error for a text that is not a selector of operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an autonomous system or country; write AS64500 or country:DE")]
+pub struct OperatorSelectorError;
+
+impl OperatorSelector {
+    /// Returns whether the networks of `operator` are selected.
+    #[must_use]
+    pub fn selects(&self, operator: &Operator) -> bool {
+        match self {
+            Self::Asn(asn) => operator.asn == Some(*asn),
+            Self::Country(country) => {
+                operator.country.as_ref().is_some_and(|it| it.to_lowercase() == *country)
+            }
+        }
+    }
+}
+
+impl FromStr for OperatorSelector {
+    type Err = OperatorSelectorError;
+
+    /// Parses a selector, in any case.
+    fn from_str(text: &str) -> Result<Self, OperatorSelectorError> {
+        let text = text.to_lowercase();
+        let digits = text.strip_prefix("as").unwrap_or_default();
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let selector = if is_number {
+            digits.parse().ok().filter(|&asn| asn != 0).map(Self::Asn)
+        } else {
+            let country = text.strip_prefix("country:").map(str::trim);
+            country.filter(|it| !it.is_empty()).map(|it| Self::Country(it.to_owned()))
+        };
+        selector.ok_or(OperatorSelectorError)
+    }
+}
+
+impl fmt::Display for OperatorSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asn(asn) => write!(f, "AS{asn}"),
+            Self::Country(country) => write!(f, "country:{country}"),
         }
     }
 }
@@ -124,6 +178,22 @@ mod tests {
         assert_eq!(group(named.clone(), asn).as_deref(), Some("Example Net: Example Net"));
         assert_eq!(group(both, GroupBy::Country).as_deref(), Some("DE: DE"));
         assert_eq!(group(named, GroupBy::Country), None);
+    }
+
+    #[test]
+    fn selectors_are_parsed_and_compared() {
+        let parse = |text: &str| text.parse::<OperatorSelector>().map(|it| it.to_string());
+        assert_eq!(parse("as64500"), Ok("AS64500".to_owned()));
+        assert_eq!(parse("Country: DE"), Ok("country:de".to_owned()));
+        for text in ["AS", "AS0", "AS4294967296", "AS64500x", "64500", "country:", "country", ""] {
+            assert_eq!(parse(text), Err(OperatorSelectorError), "{text}");
+        }
+        let operator = Operator::new(Some(64500), Some("Example Net"), Some("DE"));
+        let selects = |text: &str| text.parse::<OperatorSelector>().unwrap().selects(&operator);
+        assert_eq!(
+            ["AS64500", "AS6450", "country:de", "country:D"].map(selects),
+            [true, false, true, false]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt::{Display, Write};
 
 use crate::{
     analysis::{
+        operator::Operator,
         tally::{Aggregation, PrefixLengths},
         view::View,
     },
@@ -117,16 +118,21 @@ impl MetricsText {
 
     /// Adds the busiest peers of each view.
     fn peers(&mut self, views: &[View], max_addresses: usize) {
-        self.family("peer_connections", "Connections of the busiest addresses or networks.");
+        self.family(
+            "peer_connections",
+            "Connections of the busiest addresses, networks or groups.",
+        );
         for view in views {
             let view_labels = ViewLabels::new(view);
             for peer in view.sample.top.iter().take(max_addresses) {
-                let (name, label) = (peer.name(), peer.label.as_deref().unwrap_or_default());
+                let name = peer.name();
                 let mut labels = view_labels.list();
                 labels.push((if peer.id.network().is_some() { "address" } else { "group" }, &name));
-                if !label.is_empty() {
-                    labels.push(("label", &label));
-                }
+                labels.extend(peer.label.as_ref().map(|label| ("label", label as &dyn Display)));
+                let Operator { asn, name: operator, country } = &peer.operator;
+                labels.extend(asn.as_ref().map(|asn| ("asn", asn as &dyn Display)));
+                labels.extend(operator.as_ref().map(|it| ("operator", it as &dyn Display)));
+                labels.extend(country.as_ref().map(|it| ("country", it as &dyn Display)));
                 self.sample("peer_connections", &labels, peer.connections);
             }
         }

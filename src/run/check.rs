@@ -90,7 +90,7 @@ pub fn check(
 ) -> Result<Report, Error> {
     progress.enter(Stage::NetworkDbs);
     let mut operators = Operators::open(&config.network_dbs);
-    let mut observed = observe(&config, config.deadline, progress)?;
+    let mut observed = observe(&config, &mut operators, config.deadline, progress)?;
     // Aggregating can take long, so do it before taking the lock.
     operators.set_groups(&mut observed.counts, &config.aggregations, &observed.labels);
     let mut samples = observed.samples(&config);

@@ -1,5 +1,5 @@
 //! Reads the files of networks and hosts to exclude.
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
 use crate::{
     model::{
@@ -10,25 +10,37 @@ use crate::{
     sys::resolver,
 };
 
-use super::progress::{Progress, Stage};
+use super::{
+    operators::Operators,
+    progress::{Progress, Stage},
+};
 
-/// Networks to exclude, and problems with hosts that could not be resolved.
+/// Networks to exclude, and problems with hosts and operators whose networks are not known.
 type ResolvedExcludes = (Vec<Network>, Vec<Problem>);
 
-/// Reads the files and resolves the host names in them. Resolving uses at most three
-/// quarters of the time until `deadline`, so that time for sampling is left when a
-/// resolver is down.
+/// Suggested remedy for a line whose networks are not known.
+const LIST_NETWORKS: &str = "It is to be excluded, and its connections were counted, so no peer \
+                             can be over the limit. List its networks instead.";
+
+/// Reads the files, finds the networks of operators, and resolves the host names. Resolving
+/// uses at most three quarters of the time until `deadline`, so that time for sampling is
+/// left when a resolver is down.
 pub(super) fn read_exclude_files(
     files: &[PathBuf],
+    operators: &mut Operators,
     deadline: Instant,
     progress: &Progress,
 ) -> Result<ResolvedExcludes, NetworkListError> {
     let (mut networks, mut hosts) = (Vec::new(), Vec::new());
+    let mut selectors = BTreeSet::new();
     for path in files {
         for exclude in network_list::read_excludes(path)? {
             match exclude {
                 ExcludeEntry::Network(network) => networks.push(network),
                 ExcludeEntry::Host(name) => hosts.push(name),
+                ExcludeEntry::Operator(selector) => {
+                    selectors.insert(selector);
+                }
             }
         }
     }
@@ -36,6 +48,12 @@ pub(super) fn read_exclude_files(
     hosts.dedup();
     progress.enter(Stage::Resolving);
     let mut problems = Vec::new();
+    let (selected, not_found) = operators.networks_of(selectors);
+    networks.extend(selected);
+    for selector in not_found {
+        let message = format!("no network database has a network of {selector}");
+        problems.push(Problem::new(message, LIST_NETWORKS));
+    }
     let now = Instant::now();
     let resolver_deadline = now + deadline.saturating_duration_since(now) / 4 * 3;
     for result in resolver::resolve_all(&hosts, resolver_deadline) {
@@ -44,11 +62,7 @@ pub(super) fn read_exclude_files(
                 let addresses = addresses.into_iter();
                 networks.extend(addresses.map(|address| Network::new(address, u8::MAX)));
             }
-            Err(error) => problems.push(Problem::new(
-                error_chain(&error),
-                "It is to be excluded, and its connections were counted: nobody can be blamed. \
-                 List its addresses instead.",
-            )),
+            Err(error) => problems.push(Problem::new(error_chain(&error), LIST_NETWORKS)),
         }
     }
     Ok((networks, problems))

@@ -19,6 +19,7 @@ use crate::{
 use super::{
     check::CheckConfig,
     exclude_files::read_exclude_files,
+    operators::Operators,
     progress::{Progress, Stage},
     run_error::Error,
     targets::{Target, sample_targets},
@@ -42,6 +43,7 @@ pub(super) struct CountedObservation {
 /// there is not enough memory.
 pub(super) fn observe(
     config: &CheckConfig,
+    operators: &mut Operators,
     deadline: Instant,
     progress: &Progress,
 ) -> Result<CountedObservation, Error> {
@@ -53,7 +55,8 @@ pub(super) fn observe(
     // Labels on the command line take precedence over those in files.
     labels.extend(config.labels.iter().cloned());
     let mut selection = config.selection.clone();
-    let (excludes, unresolved) = read_exclude_files(&config.exclude_files, deadline, progress)?;
+    let (excludes, unresolved) =
+        read_exclude_files(&config.exclude_files, operators, deadline, progress)?;
     selection.excludes.extend(excludes);
 
     progress.enter(Stage::Sampling);

@@ -1,11 +1,15 @@
 //! Looks up the operators of the peers that a report lists.
-use std::{collections::HashMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    path::PathBuf,
+};
 
 use crate::{
     analysis::{
         label::Labels,
         note::SourceDetail,
-        operator::Operator,
+        operator::{Operator, OperatorSelector},
         tally::{AddressGroups, Aggregation, Counts},
         view::View,
     },
@@ -23,7 +27,12 @@ pub(super) struct Operators {
     databases: Vec<NetworkDb>,
     /// One problem for each database that failed.
     pub(super) problems: Vec<Problem>,
+    /// The result of `networks_of` for the last selectors.
+    selected: Option<(BTreeSet<OperatorSelector>, SelectedNetworks)>,
 }
+
+/// The networks of operators, and the selectors whose networks are not known.
+type SelectedNetworks = (Vec<Network>, BTreeSet<OperatorSelector>);
 
 impl Operators {
     /// Reads the databases; of several that know an operator, the first one counts.
@@ -41,6 +50,42 @@ impl Operators {
     /// Returns the details of the databases that were read.
     pub(super) fn details(&self) -> impl Iterator<Item = SourceDetail> {
         self.databases.iter().map(NetworkDb::detail)
+    }
+
+    /// Returns the networks that `selectors` select in any of the databases.
+    pub(super) fn networks_of(
+        &mut self,
+        selectors: BTreeSet<OperatorSelector>,
+    ) -> SelectedNetworks {
+        match &self.selected {
+            Some((known, selected)) if *known == selectors => selected.clone(),
+            _ => {
+                let selected = self.find_networks_of(&selectors);
+                self.selected = Some((selectors, selected.clone()));
+                selected
+            }
+        }
+    }
+
+    fn find_networks_of(&mut self, selectors: &BTreeSet<OperatorSelector>) -> SelectedNetworks {
+        let (mut networks, mut not_found) = (Vec::new(), selectors.clone());
+        if selectors.is_empty() {
+            return (networks, not_found);
+        }
+        let selectors: Vec<_> = selectors.iter().cloned().collect();
+        let Self { databases, problems, .. } = self;
+        databases.retain(|database| match database.networks_of(&selectors) {
+            Ok((found, without_network)) => {
+                networks.extend(found);
+                not_found.retain(|selector| without_network.contains(selector));
+                true
+            }
+            Err(error) => {
+                problems.push(error.to_problem());
+                false
+            }
+        });
+        (networks, not_found)
     }
 
     /// Sets the operators of the peers in `views`.
@@ -112,7 +157,7 @@ impl Operators {
     /// Returns the operator of an address or network.
     pub(super) fn operator_of(&mut self, network: Network) -> Operator {
         let mut operator = Operator::default();
-        let Self { databases, problems } = self;
+        let Self { databases, problems, .. } = self;
         databases.retain(|database| match database.operator_of(network) {
             Ok(found) => {
                 operator.merge(found.unwrap_or_default());

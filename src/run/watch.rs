@@ -54,9 +54,9 @@ impl WatchSession {
     /// Returns an error if no sample could be taken. The next call may succeed.
     pub fn sample(&mut self, now: u64) -> Result<WatchUpdate, Error> {
         let deadline = Instant::now() + self.timeout;
-        let mut observed = observe(&self.config, deadline, &Progress::default())?;
         let network_dbs = &self.config.network_dbs;
         let operators = self.operators.get_or_insert_with(|| Operators::open(network_dbs));
+        let mut observed = observe(&self.config, operators, deadline, &Progress::default())?;
         operators.set_groups(&mut observed.counts, &self.config.aggregations, &observed.labels);
         let mut samples = observed.samples(&self.config);
         for sample in &mut samples {

@@ -4,16 +4,20 @@
 //! The format is that of GeoLite2, DB-IP Lite, IPinfo Lite and others. Their records
 //! differ in their fields; the fields of all of them are read.
 use std::{
+    collections::{BTreeSet, HashMap},
     io::{self, Read},
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use maxminddb::{LookupResult, MaxMindDbError, Reader};
+use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    analysis::{note::SourceDetail, operator::Operator},
+    analysis::{
+        note::SourceDetail,
+        operator::{Operator, OperatorSelector},
+    },
     model::{network::Network, problem::Hints, sanitize},
     sys::trusted_file::{FilePolicy, open_named},
 };
@@ -21,6 +25,8 @@ use crate::{
 /// Maximum size of a file; the largest ones with operators or countries alone have less
 /// than 100 MiB.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
+/// Maximum number of networks that are selected: all that a country has.
+const MAX_SELECTED_NETWORKS: usize = 2_000_000;
 /// Maximum length of the type of a database in a message.
 const MAX_TYPE_BYTES: usize = 60;
 
@@ -56,6 +62,16 @@ pub enum NetworkDbError {
     /// The file has another format, or lacks its end.
     #[error("cannot use the network database {}: not a complete MaxMind DB file", path.display())]
     Format {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// More networks are selected than a country has.
+    #[error(
+        "cannot use the network database {}: more than {MAX_SELECTED_NETWORKS} of its networks \
+         are to be excluded",
+        path.display()
+    )]
+    TooManyNetworks {
         /// Path of the file.
         path: PathBuf,
     },
@@ -95,7 +111,9 @@ impl Hints for NetworkDbError {
                 "Unpack a file that ends in .gz or .tar.gz; fetch an incomplete one again."
                     .to_owned()
             }
-            Self::Record { .. } => "The file is damaged: fetch it again.".to_owned(),
+            Self::Record { .. } | Self::TooManyNetworks { .. } => {
+                "The file is damaged: fetch it again.".to_owned()
+            }
         }]
     }
 }
@@ -184,13 +202,7 @@ impl NetworkDb {
     /// Returns an error if the record cannot be read, or is about something else.
     pub fn operator_of(&self, peer: Network) -> Result<Option<Operator>, NetworkDbError> {
         let record = self.find(peer).map_err(|_| self.record_error(peer))?;
-        let Some(record) = record else {
-            return Ok(None);
-        };
-        if !record.is_known() {
-            return Err(NetworkDbError::Kind { path: self.path.clone(), address: peer });
-        }
-        Ok(Some(record.operator()))
+        record.map(|record| self.checked_operator(&record, peer)).transpose()
     }
 
     /// Returns the record of an address, for comparison with that of other addresses; `None`
@@ -206,6 +218,66 @@ impl NetworkDb {
         let found = self.reader.lookup(address);
         let found = found.map_err(|_| self.record_error(Network::new(address, u8::MAX)))?;
         Ok(found.offset().map(RecordId))
+    }
+
+    /// Returns the networks whose operator or country one of `selectors` selects, and those of
+    /// `selectors` that select none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a record cannot be read, or is about something else.
+    pub fn networks_of<'a>(
+        &self,
+        selectors: &'a [OperatorSelector],
+    ) -> Result<(Vec<Network>, BTreeSet<&'a OperatorSelector>), NetworkDbError> {
+        let mut networks = Vec::new();
+        let mut without_network: BTreeSet<_> = selectors.iter().collect();
+        // Few records describe many networks: each is decoded once.
+        let mut known = HashMap::new();
+        let damaged = |_| NetworkDbError::Format { path: self.path.clone() };
+        for found in self.reader.networks(WithinOptions::default()).map_err(damaged)? {
+            let found = found.map_err(damaged)?;
+            let network = found.network().map_err(damaged)?;
+            let network = Network::new(network.ip(), network.prefix());
+            let is_selected = match known.get(&found.offset()) {
+                Some(&is_selected) => is_selected,
+                None => {
+                    let record = found.decode::<Record<'_>>();
+                    let record = record.map_err(|_| self.record_error(network))?;
+                    let operator =
+                        record.map(|it| self.checked_operator(&it, network)).transpose()?;
+                    let mut is_selected = false;
+                    for selector in selectors {
+                        if operator.as_ref().is_some_and(|it| selector.selects(it)) {
+                            is_selected = true;
+                            without_network.remove(selector);
+                        }
+                    }
+                    known.insert(found.offset(), is_selected);
+                    is_selected
+                }
+            };
+            if is_selected {
+                networks.push(network);
+                if networks.len() > MAX_SELECTED_NETWORKS {
+                    return Err(NetworkDbError::TooManyNetworks { path: self.path.clone() });
+                }
+            }
+        }
+        Ok((networks, without_network))
+    }
+
+    /// Returns the operator in a record.
+    fn checked_operator(
+        &self,
+        record: &Record<'_>,
+        address: Network,
+    ) -> Result<Operator, NetworkDbError> {
+        if record.is_known() {
+            Ok(record.operator())
+        } else {
+            Err(NetworkDbError::Kind { path: self.path.clone(), address })
+        }
     }
 
     fn record_error(&self, address: Network) -> NetworkDbError {

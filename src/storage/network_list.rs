@@ -5,7 +5,7 @@ use std::{
 };
 
 use crate::{
-    analysis::label::Label,
+    analysis::{label::Label, operator::OperatorSelector},
     model::{
         network::{Network, NetworkError},
         problem::Hints,
@@ -27,6 +27,8 @@ pub enum ExcludeEntry {
     Network(Network),
     /// A host name, whose addresses must be resolved.
     Host(String),
+    /// An operator or a country, whose networks are in a network database.
+    Operator(OperatorSelector),
 }
 
 /// An error in a list file.
@@ -90,8 +92,8 @@ impl NetworkListError {
     }
 }
 
-/// Reads an exclude file: one address, network or host name per line; `#` starts
-/// a comment.
+/// Reads an exclude file: one address, network, host name, autonomous system or country per
+/// line; `#` starts a comment.
 ///
 /// # Errors
 ///
@@ -99,8 +101,8 @@ impl NetworkListError {
 /// missing entry would cause its network to be counted, and the verdict would be
 /// about the wrong peer.
 pub fn read_excludes(path: &Path) -> Result<Vec<ExcludeEntry>, NetworkListError> {
-    const HINT: &str = "Write one address, network or host name (in ASCII) a line, and comments \
-                          behind a #.";
+    const HINT: &str = "Write one address, network, host name (in ASCII), AS64500 or country:DE \
+                          per line, and comments after a #.";
     let entries = read_entries(path, parse_exclude, HINT)?;
     let n = entries.iter().filter(|it| matches!(it, ExcludeEntry::Host(_))).count();
     match n {
@@ -152,6 +154,9 @@ fn content_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn parse_exclude(text: &str) -> Result<ExcludeEntry, String> {
+    if let Ok(selector) = text.parse() {
+        return Ok(ExcludeEntry::Operator(selector));
+    }
     match Network::parse_selector(text) {
         Ok(network) => Ok(ExcludeEntry::Network(network)),
         Err(NetworkError::Syntax) if is_host_name(text) => {

@@ -122,6 +122,44 @@ fn unreadable_record_is_named_once() {
     assert!(!result.stdout.contains("192.0.2.8;"), "{}", result.stdout);
 }
 
+/// Networks of operators and countries are excluded like networks that a file lists.
+#[test]
+fn operators_and_countries_are_excluded() {
+    let dir = dir_with_databases();
+    let check = |databases: &[&str], excludes: &str| {
+        dir.write("excludes", excludes);
+        let databases = databases.iter().flat_map(|name| ["--network-db", name]);
+        let args = ["--exclude-file", "excludes", "--limit", "500", "--state-file", "state", "-vv"];
+        dir.check_listing(flood(), &args.into_iter().chain(databases).collect::<Vec<_>>())
+    };
+    let result = check(&["asn.mmdb"], "AS64500 # Example Net\n2001:db8::7\n");
+    assert!(result.status_line().starts_with("TOPIP OK - 203.0.113.200 (AS64501"));
+    assert!(result.stdout.contains("\nExcluded 203.0.113.0/25: 152\n"), "{}", result.stdout);
+    let result = check(&["country.mmdb", "asn.mmdb"], "country:de\nAS64501\n");
+    assert!(result.status_line().starts_with("TOPIP OK - 2001:db8::7 "), "{}", result.stdout);
+    // IPv4 networks of a database without IPv6.
+    let result = check(&["asn-ipv4.mmdb"], "as64500\n");
+    assert!(result.status_line().starts_with("TOPIP OK - 203.0.113.200 "), "{}", result.stdout);
+    // Connections that should have been excluded were counted.
+    for (databases, excludes, problem) in [
+        (&[][..], "AS64500", "no network database has a network of AS64500"),
+        (&["asn.mmdb"], "AS64500\nAS64999", "no network database has a network of AS64999"),
+        (&["asn.mmdb"], "country:DE", "no network database has a network of country:de"),
+        (&["none.mmdb"], "AS64500", "cannot read the network database none.mmdb: "),
+        (&["connection-type.mmdb"], "AS64500", "cannot use the network database "),
+    ] {
+        let result = check(databases, excludes);
+        assert_eq!(result.code, Some(3), "{}", result.stdout);
+        assert!(
+            result.stdout.to_lowercase().contains(&problem.to_lowercase()),
+            "{}",
+            result.stdout
+        );
+    }
+    let result = check(&["asn.mmdb"], "AS64500x!");
+    assert!(result.status_line().contains("cannot read line 1 of excludes: AS64500x!: "));
+}
+
 #[test]
 fn json_has_operator_and_country() {
     let dir = TestDir::new();
