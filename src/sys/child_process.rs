@@ -29,6 +29,10 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid},
 };
 
+mod with_input;
+
+pub use with_input::{ProgramEnd, RunError, run_with_input};
+
 /// Interval between two checks whether a program has ended, where the kernel does not
 /// report it.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
