@@ -103,7 +103,7 @@ pub mod output {
 
     pub use checkmk::{render_checkmk, render_checkmk_failure};
     pub use email::{Email, alert_email, recovery_email};
-    pub use json::{render_json, render_json_failure};
+    pub use json::{render_json, render_json_failure, render_offenders};
     pub use log_table::{
         OffenderColumns, OffenderTable, TableLayout, render_log_problem, render_offender_csv,
         render_offender_json, render_offender_table, render_stderr_problem,
@@ -112,7 +112,9 @@ pub mod output {
     pub use notes::note_text;
     pub use openmetrics::{render_openmetrics, render_openmetrics_failure};
     pub use parse_problems::parse_problems;
-    pub use report::{DEFAULT_LISTED_PEERS, MailDetail, Report, Verbosity};
+    pub use report::{
+        DEFAULT_LISTED_PEERS, MAX_LOGGED_ALERTS, MailDetail, PassedOn, Report, Verbosity,
+    };
     pub use text::{format_duration, previous_sample_lines, skipped_lines};
     pub use watch::{ScreenRow, WatchFrame, render_watch_line, render_watch_screen};
 }
@@ -179,8 +181,9 @@ pub mod storage {
     pub mod state_file;
 }
 
-/// Notifications by mail, syslog, and journald.
+/// Notifications by mail, syslog, journald, and a program.
 pub mod notify {
+    pub mod alert_program;
     pub mod journald;
     pub mod log_daemon;
     pub mod mail;
@@ -205,7 +208,7 @@ pub mod run {
     mod targets;
     mod watch;
 
-    pub use alert::{LogConfig, NotifyConfig, Sink};
+    pub use alert::{LogConfig, NotifyConfig, ProgramConfig, Sink};
     pub use check::*;
     pub use log_summary::{LogQuery, LogSummary, TopOffenders, summarize_logs};
     pub use mail::MailConfig;

@@ -4,6 +4,7 @@
 //! If a fault can happen in thousands of places, each run tests a sample of them;
 //! `FAULTS=all` tests all.
 
+mod alert_program;
 mod status_line;
 mod churn;
 mod clock;

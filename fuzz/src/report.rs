@@ -29,7 +29,7 @@ use topip::{
         verdict::Status,
     },
     output::{
-        self, Email, MailDetail, Report, Verbosity, WatchFrame,
+        self, Email, MailDetail, PassedOn, Report, Verbosity, WatchFrame,
         munin::{Graphs, JUDGED_FIELD, Threshold, ThresholdBound, ThresholdLevel},
     },
     parse::{Dialect, ParseStats, TableKind, capture::CaptureNote},
@@ -150,12 +150,14 @@ fn generate_report(input: &mut Input<'_>) -> Report {
         state_file: Some(input.text().into()),
         alerts: Vec::new(),
         group_alerts: Vec::new(),
+        n_omitted_alerts: 0,
         omitted_alerts: None,
         mail: Some(MailDetail::Sent {
             subject: input.text(),
             to: vec![input.text()],
             route: input.text(),
         }),
+        passed_on: Some(PassedOn { program: input.text().into(), n_alerts: 3 }),
     }
 }
 

@@ -49,11 +49,12 @@ complete -c check_topip -s l -l log -d 'Append alerts to a log, by default /var/
 complete -c check_topip -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
-complete -c check_topip -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
+complete -c check_topip -l never-log -d 'Neither log nor pass on alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c check_topip -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c check_topip -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c check_topip -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c check_topip -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c check_topip -l exec -d 'Run this program at each sample with an alert, with the offenders as JSON on its standard input' -r -F
 complete -c check_topip -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c check_topip -l output -d 'Format of the answer' -r -f -a "nagios\t''
 json\t''

@@ -16,7 +16,7 @@ use crate::{
     model::problem::Problem,
     model::{connection::TcpStates, metric::MetricRange, network::Network, peer_id::GroupBy},
     output::{DEFAULT_LISTED_PEERS, Verbosity},
-    run::{CheckConfig, LogConfig, NotifyConfig, Target},
+    run::{CheckConfig, LogConfig, NotifyConfig, ProgramConfig, Target},
     storage::state_file::StateLocation,
 };
 
@@ -80,9 +80,10 @@ pub(super) fn check_config(
     let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
     let state_location = state_location(&args, applet, invocation, &targets);
     let deadline = invocation.started + timeout.after;
-    let deadline = deadline.checked_sub(REPORT_TIME).unwrap_or(deadline);
+    let deadline = earlier(deadline, REPORT_TIME);
+    let reserved_time = mail_config::reserved_time(timeout.after);
     let alerts = match notify {
-        Some(args) => alerts(args, &targets, deadline, invocation)?,
+        Some(args) => alerts(args, &targets, (deadline, reserved_time), invocation)?,
         None => NotifyConfig::default(),
     };
     let SampleArgs { selection, thresholds, .. } = args;
@@ -143,13 +144,7 @@ pub(super) fn check_config(
         state_location,
         count_tcp_states,
         report_hidden_namespaces,
-        deadline: match alerts.mail {
-            // An unresponsive server must not use up the time for the mail.
-            Some(_) => {
-                deadline.checked_sub(mail_config::reserved_time(timeout.after)).unwrap_or(deadline)
-            }
-            None => deadline,
-        },
+        deadline: sampling_deadline(&alerts, deadline, reserved_time),
         notify: alerts,
     })
 }
@@ -158,17 +153,36 @@ fn default_exclude(text: &str) -> Network {
     text.parse().expect("a default exclude is a network")
 }
 
-/// Returns the configuration of the notifications.
+/// Returns the configuration of the notifications: the mail is sent first, and leaves
+/// the program its reserved time.
 fn alerts(
     args: NotifyArgs,
     targets: &[Target],
-    deadline: Instant,
+    (deadline, reserved_time): (Instant, Duration),
     invocation: &Invocation,
 ) -> Result<NotifyConfig, Problem> {
-    let NotifyArgs { log, log_format, never_log, mail } = args;
+    let NotifyArgs { log, log_format, never_log, mail, exec } = args;
     let log = log.map(|sink| LogConfig { sink, format: log_format });
-    let mail = mail_config::build(&mail, targets, deadline, invocation)?;
-    Ok(NotifyConfig { log, never_log, mail })
+    let mail_deadline = if exec.is_some() { earlier(deadline, reserved_time) } else { deadline };
+    let mail = mail_config::build(&mail, targets, mail_deadline, invocation)?;
+    let program = exec.map(|path| ProgramConfig { path, deadline });
+    Ok(NotifyConfig { log, never_log, mail, program })
+}
+
+/// Returns the deadline for sampling. An unresponsive server must not use up the time for
+/// the mail and the program.
+fn sampling_deadline(alerts: &NotifyConfig, deadline: Instant, reserved_time: Duration) -> Instant {
+    let mut deadline = deadline;
+    for is_configured in [alerts.mail.is_some(), alerts.program.is_some()] {
+        if is_configured {
+            deadline = earlier(deadline, reserved_time);
+        }
+    }
+    deadline
+}
+
+fn earlier(instant: Instant, by: Duration) -> Instant {
+    instant.checked_sub(by).unwrap_or(instant)
 }
 
 /// Returns the TCP states whose connections are counted.

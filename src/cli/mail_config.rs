@@ -17,7 +17,8 @@ use super::{
     target_config,
 };
 
-/// Returns the part of the time limit that is reserved for sending mail.
+/// Returns the part of the time limit that is reserved for sending mail, and as much for
+/// the alert program.
 pub(super) fn reserved_time(timeout: Duration) -> Duration {
     (timeout / 3).min(Duration::from_secs(3))
 }

@@ -21,6 +21,10 @@ use crate::{
     parse::TableKind,
 };
 
+mod offenders;
+
+pub use offenders::render_offenders;
+
 use super::{
     notes::note_text,
     report::{Report, Verbosity, round_to_hundredths},
@@ -179,12 +183,7 @@ pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
             .iter()
             .map(|view| JsonView::new(view, report.n_listed(view, verbosity)))
             .collect(),
-        servers: report
-            .observation
-            .servers
-            .iter()
-            .map(|(name, connections)| JsonServer { name, connections: *connections })
-            .collect(),
+        servers: report.observation.servers.iter().map(JsonServer::new).collect(),
         namespaces: report.observation.namespaces.iter().map(JsonNamespace::new).collect(),
         kernel_counters: kernel_counters.map(JsonKernelCounters::new).collect(),
         skipped: JsonSkipped::new(&report.observation.skipped),
@@ -292,6 +291,12 @@ fn reason_name(reason: &Reason) -> &'static str {
         Reason::Limit => "limit",
         Reason::Warning(_) => "warning",
         Reason::Critical(_) => "critical",
+    }
+}
+
+impl<'a> JsonServer<'a> {
+    fn new((name, connections): &'a (String, u64)) -> Self {
+        Self { name, connections: *connections }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    report::{MailDetail, Report},
+    report::{MailDetail, PassedOn, Report},
     text,
 };
 
@@ -130,6 +130,7 @@ pub(super) fn detail_lines(report: &Report) -> Vec<String> {
     lines.extend(text::previous_sample_lines(&report.views));
     lines.extend(text::skipped_lines(&report.observation.skipped));
     lines.extend(report.mail.as_ref().map(mail_text));
+    lines.extend(report.passed_on.as_ref().map(passed_on_text));
     lines
 }
 
@@ -198,6 +199,12 @@ fn mail_text(detail: &MailDetail) -> String {
             format!("Mail: {subject} sent to {} by {route}", to.join(", "))
         }
     }
+}
+
+fn passed_on_text(PassedOn { program, n_alerts }: &PassedOn) -> String {
+    let n_alerts = u64::try_from(*n_alerts).unwrap_or(u64::MAX);
+    let alerts = text::pluralize(n_alerts, "alert", "alerts");
+    format!("Passed on: {alerts} to {}", program.display())
 }
 
 fn namespaces_text(names: &[String], singular: &str, plural: &str) -> String {

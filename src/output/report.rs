@@ -21,6 +21,10 @@ use crate::{
 /// Number of listed peers if neither `--top` nor `-vvv` is set.
 pub const DEFAULT_LISTED_PEERS: usize = 10;
 
+/// Maximum number of alerts of one run that are logged: an attack from a million addresses
+/// must not fill the disk.
+pub const MAX_LOGGED_ALERTS: usize = 100;
+
 /// The result of one run.
 #[derive(Debug)]
 pub struct Report {
@@ -36,20 +40,34 @@ pub struct Report {
     pub judge_config: JudgeConfig,
     /// Number of the busiest peers that are judged; `None` for all.
     pub n_judged: Option<usize>,
-    /// Failures after sampling: of the state file, the log or the mail.
+    /// Failures after sampling: of the state file, the log, the mail or the alert program.
     pub problems: Vec<Problem>,
     /// Facts that the default output shows, in addition to those of the observation.
     pub notes: Vec<Note>,
     /// Path of the state file; `None` if it could not be loaded.
     pub state_file: Option<PathBuf>,
-    /// Alerts for the log, one for each peer that is critical by its limit.
+    /// Alerts for the log and the alert program, one for each peer that is critical by its
+    /// limit, up to a maximum.
     pub alerts: Vec<Alert>,
-    /// Alerts about groups for the log.
+    /// Alerts about groups for the log, up to a maximum.
     pub group_alerts: Vec<GroupAlert>,
-    /// Record of the alerts beyond the maximum for one run.
+    /// Number of alerts beyond that maximum.
+    pub n_omitted_alerts: usize,
+    /// Record of the alerts without a line in the log.
     pub omitted_alerts: Option<OmittedAlerts>,
     /// The mail that was sent, or the reason that none was sent.
     pub mail: Option<MailDetail>,
+    /// The program that the alerts were passed on to.
+    pub passed_on: Option<PassedOn>,
+}
+
+/// Alerts that a program has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOn {
+    /// Path of the program.
+    pub program: PathBuf,
+    /// Number of alerts.
+    pub n_alerts: usize,
 }
 
 /// The outcome of a pending mail, if it is not a problem.
@@ -137,7 +155,8 @@ impl Report {
     pub fn log_records(&self) -> impl Iterator<Item = LogRecord<'_>> {
         let omitted = self.omitted_alerts.iter().map(LogRecord::Omitted);
         let groups = self.group_alerts.iter().map(LogRecord::Group);
-        self.alerts.iter().map(LogRecord::Alert).chain(groups).chain(omitted)
+        let alerts = self.alerts.iter().take(MAX_LOGGED_ALERTS).map(LogRecord::Alert);
+        alerts.chain(groups).chain(omitted)
     }
 
     /// Returns the peers that decide about mails.

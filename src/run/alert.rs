@@ -1,4 +1,4 @@
-//! Sends notifications about an alert: a log line and a mail.
+//! Sends notifications about an alert: a log line, a mail, and a call of a program.
 use std::{
     cmp::Reverse,
     collections::BTreeSet,
@@ -24,8 +24,8 @@ use crate::{
         peer_id::PeerId,
         problem::{Hints, Problem},
     },
-    notify::{journald, syslog},
-    output::Report,
+    notify::{alert_program, journald, syslog},
+    output::{self, MAX_LOGGED_ALERTS, PassedOn, Report},
     storage::{log_file, state_file::StateFileId},
     sys::local_time,
 };
@@ -39,22 +39,36 @@ use super::{
 /// Maximum time to wait for busy log daemons, over all alerts of a run.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Alert log and mail, each if configured.
+/// Maximum number of alerts of one run that are sent.
+const MAX_ALERTS: usize = 1000;
+
+/// Alert log, mail and program, each if configured.
 #[derive(Clone, Debug, Default)]
 pub struct NotifyConfig {
     /// The log that receives one line per alert.
     pub log: Option<LogConfig>,
-    /// Networks that the log must not have alerts about.
+    /// Networks that the log and the program must not have alerts about.
     pub never_log: Vec<Network>,
     /// Mail settings.
     pub mail: Option<MailConfig>,
+    /// Program that the alerts are passed on to.
+    pub program: Option<ProgramConfig>,
+}
+
+/// A program that reads the alerts of a run from its standard input.
+#[derive(Clone, Debug)]
+pub struct ProgramConfig {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Time limit for the program.
+    pub deadline: Instant,
 }
 
 impl NotifyConfig {
     /// Returns whether the report names the peers that are protected from being logged. An
     /// event handler reads them there, also where nothing is logged.
     pub(super) fn names_protected_peers(&self) -> bool {
-        self.log.is_some() || !self.never_log.is_empty()
+        self.log.is_some() || self.program.is_some() || !self.never_log.is_empty()
     }
 }
 
@@ -78,28 +92,27 @@ pub enum Sink {
     Journal,
 }
 
-/// Maximum number of alerts of one run that are logged: an attack from a million addresses
-/// must not fill the disk.
-const MAX_ALERTS: usize = 100;
-
 /// The alerts of a run.
 pub(super) struct Alerts {
-    /// Alerts for the log, at most [`MAX_ALERTS`] together with those about groups.
-    pub(super) logged: Vec<Alert>,
-    /// Alerts about groups for the log.
+    /// Alerts for the log and the program, at most [`MAX_ALERTS`]. The log gets the first
+    /// [`MAX_LOGGED_ALERTS`].
+    pub(super) sent: Vec<Alert>,
+    /// Alerts about groups for the log, at most [`MAX_LOGGED_ALERTS`].
     pub(super) groups: Vec<GroupAlert>,
-    /// Record of the alerts beyond the maximum.
-    pub(super) omitted: Option<OmittedAlerts>,
+    /// Number of alerts beyond the maximum.
+    pub(super) n_omitted: usize,
+    /// Record of the alerts without a line in the log.
+    pub(super) not_logged: Option<OmittedAlerts>,
     /// The peers that are protected from being logged.
     pub(super) protected: Vec<ProtectedPeer>,
 }
 
 /// Returns the alerts of a run.
 pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protection) -> Alerts {
-    let (mut logged, mut groups, mut protected) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sent, mut groups, mut protected) = (Vec::new(), Vec::new(), Vec::new());
     let mut ids = BTreeSet::new();
     let mut alerting: Vec<_> = report.alerting_peers().collect();
-    if alerting.len() > MAX_ALERTS {
+    if alerting.len() > MAX_LOGGED_ALERTS {
         // A later view may have larger peers than an earlier one.
         alerting.sort_by_key(|(_, peer)| Reverse(peer.connections));
     }
@@ -111,18 +124,17 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
         }
         let (timestamp, limit) = (sample_time(sample), sample.limit.connections);
         last_time = Some(timestamp);
-        let is_full = logged.len() + groups.len() >= MAX_ALERTS;
         match &peer.id {
             PeerId::Network(network) => match protection.reason(*network) {
                 Some(reason) => protected.push(ProtectedPeer { network: *network, reason }),
-                None if is_full => {}
+                None if sent.len() >= MAX_ALERTS => {}
                 None => {
                     let entry = LogEntry::new(timestamp, *network, peer.connections, servers);
                     let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
-                    logged.push(Alert::new(entry, peer, (limit, consecutive)));
+                    sent.push(Alert::new(entry, peer, (limit, consecutive)));
                 }
             },
-            PeerId::Group(_) if is_full => {}
+            PeerId::Group(_) if groups.len() >= MAX_LOGGED_ALERTS => {}
             PeerId::Group(group) => {
                 let address_view = &report.views[0];
                 let group = (group, peer, limit);
@@ -130,19 +142,20 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
             }
         }
     }
-    let n_omitted = ids.len() - protected.len() - logged.len() - groups.len();
-    let omitted = match last_time {
-        Some(timestamp) if n_omitted > 0 => {
-            let n_unrecorded = match report.judge_config.consecutive {
-                1 => report.views.iter().map(View::n_unrecorded).sum(),
-                // They are over the limit for the first time, as far as is known.
-                _ => 0,
-            };
-            Some(OmittedAlerts::new(timestamp, n_omitted + n_unrecorded, servers))
+    let n_unrecorded: usize = match report.judge_config.consecutive {
+        1 if sent.len() > MAX_LOGGED_ALERTS => report.views.iter().map(View::n_unrecorded).sum(),
+        // They are over the limit for the first time, as far as is known.
+        _ => 0,
+    };
+    let n_omitted = ids.len() - protected.len() - sent.len() - groups.len() + n_unrecorded;
+    let n_not_logged = n_omitted + sent.len().saturating_sub(MAX_LOGGED_ALERTS);
+    let not_logged = match last_time {
+        Some(timestamp) if n_not_logged > 0 => {
+            Some(OmittedAlerts::new(timestamp, n_not_logged, servers))
         }
         _ => None,
     };
-    Alerts { logged, groups, omitted, protected }
+    Alerts { sent, groups, n_omitted, not_logged, protected }
 }
 
 /// Returns the local time of a sample.
@@ -150,7 +163,7 @@ fn sample_time(sample: &Sample) -> DateTime<FixedOffset> {
     local_time::from_timestamp(i64::try_from(sample.timestamp).unwrap_or(i64::MAX))
 }
 
-/// Writes the log and sends the mail, and adds the outcome to `report`.
+/// Writes the log, sends the mail and runs the program, and adds the outcome to `report`.
 pub(super) fn notify(config: &CheckConfig, saved_state: &SavedState, report: &mut Report) {
     if let Some(log) = &config.notify.log {
         let records: Vec<_> = report.log_records().collect();
@@ -165,6 +178,36 @@ pub(super) fn notify(config: &CheckConfig, saved_state: &SavedState, report: &mu
     if let Some(mail) = &config.notify.mail {
         let state_file = StateFileId { location: &config.state_location, servers: &config.servers };
         send_pending_mail(mail, &state_file, saved_state, report);
+    }
+    if let Some(program) = &config.notify.program {
+        pass_on(program, &config.servers, report);
+    }
+}
+
+/// Runs the program if there are alerts, and tests whether it could be run if there are
+/// none: an administrator should hear of a missing program before an attack.
+fn pass_on(
+    ProgramConfig { path, deadline }: &ProgramConfig,
+    servers: &[String],
+    report: &mut Report,
+) {
+    let result = if report.alerts.is_empty() {
+        alert_program::probe(path)
+    } else {
+        let input = output::render_offenders(report, servers).into_bytes();
+        alert_program::run(path, input, *deadline)
+    };
+    match result {
+        Ok(()) if report.alerts.is_empty() => {}
+        Ok(()) => {
+            let n_alerts = report.alerts.len();
+            report.passed_on = Some(PassedOn { program: path.clone(), n_alerts });
+        }
+        Err(error) => {
+            let Problem { message, hints } = error.to_problem();
+            let message = format!("program of `--exec`: {message}");
+            report.problems.push(Problem { message, hints });
+        }
     }
 }
 

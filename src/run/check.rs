@@ -132,8 +132,8 @@ pub fn check(
     progress.enter(Stage::Notifying);
     let protection = config.protection(&observed.excludes, &report);
     let alerts = alert::alerts(&report, &config.servers, &protection);
-    (report.alerts, report.group_alerts) = (alerts.logged, alerts.groups);
-    report.omitted_alerts = alerts.omitted;
+    (report.alerts, report.n_omitted_alerts) = (alerts.sent, alerts.n_omitted);
+    (report.group_alerts, report.omitted_alerts) = (alerts.groups, alerts.not_logged);
     if config.notify.names_protected_peers() && !alerts.protected.is_empty() {
         report.notes.push(Note::NotLogged(alerts.protected));
     }
@@ -157,8 +157,10 @@ impl CheckConfig {
             state_file: None,
             alerts: Vec::new(),
             group_alerts: Vec::new(),
+            n_omitted_alerts: 0,
             omitted_alerts: None,
             mail: None,
+            passed_on: None,
         }
     }
 

@@ -424,6 +424,33 @@ fn hostile_names_and_variables_do_not_change_output() {
     }
 }
 
+/// The input of the alert program is one line with printable text.
+#[test]
+fn hostile_text_does_not_change_alert_program_input() {
+    use std::os::unix::fs::PermissionsExt;
+    for (entry_point, options) in ENTRY_POINTS {
+        for hostile_text in &combined(3) {
+            let dir = TestDir::new();
+            let program = dir.write("program", "#!/bin/sh\ncat >input\n");
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            let options: Vec<_> = options(&dir, hostile_text);
+            let mut command = check(&dir, &options, &["--consecutive", "1", "--exec"]);
+            let result = run(command.arg(&program).env("PATH", "/usr/bin:/bin"));
+            let context = format!("{entry_point} {:?}", String::from_utf8_lossy(hostile_text));
+            // Some options are rejected.
+            let Ok(input) = fs::read_to_string(dir.path("input")) else {
+                assert_ne!(result.code, Some(2), "{context}: {result:?}");
+                continue;
+            };
+            assert_printable(&input, &context);
+            assert_eq!(input.lines().count(), 1, "{context}: {input}");
+            let object: Value = serde_json::from_str(&input).unwrap();
+            assert_eq!(object["offenders"][0]["address"], "203.0.113.7", "{context}");
+            assert_eq!(object["offenders"].as_array().unwrap().len(), 1, "{context}");
+        }
+    }
+}
+
 /// A log line is one line, about the right address.
 #[test]
 fn hostile_text_does_not_change_log_lines() {

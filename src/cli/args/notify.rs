@@ -1,4 +1,4 @@
-//! Options for notifications: alert log and mail.
+//! Options for notifications: alert log, mail and program.
 use std::path::PathBuf;
 
 use clap::Args;
@@ -26,12 +26,26 @@ pub(in crate::cli) struct NotifyArgs {
     /// How a line of the log is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(in crate::cli) log_format: LineFormat,
-    /// Log no alerts about these networks, nor about networks that contain one of
-    /// their addresses
+    /// Neither log nor pass on alerts about these networks, nor about networks that
+    /// contain one of their addresses
     #[arg(long, value_name = "NET,...", value_delimiter = ',', value_parser = Network::parse_selector)]
     pub(in crate::cli) never_log: Vec<Network>,
     #[command(flatten)]
     pub(in crate::cli) mail: MailArgs,
+    /// Run this program at each sample with an alert, with the offenders as JSON on its
+    /// standard input
+    #[arg(long, value_name = "PROGRAM", value_parser = program_path)]
+    pub(in crate::cli) exec: Option<PathBuf>,
+}
+
+/// Parses the value of --exec. A program found through $PATH could be a different one for
+/// each user.
+fn program_path(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err("not a whole path; write /usr/local/bin/PROGRAM".to_owned())
+    }
 }
 
 /// Parses the value of --log.

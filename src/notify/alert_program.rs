@@ -1,0 +1,102 @@
+//! Passes alerts to a program of the administrator, such as a webhook client or a
+//! firewall script.
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use rustix::fs::{Access, access};
+
+use crate::{
+    model::problem::Hints,
+    sys::child_process::{ProgramEnd, RunError, run_with_input},
+};
+
+/// Failure to pass alerts to a program.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertProgramError {
+    /// The program cannot be run.
+    #[error("cannot run {}", program.display())]
+    Run {
+        /// Path of the program.
+        program: PathBuf,
+        /// Error of the system.
+        source: io::Error,
+    },
+    /// The program failed.
+    #[error("{} ended with {code}{}", program.display(), parenthesized(output))]
+    Failed {
+        /// Path of the program.
+        program: PathBuf,
+        /// Exit code, or the signal that killed the program.
+        code: String,
+        /// Beginning of its standard error output.
+        output: String,
+    },
+    /// The program did not end before the deadline.
+    #[error("{} did not end in time and was killed", program.display())]
+    TimedOut {
+        /// Path of the program.
+        program: PathBuf,
+    },
+    /// No thread can be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+fn parenthesized(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
+impl Hints for AlertProgramError {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Run { .. } => {
+                "Name an executable file in `--exec`; a script needs a line such as #!/bin/sh."
+            }
+            Self::Failed { .. } => "Is there a log of the program?",
+            Self::TimedOut { .. } => "Let the program do slow work in the background, or raise -t.",
+            Self::Thread(_) => "Allow the user that runs the check more processes.",
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+/// Runs `program` without arguments and with `input` as its standard input; kills the
+/// program if it has not ended by `deadline`.
+///
+/// # Errors
+///
+/// Returns an error if the program does not end with exit code 0.
+pub fn run(program: &Path, input: Vec<u8>, deadline: Instant) -> Result<(), AlertProgramError> {
+    let program_path = program.to_owned();
+    match run_with_input(&[program.as_os_str()], input, deadline) {
+        Ok(ProgramEnd::Success) => Ok(()),
+        Ok(ProgramEnd::Failed { code, output }) => {
+            Err(AlertProgramError::Failed { program: program_path, code, output })
+        }
+        Ok(ProgramEnd::TimedOut { .. }) => {
+            Err(AlertProgramError::TimedOut { program: program_path })
+        }
+        Err(RunError::Program(source)) => {
+            Err(AlertProgramError::Run { program: program_path, source })
+        }
+        Err(RunError::Thread(source)) => Err(AlertProgramError::Thread(source)),
+    }
+}
+
+/// Tests whether this user may execute `program`, without running it.
+///
+/// # Errors
+///
+/// Returns an error if the program could not be run.
+pub fn probe(program: &Path) -> Result<(), AlertProgramError> {
+    let result = access(program, Access::EXEC_OK).map_err(io::Error::from);
+    let result = match result {
+        // Directories have the same mode bit.
+        Ok(()) if program.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        result => result,
+    };
+    result.map_err(|source| AlertProgramError::Run { program: program.to_owned(), source })
+}

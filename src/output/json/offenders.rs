@@ -1,0 +1,61 @@
+//! The alerts of a run as one JSON object on one line, for the program of `--exec`.
+use serde::Serialize;
+
+use super::{JsonServer, PROGRAM, SCHEMA_VERSION, serialize_line};
+use crate::{alert_log::entry::Alert, analysis::peer_details::PeerDetails, output::report::Report};
+
+/// Alerts of a run. Fields that the answer has too have the same form there.
+#[derive(Serialize)]
+struct JsonAlerts<'a> {
+    schema: u32,
+    program: &'static str,
+    status: String,
+    message: String,
+    timestamp: u64,
+    servers: Vec<JsonServer<'a>>,
+    offenders: Vec<JsonOffender<'a>>,
+    /// Number of offenders that are not listed.
+    omitted: usize,
+}
+
+#[derive(Serialize)]
+struct JsonOffender<'a> {
+    #[serde(flatten)]
+    details: PeerDetails<'a>,
+    limit: f64,
+    consecutive: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_since: Option<u64>,
+}
+
+/// Returns the alerts of a run with a line end; `servers` are the names of the sampled
+/// servers, also if the answer does not list them.
+#[must_use]
+pub fn render_offenders(report: &Report, servers: &[String]) -> String {
+    let listed = &report.observation.servers;
+    let connections = report.views[0].sample.connections;
+    serialize_line(&JsonAlerts {
+        schema: SCHEMA_VERSION,
+        program: PROGRAM,
+        status: report.status().to_string(),
+        message: super::text::status_text(report),
+        timestamp: report.worst_view().sample.timestamp,
+        servers: match servers {
+            [name] if listed.is_empty() => vec![JsonServer { name, connections }],
+            _ => listed.iter().map(JsonServer::new).collect(),
+        },
+        offenders: report.alerts.iter().map(JsonOffender::new).collect(),
+        omitted: report.n_omitted_alerts,
+    })
+}
+
+impl<'a> JsonOffender<'a> {
+    fn new(Alert { peer, limit, consecutive, .. }: &'a Alert) -> Self {
+        Self {
+            details: PeerDetails::new(peer),
+            limit: *limit,
+            consecutive: *consecutive,
+            over_since: peer.over.map(|streak| streak.since),
+        }
+    }
+}
