@@ -19,6 +19,7 @@ pub mod model {
     pub mod network;
     pub mod peer_id;
     pub mod problem;
+    pub mod protocol;
     pub mod range;
     pub mod sanitize;
     pub mod secret;
@@ -54,7 +55,7 @@ pub mod parse {
 
     pub use dialect::{Dialect, TableKind};
     pub use error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat};
-    pub use reader::read;
+    pub use reader::{read, read_protocol};
     pub use stats::ParseStats;
 }
 
@@ -95,6 +96,7 @@ pub mod output {
     mod nagios;
     mod namespaces;
     mod notes;
+    mod noun;
     mod openmetrics;
     mod parse_problems;
     mod report;

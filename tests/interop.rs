@@ -2,6 +2,7 @@
 //! that run the check.
 
 mod conntrack;
+mod conntrack_udp;
 mod fail2ban;
 mod icinga;
 pub mod kernel;

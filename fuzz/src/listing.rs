@@ -2,7 +2,7 @@
 use std::io::{BufReader, Cursor};
 
 use topip::{
-    model::connection::Connection,
+    model::{connection::Connection, protocol::Protocol},
     parse::{
         self, ParseError, ParseStats, UnreadableRow,
         capture::{ByteOrder, Capture, CaptureFormat},
@@ -27,7 +27,7 @@ fn read(
         notes: Vec::new(),
         bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(text.to_vec()))),
     };
-    let stats = parse::read(capture, &mut |connection: &Connection| {
+    let stats = parse::read_protocol(capture, Protocol::All, &mut |connection: &Connection| {
         connections.push(*connection);
         connection.is_connected()
     });

@@ -4,10 +4,13 @@ complete -c check_topip -l source -d 'How to look at this host; conntrack counts
 netlink\t''
 proc\t''
 conntrack\t''"
+complete -c check_topip -l protocol -d 'Protocols to count; udp and all need the flows of conntrack' -r -f -a "tcp\t''
+udp\t''
+all\t''"
 complete -c check_topip -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c check_topip -l port -d 'Count only connections to these ports of this host' -r
-complete -c check_topip -l state -d 'Count only connections in these TCP states' -r
-complete -c check_topip -l exclude-state -d 'Do not count connections in these TCP states' -r
+complete -c check_topip -l state -d 'Count only connections in these TCP states, or UDP flows in theirs' -r
+complete -c check_topip -l exclude-state -d 'Do not count connections or flows in these states' -r
 complete -c check_topip -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
 complete -c check_topip -l only -d 'Count only connections from these networks' -r
 complete -c check_topip -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F

@@ -9,6 +9,7 @@ use super::network_set::NetworkSet;
 use crate::model::{
     connection::{Connection, TcpState, TcpStates},
     network::{Network, canonical_address},
+    protocol::Protocol,
 };
 
 mod dedup;
@@ -28,6 +29,8 @@ pub struct Selection {
     pub excludes: Vec<Network>,
     /// Counted local ports; empty: all.
     pub ports: Vec<RangeInclusive<u16>>,
+    /// Counted protocols.
+    pub protocol: Protocol,
     /// Counted TCP states.
     pub tcp_states: TcpStates,
     /// Count only connections to a port that this host listens on.
@@ -42,6 +45,7 @@ impl Default for Selection {
             only: Vec::new(),
             excludes: Vec::new(),
             ports: Vec::new(),
+            protocol: Protocol::Tcp,
             tcp_states: TcpStates::CONNECTED,
             inbound_only: false,
         }
@@ -159,13 +163,13 @@ impl Filter {
             }
             return false;
         }
-        let Selection { family, ports, tcp_states, .. } = &self.selection;
+        let Selection { family, ports, protocol, tcp_states, .. } = &self.selection;
         let port = connection.local.port();
         if !ports.is_empty() && !ports.iter().any(|range| range.contains(&port)) {
             self.skipped.other_port += 1;
             return false;
         }
-        if *tcp_states != TcpStates::CONNECTED {
+        if *tcp_states != protocol.states() {
             match connection.tcp_state {
                 None => self.skipped.unknown_state += 1,
                 Some(tcp_state) if !tcp_states.contains(tcp_state) => self.skipped.other_state += 1,
@@ -226,6 +230,12 @@ impl Filter {
         } else {
             None
         }
+    }
+
+    /// Returns the counted protocols.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.selection.protocol
     }
 
     /// Returns whether only connections to this host are counted.

@@ -14,7 +14,10 @@ use crate::{
         tally::{Aggregation, PrefixLengths},
     },
     model::problem::Problem,
-    model::{connection::TcpStates, metric::MetricRange, network::Network, peer_id::GroupBy},
+    model::{
+        connection::TcpStates, metric::MetricRange, network::Network, peer_id::GroupBy,
+        protocol::Protocol,
+    },
     output::{DEFAULT_LISTED_PEERS, Verbosity},
     run::{CheckConfig, LogConfig, NotifyConfig, ProgramConfig, Target},
     storage::state_file::StateLocation,
@@ -76,6 +79,7 @@ pub(super) fn check_config(
     invocation: &Invocation,
 ) -> Result<CheckConfig, Problem> {
     let timeout = target_config::timeout(&args, invocation);
+    require_possible_states(&args.selection)?;
     let tcp_states = tcp_states(&args.selection);
     let targets = target_config::targets(&args, invocation, timeout, tcp_states)?;
     let state_location = state_location(&args, applet, invocation, &targets);
@@ -117,6 +121,7 @@ pub(super) fn check_config(
             only: selection.only,
             excludes,
             ports: selection.port,
+            protocol: selection.protocol,
             tcp_states,
             inbound_only: selection.inbound,
         },
@@ -188,10 +193,32 @@ fn earlier(instant: Instant, by: Duration) -> Instant {
 /// Returns the TCP states whose connections are counted.
 pub(super) fn tcp_states(args: &SelectionArgs) -> TcpStates {
     let included = match args.tcp_states[..] {
-        [] => TcpStates::CONNECTED,
+        [] => args.protocol.states(),
         _ => TcpStates::new(&args.tcp_states),
     };
     included.without(TcpStates::new(&args.exclude_tcp_states))
+}
+
+/// # Errors
+///
+/// Returns an error for a state that no connection of the selected protocols has.
+fn require_possible_states(args: &SelectionArgs) -> Result<(), Problem> {
+    let SelectionArgs { protocol, tcp_states, exclude_tcp_states, .. } = args;
+    for (option, states) in [("`--state`", tcp_states), ("`--exclude-state`", exclude_tcp_states)] {
+        let impossible = states.iter().find(|&&state| !protocol.states().contains(state));
+        if let Some(state) = impossible {
+            let (name, others) =
+                if protocol.includes_udp() { ("tcp", "flow") } else { ("udp", "connection") };
+            let message = format!(
+                "{option} {} has no effect: no {others} of `--protocol` {} has that state",
+                state.name(),
+                protocol.name()
+            );
+            let hint = format!("It is a state of {name}; `--protocol` all has both.");
+            return Err(Problem::new(message, hint));
+        }
+    }
+    Ok(())
 }
 
 /// Returns each prefix length once, longest first.
@@ -377,6 +404,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("critical", range_texts(&thresholds.critical)),
         // Connection tracking is a different table; netlink and /proc show the same one.
         ("conntrack", yes_if(selection.source == SourceKind::Conntrack)),
+        ("protocol", protocol_key(selection.protocol)),
         ("netns", netns_names(selection).join(",")),
     ];
     let non_empty = parts.iter().filter(|(_, value)| !value.is_empty());
@@ -389,6 +417,10 @@ fn rule_key(rule: RuleName) -> &'static str {
         RuleName::Stddev => "stddev",
         RuleName::Lognormal => "lognormal",
     }
+}
+
+fn protocol_key(protocol: Protocol) -> String {
+    if protocol == Protocol::Tcp { String::new() } else { protocol.name().to_owned() }
 }
 
 fn yes_if(is_set: bool) -> String {

@@ -215,6 +215,9 @@ fn graphs(munin_config: Option<&variables::MuninConfig>, invocation: &Invocation
         groups: munin_config
             .map(|munin_config| munin_config.args.selection.group_by.clone())
             .unwrap_or_default(),
+        protocol: munin_config
+            .map(|munin_config| munin_config.args.selection.protocol)
+            .unwrap_or_default(),
         is_multigraph: is_env_set(invocation, "MUNIN_CAP_MULTIGRAPH"),
         thresholds: munin_config
             .map(|munin_config| munin_config.thresholds.clone())

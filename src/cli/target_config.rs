@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    args::{SampleArgs, SourceKind, Timeout},
+    args::{SampleArgs, SelectionArgs, SourceKind, Timeout},
     config::REPORT_TIME,
     invocation::Invocation,
     server_name::ServerName,
@@ -62,6 +62,7 @@ pub(super) fn targets(
         let message = "`--netns` does not go with servers that are reached by SSH";
         return Err(Problem::with_hints(message, vec![hint.to_owned()]));
     }
+    require_flow_table(&args.selection)?;
     if let Some(path) = &args.selection.input {
         let source =
             if path == Path::new("-") { Source::Stdin } else { Source::File(path.clone()) };
@@ -89,6 +90,20 @@ pub(super) fn targets(
     Ok(targets)
 }
 
+/// # Errors
+///
+/// Returns an error if UDP is to be counted from a table of sockets.
+fn require_flow_table(selection: &SelectionArgs) -> Result<(), Problem> {
+    let SelectionArgs { protocol, source, input, .. } = selection;
+    if !protocol.includes_udp() || *source == SourceKind::Conntrack || input.is_some() {
+        return Ok(());
+    }
+    let message = format!("`--protocol` {} needs `--source` conntrack", protocol.name());
+    let hint = "A table of sockets does not have the clients of UDP: a server has one socket for \
+                all of them, QUIC included. Connection tracking has each flow.";
+    Err(Problem::new(message, hint))
+}
+
 /// Returns the number of servers that need a login.
 fn n_remote_servers(args: &SampleArgs) -> usize {
     args.selection.hostname.iter().filter(|server| !server.is_local()).count()
@@ -104,7 +119,9 @@ fn local_target(args: &SampleArgs, tcp_states: TcpStates) -> Target {
         SourceKind::Netlink => vec![netlink],
         SourceKind::Proc => vec![Source::Proc],
         SourceKind::Conntrack => {
-            vec![Source::Conntrack { ports: args.selection.port.clone() }, Source::ConntrackProc]
+            let SelectionArgs { protocol, port, .. } = &args.selection;
+            let ctnetlink = Source::Conntrack { protocol: *protocol, ports: port.clone() };
+            vec![ctnetlink, Source::ConntrackProc]
         }
     };
     Target::new("localhost".to_owned(), sources).in_namespaces(args.selection.netns.clone())
@@ -254,6 +271,7 @@ fn listing_request(args: &SampleArgs) -> ListingRequest {
             SourceKind::Conntrack => TableKind::Flows,
             SourceKind::Auto | SourceKind::Netlink | SourceKind::Proc => TableKind::Sockets,
         },
+        protocol: args.selection.protocol,
         command: args.ssh.command.clone(),
     }
 }

@@ -96,7 +96,7 @@ impl Connection {
 }
 
 /// TCP state, with the names and numbers of the Linux kernel
-/// (`include/net/tcp_states.h`).
+/// (`include/net/tcp_states.h`); or the state of a UDP flow of connection tracking.
 ///
 /// `ss` writes them with hyphens, the BSDs and Windows write `SYN_RCVD` or
 /// `SYN_RECEIVED` for [`SynRecv`](Self::SynRecv) and `CLOSED` for
@@ -116,10 +116,17 @@ pub enum TcpState {
     LastAck = 9,
     Listen = 10,
     Closing = 11,
+    /// UDP flow with packets in one direction only.
+    Unreplied = 16,
+    /// UDP flow with packets in both directions.
+    SeenReply = 17,
+    /// UDP flow with packets in both directions for a while: the kernel does not drop it
+    /// early if the table is full.
+    Assured = 18,
 }
 
 impl TcpState {
-    /// All states, in the order of their numbers.
+    /// All states of TCP, in the order of their numbers.
     pub const ALL: [Self; 11] = [
         Self::Established,
         Self::SynSent,
@@ -134,10 +141,19 @@ impl TcpState {
         Self::Closing,
     ];
 
+    /// All states of UDP flows, with the names that conntrack(8) has for its `--status`.
+    pub const UDP: [Self; 3] = [Self::Unreplied, Self::SeenReply, Self::Assured];
+
+    /// Returns the state with this [`number`](Self::number).
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().chain(Self::UDP).find(|tcp_state| tcp_state.number() == number)
+    }
+
     /// Returns the state with the kernel's `number`, or `None` if no socket in a
     /// table can have that number.
     #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
+    pub fn from_kernel_number(number: u8) -> Option<Self> {
         // 12 is NEW_SYN_RECV, the kernel's internal state of a half-open
         // connection without a full socket. Tools show both as SYN_RECV.
         match number {
@@ -147,7 +163,8 @@ impl TcpState {
         }
     }
 
-    /// Returns the kernel's number, 1 to 11.
+    /// Returns the kernel's number, 1 to 11; or a higher number for a state of UDP flows,
+    /// which have none in the kernel.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
@@ -168,6 +185,9 @@ impl TcpState {
             Self::LastAck => "LAST_ACK",
             Self::Listen => "LISTEN",
             Self::Closing => "CLOSING",
+            Self::Unreplied => "UNREPLIED",
+            Self::SeenReply => "SEEN_REPLY",
+            Self::Assured => "ASSURED",
         }
     }
 }
@@ -180,7 +200,7 @@ pub struct TcpStateError;
 impl FromStr for TcpState {
     type Err = TcpStateError;
 
-    /// Parses the names used by the kernel, `ss` and the BSDs, in any case.
+    /// Parses the names used by the kernel, `ss`, the BSDs and conntrack, in any case.
     fn from_str(text: &str) -> Result<Self, TcpStateError> {
         match normalized_name(text.trim()).as_str() {
             "ESTAB" => Ok(Self::Established),
@@ -188,6 +208,7 @@ impl FromStr for TcpState {
             "CLOSED" => Ok(Self::Close),
             name => Self::ALL
                 .into_iter()
+                .chain(Self::UDP)
                 .find(|tcp_state| normalized_name(tcp_state.name()) == name)
                 .filter(|&tcp_state| tcp_state != Self::Listen)
                 .ok_or(TcpStateError),
@@ -208,6 +229,8 @@ pub struct TcpStates(u32);
 impl TcpStates {
     /// All states of a connection: all except LISTEN.
     pub const CONNECTED: Self = Self(0b1011_1111_1110);
+    /// All states of UDP flows.
+    pub const UDP: Self = Self(0b111 << 16);
 
     /// Creates a set of exactly these states.
     #[must_use]
@@ -219,6 +242,12 @@ impl TcpStates {
     #[must_use]
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
+    }
+
+    /// Returns the states of this set and of `others`.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 
     /// Returns this set plus LISTEN.
@@ -268,9 +297,16 @@ mod tests {
     fn state_numbers_round_trip() {
         for tcp_state in TcpState::ALL {
             assert_eq!(TcpState::from_number(tcp_state.number()), Some(tcp_state));
+            assert_eq!(TcpState::from_kernel_number(tcp_state.number()), Some(tcp_state));
         }
-        assert_eq!(TcpState::from_number(12), Some(TcpState::SynRecv));
-        assert_eq!(TcpState::from_number(0), None);
-        assert_eq!(TcpState::from_number(13), None);
+        for tcp_state in TcpState::UDP {
+            assert_eq!(TcpState::from_number(tcp_state.number()), Some(tcp_state));
+            assert_eq!(TcpState::from_kernel_number(tcp_state.number()), None);
+            assert!(TcpStates::UDP.contains(tcp_state));
+            assert!(!TcpStates::CONNECTED.contains(tcp_state));
+        }
+        assert_eq!(TcpState::from_kernel_number(12), Some(TcpState::SynRecv));
+        assert_eq!(TcpState::from_kernel_number(0), None);
+        assert_eq!(TcpState::from_kernel_number(13), None);
     }
 }

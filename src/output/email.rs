@@ -54,10 +54,7 @@ pub fn alert_email(report: &Report, mail: &PendingMail, host: &str) -> Email {
                 statistics_section(view),
                 section("Trigger", text::explain_limits(report, view)),
                 top_section(report, view),
-                section(
-                    "Servers",
-                    report.observation.servers.iter().map(text::server_line).collect(),
-                ),
+                section("Servers", text::server_lines(report).collect()),
                 section(
                     "Network namespaces",
                     namespaces::namespace_lines(report, Verbosity::Terse),
@@ -115,7 +112,7 @@ pub fn recovery_email(
 fn alert_lines(report: &Report) -> Vec<String> {
     let lines: Vec<_> = report
         .alerting_peers()
-        .map(|(view, peer)| text::peer_line(peer, view.sample.timestamp))
+        .map(|(view, peer)| text::peer_line(report, peer, view.sample.timestamp))
         .collect();
     if lines.len() > 1 { shortened(lines.into_iter()) } else { Vec::new() }
 }
@@ -226,8 +223,8 @@ fn top_section(report: &Report, view: &View) -> Option<Vec<String>> {
     let n_listed =
         report.n_judged.unwrap_or(DEFAULT_LISTED_PEERS).min(MAX_LISTED_PEERS).min(sample.top.len());
     let peers = sample.top.iter().take(n_listed);
-    let lines = peers.map(|peer| text::peer_line(peer, sample.timestamp)).collect();
-    let heading = text::peer_list_heading(sample, n_listed);
+    let lines = peers.map(|peer| text::peer_line(report, peer, sample.timestamp)).collect();
+    let heading = text::peer_list_heading(report, sample, n_listed);
     section(heading.trim_end_matches(':'), lines)
 }
 

@@ -14,6 +14,7 @@ use crate::{
         kernel_counters::{KernelCounters, NamespaceCounters},
         namespace::Namespace,
         network::Network,
+        protocol::Protocol,
         sanitize,
         verdict::{Basis, Limit, Reason, Status},
     },
@@ -45,6 +46,9 @@ struct JsonReport<'a> {
     message: String,
     timestamp: u64,
     table: &'static str,
+    /// `None` for TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
     views: Vec<JsonView<'a>>,
     servers: Vec<JsonServer<'a>>,
     /// Empty unless `--netns` is set.
@@ -178,6 +182,7 @@ pub fn render_json(report: &Report, verbosity: Verbosity) -> String {
         message: text::status_text(report),
         timestamp: report.worst_view().sample.timestamp,
         table: table_name(report.table_kind()),
+        protocol: protocol_name(report.protocol),
         views: report
             .views
             .iter()
@@ -217,6 +222,11 @@ fn table_name(table: TableKind) -> &'static str {
         TableKind::Flows => "flows",
         TableKind::Mixed => "both",
     }
+}
+
+/// Returns the name of the counted protocols; `None` for TCP, the default.
+fn protocol_name(protocol: Protocol) -> Option<&'static str> {
+    if protocol == Protocol::Tcp { None } else { Some(protocol.name()) }
 }
 
 fn serialize_line(value: &impl Serialize) -> String {

@@ -1,11 +1,12 @@
 //! The output for Munin: the configuration and the values of the graphs.
 use crate::{
     analysis::{tally::Aggregation, view::View},
-    model::{peer_id::GroupBy, problem::Problem, sanitize},
+    model::{peer_id::GroupBy, problem::Problem, protocol::Protocol, sanitize},
 };
 
 use super::{
     notes::{self, note_text},
+    noun::Noun,
     report::Report,
     text,
 };
@@ -20,6 +21,8 @@ pub struct Graphs {
     pub name: String,
     /// The host that the graphs belong to; `None` for the node's own host.
     pub host_name: Option<String>,
+    /// Counted protocols.
+    pub protocol: Protocol,
     /// True if the master accepts several graphs from one plugin.
     pub is_multigraph: bool,
     /// Properties of the groups whose maximum is drawn.
@@ -231,7 +234,8 @@ impl Graphs {
         let graphs = self.graphs().iter().map(|graph| {
             let fields: String =
                 self.fields(graph).map(|field| self.field_lines(field, result)).collect();
-            format!("{}{}{fields}", self.heading(graph), graph.attributes)
+            let attributes = self.noun().replace_in(graph.attributes);
+            format!("{}{attributes}{fields}", self.heading(graph))
         });
         host.into_iter().chain(graphs).collect()
     }
@@ -245,6 +249,10 @@ impl Graphs {
             format!("{}{fields}", self.heading(graph))
         });
         graphs.collect()
+    }
+
+    fn noun(&self) -> Noun {
+        Noun::new(self.protocol)
     }
 
     fn graphs(&self) -> &'static [Graph] {
@@ -276,6 +284,7 @@ impl Graphs {
         let thresholds: String =
             thresholds.filter_map(|threshold| threshold_line(threshold, report)).collect();
         let values = result.map_or_else(String::new, |result| value_lines(field, result));
+        let (label, info) = (self.noun().replace_in(label), self.noun().replace_in(info));
         format!(
             "{name}.label {label}\n{name}.draw {draw}\n{name}.colour {color}\n{name}.min 0\n\
              {name}.info {info}\n{thresholds}{values}"

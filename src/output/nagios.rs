@@ -70,7 +70,7 @@ fn long_output(report: &Report, verbosity: Verbosity) -> Vec<String> {
         lines.extend(views.iter().flat_map(|view| peer_lines(report, view, verbosity)));
     }
     if is_verbose {
-        lines.extend(report.observation.servers.iter().map(text::server_line));
+        lines.extend(text::server_lines(report));
         lines.extend(namespaces::namespace_lines(report, verbosity));
         for view in &report.views {
             for line in text::explain_limits(report, view) {
@@ -91,10 +91,10 @@ fn peer_lines(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String>
     if n_listed == 0 {
         return Vec::new();
     }
-    let heading = text::peer_list_heading(sample, n_listed);
+    let heading = text::peer_list_heading(report, sample, n_listed);
     let mut lines = vec![text::prefixed(&report.views, view, &heading)];
     for peer in sample.top.iter().take(n_listed) {
-        lines.push(text::peer_line(peer, sample.timestamp));
+        lines.push(text::peer_line(report, peer, sample.timestamp));
     }
     lines
 }

@@ -11,7 +11,7 @@ use crate::{
         tally::{Aggregation, PrefixLengths},
         view::View,
     },
-    model::{kernel_counters::NamespaceCounters, sanitize, verdict::Status},
+    model::{kernel_counters::NamespaceCounters, protocol::Protocol, sanitize, verdict::Status},
 };
 
 use super::report::Report;
@@ -27,6 +27,10 @@ pub fn render_openmetrics(report: &Report, max_addresses: usize) -> String {
     text.status(report.status());
     text.family("problems", "Failures of the check, such as a server that gave no listing.");
     text.sample("problems", &[], report.problems().count());
+    if report.protocol != Protocol::Tcp {
+        text.family("protocol_info", "Protocols that are counted as connections.");
+        text.sample("protocol_info", &[("protocol", &report.protocol.name())], 1);
+    }
     text.views(&report.views);
     text.peers(&report.views, max_addresses);
 

@@ -14,9 +14,14 @@ use crate::{
         rule::JudgeConfig,
         tally::Peer,
     },
-    model::{connection::TcpState, peer_id::PeerId, problem::Problem, verdict::Status},
+    model::{
+        connection::TcpState, peer_id::PeerId, problem::Problem, protocol::Protocol,
+        verdict::Status,
+    },
     parse::TableKind,
 };
+
+use super::noun::Noun;
 
 /// Number of listed peers if neither `--top` nor `-vvv` is set.
 pub const DEFAULT_LISTED_PEERS: usize = 10;
@@ -34,6 +39,8 @@ pub struct Report {
     pub tcp_states: Vec<(Option<TcpState>, u64)>,
     /// Everything else that was observed; its tally is empty.
     pub observation: Observation,
+    /// Counted protocols.
+    pub protocol: Protocol,
     /// True if only connections to the host were selected.
     pub is_inbound: bool,
     /// The configuration that the samples were judged by.
@@ -116,6 +123,11 @@ impl Report {
     #[must_use]
     pub fn table_kind(&self) -> TableKind {
         self.observation.parse_stats.table_kind()
+    }
+
+    /// Returns the noun for what was counted.
+    pub(super) fn noun(&self) -> Noun {
+        Noun::new(self.protocol)
     }
 
     /// Returns the view for the status line: the first one with the worst status.

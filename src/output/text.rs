@@ -91,15 +91,13 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
     let direction = direction(report);
     let subject = match view.decisive_peer() {
         Some(peer) => {
-            let connections = pluralize(peer.connections, "connection", "connections");
+            let connections = report.noun().count(peer.connections);
             let verb = if peer.truncated.is_some() { "may have" } else { "has" };
             format!("{} {verb} {connections}{direction}", peer_label(peer))
         }
         None => {
-            format!(
-                "no connections{direction} counted{}",
-                skipped_summary(&report.observation.skipped)
-            )
+            let skipped = skipped_summary(&report.observation.skipped);
+            format!("no {}{direction} counted{skipped}", report.noun().many)
         }
     };
     match verdict.reasons.first() {
@@ -259,8 +257,8 @@ pub(super) fn peer_label(peer: &Peer) -> String {
 }
 
 /// Returns a peer with the details of its connections at the time `now`.
-pub(super) fn peer_line(peer: &Peer, now: u64) -> String {
-    let connections = pluralize(peer.connections, "connection", "connections");
+pub(super) fn peer_line(report: &Report, peer: &Peer, now: u64) -> String {
+    let connections = report.noun().count(peer.connections);
     format!("{} {connections} {}", peer_label(peer), peer_details(peer, now))
 }
 
@@ -308,9 +306,10 @@ pub(super) fn format_tcp_states(peer: &Peer) -> String {
     states.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns a server with its number of connections.
-pub(super) fn server_line((server, connections): &(String, u64)) -> String {
-    format!("{server}: {}", pluralize(*connections, "connection", "connections"))
+/// Returns each server with its number of connections.
+pub(super) fn server_lines(report: &Report) -> impl Iterator<Item = String> {
+    let servers = report.observation.servers.iter();
+    servers.map(|(server, n)| format!("{server}: {}", report.noun().count(*n)))
 }
 
 /// Formats a number of seconds in the largest unit that is precise enough.
@@ -348,11 +347,11 @@ fn pluralize_peers(n: u64, aggregation: Aggregation) -> String {
 
 /// Returns the totals of a sample:
 /// `156 connections from 40 addresses in 7 networks`.
-pub(super) fn connections_summary(sample: &Sample) -> String {
+pub(super) fn connections_summary(report: &Report, sample: &Sample) -> String {
     let Sample { connections, addresses, aggregation, .. } = *sample;
     let mut text = format!(
         "{} from {}",
-        pluralize(connections, "connection", "connections"),
+        report.noun().count(connections),
         pluralize(addresses, "address", "addresses"),
     );
     let lengths = aggregation.prefix_lengths();
@@ -366,8 +365,8 @@ pub(super) fn connections_summary(sample: &Sample) -> String {
 }
 
 /// Returns the heading of a list of the busiest `n_listed` peers.
-pub(super) fn peer_list_heading(sample: &Sample, n_listed: usize) -> String {
-    let totals = connections_summary(sample);
+pub(super) fn peer_list_heading(report: &Report, sample: &Sample, n_listed: usize) -> String {
+    let totals = connections_summary(report, sample);
     match sample.peer_counts.len().saturating_sub(n_listed) {
         0 => format!("{totals}:"),
         _ => format!("{totals}, the top {n_listed}:"),
@@ -489,7 +488,7 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
         Rule::Lognormal { .. } => "lognormal",
     };
     let basis = match limit.basis {
-        Basis::Fixed | Basis::Stddev { .. } => statistics(sample, report.n_judged.is_some()),
+        Basis::Fixed | Basis::Stddev { .. } => statistics(report, sample),
         Basis::Lognormal {
             false_alarm_rate, n_others, center, scale, excluded_outliers, ..
         } => {
@@ -520,17 +519,17 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
 
 /// Returns the limit with its basis, and the statistics of the sample.
 pub(super) fn limit_and_statistics(report: &Report, view: &View) -> String {
-    let statistics = statistics(&view.sample, report.n_judged.is_some());
+    let statistics = statistics(report, &view.sample);
     format!("limit {}; {statistics}", format_limit(&view.sample.limit))
 }
 
-fn statistics(sample: &Sample, is_top: bool) -> String {
+fn statistics(report: &Report, sample: &Sample) -> String {
     let summary = &sample.summary;
     let judged_peers = pluralize_peers(summary.n_peers, sample.aggregation);
     format!(
         "{}{judged_peers} with {} to {}, median {}, average {}, stddev {}",
-        if is_top { "the top " } else { "" },
-        pluralize(summary.min, "connection", "connections"),
+        if report.n_judged.is_some() { "the top " } else { "" },
+        report.noun().count(summary.min),
         summary.max,
         summary.median,
         decimal(summary.avg),

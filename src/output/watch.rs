@@ -50,7 +50,7 @@ fn summary_lines(report: &Report) -> Vec<String> {
     let view = report.worst_view();
     let mut lines = vec![
         status_line(report),
-        text::connections_summary(&view.sample),
+        text::connections_summary(report, &view.sample),
         text::limit_and_statistics(report, view),
     ];
     lines.extend(
@@ -58,7 +58,7 @@ fn summary_lines(report: &Report) -> Vec<String> {
             .problems()
             .map(|problem| sanitize::single_line(&text::options_as_flags(&problem.message))),
     );
-    lines.extend(report.observation.servers.iter().map(text::server_line));
+    lines.extend(text::server_lines(report));
     lines.push(String::new());
     lines
 }
@@ -102,7 +102,7 @@ pub fn render_watch_line(frame: &WatchFrame) -> String {
     match result {
         Ok((report, _)) => {
             let sample = &report.worst_view().sample;
-            format!("{time} {}; {}", status_line(report), text::connections_summary(sample))
+            format!("{time} {}; {}", status_line(report), text::connections_summary(report, sample))
         }
         Err(message) => format!("{time} {}", unknown_line(message)),
     }

@@ -11,20 +11,28 @@
 //!
 //! A row is `[ipv4 2] tcp 6 [TIMEOUT] [STATE] src=… dst=… sport=… dport=…`, the
 //! counters of that direction, the same for the reply direction, and more. Rows of
-//! `/proc` and of `-o extended` begin with the family.
+//! `/proc` and of `-o extended` begin with the family. Rows of UDP have no state: flags in
+//! brackets say what was seen, `[UNREPLIED]` before the reply direction and `[ASSURED]`
+//! after it.
 use std::net::SocketAddr;
 
-use crate::model::connection::{Connection, TcpState};
+use crate::model::{
+    connection::{Connection, TcpState},
+    protocol::Protocol,
+};
 
 use super::{
     endpoint::{parse_address, parse_decimal, parse_port},
     error::{RowErrorKind, UnsupportedFormat},
-    row::{RowError, RowKind, fields},
+    row::{Fields, RowError, RowKind, fields},
 };
 
 pub mod messages;
 
-const IPPROTO_TCP: u8 = 6;
+/// IP protocol number of TCP.
+pub const IPPROTO_TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const IPPROTO_UDP: u8 = 17;
 
 /// Connection tracking states of TCP flows, in the order of `enum tcp_conntrack`
 /// (`include/uapi/linux/netfilter/nf_conntrack_tcp.h`), with the corresponding state
@@ -104,9 +112,29 @@ pub(super) fn unsupported_format(line: &[u8]) -> Option<UnsupportedFormat> {
     if is_event { Some(UnsupportedFormat::Events) } else { None }
 }
 
-/// Parses a row.
+/// Transport protocol of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlowProtocol {
+    Tcp,
+    Udp,
+}
+
+impl FlowProtocol {
+    /// Returns the protocol with this IP protocol number; `None` if its flows are not
+    /// counted.
+    fn from_number(number: u8, counted: Protocol) -> Option<Self> {
+        match number {
+            IPPROTO_TCP if counted.includes_tcp() => Some(Self::Tcp),
+            IPPROTO_UDP if counted.includes_udp() => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+/// Parses a row. Rows of other protocols than `counted` are no connections.
 pub(super) fn parse_row<'a>(
     line: &'a [u8],
+    counted: Protocol,
     connection: &mut Connection,
 ) -> Result<RowKind, RowError<'a>> {
     let mut fields = fields(line);
@@ -117,7 +145,7 @@ pub(super) fn parse_row<'a>(
     }
     let protocol = parse_decimal(number).and_then(|number| u8::try_from(number).ok());
     let protocol = protocol.ok_or((RowErrorKind::UnrecognizedRow, line))?;
-    if protocol != IPPROTO_TCP {
+    let Some(protocol) = FlowProtocol::from_number(protocol, counted) else {
         // Require a name before the number and an address of a flow, because many
         // other lines have a number in the second column.
         let is_flow = name.is_ascii() && memchr::memmem::find(line, b" src=").is_some();
@@ -126,22 +154,23 @@ pub(super) fn parse_row<'a>(
         } else {
             Err((RowErrorKind::UnrecognizedRow, line))
         };
-    }
+    };
     let mut word = fields.next_field()?;
     if parse_decimal(word).is_some() {
         word = fields.next_field()?;
     }
     // A flow that is forwarded by hardware or by a flowtable has neither timeout nor
     // state. The kernel offloads established flows only.
-    let tcp_state = if word.starts_with(b"src=") {
-        TcpState::Established
-    } else {
-        let tcp_state = tcp_state_from_name(word).ok_or((RowErrorKind::UnknownTcpState, word))?;
+    let mut tcp_state = TcpState::Established;
+    if protocol == FlowProtocol::Tcp && !word.starts_with(b"src=") {
+        tcp_state = tcp_state_from_name(word).ok_or((RowErrorKind::UnknownTcpState, word))?;
         word = fields.next_field()?;
-        tcp_state
-    };
+    }
     let (source, destination) = (word, fields.next_field()?);
     let (source_port, destination_port) = (fields.next_field()?, fields.next_field()?);
+    if protocol == FlowProtocol::Udp {
+        tcp_state = udp_state(fields)?;
+    }
     // A truncated row may end within the destination port. Require another field, so
     // that a truncated port is not taken for a complete one.
     fields.next_field()?;
@@ -152,6 +181,24 @@ pub(super) fn parse_row<'a>(
         peer_truncated: None,
     };
     Ok(RowKind::Connection)
+}
+
+/// Returns the state of a UDP flow from the fields behind its original direction.
+///
+/// # Errors
+///
+/// Returns an error if the row is truncated, so that a flag may be missing.
+fn udp_state<'a>(mut fields: Fields<'a>) -> Result<TcpState, RowError<'a>> {
+    loop {
+        match fields.next_field()? {
+            b"[UNREPLIED]" => return Ok(TcpState::Unreplied),
+            // The flag of a flow that a flowtable or hardware forwards takes its place.
+            b"[ASSURED]" | b"[OFFLOAD]" | b"[HW_OFFLOAD]" => return Ok(TcpState::Assured),
+            // It follows all flags.
+            word if word.starts_with(b"use=") => return Ok(TcpState::SeenReply),
+            _ => {}
+        }
+    }
 }
 
 /// Parses an address and a port, each with the expected field name, such as `src=`.
@@ -175,7 +222,50 @@ mod tests {
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
-        assert_eq!(render_row(|connection| parse_row(line.as_bytes(), connection)), expected);
+        check_protocol(line, Protocol::Tcp, expected);
+    }
+
+    #[track_caller]
+    fn check_protocol(line: &str, protocol: Protocol, expected: &str) {
+        let line = line.as_bytes();
+        assert_eq!(render_row(|connection| parse_row(line, protocol, connection)), expected);
+    }
+
+    #[test]
+    fn udp_rows_are_parsed_on_request() {
+        let original = "src=203.0.113.7 dst=192.0.2.1 sport=50000 dport=443";
+        let reply = "src=10.1.0.2 dst=203.0.113.7 sport=8443 dport=50000";
+        let row = |before: &str, after: &str| format!("{original} {before}{reply} {after}");
+        for (row, tcp_state) in [
+            (row("[UNREPLIED] ", "mark=0 use=1"), "Unreplied"),
+            (row("packets=1 bytes=1228 [UNREPLIED] packets=0 bytes=0 ", "use=1"), "Unreplied"),
+            (row("", "mark=0 use=1"), "SeenReply"),
+            (row("packets=1 bytes=80 ", "packets=2 bytes=9 [ASSURED] mark=0 use=2"), "Assured"),
+            (row("", "[OFFLOAD] mark=0 use=2"), "Assured"),
+            (row("", "[HW_OFFLOAD] mark=0 use=2"), "Assured"),
+        ] {
+            for start in ["udp      17 29", "ipv4     2 udp      17 179", "udp      17"] {
+                let line = format!("{start} {row}");
+                let expected = format!("{tcp_state} 192.0.2.1:443 203.0.113.7:50000");
+                check_protocol(&line, Protocol::Udp, &expected);
+                check_protocol(&line, Protocol::All, &expected);
+                check_protocol(&line, Protocol::Tcp, "no connection");
+            }
+        }
+        let tcp = "tcp 6 9 CLOSE src=203.0.113.7 dst=192.0.2.1 sport=1 dport=80 src=10.1.0.2";
+        check_protocol(tcp, Protocol::Udp, "no connection");
+        check_protocol(tcp, Protocol::All, "Close 192.0.2.1:80 203.0.113.7:1");
+        for other in [
+            "icmp     1 29 src=192.0.2.7 dst=192.0.2.1 type=8 code=0 id=7 src=192.0.2.1",
+            "gre      47 29 src=192.0.2.7 dst=192.0.2.1 srckey=0x0 dstkey=0x1 src=192.0.2.1",
+            "sctp     132 9 ESTABLISHED src=192.0.2.7 dst=192.0.2.1 sport=1 dport=2 src=192.0.2.1",
+            "udplite  136 29 src=192.0.2.7 dst=192.0.2.1 sport=1 dport=2 src=192.0.2.1 use=1",
+        ] {
+            check_protocol(other, Protocol::All, "no connection");
+        }
+        // Without its end, the row may lack a flag.
+        let cut = format!("udp 17 29 {}", row("", "mark=0"));
+        check_protocol(&cut, Protocol::Udp, &format!("it ends too early: {cut}"));
     }
 
     #[test]

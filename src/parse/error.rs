@@ -190,6 +190,12 @@ pub enum ParseError {
         /// Source of the bytes, for messages.
         origin: String,
     },
+    /// Flows of UDP were requested, but the listing has sockets.
+    #[error("{origin} is not a flow table: a table of sockets does not have the clients of UDP")]
+    NoUdpFlows {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
     /// The kernel reported an error instead of a dump or at the end of the dump.
     #[error("the kernel refused a dump by {interface}")]
     DumpRefused {
@@ -262,6 +268,9 @@ impl ParseError {
             }
             Self::NotAFlowTable { .. } => {
                 "What it runs for topip has to be conntrack -L -p tcp, or cat /proc/net/nf_conntrack."
+            }
+            Self::NoUdpFlows { .. } => {
+                "A server has one socket for all clients of UDP, QUIC included. List the flows: conntrack -L"
             }
             Self::Utf16 { .. } => {
                 "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."

@@ -59,7 +59,7 @@ fn connection(message: &[u8; INET_DIAG_MSG_BYTES]) -> Result<Connection, Message
         local: SocketAddr::new(address(message, 8)?, port(message, 4)),
         peer: SocketAddr::new(address(message, 24)?, port(message, 6)),
         tcp_state: Some(
-            TcpState::from_number(message[1]).ok_or(MessageError::TcpState(message[1]))?,
+            TcpState::from_kernel_number(message[1]).ok_or(MessageError::TcpState(message[1]))?,
         ),
         peer_truncated: None,
     })

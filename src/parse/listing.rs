@@ -9,7 +9,10 @@ use super::{
     capture::ByteOrder,
     line::{Line, LineReader},
 };
-use crate::model::connection::{Connection, TcpState};
+use crate::model::{
+    connection::{Connection, TcpState, TcpStates},
+    protocol::Protocol,
+};
 
 use super::{
     conntrack,
@@ -21,21 +24,23 @@ use super::{
     row::{RowError, RowKind, fields},
     shell_text, solaris, ss,
     stats::ParseStats,
-    table_list::TableList,
+    table_list::{TableFamily, TableList},
     windows,
 };
 
-/// Parses all listings in `bytes` and passes each connection to `accept`.
+/// Parses all listings in `bytes` and passes each connection of these protocols to
+/// `accept`.
 pub(super) fn read(
     bytes: impl BufRead,
     origin: &str,
-    byte_order: Option<ByteOrder>,
+    (byte_order, protocol): (Option<ByteOrder>, Protocol),
     accept: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<ParseStats, ParseError> {
     let mut lines = LineReader::new(bytes);
     let mut parser = ListingParser {
         accept,
         connection: Connection::UNSPECIFIED,
+        protocol,
         byte_order,
         is_byte_order_known: byte_order.is_some(),
         pending_detection: None,
@@ -121,6 +126,8 @@ struct ListingParser<'c, C> {
     accept: &'c mut C,
     /// Connection of the latest row.
     connection: Connection,
+    /// Protocols whose flows are passed on.
+    protocol: Protocol,
     /// Byte order of the capture, or else of the rows of the latest table; `None` if
     /// neither is known.
     byte_order: Option<ByteOrder>,
@@ -430,7 +437,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 Some(Dialect::Solaris),
             ),
             Table::Conntrack => {
-                (conntrack::parse_row(line, &mut self.connection)?, Some(Dialect::Conntrack))
+                let row = conntrack::parse_row(line, self.protocol, &mut self.connection)?;
+                (row, Some(Dialect::Conntrack))
             }
             Table::ProcNet => {
                 let byte_order = self.byte_order_or_native();
@@ -492,8 +500,11 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         let is_counted = (self.accept)(&self.connection);
         if is_counted {
             let is_ipv6 = self.connection.peer.is_ipv6() | self.netstat_columns.is_tcp6;
-            if !self.tables.has_family(is_ipv6) {
-                self.tables.record_family(dialect, is_ipv6);
+            let tcp_state = self.connection.tcp_state;
+            let is_udp = tcp_state.is_some_and(|tcp_state| TcpStates::UDP.contains(tcp_state));
+            let family = TableFamily { is_ipv6, is_udp };
+            if !self.tables.has_family(family) {
+                self.tables.record_family(dialect, family);
             }
         } else if self.connection.tcp_state == Some(TcpState::Listen) {
             self.n_listening += 1;

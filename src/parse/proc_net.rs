@@ -38,7 +38,7 @@ pub(super) fn parse_row<'a>(
     }
     let tcp_state = parse_hex(tcp_state_word)
         .filter(|_| tcp_state_word.len() == 2)
-        .and_then(|number| TcpState::from_number(u8::try_from(number).ok()?))
+        .and_then(|number| TcpState::from_kernel_number(u8::try_from(number).ok()?))
         .ok_or((RowErrorKind::UnknownTcpState, tcp_state_word))?;
     parse_endpoint(local, byte_order, &mut connection.local)
         .ok_or((RowErrorKind::InvalidEndpoint, local))?;

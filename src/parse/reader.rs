@@ -10,7 +10,7 @@ use super::{
     inet_diag, listing,
     stats::ParseStats,
 };
-use crate::model::connection::Connection;
+use crate::model::{connection::Connection, protocol::Protocol};
 
 /// Parses `capture` and passes each connection, including listening sockets, to
 /// `accept`, which returns `true` if the connection is counted.
@@ -24,16 +24,31 @@ pub fn read(
     capture: Capture,
     accept: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<ParseStats, ParseError> {
+    read_protocol(capture, Protocol::Tcp, accept)
+}
+
+/// Parses `capture` like [`read`], and passes on the connections of these protocols. Only
+/// flow tables have UDP.
+///
+/// # Errors
+///
+/// Returns the errors of [`read`].
+pub fn read_protocol(
+    capture: Capture,
+    protocol: Protocol,
+    accept: &mut impl FnMut(&Connection) -> bool,
+) -> Result<ParseStats, ParseError> {
     let Capture { format, origin, byte_order, bytes, .. } = capture;
     match format {
         CaptureFormat::InetDiag => {
             inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), accept)
         }
         CaptureFormat::Ctnetlink => {
-            conntrack::messages::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), accept)
+            let byte_order = byte_order.unwrap_or(ByteOrder::NATIVE);
+            conntrack::messages::read(bytes, byte_order, protocol, accept)
         }
         CaptureFormat::Listing => {
-            let mut stats = listing::read(bytes, &origin, byte_order, accept)?;
+            let mut stats = listing::read(bytes, &origin, (byte_order, protocol), accept)?;
             if let Some(row) = &mut stats.first_unreadable {
                 row.origin = Some(origin).filter(|origin| origin.starts_with("/proc/self/"));
             }

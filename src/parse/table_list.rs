@@ -20,7 +20,8 @@ pub(super) struct TableList {
 /// Counted connections of one table.
 #[derive(Debug, Default)]
 struct TableContents {
-    /// Address families of the connections, a bit each; those of flows have bits of their own.
+    /// Address families of the connections, a bit each; those of TCP flows and of UDP flows
+    /// have bits of their own.
     families: u8,
     /// Line number of the heading or separator before the first connection; 0 for a table
     /// at the start of the text.
@@ -37,6 +38,13 @@ struct Host {
     local_addresses: Vec<IpAddr>,
 }
 
+/// Address family and protocol of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TableFamily {
+    pub(super) is_ipv6: bool,
+    pub(super) is_udp: bool,
+}
+
 impl TableList {
     /// Number of rows of a table whose local addresses are kept.
     const MAX_RECORDED_ROWS: usize = 16;
@@ -45,17 +53,22 @@ impl TableList {
 
     /// Returns true if the current table has a connection of this address family.
     #[inline]
-    pub(super) fn has_family(&self, is_ipv6: bool) -> bool {
+    pub(super) fn has_family(&self, family: TableFamily) -> bool {
+        let families = self.current.families;
         // A table has sockets or flows.
-        let families = self.current.families | self.current.families >> 2;
-        families & 1 << u8::from(is_ipv6) != 0
+        let families = if family.is_udp { families >> 4 } else { families | families >> 2 };
+        families & 1 << u8::from(family.is_ipv6) != 0
     }
 
     /// Records the first connection of an address family in the current table.
     #[cold]
-    pub(super) fn record_family(&mut self, dialect: Dialect, is_ipv6: bool) {
-        let index = usize::from(is_ipv6) + 2 * usize::from(dialect == Dialect::Conntrack);
-        self.current.families |= 1 << index;
+    pub(super) fn record_family(&mut self, dialect: Dialect, family: TableFamily) {
+        let kind = match dialect {
+            Dialect::Conntrack if family.is_udp => 2,
+            Dialect::Conntrack => 1,
+            _ => 0,
+        };
+        self.current.families |= 1 << (u8::from(family.is_ipv6) + 2 * kind);
     }
 
     /// Records the local address of a row of `/proc`, for the first rows of a table.

@@ -149,6 +149,7 @@ impl CheckConfig {
             views,
             observation,
             tcp_states: Vec::new(),
+            protocol: self.selection.protocol,
             is_inbound: self.selection.inbound_only,
             judge_config: self.judge_config.clone(),
             n_judged: self.n_judged,

@@ -114,6 +114,7 @@ fn read_source(
     activity: &Activity,
 ) -> Result<Observation, Error> {
     let mut counter = ConnectionCounter::new(source, filter);
+    let protocol = filter.protocol();
     let mut parse_stats = ParseStats::default();
     let mut details = Vec::new();
     let mut kernel_counters = Vec::new();
@@ -123,8 +124,10 @@ fn read_source(
         kernel_counters.extend(capture.kernel_counters.take());
         server_identity = capture.server_identity.take();
         let knows_addresses = counter.set_local_addresses(&mut capture);
-        counter.session = SessionDetector::new(capture.session_connection);
-        let stats = parse::read(capture, &mut |connection| counter.count(connection))
+        // UDP flows do not include the session connection.
+        let session_connection = capture.session_connection.filter(|_| protocol.includes_tcp());
+        counter.session = SessionDetector::new(session_connection);
+        let stats = parse::read_protocol(capture, protocol, &mut |it| counter.count(it))
             .map_err(|error| expected_flows_error(source, error))?;
         counter.tally.settle_truncated(stats.n_truncated > 0);
         counter.check_capture(source, &stats)?;
@@ -231,6 +234,9 @@ impl ConnectionCounter {
         }
         if expects_flows(source) && stats.table_kind() != TableKind::Flows {
             return Err(ParseError::NotAFlowTable { origin: source.to_string() });
+        }
+        if self.filter.protocol().includes_udp() && stats.table_kind() != TableKind::Flows {
+            return Err(ParseError::NoUdpFlows { origin: source.to_string() });
         }
         Ok(())
     }

@@ -1,22 +1,25 @@
 //! Flows that this host's connection tracking knows, read over the kernel's
 //! ctnetlink. Connections that a gateway forwards do not have a socket on it.
 //!
-//! CAP_NET_ADMIN is needed. The kernel can filter by protocol (TCP) and by a single
-//! port, but only in a request for one address family, so each family is requested
-//! separately. Walking past a flow takes a tenth of the time of writing it, so the
-//! second walk pays off if a tenth of all flows are not TCP. Kernels before 5.8 do
-//! not support the filter and send all flows.
+//! CAP_NET_ADMIN is needed. The kernel can filter by protocol and by a single
+//! port, but only in a request for one address family and one protocol, so each is
+//! requested separately. Walking past a flow takes a tenth of the time of writing it, so
+//! the second walk pays off if a tenth of all flows are of another protocol. TCP and UDP
+//! together are nearly all flows: without a port, they are requested without a filter.
+//! Kernels before 5.8 do not support the filter and send all flows.
 use std::{io, net::IpAddr, ops::RangeInclusive};
 
 use rustix::io::Errno;
 
 use crate::{
+    model::protocol::Protocol,
     parse::{
         capture::{ByteOrder, Capture, CaptureFormat, CaptureNote},
         conntrack::messages::{
             CT_GET, CT_GET_STATS, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_TUPLE_ORIG,
             CTA_TUPLE_PROTO, count_and_max,
         },
+        conntrack::{IPPROTO_TCP, IPPROTO_UDP},
         netlink::{AF_INET, AF_INET6, Interface},
     },
     sys::network_interface,
@@ -32,7 +35,6 @@ pub(super) mod procfs;
 const AF_UNSPEC: u8 = 0;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
-const IPPROTO_TCP: u8 = 6;
 
 /// Hint for a host that does not track any flow.
 pub(super) const NOTHING_TRACKED_HINT: &str = "No rule of this host uses connection tracking, or nothing has come by: nft list ruleset. \
@@ -52,16 +54,19 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Opens a dump of the flows to these ports; all ports if `ports` is empty. Several
-/// ports are not filtered by the kernel.
-pub(super) fn open(ports: &[RangeInclusive<u16>]) -> Result<Vec<Capture>, SourceError> {
+/// Opens a dump of the flows of these protocols to these ports; all ports if `ports` is
+/// empty. Several ports are not filtered by the kernel. The dump may have other flows.
+pub(super) fn open(
+    protocol: Protocol,
+    ports: &[RangeInclusive<u16>],
+) -> Result<Vec<Capture>, SourceError> {
     let stats = dump::query(Interface::Ctnetlink, CT_GET_STATS, &request_payload(AF_UNSPEC, &[]))?;
     let (count, max) = count_and_max(&stats);
     if count == Some(0) {
         return Err(SourceError::NothingTracked);
     }
     let addresses = local_addresses()?;
-    let dumps = request_with_fallback(&tcp_filter(ports))?;
+    let dumps = request_with_fallback(&filters(protocol, ports))?;
     let mut captures: Vec<_> =
         dumps.into_iter().map(|dump| capture(dump, addresses.clone())).collect();
     if let (Some(count), Some(max)) = (count, max) {
@@ -71,10 +76,15 @@ pub(super) fn open(ports: &[RangeInclusive<u16>]) -> Result<Vec<Capture>, Source
     Ok(captures)
 }
 
-/// Requests a dump per address family, or one dump without a filter if the kernel does
-/// not support the filter.
-fn request_with_fallback(filter: &[u8]) -> Result<Vec<DumpSocket>, SourceError> {
-    match [AF_INET, AF_INET6].into_iter().map(|family| request(family, filter)).collect() {
+/// Requests a dump per filter and address family; or one dump without a filter if there
+/// are no filters, or if the kernel does not support them.
+fn request_with_fallback(filters: &[Vec<u8>]) -> Result<Vec<DumpSocket>, SourceError> {
+    if filters.is_empty() {
+        return Ok(vec![request(AF_UNSPEC, &[])?]);
+    }
+    let requests =
+        filters.iter().flat_map(|filter| [AF_INET, AF_INET6].map(|family| (family, filter)));
+    match requests.map(|(family, filter)| request(family, filter)).collect() {
         Err(SourceError::Refused { source, .. }) if is_filter_rejected(&source) => {
             Ok(vec![request(AF_UNSPEC, &[])?])
         }
@@ -119,21 +129,34 @@ fn request_payload(family: u8, attributes: &[u8]) -> Vec<u8> {
     [&[family, 0, 0, 0], attributes].concat()
 }
 
-/// Returns attributes that select TCP flows (`ctnetlink_parse_filter`), and the
-/// destination port if `ports` is a single port: a tuple of the original direction,
-/// and flags for the parts of the tuple to compare.
-fn tcp_filter(ports: &[RangeInclusive<u16>]) -> Vec<u8> {
+/// Returns the filters whose flows together include those of these protocols and ports;
+/// none for all flows.
+fn filters(protocol: Protocol, ports: &[RangeInclusive<u16>]) -> Vec<Vec<u8>> {
+    let port = match ports {
+        [range] if range.start() == range.end() => Some(*range.start()),
+        _ => None,
+    };
+    let protocol_numbers = match protocol {
+        Protocol::Tcp => vec![IPPROTO_TCP],
+        Protocol::Udp => vec![IPPROTO_UDP],
+        Protocol::All if port.is_none() => Vec::new(),
+        Protocol::All => vec![IPPROTO_TCP, IPPROTO_UDP],
+    };
+    protocol_numbers.into_iter().map(|number| protocol_filter(number, port)).collect()
+}
+
+/// Returns attributes that select the flows of a protocol (`ctnetlink_parse_filter`) to a
+/// destination port, or to all: a tuple of the original direction, and flags for the
+/// parts of the tuple to compare.
+fn protocol_filter(protocol_number: u8, port: Option<u16>) -> Vec<u8> {
     // `CTA_FILTER_F_CTA_PROTO_NUM` and `CTA_FILTER_F_CTA_PROTO_DST_PORT` of the kernel.
     const PROTO_NUM: u32 = 1 << 3;
     const PROTO_DST_PORT: u32 = 1 << 5;
-    let mut protocol = attribute(CTA_PROTO_NUM, &[IPPROTO_TCP]);
+    let mut protocol = attribute(CTA_PROTO_NUM, &[protocol_number]);
     let mut flags = PROTO_NUM;
-    match ports {
-        [range] if range.start() == range.end() => {
-            protocol.extend(attribute(CTA_PROTO_DST_PORT, &range.start().to_be_bytes()));
-            flags |= PROTO_DST_PORT;
-        }
-        _ => {}
+    if let Some(port) = port {
+        protocol.extend(attribute(CTA_PROTO_DST_PORT, &port.to_be_bytes()));
+        flags |= PROTO_DST_PORT;
     }
     let tuple = nested_attribute(CTA_TUPLE_ORIG, &nested_attribute(CTA_TUPLE_PROTO, &protocol));
     let flags = attribute(CTA_FILTER_ORIG_FLAGS, &flags.to_ne_bytes());
@@ -181,7 +204,7 @@ mod tests {
     fn rejected_filter_is_dropped() {
         // The flags refer to a tuple that is missing.
         let flags = attribute(CTA_FILTER_ORIG_FLAGS, &8u32.to_ne_bytes());
-        match request_with_fallback(&nested_attribute(CTA_FILTER, &flags)) {
+        match request_with_fallback(&[nested_attribute(CTA_FILTER, &flags)]) {
             Ok(dumps) => assert_eq!(dumps.len(), 1),
             Err(SourceError::Refused { source, .. }) => {
                 assert_eq!(source.raw_os_error(), Some(1), "refused only without CAP_NET_ADMIN");

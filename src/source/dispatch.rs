@@ -2,7 +2,7 @@
 use std::{fmt, io, ops::RangeInclusive, path::PathBuf};
 
 use crate::{
-    model::connection::TcpStates,
+    model::{connection::TcpStates, protocol::Protocol},
     parse::{TableKind, capture::Capture},
 };
 
@@ -31,6 +31,8 @@ pub enum Source {
     Proc,
     /// Flows that this host tracks, read over ctnetlink.
     Conntrack {
+        /// Protocols of the flows.
+        protocol: Protocol,
         /// Destination ports to select; all if empty.
         ports: Vec<RangeInclusive<u16>>,
     },
@@ -87,7 +89,9 @@ impl Source {
                 netlink::open(*tcp_states, ports).map(with_kernel_counters)
             }
             Self::Proc => procfs::open().map(with_kernel_counters),
-            Self::Conntrack { ports } => conntrack::open(ports).map(with_kernel_counters),
+            Self::Conntrack { protocol, ports } => {
+                conntrack::open(*protocol, ports).map(with_kernel_counters)
+            }
             Self::ConntrackProc => conntrack::procfs::open().map(with_kernel_counters),
             Self::File(path) => Ok(vec![file::open(path)?]),
             Self::Stdin => Ok(vec![file::stdin()]),

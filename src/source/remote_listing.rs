@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::dispatch::read_buffered;
+use crate::model::protocol::Protocol;
 use crate::parse::{
     TableKind,
     capture::{ByteOrder, Capture, CaptureFormat, CaptureNote, ServerIdentity, SessionConnection},
@@ -44,6 +45,8 @@ pub(super) struct ListingStart {
 pub struct ListingRequest {
     /// Kind of table to list.
     pub table_kind: TableKind,
+    /// Protocols of the listed flows.
+    pub protocol: Protocol,
     /// Command to run instead of the built-in script.
     pub command: Option<String>,
 }
@@ -51,7 +54,7 @@ pub struct ListingRequest {
 impl ListingRequest {
     /// Returns the command line for the login shell of the server.
     pub(super) fn command_line(&self) -> &str {
-        self.command.as_deref().unwrap_or(script::for_table(self.table_kind))
+        self.command.as_deref().unwrap_or(script::for_table(self.table_kind, self.protocol))
     }
 
     /// Returns the kind of table that the listing must have; `None` if any kind is
@@ -65,9 +68,17 @@ impl ListingRequest {
         if self.table_kind == TableKind::Flows {
             let user = user.unwrap_or("USER");
             let sudoers_user = sudoers_word(user);
+            let protocols = script::protocols(self.protocol).split(' ');
+            let commands = protocols.map(|protocol| {
+                format!(
+                    "/usr/sbin/conntrack -L -f ipv4 -p {protocol}, \
+                     /usr/sbin/conntrack -L -f ipv6 -p {protocol}"
+                )
+            });
             return format!(
                 "May {user} see the flows there? Let it, in sudoers: {sudoers_user} ALL=(root) NOPASSWD: \
-                 /usr/sbin/conntrack -L -f ipv4 -p tcp, /usr/sbin/conntrack -L -f ipv6 -p tcp"
+                 {}",
+                commands.collect::<Vec<_>>().join(", ")
             );
         }
         "Name a command that lists its sockets with `--command`, such as netstat -n for Windows."
@@ -493,7 +504,8 @@ mod tests {
 
     #[test]
     fn user_in_sudoers_advice_is_escaped() {
-        let request = ListingRequest { table_kind: TableKind::Flows, command: None };
+        let request =
+            ListingRequest { table_kind: TableKind::Flows, protocol: Protocol::Tcp, command: None };
         let hint = request.no_listing_hint(Some("DOM\\user,2"));
         assert!(hint.contains(": DOM\\\\user\\,2 ALL=(root) NOPASSWD: "), "{hint}");
         assert_eq!(sudoers_word("monitor"), "monitor");
@@ -546,7 +558,11 @@ mod tests {
             ),
         ] {
             let mut listing = RemoteListing::new(Output(output));
-            let request = ListingRequest { table_kind: TableKind::Sockets, command: None };
+            let request = ListingRequest {
+                table_kind: TableKind::Sockets,
+                protocol: Protocol::Tcp,
+                command: None,
+            };
             let start = listing.read_start(&request, None).expect("a listing begins");
             assert_eq!(start.byte_order, Some(byte_order));
             assert_eq!(listing.fill_buf().expect("there is a row"), b"row\n");

@@ -228,7 +228,7 @@ fn shell_line(words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::parse::TableKind;
+    use crate::{model::protocol::Protocol, parse::TableKind};
 
     use super::*;
 
@@ -238,7 +238,11 @@ mod tests {
             port,
             user: user.map(str::to_owned),
             client: client.parse().expect("it is a command"),
-            request: ListingRequest { table_kind: TableKind::Sockets, command: None },
+            request: ListingRequest {
+                table_kind: TableKind::Sockets,
+                protocol: Protocol::Tcp,
+                command: None,
+            },
             timeout: Duration::from_secs(10),
         }
     }

@@ -91,6 +91,63 @@ fn option_without_effect_is_rejected() {
     assert_eq!(dir.run_log(&args).code, Some(0));
 }
 
+/// Only connection tracking has the clients of UDP.
+#[test]
+fn udp_without_connection_tracking_is_rejected() {
+    for args in [
+        "--protocol udp",
+        "--protocol all --port 443",
+        "--protocol all --source netlink",
+        "--protocol udp --source proc",
+        "--protocol all -H web1",
+        "--protocol udp -H web1 --rsh ssh",
+    ] {
+        let args: Vec<_> = args.split(' ').collect();
+        let result = TestDir::new().check(&args);
+        let expected = format!(
+            "TOPIP UNKNOWN - --protocol {} needs --source conntrack\n\
+             A table of sockets does not have the clients of UDP: a server has one socket for all \
+             of them, QUIC included. Connection tracking has each flow.\n",
+            args[1]
+        );
+        assert_eq!((result.stdout, result.code), (expected, Some(3)), "{args:?}");
+    }
+    let sockets = [
+        crowd(31, &[("203.0.113.7", 152)]),
+        "udp UNCONN 0 0 192.0.2.1:443 0.0.0.0:*\ntcp ESTAB 0 0 192.0.2.1:22 203.0.113.7:50000\n"
+            .to_owned(),
+    ];
+    for listing in sockets {
+        let result = TestDir::new().check_listing(listing, &["--protocol", "all"]);
+        let expected = "is not a flow table: a table of sockets does not have the clients of UDP";
+        assert!(result.code_and_status().ends_with(expected), "{result:?}");
+        assert!(result.stdout.ends_with(" List the flows: conntrack -L\n"), "{result:?}");
+    }
+}
+
+#[test]
+fn states_of_the_other_protocol_are_rejected() {
+    for (args, expected) in [
+        (
+            "--state UNREPLIED",
+            "--state UNREPLIED has no effect: no connection of --protocol tcp has that state",
+        ),
+        (
+            "--protocol udp --source conntrack --exclude-state assured,TIME_WAIT",
+            "--exclude-state TIME_WAIT has no effect: no flow of --protocol udp has that state",
+        ),
+    ] {
+        assert_usage_error(&args.split(' ').collect::<Vec<_>>(), expected);
+    }
+    let flow = "udp 17 29 src=203.0.113.7 dst=192.0.2.1 sport=5 dport=443 src=192.0.2.1 \
+                dst=203.0.113.7 sport=443 dport=5 [ASSURED] use=1\n";
+    let args = ["--protocol", "all", "--state", "ASSURED,ESTABLISHED"];
+    let result = TestDir::new().check_listing(flow, &args);
+    let expected =
+        "0 TOPIP OK - 203.0.113.7 has 1 connection or flow through this gateway, limit 43.8";
+    assert_eq!(result.code_and_status(), expected);
+}
+
 /// A pipe that no process writes to, in place of each file that a run reads.
 #[test]
 fn timeout_names_the_file_that_was_read() {
@@ -203,6 +260,10 @@ fn unknown_and_conflicting_options_are_rejected() {
     assert_usage_error(
         &["--source", "ss"],
         "cannot read --source ss: not one of auto, netlink, proc, conntrack",
+    );
+    assert_usage_error(
+        &["--protocol", "icmp"],
+        "cannot read --protocol icmp: not one of tcp, udp, all",
     );
     assert_usage_error(
         &["--rule", "grubbs"],

@@ -97,6 +97,7 @@ fn ss_state(state: TcpState) -> &'static str {
         TcpState::LastAck => "LAST-ACK",
         TcpState::Listen => "LISTEN",
         TcpState::Closing => "CLOSING",
+        TcpState::Unreplied | TcpState::SeenReply | TcpState::Assured => unreachable!("not TCP"),
     }
 }
 

@@ -237,6 +237,54 @@ fn flows_of_other_protocols_are_not_rows() {
 }
 
 #[test]
+fn udp_flows_are_counted_on_request() {
+    for name in ["conntrack-L.txt", "proc-nf_conntrack.txt", "conntrack-L-extended.txt"] {
+        let path = support::test_file("fixtures/conntrack").join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        let n_udp = text.lines().filter(|line| line.contains("udp      17 ")).count();
+        let n_tcp = text.lines().filter(|line| line.contains("tcp      6 ")).count();
+        assert!(n_udp > 0);
+        for (protocol, n, noun) in [
+            ("tcp", n_tcp, "connections"),
+            ("udp", n_udp, "flows"),
+            ("all", n_tcp + n_udp, "connections and flows"),
+        ] {
+            let args = ["--protocol", protocol, "-v", "--no-default-excludes", "--input"];
+            let path = path.to_str().unwrap();
+            let result = support::TestDir::new().check(&[&args[..], &[path]].concat());
+            let heading = format!("\n{n} {noun} from ");
+            assert!(result.stdout.contains(&heading), "{name} {protocol}: {}", result.stdout);
+        }
+    }
+}
+
+/// Tables of TCP and of UDP may follow one another; the same table twice is an error.
+#[test]
+fn repeated_tables_of_udp_flows_are_found() {
+    let flow = |protocol: &str| {
+        format!(
+            "web1$ conntrack -L\n{protocol} src=203.0.113.7 dst=192.0.2.1 sport=5 dport=443 \
+             src=192.0.2.1 dst=203.0.113.7 sport=443 dport=5 use=1\n"
+        )
+    };
+    let (tcp, udp) = (flow("tcp 6 9 CLOSE"), flow("udp 17 29"));
+    let both = format!("{tcp}{}", udp.split_once('\n').unwrap().1);
+    for (tables, is_repeated) in [
+        ([&tcp, &udp], false),
+        ([&udp, &tcp], false),
+        ([&udp, &udp], true),
+        ([&tcp, &tcp], true),
+        ([&both, &udp], true),
+        ([&tcp, &both], true),
+    ] {
+        let args = ["--protocol", "all"];
+        let result =
+            support::TestDir::new().check_listing(tables.map(String::as_str).concat(), &args);
+        assert_eq!(result.code, Some(if is_repeated { 3 } else { 0 }), "{tables:?}: {result:?}");
+    }
+}
+
+#[test]
 fn sockets_and_flows_in_one_listing_are_mixed() {
     let fixture = |name: &str| fs::read(support::test_file("fixtures").join(name)).unwrap();
     let (sockets, flows) =

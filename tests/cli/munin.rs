@@ -56,6 +56,12 @@ fn config_output_is_golden() {
         "",
         &[
             ("topip", "config", &[]),
+            ("topip", "config", &[("source", "conntrack"), ("protocol", "udp")]),
+            (
+                "topip",
+                "config multigraph",
+                &[("source", "conntrack"), ("protocol", "all"), ("MUNIN_CAP_MULTIGRAPH", "1")],
+            ),
             ("ssh_www.example.com_topip", "config multigraph", multigraph),
             ("topip_web1", "config", &[("warning", "100"), ("connections_max_critical", "10:500")]),
         ],

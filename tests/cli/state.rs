@@ -562,6 +562,16 @@ fn each_selection_has_own_state_file() {
     check(&["-w", "50"]);
     check(&["--limit", "50"]);
     assert_eq!(files(), 12);
+    // A protocol other than TCP selects another file.
+    check(&["--protocol", "tcp"]);
+    assert_eq!(files(), 12);
+    let flow = "udp 17 29 src=203.0.113.7 dst=192.0.2.1 sport=5 dport=443 src=192.0.2.1 \
+                dst=203.0.113.7 sport=443 dport=5 [ASSURED] use=1\n";
+    dir.write("listing", flow);
+    for (protocol, expected) in [("udp", 14), ("all", 16), ("tcp", 16)] {
+        check(&["--protocol", protocol]);
+        assert_eq!(files(), expected, "{protocol}");
+    }
 }
 
 /// The name of a state file is part of its format: a check that does not find its file

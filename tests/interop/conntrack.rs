@@ -25,10 +25,10 @@ use crate::support::{
 };
 
 const CONNTRACK_ARGS: [&str; 3] = ["--source", "conntrack", "-vvv"];
-const NETLINK_NETFILTER: u64 = 12;
+pub const NETLINK_NETFILTER: u64 = 12;
 
 /// Runs the check on the gateway.
-fn check_on_gateway(net: &Topology, dir: &TestDir, args: &[&str]) -> CommandResult {
+pub fn check_on_gateway(net: &Topology, dir: &TestDir, args: &[&str]) -> CommandResult {
     run(net.command(CHECK).args(args).env("MP_STATE_PATH", dir.path(".")))
 }
 
@@ -46,7 +46,7 @@ fn ss_counts(net: &Topology, netns: TestNetns, port: u16) -> BTreeMap<IpAddr, u6
     counts
 }
 
-fn counts(result: &CommandResult) -> BTreeMap<IpAddr, u64> {
+pub fn counts(result: &CommandResult) -> BTreeMap<IpAddr, u64> {
     let count = |line: String| {
         let mut words = line.split(' ');
         let address = words.next().unwrap().parse().unwrap();
@@ -55,7 +55,7 @@ fn counts(result: &CommandResult) -> BTreeMap<IpAddr, u64> {
     address_lines(&result.stdout).into_iter().map(count).collect()
 }
 
-fn sum(parts: &[BTreeMap<IpAddr, u64>]) -> BTreeMap<IpAddr, u64> {
+pub fn sum(parts: &[BTreeMap<IpAddr, u64>]) -> BTreeMap<IpAddr, u64> {
     let mut sum = BTreeMap::new();
     for (address, n) in parts.iter().flatten() {
         *sum.entry(*address).or_insert(0) += n;

@@ -2,7 +2,7 @@
 //! error with a hint.
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     process::Command,
 };
 
@@ -95,6 +95,36 @@ fn server_flows_are_read_with_sudo() {
             &fixture.check_by_key(&CONNTRACK_ARGS),
             "sudo -n cat /proc/net/nf_conntrack",
         );
+    });
+}
+
+/// The script and the hint name the protocols.
+#[test]
+fn udp_flows_of_server_are_read_with_sudo() {
+    with_flows(|fixture| {
+        let server = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let to = SocketAddr::new([192, 0, 2, 10].into(), server.local_addr().unwrap().port());
+        let _clients: Vec<_> = (0..5)
+            .map(|_| {
+                let client = UdpSocket::bind("203.0.113.7:0").unwrap();
+                client.send_to(b"hello", to).unwrap();
+                client
+            })
+            .collect();
+        for (protocol, noun) in [("udp", "5 flows"), ("all", "14 connections and flows")] {
+            with_sudoers(fixture, "");
+            let args = [&CONNTRACK_ARGS[..], &["--protocol", protocol]].concat();
+            let result = fixture.check_by_key(&args);
+            let advice =
+                result.stdout.lines().nth(1).unwrap().split_once("in sudoers: ").unwrap().1;
+            assert_eq!(advice.contains(" -p tcp"), protocol == "all", "{advice}");
+            with_sudoers(fixture, &format!("{advice}\n"));
+            let result = fixture.check_by_key(&args);
+            let line = format!("\n203.0.113.7 {noun} on ports ");
+            assert!(result.stdout.replace(" on port ", " on ports ").contains(&line), "{result:?}");
+            let command = "; ran sudo -n conntrack -L (Linux)\n";
+            assert!(result.stdout.contains(command), "{result:?}");
+        }
     });
 }
 

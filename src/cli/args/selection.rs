@@ -9,7 +9,7 @@ use crate::{
         server_name::ServerName,
         value_parser::{label, members, netns, ports, prefix4, prefix6},
     },
-    model::{connection::TcpState, network::Network, peer_id::GroupBy},
+    model::{connection::TcpState, network::Network, peer_id::GroupBy, protocol::Protocol},
     source::NetnsSelector,
 };
 
@@ -34,6 +34,9 @@ pub(in crate::cli) struct SelectionArgs {
     /// How to look at this host; conntrack counts what it and servers forward
     #[arg(long, value_enum, default_value_t, value_name = "SOURCE")]
     pub(in crate::cli) source: SourceKind,
+    /// Protocols to count; udp and all need the flows of conntrack
+    #[arg(long, value_enum, default_value_t, value_name = "PROTOCOL")]
+    pub(in crate::cli) protocol: Protocol,
     /// Look into these network namespaces instead of this host's own; all is
     /// every one, its own too, except those of unprivileged users
     #[arg(
@@ -61,10 +64,10 @@ pub(in crate::cli) struct SelectionArgs {
         value_parser = ports
     )]
     pub(in crate::cli) port: Vec<RangeInclusive<u16>>,
-    /// Count only connections in these TCP states
+    /// Count only connections in these TCP states, or UDP flows in theirs
     #[arg(long = "state", value_name = "STATE,...", value_delimiter = ',')]
     pub(in crate::cli) tcp_states: Vec<TcpState>,
-    /// Do not count connections in these TCP states
+    /// Do not count connections or flows in these states
     #[arg(long = "exclude-state", value_name = "STATE,...", value_delimiter = ',')]
     pub(in crate::cli) exclude_tcp_states: Vec<TcpState>,
     /// Count only connections to a port that is listened on

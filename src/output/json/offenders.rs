@@ -1,7 +1,7 @@
 //! The alerts of a run as one JSON object on one line, for the program of `--exec`.
 use serde::Serialize;
 
-use super::{JsonServer, PROGRAM, SCHEMA_VERSION, serialize_line};
+use super::{JsonServer, PROGRAM, SCHEMA_VERSION, protocol_name, serialize_line};
 use crate::{alert_log::entry::Alert, analysis::peer_details::PeerDetails, output::report::Report};
 
 /// Alerts of a run. Fields that the answer has too have the same form there.
@@ -12,6 +12,8 @@ struct JsonAlerts<'a> {
     status: String,
     message: String,
     timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
     servers: Vec<JsonServer<'a>>,
     offenders: Vec<JsonOffender<'a>>,
     /// Number of offenders that are not listed.
@@ -40,6 +42,7 @@ pub fn render_offenders(report: &Report, servers: &[String]) -> String {
         status: report.status().to_string(),
         message: super::text::status_text(report),
         timestamp: report.worst_view().sample.timestamp,
+        protocol: protocol_name(report.protocol),
         servers: match servers {
             [name] if listed.is_empty() => vec![JsonServer { name, connections }],
             _ => listed.iter().map(JsonServer::new).collect(),

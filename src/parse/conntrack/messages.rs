@@ -9,7 +9,10 @@ use std::{
 };
 
 use crate::{
-    model::connection::{Connection, TcpState},
+    model::{
+        connection::{Connection, TcpState},
+        protocol::Protocol,
+    },
     parse::{
         Dialect, ParseError, ParseStats,
         capture::ByteOrder,
@@ -17,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{IPPROTO_TCP, tcp_state_from_number};
+use super::{FlowProtocol, tcp_state_from_number};
 
 /// Number of the subsystem in the upper byte of a message type.
 const NFNL_SUBSYS_CTNETLINK: u16 = 1 << 8;
@@ -55,10 +58,14 @@ pub const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 // enum ip_conntrack_status (nf_conntrack_common.h).
+const IPS_SEEN_REPLY: u32 = 1 << 1;
+const IPS_ASSURED: u32 = 1 << 2;
 const IPS_DYING: u32 = 1 << 9;
 const IPS_OFFLOAD: u32 = 1 << 14;
+const IPS_HW_OFFLOAD: u32 = 1 << 15;
 
-/// Reads a dump to its end and calls `on_connection` with each connection.
+/// Reads a dump to its end and calls `on_connection` with each connection of these
+/// protocols.
 ///
 /// # Errors
 ///
@@ -67,6 +74,7 @@ const IPS_OFFLOAD: u32 = 1 << 14;
 pub(in crate::parse) fn read(
     bytes: impl BufRead,
     byte_order: ByteOrder,
+    protocol: Protocol,
     on_connection: &mut impl FnMut(&Connection) -> bool,
 ) -> Result<ParseStats, ParseError> {
     let mut stats = ParseStats { dialects: vec![Dialect::Ctnetlink], ..ParseStats::default() };
@@ -74,7 +82,7 @@ pub(in crate::parse) fn read(
         if message_type != CT_NEW {
             return Err(MessageError::Type(message_type));
         }
-        match connection(payload, byte_order)? {
+        match connection(payload, byte_order, protocol)? {
             Some(connection) => {
                 stats.n_rows += 1;
                 on_connection(&connection);
@@ -102,8 +110,12 @@ fn stats_number(bytes: &[u8], attribute_type: u16) -> Option<u32> {
 }
 
 /// Parses a message with a flow. Returns `None` if the flow has another protocol than
-/// TCP, or has ended and is about to be deleted.
-fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection>, MessageError> {
+/// `counted`, or has ended and is about to be deleted.
+fn connection(
+    payload: &[u8],
+    byte_order: ByteOrder,
+    counted: Protocol,
+) -> Result<Option<Connection>, MessageError> {
     let (mut tuple, mut status, mut tcp_state) = (Tuple::default(), 0, None);
     let bytes = payload.get(NFGENMSG_BYTES..).ok_or(MessageError::Short)?;
     for attribute in attributes(bytes, byte_order) {
@@ -115,13 +127,16 @@ fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection
         }
     }
     let protocol = tuple.protocol.ok_or(MessageError::Missing("protocol"))?;
-    if protocol != IPPROTO_TCP || status & IPS_DYING != 0 {
-        return Ok(None);
-    }
-    // A flow that is forwarded by a flowtable or by hardware does not have a state. The
-    // kernel offloads established flows only.
-    if tcp_state.is_none() && status & IPS_OFFLOAD != 0 {
-        tcp_state = Some(TcpState::Established);
+    match FlowProtocol::from_number(protocol, counted) {
+        Some(_) if status & IPS_DYING != 0 => return Ok(None),
+        None => return Ok(None),
+        Some(FlowProtocol::Udp) => tcp_state = Some(udp_state(status)),
+        // A flow that is forwarded by a flowtable or by hardware does not have a state. The
+        // kernel offloads established flows only.
+        Some(FlowProtocol::Tcp) if tcp_state.is_none() && status & IPS_OFFLOAD != 0 => {
+            tcp_state = Some(TcpState::Established);
+        }
+        Some(FlowProtocol::Tcp) => {}
     }
     Ok(Some(Connection {
         local: endpoint(tuple.destination, tuple.destination_port, "destination")?,
@@ -129,6 +144,17 @@ fn connection(payload: &[u8], byte_order: ByteOrder) -> Result<Option<Connection
         tcp_state,
         peer_truncated: None,
     }))
+}
+
+/// Returns the state of a UDP flow with these status bits, as the text of a listing has it.
+fn udp_state(status: u32) -> TcpState {
+    if status & IPS_SEEN_REPLY == 0 {
+        TcpState::Unreplied
+    } else if status & (IPS_ASSURED | IPS_OFFLOAD | IPS_HW_OFFLOAD) != 0 {
+        TcpState::Assured
+    } else {
+        TcpState::SeenReply
+    }
 }
 
 fn endpoint(
@@ -305,15 +331,21 @@ mod tests {
 
     #[track_caller]
     fn check(messages: &[Vec<u8>], expected: &str) {
+        check_protocol(Protocol::Tcp, messages, expected);
+    }
+
+    #[track_caller]
+    fn check_protocol(protocol: Protocol, messages: &[Vec<u8>], expected: &str) {
         let bytes = messages.concat();
         for capacity in [1, 5, 100, 65536] {
             let mut found = Vec::new();
             let reader = BufReader::with_capacity(capacity, &bytes[..]);
-            let stats = read(reader, ByteOrder::NATIVE, &mut |connection: &Connection| {
-                let tcp_state = connection.tcp_state.map_or("-", TcpState::name);
-                found.push(format!("{} {} {tcp_state}", connection.local, connection.peer));
-                true
-            });
+            let stats =
+                read(reader, ByteOrder::NATIVE, protocol, &mut |connection: &Connection| {
+                    let tcp_state = connection.tcp_state.map_or("-", TcpState::name);
+                    found.push(format!("{} {} {tcp_state}", connection.local, connection.peer));
+                    true
+                });
             found.push(match stats {
                 Ok(stats) => format!("{} and {} others", stats.n_rows, stats.n_other),
                 Err(error) => error.to_string(),
@@ -342,6 +374,30 @@ mod tests {
             "192.0.2.1:443 203.0.113.7:50000 ESTABLISHED, \
              [2001:db8::1]:443 [2001:db8::7]:50000 SYN_RECV, 2 and 1 others",
         );
+    }
+
+    #[test]
+    fn udp_flows_have_states_of_their_status() {
+        let udp = |status| message(CT_NEW, &[original(17), status_attribute(status)]);
+        let tcp = message(CT_NEW, &[original(6), tcp_state_attribute(3)]);
+        let messages = [
+            tcp,
+            udp(0x188),
+            udp(0x188 | IPS_SEEN_REPLY),
+            udp(0x188 | IPS_SEEN_REPLY | IPS_ASSURED),
+            udp(0x188 | IPS_SEEN_REPLY | IPS_OFFLOAD),
+            udp(0x188 | IPS_SEEN_REPLY | IPS_DYING),
+            message(CT_NEW, &[original(132)]),
+            done(),
+        ];
+        let endpoints = "192.0.2.1:443 203.0.113.7:50000";
+        let udp = format!(
+            "{endpoints} UNREPLIED, {endpoints} SEEN_REPLY, {endpoints} ASSURED, {endpoints} ASSURED"
+        );
+        check_protocol(Protocol::Udp, &messages, &format!("{udp}, 4 and 3 others"));
+        let tcp = format!("{endpoints} ESTABLISHED");
+        check_protocol(Protocol::All, &messages, &format!("{tcp}, {udp}, 5 and 2 others"));
+        check_protocol(Protocol::Tcp, &messages, &format!("{tcp}, 1 and 6 others"));
     }
 
     #[test]

@@ -6,13 +6,24 @@
 //! script is for the POSIX shell and for the older shell of Solaris. Marker lines
 //! that begin with `topip-` show where a listing begins and ends; other output of
 //! the shell or its startup files is skipped.
-use crate::parse::TableKind;
+use crate::{model::protocol::Protocol, parse::TableKind};
 
-/// Returns the script that lists tables of this kind.
-pub(super) fn for_table(table_kind: TableKind) -> &'static str {
-    match table_kind {
-        TableKind::Flows => FLOWS,
-        TableKind::Sockets | TableKind::Mixed => SOCKETS,
+/// Returns the script that lists tables of this kind; of flows, those of these protocols.
+pub(super) fn for_table(table_kind: TableKind, protocol: Protocol) -> &'static str {
+    match (table_kind, protocol) {
+        (TableKind::Sockets | TableKind::Mixed, _) => SOCKETS,
+        (TableKind::Flows, Protocol::Tcp) => TCP_FLOWS,
+        (TableKind::Flows, Protocol::Udp) => UDP_FLOWS,
+        (TableKind::Flows, Protocol::All) => ALL_FLOWS,
+    }
+}
+
+/// Returns the words for `-p` of conntrack, separated by blanks.
+pub(super) fn protocols(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::All => "tcp udp",
     }
 }
 
@@ -52,18 +63,28 @@ const SOCKETS: &str = concat!(
     "esac; exit 127'"
 );
 
-/// Lists the addresses of the server, then the flows that it tracks. Each address
-/// family is requested separately: some versions of conntrack list only IPv4 if
-/// no family is given. Commands without sudo are tried first, because sudo logs
+/// Lists the addresses of the server, then the flows of these protocols that it tracks.
+/// Each address family is requested separately: some versions of conntrack list only IPv4
+/// if no family is given. Commands without sudo are tried first, because sudo logs
 /// every refusal.
-const FLOWS: &str = concat!(
-    prologue!(),
-    "c() { $* -L -f ipv4 -p tcp || return 1; $* -L -f ipv6 -p tcp; }; ",
-    "ip -o addr 2>/dev/null | while read n d f a r; do echo topip-own $a; done; ",
-    "t c conntrack; t cat /proc/net/nf_conntrack; ",
-    "t c sudo -n conntrack; t sudo -n cat /proc/net/nf_conntrack; ",
-    "exit 127'"
-);
+macro_rules! flows {
+    ($protocols:literal) => {
+        concat!(
+            prologue!(),
+            "c() { for p in ",
+            $protocols,
+            "; do $* -L -f ipv4 -p $p || return 1; $* -L -f ipv6 -p $p || return 1; done; }; ",
+            "ip -o addr 2>/dev/null | while read n d f a r; do echo topip-own $a; done; ",
+            "t c conntrack; t cat /proc/net/nf_conntrack; ",
+            "t c sudo -n conntrack; t sudo -n cat /proc/net/nf_conntrack; ",
+            "exit 127'"
+        )
+    };
+}
+
+const TCP_FLOWS: &str = flows!("tcp");
+const UDP_FLOWS: &str = flows!("udp");
+const ALL_FLOWS: &str = flows!("tcp udp");
 
 #[cfg(test)]
 mod tests {
@@ -71,7 +92,7 @@ mod tests {
 
     #[test]
     fn scripts_are_portable_single_quoted_words() {
-        for script in [SOCKETS, FLOWS] {
+        for script in [SOCKETS, TCP_FLOWS, UDP_FLOWS, ALL_FLOWS] {
             let inner = script.strip_prefix("sh -c '").and_then(|it| it.strip_suffix('\''));
             let inner = inner.expect("the script is one word in single quotes");
             for letter in ['\'', '\\', '!', '\n', '~'] {

@@ -23,7 +23,11 @@ fn server(known_hosts: Vec<PathBuf>) -> SshServer {
         known_hosts,
         known_hosts_explicit: true,
         host_key_policy: HostKeyPolicy::Strict,
-        request: ListingRequest { table_kind: TableKind::Sockets, command: None },
+        request: ListingRequest {
+            table_kind: TableKind::Sockets,
+            protocol: Protocol::Tcp,
+            command: None,
+        },
         timeout: Duration::from_secs(10),
         connect,
     }
@@ -85,8 +89,11 @@ pub fn listing(
     command: Option<&str>,
 ) -> Result<ListingResult, String> {
     let output = ChunkedOutput { text, max_chunk_bytes, exit_result, error_line };
-    let request =
-        ListingRequest { table_kind: TableKind::Sockets, command: command.map(str::to_owned) };
+    let request = ListingRequest {
+        table_kind: TableKind::Sockets,
+        protocol: Protocol::Tcp,
+        command: command.map(str::to_owned),
+    };
     let mut listing = RemoteListing::new(output);
     let start = listing.read_start(&request, None).map_err(|error| error.to_string())?;
     let ListingStart { command, byte_order, session_connection, .. } = start;
