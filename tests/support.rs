@@ -2,6 +2,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -76,6 +77,13 @@ impl TestDir {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Creates an executable file of this name and returns its path.
+    pub fn script(&self, name: &str, text: &str) -> String {
+        let path = self.write(name, text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     /// Returns a check_topip command with a minimal environment that runs in this

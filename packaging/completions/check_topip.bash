@@ -23,7 +23,7 @@ _check_topip() {
 
     case "${cmd}" in
         check_topip)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -V -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --output --output-file --metrics-addresses --verbose --version --help"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -V -h --server --hostname --input --source --protocol --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --exec --extra-opts --output --output-file --metrics-addresses --verbose --version --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -51,6 +51,10 @@ _check_topip() {
                     ;;
                 --source)
                     COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "tcp udp all" -- "${cur}"))
                     return 0
                     ;;
                 --netns)
@@ -258,6 +262,10 @@ _check_topip() {
                     return 0
                     ;;
                 --remind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exec)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

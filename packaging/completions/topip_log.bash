@@ -32,7 +32,7 @@ _topip_log() {
 
     case "${cmd}" in
         topip_log)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h -V --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --verbose --help --version record report watch"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h -V --server --hostname --input --source --protocol --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --exec --extra-opts --verbose --help --version record report watch"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -62,6 +62,10 @@ _topip_log() {
                     COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
                     return 0
                     ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "tcp udp all" -- "${cur}"))
+                    return 0
+                    ;;
                 --netns)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -270,6 +274,10 @@ _topip_log() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --exec)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --extra-opts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -282,7 +290,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__record)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --extra-opts --verbose --help"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -l -a -v -h --server --hostname --input --source --protocol --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --log --log-format --never-log --alert --smtp --smtp-password-file --remind --recovery --exec --extra-opts --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -312,6 +320,10 @@ _topip_log() {
                     COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
                     return 0
                     ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "tcp udp all" -- "${cur}"))
+                    return 0
+                    ;;
                 --netns)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -517,6 +529,10 @@ _topip_log() {
                     return 0
                     ;;
                 --remind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exec)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -590,7 +606,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__watch)
-            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -h --server --hostname --input --source --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --extra-opts --help"
+            opts="-s -H -4 -6 -x -u -p -i -n -w -c -t -h --server --hostname --input --source --protocol --netns --ipv6 --port --state --exclude-state --inbound --exclude --only --exclude-file --no-default-excludes --prefix4 --prefix6 --prefix-members --label --label-file --network-db --group-by --username --password --password-file --identity --passphrase-file --known-hosts --host-key --rsh --command --top --limit --rule --stddev --false-alarm-rate --floor --consecutive --max-age --warning --critical --state-file --timeout --extra-opts --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -618,6 +634,10 @@ _topip_log() {
                     ;;
                 --source)
                     COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "tcp udp all" -- "${cur}"))
                     return 0
                     ;;
                 --netns)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_topip_log_global_optspecs
-    string join \n H/hostname= input= source= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= network-db= group-by= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= rsh= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery extra-opts= v/verbose h/help V/version
+    string join \n H/hostname= input= source= protocol= netns= 4 6 ipv6 port= state= exclude-state= inbound x/exclude= only= exclude-file= no-default-excludes prefix4= prefix6= prefix-members= label= label-file= network-db= group-by= u/username= p/password= password-file= i/identity= passphrase-file= known-hosts= host-key= rsh= command= n/top= limit= rule= stddev= false-alarm-rate= floor= consecutive= max-age= w/warning= c/critical= state-file= t/timeout= l/log= log-format= never-log= a/alert= smtp= smtp-password-file= remind= recovery exec= extra-opts= v/verbose h/help V/version
 end
 
 function __fish_topip_log_needs_command
@@ -30,10 +30,13 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'How to l
 netlink\t''
 proc\t''
 conntrack\t''"
+complete -c topip_log -n "__fish_topip_log_needs_command" -l protocol -d 'Protocols to count; udp and all need the flows of conntrack' -r -f -a "tcp\t''
+udp\t''
+all\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l port -d 'Count only connections to these ports of this host' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states' -r
-complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-state -d 'Do not count connections in these TCP states' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l state -d 'Count only connections in these TCP states, or UDP flows in theirs' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-state -d 'Do not count connections or flows in these states' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l only -d 'Count only connections from these networks' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
@@ -75,11 +78,12 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s l -l log -d 'Append
 complete -c topip_log -n "__fish_topip_log_needs_command" -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
-complete -c topip_log -n "__fish_topip_log_needs_command" -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l never-log -d 'Neither log nor pass on alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c topip_log -n "__fish_topip_log_needs_command" -l exec -d 'Run this program at each sample with an alert, with the offenders as JSON on its standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c topip_log -n "__fish_topip_log_needs_command" -s 6 -d 'Count IPv6 only'
@@ -99,10 +103,13 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d
 netlink\t''
 proc\t''
 conntrack\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l protocol -d 'Protocols to count; udp and all need the flows of conntrack' -r -f -a "tcp\t''
+udp\t''
+all\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l port -d 'Count only connections to these ports of this host' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-state -d 'Do not count connections in these TCP states' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l state -d 'Count only connections in these TCP states, or UDP flows in theirs' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-state -d 'Do not count connections or flows in these states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l only -d 'Count only connections from these networks' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F
@@ -144,11 +151,12 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s l -l log 
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l log-format -d 'How a line of the log is written' -r -f -a "classic\t''
 rfc3339\t''
 json\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l never-log -d 'Log no alerts about these networks, nor about networks that contain one of their addresses' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l never-log -d 'Neither log nor pass on alerts about these networks, nor about networks that contain one of their addresses' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s a -l alert -d 'Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp -d 'By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l smtp-password-file -d 'File with the password of the USER in --smtp' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l remind -d 'Mail about the same address again only after so long; 0: at every sample' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l exec -d 'Run this program at each sample with an alert, with the offenders as JSON on its standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l extra-opts -d 'Read options from an INI file [default: the section of the program\'s name in /etc/topip/topip.ini]' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s 4 -d 'Count IPv4 only; IPv4-mapped and NAT64 addresses are IPv4'
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s 6 -d 'Count IPv6 only'
@@ -177,10 +185,13 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 
 netlink\t''
 proc\t''
 conntrack\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l protocol -d 'Protocols to count; udp and all need the flows of conntrack' -r -f -a "tcp\t''
+udp\t''
+all\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l netns -d 'Look into these network namespaces instead of this host\'s own; all is every one, its own too, except those of unprivileged users' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l port -d 'Count only connections to these ports of this host' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-state -d 'Do not count connections in these TCP states' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l state -d 'Count only connections in these TCP states, or UDP flows in theirs' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-state -d 'Do not count connections or flows in these states' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s x -l exclude -d 'Do not count these networks, beside 127.0.0.0/8 ::1 192.168.0.0/16' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l only -d 'Count only connections from these networks' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l exclude-file -d 'Do not count the networks and hosts in this file, one a line, # for comments' -r -F

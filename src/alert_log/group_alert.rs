@@ -50,15 +50,23 @@ struct MemberOver {
     connections: u64,
 }
 
-/// The JSON object of a line. It has no member `address`, which programs ban.
-#[derive(Serialize)]
-struct JsonGroupAlert<'a> {
-    time: String,
+/// The JSON representation of a group and its members. Its `address` is null, so that no
+/// program bans it.
+#[derive(Debug, Serialize)]
+pub struct GroupDetails<'a> {
     group_by: &'static str,
     #[serde(flatten)]
     peer: PeerDetails<'a>,
     members_over: &'a [MemberOver],
     other_addresses: u64,
+}
+
+/// The JSON object of a line.
+#[derive(Serialize)]
+struct JsonGroupAlert<'a> {
+    time: String,
+    #[serde(flatten)]
+    group: GroupDetails<'a>,
     limit: f64,
     samples: u32,
     servers: &'a [String],
@@ -123,14 +131,22 @@ impl GroupAlert {
         with_servers(text, servers)
     }
 
-    fn json(&self) -> String {
-        let servers = json_servers(&self.servers);
-        let object = JsonGroupAlert {
-            time: rfc3339_time(&self.timestamp),
+    /// Returns the group and its members for JSON.
+    #[must_use]
+    pub fn details(&self) -> GroupDetails<'_> {
+        GroupDetails {
             group_by: self.by.name(),
             peer: PeerDetails::new(&self.peer),
             members_over: &self.members_over[..self.members_over.len().min(MAX_NAMED_MEMBERS)],
             other_addresses: self.other_addresses,
+        }
+    }
+
+    fn json(&self) -> String {
+        let servers = json_servers(&self.servers);
+        let object = JsonGroupAlert {
+            time: rfc3339_time(&self.timestamp),
+            group: self.details(),
             limit: self.limit,
             samples: self.consecutive,
             servers: &servers,

@@ -93,6 +93,7 @@ pub enum Sink {
 }
 
 /// The alerts of a run.
+#[derive(Default)]
 pub(super) struct Alerts {
     /// Alerts for the log and the program, at most [`MAX_ALERTS`]. The log gets the first
     /// [`MAX_LOGGED_ALERTS`].
@@ -109,53 +110,71 @@ pub(super) struct Alerts {
 
 /// Returns the alerts of a run.
 pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protection) -> Alerts {
-    let (mut sent, mut groups, mut protected) = (Vec::new(), Vec::new(), Vec::new());
+    let mut alerts = Alerts::default();
     let mut ids = BTreeSet::new();
     let mut alerting: Vec<_> = report.alerting_peers().collect();
     if alerting.len() > MAX_LOGGED_ALERTS {
         // A later view may have larger peers than an earlier one.
         alerting.sort_by_key(|(_, peer)| Reverse(peer.connections));
     }
-    let mut last_time = None;
-    for (View { sample, .. }, peer) in alerting {
+    for &(view, peer) in &alerting {
         // With several prefix lengths, one address can be a peer of several views.
         if !ids.insert(&peer.id) {
             continue;
         }
-        let (timestamp, limit) = (sample_time(sample), sample.limit.connections);
-        last_time = Some(timestamp);
         match &peer.id {
             PeerId::Network(network) => match protection.reason(*network) {
-                Some(reason) => protected.push(ProtectedPeer { network: *network, reason }),
-                None if sent.len() >= MAX_ALERTS => {}
-                None => {
-                    let entry = LogEntry::new(timestamp, *network, peer.connections, servers);
-                    let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
-                    sent.push(Alert::new(entry, peer, (limit, consecutive)));
+                Some(reason) => {
+                    alerts.protected.push(ProtectedPeer { network: *network, reason });
                 }
+                None => alerts.add_network(*network, (view, peer), servers),
             },
-            PeerId::Group(_) if groups.len() >= MAX_LOGGED_ALERTS => {}
             PeerId::Group(group) => {
-                let address_view = &report.views[0];
-                let group = (group, peer, limit);
-                groups.push(GroupAlert::new(timestamp, group, address_view, servers));
+                let group_alert = || {
+                    let limit = view.sample.limit.connections;
+                    let (time, group) = (sample_time(&view.sample), (group, peer, limit));
+                    GroupAlert::new(time, group, &report.views[0], servers)
+                };
+                alerts.add_group(group_alert);
             }
         }
     }
-    let n_unrecorded: usize = match report.judge_config.consecutive {
-        1 if sent.len() > MAX_LOGGED_ALERTS => report.views.iter().map(View::n_unrecorded).sum(),
+    let n_unrecorded = match report.judge_config.consecutive {
+        1 if alerts.sent.len() > MAX_LOGGED_ALERTS => {
+            report.views.iter().map(View::n_unrecorded).sum()
+        }
         // They are over the limit for the first time, as far as is known.
         _ => 0,
     };
-    let n_omitted = ids.len() - protected.len() - sent.len() - groups.len() + n_unrecorded;
-    let n_not_logged = n_omitted + sent.len().saturating_sub(MAX_LOGGED_ALERTS);
-    let not_logged = match last_time {
-        Some(timestamp) if n_not_logged > 0 => {
-            Some(OmittedAlerts::new(timestamp, n_not_logged, servers))
+    alerts.n_omitted += n_unrecorded;
+    let n_not_logged = alerts.n_omitted + alerts.sent.len().saturating_sub(MAX_LOGGED_ALERTS);
+    if let (1.., Some((view, _))) = (n_not_logged, alerting.first()) {
+        let timestamp = sample_time(&view.sample);
+        alerts.not_logged = Some(OmittedAlerts::new(timestamp, n_not_logged, servers));
+    }
+    alerts
+}
+
+impl Alerts {
+    /// Adds an alert about an address or network, or counts it if there are too many.
+    fn add_network(&mut self, network: Network, (view, peer): (&View, &Peer), servers: &[String]) {
+        if self.sent.len() >= MAX_ALERTS {
+            self.n_omitted += 1;
+            return;
         }
-        _ => None,
-    };
-    Alerts { sent, groups, n_omitted, not_logged, protected }
+        let entry = LogEntry::new(sample_time(&view.sample), network, peer.connections, servers);
+        let consecutive = peer.over.map_or(1, |streak| streak.consecutive);
+        self.sent.push(Alert::new(entry, peer, (view.sample.limit.connections, consecutive)));
+    }
+
+    /// Adds an alert about a group, or counts it if there are too many.
+    fn add_group(&mut self, group_alert: impl FnOnce() -> GroupAlert) {
+        if self.groups.len() >= MAX_LOGGED_ALERTS {
+            self.n_omitted += 1;
+        } else {
+            self.groups.push(group_alert());
+        }
+    }
 }
 
 /// Returns the local time of a sample.
@@ -191,16 +210,16 @@ fn pass_on(
     servers: &[String],
     report: &mut Report,
 ) {
-    let result = if report.alerts.is_empty() {
+    let n_alerts = report.alerts.len() + report.group_alerts.len();
+    let result = if n_alerts == 0 {
         alert_program::probe(path)
     } else {
         let input = output::render_offenders(report, servers).into_bytes();
         alert_program::run(path, input, *deadline)
     };
     match result {
-        Ok(()) if report.alerts.is_empty() => {}
+        Ok(()) if n_alerts == 0 => {}
         Ok(()) => {
-            let n_alerts = report.alerts.len();
             report.passed_on = Some(PassedOn { program: path.clone(), n_alerts });
         }
         Err(error) => {

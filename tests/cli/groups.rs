@@ -144,6 +144,22 @@ fn hostile_group_name_is_not_an_address() {
     assert_eq!((report.stdout.as_str(), report.stderr.as_str()), ("No alerts.\n", ""));
 }
 
+/// An alert about a group runs the program of --exec, with no address to ban.
+#[test]
+fn group_is_passed_on() {
+    let dir = fixture();
+    let text = "--network-db asn.mmdb --group-by asn --limit 50 --consecutive 1";
+    let program = dir.script("program", "#!/bin/sh\nexec cat >input\n");
+    let args: Vec<_> = args(text).into_iter().chain(["--exec", &program]).collect();
+    assert_eq!(dir.check(&args).code, Some(2));
+    let input: Value = serde_json::from_slice(&fs::read(dir.path("input")).unwrap()).unwrap();
+    assert_eq!(input["offenders"], json!([]));
+    let group = &input["groups"][0];
+    let fields = ["address", "group_by", "group", "members_over", "other_addresses", "limit"];
+    let fields = fields.map(|name| group[name].clone());
+    assert_eq!(json!(fields), json!([null, "asn", "AS64500", [], 60, 50.0]));
+}
+
 #[test]
 fn munin_draws_configured_groups() {
     let dir = fixture();

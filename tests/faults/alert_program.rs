@@ -28,9 +28,7 @@ fn test_dir() -> TestDir {
 
 /// Creates an executable script and returns its path.
 fn script(dir: &TestDir, text: &str) -> String {
-    let path = dir.write("script", format!("#!/bin/sh\n{text}\n"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path.to_str().unwrap().to_owned()
+    dir.script("script", &format!("#!/bin/sh\n{text}\n"))
 }
 
 fn command(dir: &TestDir, program: &str, exec: &str, args: &[&str]) -> Command {

@@ -2,7 +2,14 @@
 use serde::Serialize;
 
 use super::{JsonServer, PROGRAM, SCHEMA_VERSION, protocol_name, serialize_line};
-use crate::{alert_log::entry::Alert, analysis::peer_details::PeerDetails, output::report::Report};
+use crate::{
+    alert_log::{
+        entry::Alert,
+        group_alert::{GroupAlert, GroupDetails},
+    },
+    analysis::peer_details::PeerDetails,
+    output::report::Report,
+};
 
 /// Alerts of a run. Fields that the answer has too have the same form there.
 #[derive(Serialize)]
@@ -15,15 +22,18 @@ struct JsonAlerts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
     servers: Vec<JsonServer<'a>>,
-    offenders: Vec<JsonOffender<'a>>,
+    offenders: Vec<JsonOffender<PeerDetails<'a>>>,
+    /// Empty unless `--group-by` is set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<JsonOffender<GroupDetails<'a>>>,
     /// Number of offenders that are not listed.
     omitted: usize,
 }
 
 #[derive(Serialize)]
-struct JsonOffender<'a> {
+struct JsonOffender<T> {
     #[serde(flatten)]
-    details: PeerDetails<'a>,
+    details: T,
     limit: f64,
     consecutive: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,18 +57,25 @@ pub fn render_offenders(report: &Report, servers: &[String]) -> String {
             [name] if listed.is_empty() => vec![JsonServer { name, connections }],
             _ => listed.iter().map(JsonServer::new).collect(),
         },
-        offenders: report.alerts.iter().map(JsonOffender::new).collect(),
+        offenders: report.alerts.iter().map(JsonOffender::from_alert).collect(),
+        groups: report.group_alerts.iter().map(JsonOffender::from_group_alert).collect(),
         omitted: report.n_omitted_alerts,
     })
 }
 
-impl<'a> JsonOffender<'a> {
-    fn new(Alert { peer, limit, consecutive, .. }: &'a Alert) -> Self {
-        Self {
-            details: PeerDetails::new(peer),
-            limit: *limit,
-            consecutive: *consecutive,
-            over_since: peer.over.map(|streak| streak.since),
-        }
+impl<'a> JsonOffender<PeerDetails<'a>> {
+    fn from_alert(Alert { peer, limit, consecutive, .. }: &'a Alert) -> Self {
+        let over_since = peer.over.map(|streak| streak.since);
+        let details = PeerDetails::new(peer);
+        Self { details, limit: *limit, consecutive: *consecutive, over_since }
+    }
+}
+
+impl<'a> JsonOffender<GroupDetails<'a>> {
+    fn from_group_alert(alert: &'a GroupAlert) -> Self {
+        let GroupAlert { peer, limit, consecutive, .. } = alert;
+        let over_since = peer.over.map(|streak| streak.since);
+        let details = alert.details();
+        Self { details, limit: *limit, consecutive: *consecutive, over_since }
     }
 }
