@@ -84,6 +84,7 @@ pub mod alert_log {
     pub mod group_alert;
     pub mod parse;
     pub mod stats;
+    pub mod time_line;
 }
 
 /// The report of a run, and its formats: Nagios, Munin, JSON, email, and text.

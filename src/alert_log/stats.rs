@@ -16,7 +16,7 @@ use crate::{
 /// written by topip.
 const MAX_SERVERS: usize = 1000;
 /// Name of all servers beyond [`MAX_SERVERS`].
-const OTHER_SERVERS: &str = "others";
+pub(super) const OTHER_SERVERS: &str = "others";
 
 /// Prefix lengths by which addresses are grouped; `None`: not grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Grouping {
 impl Grouping {
     /// Returns the network that `network` is grouped into: itself if the group is not
     /// larger.
-    fn network_for(self, network: Network) -> Network {
+    pub(super) fn network_for(self, network: Network) -> Network {
         let address = network.first_address();
         let prefix = if address.is_ipv4() { self.v4_prefix } else { self.v6_prefix };
         match prefix {
