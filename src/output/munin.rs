@@ -343,7 +343,7 @@ fn extinfo(result: ReportResult<'_>) -> String {
             let verdict = text::verdict_text(report, view);
             let others_over = text::others_over(view);
             let decisive_peer = view.decisive_peer();
-            let details = decisive_peer.map(|peer| text::peer_details(peer, view.sample.timestamp));
+            let details = decisive_peer.map(|peer| text::peer_details(peer, &view.sample));
             let problem = report.observation.problems.first();
             let problem = problem.map(|problem| text::options_as_variables(&problem.message));
             let parts: Vec<_> =

@@ -34,6 +34,12 @@ pub(super) fn pluralize(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// Returns the share of `part` in `whole` in percent, rounded down: 100 % is all.
+pub(super) fn percent(part: u64, whole: u64) -> u64 {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    u64::try_from(percent.min(100)).expect("at most 100")
+}
+
 /// Returns `text` with the options that are marked in it (`` `--timeout` ``) as flags of
 /// a command line.
 pub(super) fn options_as_flags(text: &str) -> String {
@@ -256,15 +262,17 @@ pub(super) fn peer_label(peer: &Peer) -> String {
     }
 }
 
-/// Returns a peer with the details of its connections at the time `now`.
-pub(super) fn peer_line(report: &Report, peer: &Peer, now: u64) -> String {
+/// Returns a peer of `sample` with the details of its connections.
+pub(super) fn peer_line(report: &Report, peer: &Peer, sample: &Sample) -> String {
     let connections = report.noun().count(peer.connections);
-    format!("{} {connections} {}", peer_label(peer), peer_details(peer, now))
+    format!("{} {connections} {}", peer_label(peer), peer_details(peer, sample))
 }
 
 /// Returns the ports and TCP states of a peer's connections, the time since the peer was
-/// first on top, and the number of samples with the peer over the limit.
-pub(super) fn peer_details(peer: &Peer, now: u64) -> String {
+/// first on top, and of a peer over the limit the number of samples and its share of all
+/// counted connections.
+pub(super) fn peer_details(peer: &Peer, sample: &Sample) -> String {
+    let now = sample.timestamp;
     let word = if peer.ports.len() == 1 { "port" } else { "ports" };
     let mut text = format!("on {word} {}; {}", format_ports(peer), format_tcp_states(peer));
     // An age below a minute is not informative, and after the clock was set back
@@ -273,15 +281,18 @@ pub(super) fn peer_details(peer: &Peer, now: u64) -> String {
     if let Some(age) = age.filter(|&age| age >= 60) {
         let _ = write!(text, "; first on top {} ago", format_duration(age));
     }
-    match peer.over {
-        None => {}
-        Some(Streak { consecutive: 0 | 1, .. }) => text += "; over the limit",
-        Some(Streak { consecutive, since }) => {
-            let _ = write!(text, "; over the limit in {consecutive} samples");
-            if let age @ 60.. = now.saturating_sub(since) {
-                let _ = write!(text, ", for {}", format_duration(age));
-            }
+    let Some(Streak { consecutive, since }) = peer.over else {
+        return text;
+    };
+    text += "; over the limit";
+    if consecutive > 1 {
+        let _ = write!(text, " in {consecutive} samples");
+        if let age @ 60.. = now.saturating_sub(since) {
+            let _ = write!(text, ", for {}", format_duration(age));
         }
+    }
+    if let percent @ 1.. = percent(peer.connections, sample.connections) {
+        let _ = write!(text, "; {percent} % of all connections");
     }
     text
 }

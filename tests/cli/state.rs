@@ -80,7 +80,7 @@ fn first_on_top_time_is_reported() {
         let result = check(&dir, &["-v", "--max-age", "1d"]);
         let line = format!(
             "203.0.113.7 152 connections on port 443 (152); ESTABLISHED (152){first_on_top}; \
-             over the limit in 2 samples, for 2 h"
+             over the limit in 2 samples, for 2 h; 83 % of all connections"
         );
         assert!(result.stdout.lines().any(|it| it == line), "{}", result.stdout);
         let kept = fs::read_to_string(dir.path("state")).unwrap();
