@@ -1,16 +1,19 @@
-//! Resolves host names to addresses in bounded time.
+//! Resolves host names to addresses, and addresses to host names, in bounded time.
 use std::{
     io,
-    net::{IpAddr, ToSocketAddrs},
-    sync::mpsc,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Instant,
 };
 
-#[cfg(feature = "mail")]
-use dns_lookup::AddrInfoHints;
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind};
 
-use crate::model::network::canonical_address;
+use crate::model::{network::canonical_address, sanitize};
 
 /// Failure to resolve a host name.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,96 @@ pub fn canonical_name(name: &str, deadline: Instant) -> Option<String> {
     receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
 }
 
+/// Maximum number of names that are looked up concurrently. An address whose name server
+/// does not answer keeps its thread busy for seconds.
+const MAX_REVERSE_THREADS: usize = 64;
+
+/// Result of looking up the name of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReverseName {
+    /// A host name that resolves to the address.
+    Confirmed(String),
+    /// The address does not have such a name.
+    Absent,
+    /// The resolver did not answer before the deadline, or could not answer.
+    Unknown,
+}
+
+/// Looks up the names of `addresses` in their order, several concurrently, until `deadline`.
+///
+/// As the owner of an address chooses its name, a name counts only if it resolves to the
+/// address. The threads of names that hang are left running.
+#[must_use]
+pub fn reverse_names(addresses: Vec<IpAddr>, deadline: Instant) -> Vec<ReverseName> {
+    let (sender, receiver) = mpsc::channel();
+    let mut names = vec![ReverseName::Unknown; addresses.len()];
+    let n_threads = addresses.len().min(MAX_REVERSE_THREADS);
+    let queue = Arc::new((addresses, AtomicUsize::new(0)));
+    for _ in 0..n_threads {
+        let (queue, sender) = (Arc::clone(&queue), sender.clone());
+        let worker = move || {
+            let (addresses, next) = &*queue;
+            while let Some((index, &address)) = take_next(addresses, next) {
+                // The receiver is gone after the deadline.
+                if sender.send((index, reverse_name(address))).is_err() {
+                    return;
+                }
+            }
+        };
+        // With fewer threads, fewer names are found in time.
+        let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(worker);
+    }
+    drop(sender);
+    loop {
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        let Ok((index, name)) = receiver.recv_timeout(time_left) else {
+            return names;
+        };
+        names[index] = name;
+    }
+}
+
+fn take_next<'a>(addresses: &'a [IpAddr], next: &AtomicUsize) -> Option<(usize, &'a IpAddr)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, addresses.get(index)?))
+}
+
+fn reverse_name(address: IpAddr) -> ReverseName {
+    let socket = SocketAddr::new(address, 0);
+    let flags = nix::libc::NI_NAMEREQD | nix::libc::NI_NUMERICSERV;
+    let found = dns_lookup::getnameinfo(&socket, flags);
+    let confirmed = found.and_then(|(name, _)| match sanitize::host_name(&name) {
+        Some(name) if has_address(name, address)? => Ok(Some(name.to_owned())),
+        _ => Ok(None),
+    });
+    match confirmed {
+        Ok(name) => name.map_or(ReverseName::Absent, ReverseName::Confirmed),
+        Err(error) if is_without_answer(&error) => ReverseName::Unknown,
+        Err(_) => ReverseName::Absent,
+    }
+}
+
+/// Returns whether the host `name` has this address.
+fn has_address(name: &str, address: IpAddr) -> Result<bool, LookupError> {
+    // Otherwise each address is listed three times.
+    let socktype = nix::libc::SOCK_DGRAM;
+    let hints = AddrInfoHints { socktype, ..AddrInfoHints::default() };
+    let mut found = dns_lookup::getaddrinfo(Some(name), None, Some(hints))?;
+    let address = canonical_address(address);
+    Ok(found.any(|it| it.is_ok_and(|it| canonical_address(it.sockaddr.ip()) == address)))
+}
+
+/// Returns whether a look-up failed for another reason than that there is no such name.
+fn is_without_answer(error: &LookupError) -> bool {
+    matches!(
+        error.kind(),
+        LookupErrorKind::Again
+            | LookupErrorKind::Fail
+            | LookupErrorKind::Memory
+            | LookupErrorKind::System
+    )
+}
+
 fn resolve(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     let addresses = (name, 0)
         .to_socket_addrs()
@@ -114,5 +207,21 @@ mod tests {
         assert!(results[0].as_ref().is_ok_and(|all| all.iter().all(IpAddr::is_loopback)));
         let error = results[1].as_ref().expect_err("the domain .invalid is reserved (RFC 2606)");
         assert!(error.to_string().contains("name.invalid"), "{error}");
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_the_addresses() {
+        let addresses = ["127.0.0.1".parse().expect("an address"); 200].to_vec();
+        let deadline = Instant::now() + std::time::Duration::from_secs(20);
+        let names = reverse_names(addresses.clone(), deadline);
+        let is_localhost = |name: &ReverseName| match name {
+            ReverseName::Confirmed(name) => name.starts_with("localhost"),
+            _ => false,
+        };
+        assert!(names.iter().all(is_localhost), "{names:?}");
+        assert_eq!(names.len(), 200);
+        assert_eq!(reverse_names(Vec::new(), deadline), []);
+        let names = reverse_names(addresses, Instant::now());
+        assert_eq!(names.len(), 200);
     }
 }
