@@ -91,7 +91,9 @@ pub mod alert_log {
 pub mod output {
     mod checkmk;
     mod email;
+    mod html;
     mod json;
+    mod log_page;
     mod log_table;
     pub mod munin;
     mod nagios;
@@ -102,11 +104,13 @@ pub mod output {
     mod parse_problems;
     mod report;
     mod text;
+    mod time_axis;
     mod watch;
 
     pub use checkmk::{render_checkmk, render_checkmk_failure};
     pub use email::{Email, alert_email, recovery_email};
     pub use json::{render_json, render_json_failure, render_offenders};
+    pub use log_page::{OffenderPage, render_offender_page};
     pub use log_table::{
         OffenderColumns, OffenderTable, TableLayout, render_log_problem, render_offender_csv,
         render_offender_json, render_offender_table, render_stderr_problem,

@@ -10,6 +10,7 @@ mod extra_opts;
 mod golden;
 mod json;
 mod log;
+pub mod log_page;
 mod log_report;
 mod munin;
 mod partial_listings;

@@ -34,7 +34,7 @@ mod rsh_client;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod secrets;
 mod set_uid;
-mod output_integrity;
+pub mod output_integrity;
 mod signals;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod soak;

@@ -19,6 +19,7 @@ mod munin_node;
 mod nagios;
 mod netns;
 mod prometheus;
+mod reverse_names;
 pub mod sandbox;
 #[cfg(feature = "ssh")]
 mod rsh;

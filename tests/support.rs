@@ -121,6 +121,18 @@ impl TestDir {
     }
 }
 
+/// Returns a command that uses the name server on port 53 of this network namespace, and
+/// these lines of /etc/hosts. It has a minimal environment and runs in the directory.
+pub fn with_name_server(dir: &TestDir, hosts: &str, words: &[impl AsRef<OsStr>]) -> Command {
+    let script = "mount --bind resolv.conf /etc/resolv.conf && mount --bind hosts /etc/hosts || \
+                  exit 99; exec \"$@\"";
+    dir.write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
+    dir.write("hosts", hosts);
+    let mut command = dir.program("unshare", &["-m", "sh", "-c", script, "sh"]);
+    command.args(words).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> CommandResult {
     let started = Instant::now();

@@ -1,10 +1,13 @@
 //! A whole alert log, plain or compressed, and the report about it.
 use chrono::{DateTime, FixedOffset, Utc};
 use topip::{
-    alert_log::stats::{Grouping, Offender},
+    alert_log::{
+        stats::Grouping,
+        time_line::{Lane, Period},
+    },
     model::problem::Problem,
-    output::{self, OffenderColumns, OffenderTable, TableLayout},
-    run::{LogQuery, LogSummary, summarize_logs},
+    output::{self, OffenderColumns, OffenderPage, OffenderTable, TableLayout},
+    run::{LogQuery, LogSummary, TopOffenders, summarize_logs},
 };
 
 use super::room;
@@ -22,16 +25,17 @@ pub fn check(bytes: &[u8]) {
             grouping: Grouping { v4_prefix, v6_prefix },
             network_dbs: Vec::new(),
             group_by: None,
+            time_lines: Some(Period::default()),
         };
         let mut summary = summarize_logs(&query, &Utc, &mut |_, _| {});
         assert_counts_add_up(&summary, bytes);
-        let listed = summary.top(usize::MAX, &query).listed;
-        assert_output_is_well_formed(&summary, &listed);
+        let top = summary.top(usize::MAX, &query);
+        assert_output_is_well_formed(&summary, &top);
     }
 }
 
 fn assert_counts_add_up(summary: &LogSummary, bytes: &[u8]) {
-    let LogSummary { offenders, n_bad_lines, bad_lines, problems } = summary;
+    let LogSummary { offenders, n_bad_lines, bad_lines, problems, .. } = summary;
     let is_gzip = bytes.starts_with(&[0x1f, 0x8b]);
     assert!(problems.is_empty() || is_gzip, "{problems:?}");
     assert_eq!(bad_lines.len() as u64, (*n_bad_lines).min(10));
@@ -47,12 +51,13 @@ fn assert_counts_add_up(summary: &LogSummary, bytes: &[u8]) {
     assert!(offenders.len() as u64 <= offenders.alerts());
 }
 
-fn assert_output_is_well_formed(summary: &LogSummary, listed: &[Offender]) {
+fn assert_output_is_well_formed(summary: &LogSummary, top: &TopOffenders) {
+    let listed = &top.listed[..];
     let local = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default().into();
     let local = |seconds: i64| -> DateTime<FixedOffset> { local(seconds) };
     let offenders = &summary.offenders;
     let columns = OffenderColumns::Plain;
-    let table = OffenderTable { offenders, listed, columns, to_local: &local };
+    let table = OffenderTable { offenders, listed, columns, unresolved: None, to_local: &local };
     let shortened = OffenderTable { listed: &listed[..listed.len().min(10)], ..table };
     let table_layout = TableLayout { columns: Some(80), has_blocks: true };
     let text = output::render_offender_table(&shortened, table_layout);
@@ -74,4 +79,46 @@ fn assert_output_is_well_formed(summary: &LogSummary, listed: &[Offender]) {
     let stderr = output::render_log_problem(&problem);
     assert!(is_plain(&stderr), "{stderr:?}");
     assert_eq!(stderr.lines().count(), 1 + summary.bad_lines.len(), "{stderr:?}");
+    assert_page_is_well_formed(summary, &table, &top.lanes, problem);
 }
+
+fn assert_page_is_well_formed(
+    summary: &LogSummary,
+    table: &OffenderTable<'_>,
+    lanes: &[Vec<Lane>],
+    problem: Problem,
+) {
+    let time_lines = summary.time_lines.as_ref().expect("the query has time lines");
+    for (offender, lanes) in table.listed.iter().zip(lanes) {
+        assert_eq!(lanes.iter().map(Lane::alerts).sum::<u64>(), offender.alerts);
+    }
+    let page = OffenderPage {
+        table,
+        time_lines,
+        lanes,
+        problems: &[problem],
+        command: &summary.bad_lines.concat(),
+        created: 0,
+    };
+    let html = output::render_offender_page(&page);
+    assert!(!html.lines().any(|line| line.contains(char::is_control)), "{html:?}");
+    let mut open_elements = Vec::new();
+    for tag in html.split('<').skip(2).filter_map(|text| text.split('>').next()) {
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap_or_default();
+        assert!(ELEMENTS.contains(&name), "{tag:?}");
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag:?}");
+        if tag.starts_with('/') {
+            assert_eq!(open_elements.pop(), Some(name));
+        } else if !tag.ends_with('/') {
+            open_elements.push(name);
+        }
+    }
+    assert!(open_elements.is_empty(), "{open_elements:?}");
+}
+
+/// The elements of the page.
+const ELEMENTS: [&str; 26] = [
+    "body", "caption", "code", "desc", "h1", "h2", "head", "html", "li", "line", "main", "meta",
+    "p", "path", "small", "style", "svg", "table", "tbody", "td", "text", "th", "thead", "title",
+    "tr", "ul",
+];

@@ -548,7 +548,7 @@ _topip_log() {
             return 0
             ;;
         topip_log__subcmd__report)
-            opts="-l -n -h --log --since --until --prefix4 --prefix6 --network-db --group-by --top --output --help"
+            opts="-l -n -h --log --since --until --prefix4 --prefix6 --network-db --group-by --resolve --top --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -595,7 +595,7 @@ _topip_log() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "text json csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json csv html" -- "${cur}"))
                     return 0
                     ;;
                 *)

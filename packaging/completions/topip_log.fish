@@ -174,10 +174,12 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l prefix6 -
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l network-db -d 'MaxMind DB file with the operators or countries of addresses, to show with them' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l group-by -d 'Sum the alerts by operator or country, as --network-db has them' -r -f -a "asn\t''
 country\t''"
-complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s n -l top -d 'Tell about N addresses; 0 is all [default: 10 as text, else all]' -r
-complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l output -d 'How it is told' -r -f -a "text\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s n -l top -d 'Tell about N addresses; 0 is all [default: 10 as text, 100 as html, else all]' -r
+complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l output -d 'Format of the report' -r -f -a "text\t''
 json\t''
-csv\t''"
+csv\t''
+html\t''"
+complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l resolve -d 'Look up the names of the listed addresses, for 10 seconds at most'
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s h -l help -d 'Print this help'
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s H -s s -l hostname -l server -d 'Servers to reach by SSH, whose counts add up; none, localhost and its addresses are this host' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l input -d 'Read a saved listing instead of looking at this host; - is standard input' -r -F

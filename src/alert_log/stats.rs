@@ -70,6 +70,8 @@ pub struct Offender {
     pub servers: Vec<String>,
     /// Operator and country, as far as they are known.
     pub operator: Operator,
+    /// Name of the address, which resolves to the address; `None` if it is not known.
+    pub name: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -235,7 +237,17 @@ fn offender(totals: &AlertTotals, names: &[&str]) -> Offender {
         totals.servers.iter().map(|&index| names[usize::from(index)].to_owned()).collect();
     servers.sort_unstable();
     let operator = Operator::default();
-    Offender { network: None, addresses: 1, alerts, peak, first, last, servers, operator }
+    Offender {
+        addresses: 1,
+        alerts,
+        peak,
+        first,
+        last,
+        servers,
+        network: None,
+        operator,
+        name: None,
+    }
 }
 
 #[cfg(test)]

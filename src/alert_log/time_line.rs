@@ -16,7 +16,9 @@ use crate::model::network::Network;
 /// Maximum number of columns.
 const MAX_COLUMNS: i64 = 500;
 /// Maximum number of cells in all time lines: the complete time lines of 200 addresses.
-const MAX_CELLS: usize = 200 * MAX_COLUMNS as usize;
+const MAX_CELLS: usize = 200 * MAX_GAPS;
+/// Maximum number of gaps that are shown for all addresses: one in each column.
+const MAX_GAPS: usize = MAX_COLUMNS as usize;
 /// Maximum number of distinct lists of servers.
 const MAX_SERVER_LISTS: usize = 1000;
 /// Maximum number of lanes in one time line.
@@ -204,6 +206,7 @@ impl TimeLines {
             *interval = Some(interval.map_or(seconds, |shortest| shortest.min(seconds)));
             if seconds > 2 * self.column_seconds {
                 time_line.gaps.push((servers, gap));
+                self.total.add_gap(servers, gap);
             }
         }
         self.n_cells += time_line.len() - n_before;
@@ -334,6 +337,14 @@ impl TimeLine {
         match self.cells.binary_search_by_key(&key, |(servers, cell)| (*servers, cell.column)) {
             Ok(position) => self.cells[position].1.merge(&cell),
             Err(position) => self.cells.insert(position, (servers, cell)),
+        }
+    }
+
+    /// Adds a gap that several addresses may show.
+    fn add_gap(&mut self, servers: u16, gap: Gap) {
+        let is_full = self.gaps.len() >= MAX_GAPS;
+        if !is_full && !self.gaps.contains(&(servers, gap)) {
+            self.gaps.push((servers, gap));
         }
     }
 

@@ -47,6 +47,9 @@ pub struct OffenderTable<'a> {
     pub listed: &'a [Offender],
     /// Columns of the table.
     pub columns: OffenderColumns,
+    /// Number of addresses whose names could not be looked up; `None` if no names were
+    /// requested.
+    pub unresolved: Option<usize>,
     /// Returns the local time of a number of seconds since 1970-01-01 UTC.
     pub to_local: &'a dyn Fn(i64) -> DateTime<FixedOffset>,
 }
@@ -74,7 +77,7 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
     if offenders.is_empty() {
         return "No alerts.\n".to_owned();
     }
-    let mut heading = vec!["ALERTS", "PEAK", "FIRST", "LAST"];
+    let mut heading = vec!["ALERTS", "SHARE", "PEAK", "FIRST", "LAST"];
     heading.extend(match table.columns {
         OffenderColumns::Plain => &["ADDRESS", "SERVER"][..],
         OffenderColumns::Operator => &["ADDRESS", "SERVER", "OPERATOR"],
@@ -88,10 +91,20 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
             &["LABEL", "ADDRESSES", "SERVER"]
         }
     });
+    if table.unresolved.is_some() {
+        heading.push("NAME");
+    }
     let mut rows: Vec<Vec<String>> = vec![heading.into_iter().map(ToOwned::to_owned).collect()];
     rows.extend(listed.iter().map(|offender| table_row(table, offender)));
     let mut lines = align_columns(&rows);
     append_bars(&mut lines, listed, layout);
+    lines.push(totals_line(table));
+    lines.join("\n") + "\n"
+}
+
+/// Returns the totals of all offenders: `42 alerts about 2 addresses.`
+pub(super) fn totals_line(table: &OffenderTable<'_>) -> String {
+    let OffenderTable { offenders, listed, .. } = table;
     let addresses = offenders.len() as u64;
     let totals = format!(
         "{} about {}",
@@ -105,11 +118,18 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
         }
         _ => (totals, offenders.len()),
     };
-    lines.push(match listed.len() {
+    match listed.len() {
         n if n < n_rows => format!("{totals}; these are the top {n}."),
         _ => format!("{totals}."),
-    });
-    lines.join("\n") + "\n"
+    }
+}
+
+/// Returns the offender's share of all alerts.
+pub(super) fn share_text(table: &OffenderTable<'_>, offender: &Offender) -> String {
+    match text::percent(offender.alerts, table.offenders.alerts()) {
+        0 => "<1 %".to_owned(),
+        percent => format!("{percent} %"),
+    }
 }
 
 fn table_row(table: &OffenderTable<'_>, offender: &Offender) -> Vec<String> {
@@ -118,6 +138,7 @@ fn table_row(table: &OffenderTable<'_>, offender: &Offender) -> Vec<String> {
     let servers = sanitize::single_line(&offender.servers.join(","));
     let mut row = vec![
         offender.alerts.to_string(),
+        share_text(table, offender),
         offender.peak.to_string(),
         format_minute((table.to_local)(offender.first)),
         format_minute((table.to_local)(offender.last)),
@@ -133,15 +154,18 @@ fn table_row(table: &OffenderTable<'_>, offender: &Offender) -> Vec<String> {
             vec![group, addresses.to_string(), servers]
         }
     });
+    if table.unresolved.is_some() {
+        row.push(offender.name.clone().unwrap_or_default());
+    }
     row
 }
 
-fn format_minute(time: DateTime<FixedOffset>) -> String {
+pub(super) fn format_minute(time: DateTime<FixedOffset>) -> String {
     time.format("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Number of leading columns that are numbers.
-const N_NUMBER_COLUMNS: usize = 2;
+const N_NUMBER_COLUMNS: usize = 3;
 
 /// Returns the rows with aligned columns, numbers to the right.
 fn align_columns(rows: &[Vec<String>]) -> Vec<String> {
@@ -197,12 +221,16 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
         alerts: u64,
         addresses: usize,
         damaged_lines: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unresolved_names: Option<usize>,
         offenders: Vec<OffenderEntry<'a>>,
     }
     #[derive(Serialize)]
     struct OffenderEntry<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         address: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         asn: Option<u32>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,6 +251,7 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
     for offender in *listed {
         entries.push(OffenderEntry {
             address: offender.network.map(|network| network.to_string()),
+            name: offender.name.as_deref(),
             asn: offender.operator.asn,
             operator: offender.operator.name.as_deref(),
             country: offender.operator.country.as_deref(),
@@ -238,6 +267,7 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
         alerts: offenders.alerts(),
         addresses: offenders.len(),
         damaged_lines: n_bad_lines,
+        unresolved_names: table.unresolved,
         offenders: entries,
     };
     serde_json::to_string_pretty(&report).expect("numbers and strings are serializable") + "\n"
@@ -252,10 +282,12 @@ pub fn render_offender_csv(table: &OffenderTable<'_>) -> String {
         OffenderColumns::Operator => ",asn,operator,country",
         OffenderColumns::Groups { .. } => ",asn,operator,country,addresses",
     };
-    let mut lines = format!("address,alerts,peak,first,last,servers{heading}\n");
+    let name = if table.unresolved.is_some() { ",name" } else { "" };
+    let mut lines = format!("address,alerts,peak,first,last,servers{heading}{name}\n");
     for offender in table.listed {
         // Server names contain no comma, quote or blank: the log parser rejects
-        // lines with such names. Names of operators contain no comma or quote either.
+        // lines with such names. Names of operators and hosts contain no comma or quote
+        // either.
         let [first, last] =
             [offender.first, offender.last].map(|time| (table.to_local)(time).to_rfc3339());
         let Offender { alerts, peak, servers, operator, .. } = offender;
@@ -269,6 +301,9 @@ pub fn render_offender_csv(table: &OffenderTable<'_>) -> String {
         }
         if let OffenderColumns::Groups { .. } = table.columns {
             lines += &format!(",{}", offender.addresses);
+        }
+        if table.unresolved.is_some() {
+            lines += &format!(",{}", offender.name.as_deref().unwrap_or_default());
         }
         lines += "\n";
     }

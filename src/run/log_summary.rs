@@ -1,5 +1,10 @@
 //! Summarizes alert logs: alerts per address.
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use chrono::TimeZone;
 
@@ -8,11 +13,16 @@ use crate::{
         entry::LogEntry,
         parse::{LineError, LogLineParser, is_other_record},
         stats::{Grouping, Offender, Offenders},
+        time_line::{AlertDetails, Lane, Period, TimeLines},
     },
-    model::peer_id::GroupBy,
-    model::problem::{Hints, Problem},
+    model::{
+        network::Network,
+        peer_id::{Group, GroupBy},
+        problem::{Hints, Problem},
+    },
     parse::line::Line,
     storage::log_reader::{self, LogFile, LogFinder, LogReaderError, PendingLogFile},
+    sys::resolver::{self, ReverseName},
 };
 
 use super::operators::Operators;
@@ -39,6 +49,8 @@ pub struct LogQuery {
     pub network_dbs: Vec<PathBuf>,
     /// Sum the alerts by operator or country.
     pub group_by: Option<GroupBy>,
+    /// Period of the time lines; `None` if no time lines are needed.
+    pub time_lines: Option<Period>,
 }
 
 /// Result of reading the logs.
@@ -46,6 +58,8 @@ pub struct LogQuery {
 pub struct LogSummary {
     /// Alert totals per address.
     pub offenders: Offenders,
+    /// Times of the alerts per address, if they were requested.
+    pub time_lines: Option<TimeLines>,
     /// Number of lines that are not valid log lines.
     pub n_bad_lines: u64,
     /// The first bad lines, each with its file, line number and error.
@@ -61,6 +75,33 @@ pub struct TopOffenders {
     pub listed: Vec<Offender>,
     /// Number of all of them.
     pub total: usize,
+    /// Time lines of those in `listed`; empty if none were requested.
+    pub lanes: Vec<Vec<Lane>>,
+}
+
+impl TopOffenders {
+    /// Looks up the names of the addresses in `listed` until `deadline`. Returns the
+    /// addresses whose names could not be looked up.
+    pub fn look_up_names(&mut self, deadline: Instant) -> Vec<IpAddr> {
+        let is_address = |network: &Network| network.is_single_address();
+        let mut offenders = Vec::new();
+        for offender in &mut self.listed {
+            if let Some(network) = offender.network.filter(is_address) {
+                offenders.push((network.first_address(), &mut offender.name));
+            }
+        }
+        let addresses = offenders.iter().map(|(address, _)| *address).collect();
+        let names = resolver::reverse_names(addresses, deadline);
+        let mut unresolved = Vec::new();
+        for ((address, offender_name), name) in offenders.into_iter().zip(names) {
+            match name {
+                ReverseName::Confirmed(name) => *offender_name = Some(name),
+                ReverseName::Absent => {}
+                ReverseName::Unknown => unresolved.push(address),
+            }
+        }
+        unresolved
+    }
 }
 
 /// Reads the logs of `query` and returns the alert totals. Local times in the logs
@@ -76,7 +117,8 @@ pub fn summarize_logs(
     let total: Option<u64> =
         files.iter().map(|file| file.as_ref().map_or(Some(0), LogInput::size)).sum();
     let offenders = Offenders::new(query.grouping);
-    let mut summary = LogSummary { offenders, ..LogSummary::default() };
+    let time_lines = query.time_lines.map(|period| TimeLines::new(query.grouping, period));
+    let mut summary = LogSummary { offenders, time_lines, ..LogSummary::default() };
     let mut n_bytes_before = 0;
     for file in files {
         let outcome = file.and_then(LogInput::open).and_then(|mut file| {
@@ -141,7 +183,14 @@ impl LogSummary {
                 offender.operator = operators.operator_of(network);
             }
         }
-        TopOffenders { listed, total: self.offenders.len() }
+        let lanes = match &self.time_lines {
+            Some(time_lines) => {
+                let networks = listed.iter().map(|offender| offender.network);
+                networks.map(|network| time_lines.lanes(network.as_slice())).collect()
+            }
+            None => Vec::new(),
+        };
+        TopOffenders { listed, total: self.offenders.len(), lanes }
     }
 
     fn top_groups(&self, n: usize, group_by: GroupBy, operators: &mut Operators) -> TopOffenders {
@@ -149,7 +198,11 @@ impl LogSummary {
             self.offenders.by_operator(group_by, |network| operators.operator_of(network));
         let total = listed.len();
         listed.truncate(n);
-        TopOffenders { listed, total }
+        let lanes = match &self.time_lines {
+            Some(time_lines) => group_lanes(time_lines, &listed, group_by, operators),
+            None => Vec::new(),
+        };
+        TopOffenders { listed, total, lanes }
     }
 
     fn read_file(
@@ -160,6 +213,9 @@ impl LogSummary {
         progress: &mut impl FnMut(u64),
     ) -> Result<(), LogReaderError> {
         let mut parser = LogLineParser::new(zone.clone());
+        if let Some(time_lines) = &mut self.time_lines {
+            time_lines.start_file();
+        }
         loop {
             if file.line_number() % LINES_PER_PROGRESS_REPORT == 0 {
                 progress(file.bytes_read());
@@ -168,7 +224,7 @@ impl LogSummary {
                 return Ok(());
             };
             match parse_entry(&line, &mut parser) {
-                Ok(Some(entry)) => self.add_entry(&entry, query),
+                Ok(Some((entry, text))) => self.add_entry(&entry, text, query),
                 Ok(None) => {}
                 Err(problem) => {
                     let excerpt = line_excerpt(&line);
@@ -181,12 +237,21 @@ impl LogSummary {
         }
     }
 
-    fn add_entry(&mut self, entry: &LogEntry, LogQuery { since, until, .. }: &LogQuery) {
+    /// Adds the entry of the line `text`.
+    fn add_entry(
+        &mut self,
+        entry: &LogEntry,
+        text: &str,
+        LogQuery { since, until, .. }: &LogQuery,
+    ) {
         let timestamp = entry.timestamp.timestamp();
         let is_in_period = since.is_none_or(|since| timestamp >= since)
             && until.is_none_or(|until| timestamp < until);
         if is_in_period {
             self.offenders.add(entry);
+            if let Some(time_lines) = &mut self.time_lines {
+                time_lines.add(entry, AlertDetails::parse(text));
+            }
         }
     }
 
@@ -198,11 +263,36 @@ impl LogSummary {
     }
 }
 
-/// Parses a log line; returns `None` if it is blank, or not about one peer.
-fn parse_entry(
-    line: &Line<'_>,
+/// Returns the lanes of operators or countries, and of addresses without one.
+fn group_lanes(
+    time_lines: &TimeLines,
+    listed: &[Offender],
+    group_by: GroupBy,
+    operators: &mut Operators,
+) -> Vec<Vec<Lane>> {
+    let mut members: BTreeMap<Group, Vec<Network>> = BTreeMap::new();
+    for network in time_lines.networks() {
+        if let Some((group, _)) = operators.operator_of(network).group(group_by) {
+            members.entry(group).or_default().push(network);
+        }
+    }
+    let lanes = listed.iter().map(|offender| match offender.network {
+        Some(network) => time_lines.lanes(&[network]),
+        None => {
+            let group = offender.operator.group(group_by);
+            let networks = group.and_then(|(group, _)| members.get(&group));
+            time_lines.lanes(networks.map_or(&[], Vec::as_slice))
+        }
+    });
+    lanes.collect()
+}
+
+/// Parses a log line, and returns the entry and the text; returns `None` if the line is
+/// blank, or not about one peer.
+fn parse_entry<'a>(
+    line: &Line<'a>,
     parser: &mut LogLineParser<impl TimeZone>,
-) -> Result<Option<LogEntry>, String> {
+) -> Result<Option<(LogEntry, &'a str)>, String> {
     let bytes = match line {
         Line::Complete(bytes) => bytes,
         // The end of the line may be missing, and with it a part of the address.
@@ -216,7 +306,8 @@ fn parse_entry(
     if is_other_record(text) {
         return Ok(None);
     }
-    parser.parse(text).map(Some).map_err(|error| error.to_string())
+    let entry = parser.parse(text).map_err(|error| error.to_string())?;
+    Ok(Some((entry, text)))
 }
 
 /// Returns the beginning of a line for an error message; invalid UTF-8 is replaced.

@@ -10,7 +10,7 @@ use std::{
 use super::status_line::{assert_clean, assert_in_time};
 use crate::{
     interop::kernel::in_namespace,
-    support::{CHECK, CommandResult, TestDir, crowd, run, skip},
+    support::{CHECK, CommandResult, LOG, TestDir, crowd, run, skip, with_name_server},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,6 +134,33 @@ fn check_mail_server_name() {
     assert!(fs::read_to_string(dir.path("s")).unwrap().contains("sent_mails: []"));
 }
 
+/// The report lists every address without its name, and says so.
+fn check_report() {
+    let dir = TestDir::new();
+    let line = |n| format!("2026-11-10T02:10:00Z - {} connections from 203.0.113.{n}\n", 900 - n);
+    let log: String = (1..=150).map(line).collect();
+    dir.write("log", log);
+    for form in ["json", "html"] {
+        let words = [LOG, "report", "--log", "log", "--resolve", "--top", "150", "--output", form];
+        let result = run(&mut with_name_server(&dir, "", &words));
+        assert_eq!(result.code, Some(0), "{result:?}");
+        assert!(result.stdout.contains("203.0.113.150"), "{result:?}");
+        // An answer without a name is an answer.
+        let is_answered = result.stderr.is_empty();
+        let note = "topip_log: cannot look up the name of 203.0.113.1 and 149 more: no answer in \
+                    time\nTry: getent hosts 203.0.113.1\n";
+        assert!(is_answered || result.stderr == note, "{result:?}");
+        if form == "json" {
+            let expected = if is_answered { 0 } else { 150 };
+            let json: serde_json::Value = serde_json::from_str(&result.stdout).unwrap();
+            assert_eq!(json["unresolved_names"], expected, "{result:?}");
+        } else {
+            assert_eq!(result.stdout.contains("<h2>Problems</h2>"), !is_answered, "{result:?}");
+        }
+        assert_in_time(&result, Duration::from_secs(10));
+    }
+}
+
 /// Whatever the name server does, the check ends in time and reports the name.
 #[test]
 fn broken_name_servers_do_not_delay_output() {
@@ -146,9 +173,14 @@ fn broken_name_servers_do_not_delay_output() {
                 in_namespace(move || {
                     serve(answer);
                     let checks: &[fn()] = if cfg!(all(feature = "ssh", feature = "mail")) {
-                        &[check_server_name, check_excluded_hosts, check_mail_server_name]
+                        &[
+                            check_server_name,
+                            check_excluded_hosts,
+                            check_mail_server_name,
+                            check_report,
+                        ]
                     } else {
-                        &[check_excluded_hosts]
+                        &[check_excluded_hosts, check_report]
                     };
                     thread::scope(|scope| {
                         let runs: Vec<_> = checks.iter().map(|it| scope.spawn(it)).collect();

@@ -14,6 +14,7 @@ use std::{
 use regex::Regex;
 use serde_json::Value;
 
+use crate::cli::log_page;
 use crate::support::{
     CHECK, CommandResult, LOG, MUNIN, TestDir, crowd,
     mmdb::{self, MmdbValue},
@@ -490,8 +491,14 @@ fn hostile_text_does_not_change_log_lines() {
 fn hostile_log_arguments_do_not_change_output() {
     for hostile_text in HOSTILE_TEXTS {
         let text = OsStr::from_bytes(hostile_text);
-        for words in [&["--log"][..], &["report", "--log"], &["watch", "--port"], &["report"], &[]]
-        {
+        for words in [
+            &["--log"][..],
+            &["report", "--log"],
+            &["report", "--output", "html", "--log"],
+            &["watch", "--port"],
+            &["report"],
+            &[],
+        ] {
             let dir = TestDir::new();
             dir.write("listing", flood());
             let mut command = dir.program(LOG, words);
@@ -506,6 +513,11 @@ fn hostile_log_arguments_do_not_change_output() {
             let context = format!("{words:?} {:?}", String::from_utf8_lossy(hostile_text));
             assert_printable(&(result.stdout.clone() + &result.stderr), &context);
             assert!(matches!(result.code, Some(1 | 2)), "{context}: {result:?}");
+            if words.contains(&"html") {
+                // Arguments that are not UTF-8 are refused.
+                let page = Some(&result.stdout).filter(|page| !page.is_empty());
+                page.into_iter().for_each(|page| assert!(!log_page::elements(page).is_empty()));
+            }
         }
     }
 }
@@ -517,7 +529,7 @@ fn hostile_log_lines_do_not_change_report() {
     let reports = |text: &[u8]| {
         let dir = TestDir::new();
         dir.write("log", text);
-        ["text", "json", "csv"].map(|form| {
+        ["text", "json", "csv", "html"].map(|form| {
             let result = dir.run_log(&["report", "--log", "log", "--output", form]);
             (form, result)
         })
@@ -549,6 +561,12 @@ fn hostile_log_lines_do_not_change_report() {
                     "json" => {
                         let object: Value = serde_json::from_str(&result.stdout).unwrap();
                         assert_eq!(object["offenders"][0]["address"], "203.0.113.7", "{context}");
+                    }
+                    "html" => {
+                        let rows =
+                            result.stdout.matches("<tr><th scope=\"row\">203.0.113.").count();
+                        assert!((2..=4).contains(&rows), "{context}: {}", result.stdout);
+                        log_page::elements(&result.stdout);
                     }
                     _ => {
                         for row in result.stdout.lines() {
@@ -588,6 +606,9 @@ fn hostile_operators_do_not_change_report() {
             let object: Value = serde_json::from_str(&result.stdout).unwrap();
             return vec![json_structure(&object)];
         }
+        if args.contains(&"html") {
+            return log_page::elements(&result.stdout);
+        }
         if !args.contains(&"csv") {
             return vec![result.stdout.lines().count().to_string()];
         }
@@ -596,7 +617,7 @@ fn hostile_operators_do_not_change_report() {
         assert!(!cells.clone().any(is_formula), "{context}: {}", result.stdout);
         vec![result.stdout.lines().count().to_string(), cells.count().to_string()]
     };
-    for form in ["text", "json", "csv"] {
+    for form in ["text", "json", "csv", "html"] {
         for grouping in [&[][..], &["--group-by", "asn"], &["--group-by", "country"]] {
             let args = [&["--output", form], grouping].concat();
             let harmless = shape(b"harmless", &args);

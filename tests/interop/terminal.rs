@@ -67,7 +67,7 @@ fn report_with_bars_is_golden() {
     }
     dir.write("log", log);
     let mut screen_output = String::new();
-    for (columns, locale) in [(100, "en_US.UTF-8"), (80, "C"), (70, "C.UTF-8"), (0, "C.UTF-8")] {
+    for (columns, locale) in [(100, "en_US.UTF-8"), (90, "C"), (70, "C.UTF-8"), (0, "C.UTF-8")] {
         screen_output += &format!("== {columns} columns, {locale}\n");
         screen_output += &run_on_terminal(&dir, &["report", "--log", "log"], columns, locale);
     }
@@ -80,7 +80,7 @@ fn progress_bar_is_removed_after_report() {
     let dir = TestDir::new();
     let line = "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7\n";
     fs::write(dir.path("log"), line.repeat(2_000_000)).unwrap();
-    let screen_output = run_on_terminal(&dir, &["report", "--log", "log"], 80, "C");
+    let screen_output = run_on_terminal(&dir, &["report", "--log", "log"], 90, "C");
     let (bar, table) = screen_output.rsplit_once('\r').expect("the output has a progress bar");
     assert!(bar.starts_with("\r[") && bar.contains(" % of 114 MiB\x1b[K"), "{bar}");
     assert!(table.starts_with("\x1b[K ALERTS"), "{table}");

@@ -20,6 +20,7 @@ Examples:
   topip_log -H web1 -u monitor --log /var/log/topip/web1.log
   topip_log report                     who was it, how often, and how badly?
   topip_log report --since 7d --prefix4 24 --top 3
+  topip_log report --since 12h --output html >night.html
   topip_log watch                      who has the connections now?
 
 Durations: 90, 90s, 10m, 2h, 7d. See topip_log(1).";
@@ -150,10 +151,13 @@ pub(in crate::cli) struct ReportArgs {
     /// Sum the alerts by operator or country, as --network-db has them
     #[arg(long, value_name = "PROPERTY", value_parser = operator_property())]
     pub(in crate::cli) group_by: Option<GroupBy>,
-    /// Tell about N addresses; 0 is all [default: 10 as text, else all]
+    /// Look up the names of the listed addresses, for 10 seconds at most
+    #[arg(long)]
+    pub(in crate::cli) resolve: bool,
+    /// Tell about N addresses; 0 is all [default: 10 as text, 100 as html, else all]
     #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
     pub(in crate::cli) top: Option<usize>,
-    /// How it is told
+    /// Format of the report
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(in crate::cli) output: ReportFormat,
     /// Print this help
@@ -174,6 +178,9 @@ pub(in crate::cli) enum ReportFormat {
     /// Comma-separated values with a heading.
     #[value(help = None)]
     Csv,
+    /// Page with time lines.
+    #[value(help = None)]
+    Html,
 }
 
 /// Point in time as given on the command line.

@@ -1,18 +1,19 @@
 //! `topip_log report`: totals of logged alerts per address.
 use std::{
+    net::IpAddr,
     path::Path,
     time::{Duration, Instant},
 };
 
 use crate::{
-    alert_log::{parse, stats::Grouping},
+    alert_log::{parse, stats::Grouping, time_line::Period},
     cli::{
         Invocation,
         args::{ReportArgs, ReportFormat, TimeSpec},
         program_output::ProgramOutput,
     },
     model::problem::Problem,
-    output::{self, OffenderColumns, OffenderTable, TableLayout},
+    output::{self, OffenderColumns, OffenderPage, OffenderTable, TableLayout},
     run::{self, LogQuery, LogSummary, TopOffenders},
     sys::{local_time, stdio},
 };
@@ -21,6 +22,10 @@ use super::{EXIT_FAILURE, EXIT_USAGE, failure_output};
 
 /// Default number of addresses in a table.
 const DEFAULT_TOP: usize = 10;
+/// Default number of addresses on a page.
+const DEFAULT_PAGE_TOP: usize = 100;
+/// Maximum time to look up names; `--help` and the manual page have it.
+const RESOLVE_TIME: Duration = Duration::from_secs(10);
 /// Run time before the progress bar appears.
 const PROGRESS_DELAY: Duration = Duration::from_millis(500);
 /// Time between two updates of the progress bar.
@@ -43,15 +48,19 @@ pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
     progress_bar.clear();
     // If no log was readable, an empty table would look like a result.
     let is_unreadable = summary.offenders.is_empty() && !summary.problems.is_empty();
-    let top = summary.top(max_listed(args), &query);
+    let mut top = summary.top(max_listed(args), &query);
+    let unresolved =
+        if args.resolve { Some(top.look_up_names(Instant::now() + RESOLVE_TIME)) } else { None };
+    let problems = problems(&summary, unresolved.as_deref().unwrap_or_default());
     let stdout = if args.output == ReportFormat::Text && is_unreadable {
         String::new()
     } else {
-        render(args, &summary, &top, invocation)
+        let report = LogReport { summary: &summary, top: &top, problems: &problems };
+        report.render(args, unresolved.map(|addresses| addresses.len()), invocation)
     };
     ProgramOutput {
         stdout,
-        stderr: stderr_text(&summary),
+        stderr: problems.iter().map(output::render_log_problem).collect(),
         exit_code: if summary.problems.is_empty() { 0 } else { EXIT_FAILURE },
         ..ProgramOutput::default()
     }
@@ -81,7 +90,15 @@ fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Pro
         return Err(Problem::with_hints("`--group-by` needs `--network-db`", hints));
     }
     let (logs, network_dbs, group_by) = (args.log.clone(), args.network_db.clone(), args.group_by);
-    Ok(LogQuery { logs, since, until, grouping, network_dbs, group_by })
+    let time_lines = if args.output == ReportFormat::Html {
+        // A period without an end ends now.
+        let now = i64::try_from(invocation.now.as_secs()).unwrap_or(i64::MAX);
+        let is_open = since.is_some_and(|since| since < now);
+        Some(Period { since, until: until.or(if is_open { Some(now) } else { None }) })
+    } else {
+        None
+    };
+    Ok(LogQuery { logs, since, until, grouping, network_dbs, group_by, time_lines })
 }
 
 /// Returns `true` if `record --log` would log to a daemon of this name.
@@ -111,31 +128,66 @@ fn max_listed(args: &ReportArgs) -> usize {
     match args.top {
         Some(0) => usize::MAX,
         Some(top) => top,
-        None if args.output == ReportFormat::Text => DEFAULT_TOP,
-        None => usize::MAX,
+        None => match args.output {
+            ReportFormat::Text => DEFAULT_TOP,
+            ReportFormat::Html => DEFAULT_PAGE_TOP,
+            ReportFormat::Json | ReportFormat::Csv => usize::MAX,
+        },
     }
 }
 
-/// Returns the report on the `top` offenders in the requested format.
-fn render(
-    args: &ReportArgs,
-    summary: &LogSummary,
-    top: &TopOffenders,
-    invocation: &Invocation,
-) -> String {
-    let TopOffenders { listed, total } = top;
-    let columns = match args.group_by {
-        Some(grouping) => OffenderColumns::Groups { grouping, total: *total },
-        None if args.network_db.is_empty() => OffenderColumns::Plain,
-        None => OffenderColumns::Operator,
-    };
-    let LogSummary { offenders, n_bad_lines, .. } = summary;
-    let table = OffenderTable { offenders, listed, columns, to_local: &local_time::from_timestamp };
-    match args.output {
-        ReportFormat::Text => output::render_offender_table(&table, table_layout(invocation)),
-        ReportFormat::Json => output::render_offender_json(&table, *n_bad_lines),
-        ReportFormat::Csv => output::render_offender_csv(&table),
+/// What was read, and what could not be read.
+struct LogReport<'a> {
+    summary: &'a LogSummary,
+    top: &'a TopOffenders,
+    problems: &'a [Problem],
+}
+
+impl LogReport<'_> {
+    /// Returns the report in the requested format. The names of `unresolved` addresses could
+    /// not be looked up.
+    fn render(
+        &self,
+        args: &ReportArgs,
+        unresolved: Option<usize>,
+        invocation: &Invocation,
+    ) -> String {
+        let TopOffenders { listed, total, .. } = self.top;
+        let columns = match args.group_by {
+            Some(grouping) => OffenderColumns::Groups { grouping, total: *total },
+            None if args.network_db.is_empty() => OffenderColumns::Plain,
+            None => OffenderColumns::Operator,
+        };
+        let LogSummary { offenders, n_bad_lines, .. } = self.summary;
+        let to_local = &local_time::from_timestamp;
+        let table = OffenderTable { offenders, listed, columns, unresolved, to_local };
+        match args.output {
+            ReportFormat::Text => output::render_offender_table(&table, table_layout(invocation)),
+            ReportFormat::Json => output::render_offender_json(&table, *n_bad_lines),
+            ReportFormat::Csv => output::render_offender_csv(&table),
+            ReportFormat::Html => self.render_page(&table, invocation),
+        }
     }
+
+    fn render_page(&self, table: &OffenderTable<'_>, invocation: &Invocation) -> String {
+        let time_lines = self.summary.time_lines.as_ref();
+        output::render_offender_page(&OffenderPage {
+            table,
+            time_lines: time_lines.expect("the query for a page has time lines"),
+            lanes: &self.top.lanes,
+            problems: self.problems,
+            command: &command_line(invocation),
+            created: i64::try_from(invocation.now.as_secs()).unwrap_or(i64::MAX),
+        })
+    }
+}
+
+/// Returns the command line of this process, quoted for a shell.
+fn command_line(invocation: &Invocation) -> String {
+    let args = invocation.args.iter().map(|arg| arg.to_string_lossy());
+    let words: Vec<_> = std::iter::once("topip_log".into()).chain(args).collect();
+    let quoted = shlex::try_join(words.iter().map(AsRef::as_ref));
+    quoted.expect("an argument cannot contain a zero byte")
 }
 
 /// Returns the width of the table, and whether block characters can be used.
@@ -147,9 +199,10 @@ fn table_layout(invocation: &Invocation) -> TableLayout {
     TableLayout { columns: invocation.columns, has_blocks }
 }
 
-/// Returns the problems of the report and the first lines that are not alerts.
-fn stderr_text(summary: &LogSummary) -> String {
-    let mut text: String = summary.problems.iter().map(output::render_log_problem).collect();
+/// Returns the problems of the report: with the logs, the first lines that are not alerts,
+/// and the addresses whose names could not be looked up.
+fn problems(summary: &LogSummary, unresolved: &[IpAddr]) -> Vec<Problem> {
+    let mut problems = summary.problems.clone();
     let LogSummary { n_bad_lines, bad_lines, .. } = summary;
     if *n_bad_lines > 0 {
         let n_omitted = *n_bad_lines - bad_lines.len() as u64;
@@ -160,9 +213,15 @@ fn stderr_text(summary: &LogSummary) -> String {
         let subject =
             if *n_bad_lines == 1 { "1 line is" } else { &format!("{n_bad_lines} lines are") };
         let message = format!("{subject} no alert, and did not count:");
-        text += &output::render_log_problem(&Problem::with_hints(message, lines));
+        problems.push(Problem::with_hints(message, lines));
     }
-    text
+    if let [first, others @ ..] = unresolved {
+        let n_others = others.len();
+        let others = if n_others > 0 { format!(" and {n_others} more") } else { String::new() };
+        let message = format!("cannot look up the name of {first}{others}: no answer in time");
+        problems.push(Problem::with_hints(message, vec![format!("Try: getent hosts {first}")]));
+    }
+    problems
 }
 
 /// Progress bar on standard error, on a line that is overwritten.
