@@ -6,8 +6,7 @@ use crate::{
         stats::Offender,
         time_line::{Axis, Cell, Lane, TimeLines},
     },
-    model::peer_id::GroupBy,
-    model::{problem::Problem, sanitize},
+    model::{peer_id::GroupBy, problem::Problem, sanitize},
 };
 
 use super::{
