@@ -144,6 +144,7 @@ struct PreviousAlert {
 #[derive(Debug)]
 pub struct TimeLines {
     grouping: Grouping,
+    period: Period,
     column_seconds: i64,
     /// Numbers of the first and the last column; `None` before the first alert.
     columns: Option<(i64, i64)>,
@@ -163,6 +164,7 @@ impl TimeLines {
     pub fn new(grouping: Grouping, period: Period) -> Self {
         let mut time_lines = Self {
             grouping,
+            period,
             column_seconds: COLUMN_WIDTHS[0],
             columns: None,
             total: TimeLine::default(),
@@ -221,6 +223,19 @@ impl TimeLines {
         let (first, last) = self.columns?;
         let column_seconds = self.column_seconds;
         Some(Axis { start: first * column_seconds, column_seconds, n_columns: last - first + 1 })
+    }
+
+    /// Returns the first second of the period, and the second after the last one; `None` if
+    /// there are no alerts and the period is open.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        let axis = self.axis()?;
+        let end = axis.start + axis.n_columns * axis.column_seconds;
+        let Period { since, until } = self.period;
+        Some((
+            since.map_or(axis.start, |since| since.max(axis.start)),
+            until.map_or(end, |until| until.min(end)),
+        ))
     }
 
     /// Returns the addresses and networks with a time line.
@@ -481,8 +496,8 @@ mod tests {
             let lanes = time_lines.lanes(&networks(&["192.0.2.1"]));
             let Axis { column_seconds, n_columns, .. } = time_lines.axis().expect("alerts");
             let alerts: Vec<_> = lanes[0].cells.iter().map(|cell| cell.alerts).collect();
-            assert_eq!(lanes[0].alerts(), days.cast_unsigned() * 1440);
-            let per_column = (column_seconds / 60).cast_unsigned();
+            assert_eq!(lanes[0].alerts(), days.unsigned_abs() * 1440);
+            let per_column = (column_seconds / 60).unsigned_abs();
             assert!(alerts[1..alerts.len() - 1].iter().all(|&alerts| alerts == per_column));
             (column_seconds, n_columns)
         };
@@ -499,6 +514,10 @@ mod tests {
         let axis = Axis { start: START, column_seconds: 60, n_columns: 120 };
         assert_eq!(time_lines.axis(), Some(axis));
         assert_eq!(describe(&time_lines.total_lanes()), ["localhost: 60=9(1)"]);
+        assert_eq!(time_lines.bounds(), Some((START, START + 7200)));
+        let period = Period { since: Some(START + 20), until: Some(START + 80) };
+        let time_lines = TimeLines::new(Grouping::default(), period);
+        assert_eq!(time_lines.bounds(), Some((START + 20, START + 80)));
     }
 
     #[test]

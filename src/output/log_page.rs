@@ -98,12 +98,14 @@ fn summary(page: &OffenderPage<'_>) -> Option<Html> {
     if is_empty && !page.problems.is_empty() {
         return None;
     }
-    let totals = if is_empty { "No alerts.".to_owned() } else { totals_line(page.table) };
-    let text = match page.time_lines.axis() {
-        Some(axis) => {
-            let [start, end] = [axis.start, axis.start + axis_seconds(axis)];
-            format!("{}: {totals}", period_text(page, start, end))
-        }
+    let totals = if is_empty {
+        "No alerts. The log has alerts only: it does not show whether samples were taken."
+            .to_owned()
+    } else {
+        totals_line(page.table)
+    };
+    let text = match page.time_lines.bounds() {
+        Some((start, end)) => format!("{}: {totals}", period_text(page, start, end)),
         None => totals,
     };
     Some(Html::text_element("p", &text))
@@ -236,7 +238,7 @@ impl<'a> TimeLineTable<'a> {
     }
 
     fn caption(&self) -> String {
-        let seconds = self.axis.column_seconds.cast_unsigned();
+        let seconds = self.axis.column_seconds.unsigned_abs();
         let Scale { lowest, highest } = self.scale;
         format!(
             "Times over the limit. A column is {}. Heights are logarithmic: {lowest} at the \
@@ -296,8 +298,7 @@ impl<'a> TimeLineTable<'a> {
     fn lane_row(&self, subject: &str, lane: &Lane) -> Html {
         let mut row = vec![Html::element("th", &[("scope", "row")], [Html::text(subject)])];
         if self.has_servers {
-            let servers = sanitize::truncate(&lane.servers, MAX_SERVERS_BYTES);
-            row.push(Html::text_element("td", &servers));
+            row.push(Html::text_element("td", &servers_text(lane)));
         }
         let drawing = self.lane_drawing(subject, lane);
         row.push(Html::element("td", &[("class", "time")], [drawing]));
@@ -330,7 +331,7 @@ impl<'a> TimeLineTable<'a> {
         let attributes =
             [("role", "img"), ("viewBox", view_box.as_str()), ("preserveAspectRatio", "none")];
         let title = if self.has_servers {
-            format!("{subject} on {}", sanitize::truncate(&lane.servers, MAX_SERVERS_BYTES))
+            format!("{subject} on {}", servers_text(lane))
         } else {
             subject.to_owned()
         };
@@ -453,6 +454,11 @@ impl<'a> TimeLineTable<'a> {
     fn limit_height(&self, cell: &Cell) -> Option<u64> {
         self.scale.height(cell.limit?)
     }
+}
+
+/// Returns the servers with blanks between them, so that a long list has line breaks.
+fn servers_text(lane: &Lane) -> String {
+    sanitize::truncate(&lane.servers.replace(',', ", "), MAX_SERVERS_BYTES)
 }
 
 fn path(class: &str, data: &str) -> Html {
