@@ -143,6 +143,7 @@ fn flood(n: u32) -> Vec<Connection> {
             peer: (Ipv4Addr::from_bits(10 << 24 | host), 50000).into(),
             tcp_state: Some(TcpState::Established),
             peer_truncated: None,
+            count: None,
         }
     };
     (0..n).map(connection).collect()

@@ -31,6 +31,7 @@ pub mod parse {
     mod bsd;
     pub mod capture;
     pub mod conntrack;
+    mod counts;
     mod detect;
     mod dialect;
     mod endpoint;

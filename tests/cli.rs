@@ -3,6 +3,7 @@
 mod bad_input;
 pub mod fixtures;
 mod detection;
+mod counts;
 mod dialects;
 #[cfg(feature = "ssh")]
 mod executables;

@@ -251,6 +251,7 @@ fn random_connection(input: &mut Input<'_>) -> Connection {
         peer: SocketAddr::new(peer, 50_000),
         tcp_state: TcpState::from_number(state % 13),
         peer_truncated: None,
+        count: None,
     }
 }
 

@@ -164,15 +164,16 @@ impl Filter {
             return false;
         }
         let Selection { family, ports, protocol, tcp_states, .. } = &self.selection;
+        let n = connection.n_connections();
         let port = connection.local.port();
         if !ports.is_empty() && !ports.iter().any(|range| range.contains(&port)) {
-            self.skipped.other_port += 1;
+            self.skipped.other_port += n;
             return false;
         }
         if *tcp_states != protocol.states() {
             match connection.tcp_state {
-                None => self.skipped.unknown_state += 1,
-                Some(tcp_state) if !tcp_states.contains(tcp_state) => self.skipped.other_state += 1,
+                None => self.skipped.unknown_state += n,
+                Some(tcp_state) if !tcp_states.contains(tcp_state) => self.skipped.other_state += n,
                 Some(_) => {}
             }
             if !connection.tcp_state.is_some_and(|tcp_state| tcp_states.contains(tcp_state)) {
@@ -181,17 +182,17 @@ impl Filter {
         }
         let peer = connection.peer_address();
         if family.is_some_and(|family| peer.is_ipv4() != (family == IpFamily::V4)) {
-            self.skipped.other_family += 1;
+            self.skipped.other_family += n;
             return false;
         }
         if is_self_connection(connection, peer) {
-            self.skipped.self_connections += 1;
+            self.skipped.self_connections += n;
             return false;
         }
         if let Some(local_addresses) = &self.local_addresses {
             // Loopback is left to `excludes`.
             if is_local(local_addresses, peer) && !peer.is_loopback() {
-                self.skipped.outbound += 1;
+                self.skipped.outbound += n;
                 return false;
             }
             let destination = canonical_address(connection.local.ip());
@@ -199,7 +200,7 @@ impl Filter {
                 && !is_local(local_addresses, destination)
                 && !destination.is_loopback()
             {
-                self.skipped.forwarded += 1;
+                self.skipped.forwarded += n;
                 return false;
             }
         }
@@ -207,12 +208,12 @@ impl Filter {
         // address only if all addresses with these bits are in the network.
         let n_known_bits = connection.peer_truncated.as_ref().map_or(u8::MAX, |it| it.n_known_bits);
         if !self.only.may_contain(peer, n_known_bits) {
-            self.skipped.other_network += 1;
+            self.skipped.other_network += n;
             return false;
         }
         match self.excludes.index_of(peer) {
             Some(index) if self.excludes.networks()[index].prefix_length() <= n_known_bits => {
-                self.excluded_counts[index] += 1;
+                self.excluded_counts[index] += n;
                 false
             }
             _ => true,
@@ -236,6 +237,22 @@ impl Filter {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.selection.protocol
+    }
+
+    /// Returns the option of a selection that needs more of a connection than its peer;
+    /// `None` if there is none.
+    #[must_use]
+    pub fn detail_option(&self) -> Option<&'static str> {
+        let Selection { ports, protocol, tcp_states, inbound_only, .. } = &self.selection;
+        if !ports.is_empty() {
+            Some("`--port`")
+        } else if *tcp_states != protocol.states() {
+            Some("`--state` or `--exclude-state`")
+        } else if *inbound_only {
+            Some("`--inbound`")
+        } else {
+            None
+        }
     }
 
     /// Returns whether only connections to this host are counted.
@@ -286,6 +303,7 @@ mod tests {
             peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
             tcp_state: Some(TcpState::Established),
             peer_truncated: None,
+            count: None,
         }
     }
 
@@ -433,6 +451,7 @@ mod tests {
     fn truncated_address_is_excluded_only_if_its_prefix_is() {
         let truncated = Connection {
             peer_truncated: Some(TruncatedAddress::new(b"2001:db8::1234", 32, true)),
+            count: None,
             ..connection("2001:db8::1234")
         };
         assert!(!filter(None, &["2001:db8::/32"]).accepts(&truncated));
@@ -441,6 +460,7 @@ mod tests {
         // The missing digits belong to the IPv4 address of the client.
         let nat64 = Connection {
             peer_truncated: Some(TruncatedAddress::new(b"64:ff9b::cb00:", 112, false)),
+            count: None,
             ..connection("64:ff9b::cb00:0")
         };
         assert!(filter(None, &["203.0.0.0/16"]).accepts(&nat64));

@@ -43,6 +43,9 @@ pub struct Tally {
 #[error("there is no memory to count more than {0} addresses")]
 pub struct OutOfMemory(pub usize);
 
+/// State in the key of connections whose ports and states are unknown.
+const NO_DETAILS: u8 = u8::MAX;
+
 /// Address, local port and TCP state of an IPv6 peer in one comparable key.
 type V6Key = [u32; 5];
 /// Visible part of an address, and the key that the address has if it is complete.
@@ -51,6 +54,9 @@ type TruncatedKey = (TruncatedAddress, V6Key);
 impl Tally {
     /// Counts one connection.
     pub fn add(&mut self, connection: &Connection) {
+        if let Some(count) = connection.count {
+            return self.add_count(connection.peer_address(), count.get());
+        }
         let port = connection.local.port();
         let tcp_state = connection.tcp_state.map_or(0, TcpState::number);
         if let (Some(truncated), IpAddr::V6(address)) =
@@ -65,6 +71,14 @@ impl Tally {
         match connection.peer_address() {
             IpAddr::V4(address) => self.v4.add(v4_key(address, port, tcp_state)),
             IpAddr::V6(address) => self.v6.add(v6_key(address, port, tcp_state)),
+        }
+    }
+
+    /// Counts `n` connections of an address whose ports and states are unknown.
+    fn add_count(&mut self, address: IpAddr, n: u32) {
+        match address {
+            IpAddr::V4(address) => self.v4.add_many(v4_key(address, 0, NO_DETAILS), n),
+            IpAddr::V6(address) => self.v6.add_many(v6_key(address, 0, NO_DETAILS), n),
         }
     }
 
@@ -183,6 +197,7 @@ mod tests {
             peer: SocketAddr::new(peer.parse().expect("an address"), 50000),
             tcp_state,
             peer_truncated: None,
+            count: None,
         }
     }
 

@@ -166,6 +166,7 @@ mod tests {
                     peer: SocketAddr::new(address(host).into(), port as u16),
                     tcp_state: None,
                     peer_truncated: None,
+                    count: None,
                 });
             }
         }

@@ -2,6 +2,7 @@
 use std::{
     fmt::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     str::FromStr,
 };
 
@@ -22,6 +23,9 @@ pub struct Connection {
     /// The visible part of the peer address, if the table may have truncated the address;
     /// `None` if the address is complete.
     pub peer_truncated: Option<TruncatedAddress>,
+    /// Number of connections of a row that has the count of an address, without ports and
+    /// states; `None` for a row of one connection.
+    pub count: Option<NonZeroU32>,
 }
 
 /// The visible part of an IPv6 address that a table may have truncated.
@@ -65,7 +69,7 @@ impl Connection {
     /// A connection without addresses, ports and state.
     pub const UNSPECIFIED: Self = {
         let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Self { local: endpoint, peer: endpoint, tcp_state: None, peer_truncated: None }
+        Self { local: endpoint, peer: endpoint, tcp_state: None, peer_truncated: None, count: None }
     };
 
     /// Returns whether the socket has a peer; sockets without one are listening or
@@ -75,6 +79,13 @@ impl Connection {
         // The certain part of a truncated peer address may consist of zeros only.
         let has_peer = self.peer_truncated.is_some() || !self.peer.ip().is_unspecified();
         self.tcp_state != Some(TcpState::Listen) && has_peer
+    }
+
+    /// Returns the number of connections that the row stands for.
+    #[must_use]
+    #[inline]
+    pub fn n_connections(&self) -> u64 {
+        self.count.map_or(1, |count| count.get().into())
     }
 
     /// Returns the address that the connection counts for: the canonical address of the

@@ -220,6 +220,7 @@ fn table_name(table: TableKind) -> &'static str {
     match table {
         TableKind::Sockets => "sockets",
         TableKind::Flows => "flows",
+        TableKind::Counts => "counts",
         TableKind::Mixed => "both",
     }
 }

@@ -181,7 +181,7 @@ fn source_text(source: &str, dialects: &[Dialect], other_rows: (u64, TableKind))
         let rows = text::pluralize(n_other, "row", "rows");
         let other_kind = match table_kind {
             TableKind::Flows => "flows",
-            TableKind::Sockets | TableKind::Mixed => "sockets",
+            TableKind::Sockets | TableKind::Counts | TableKind::Mixed => "sockets",
         };
         line = format!("{line}; {rows} of other {other_kind}");
     }

@@ -150,7 +150,7 @@ fn relation_to_limit(view: &View) -> String {
 /// Returns the direction of the counted flows; empty for sockets.
 fn direction(report: &Report) -> &'static str {
     match (report.table_kind(), report.is_inbound, report.observation.servers.len() > 1) {
-        (TableKind::Sockets | TableKind::Mixed, ..) => "",
+        (TableKind::Sockets | TableKind::Counts | TableKind::Mixed, ..) => "",
         (TableKind::Flows, false, false) => " through this gateway",
         (TableKind::Flows, false, true) => " through these gateways",
         (TableKind::Flows, true, false) => " to this gateway",
@@ -265,36 +265,55 @@ pub(super) fn peer_label(peer: &Peer) -> String {
 /// Returns a peer of `sample` with the details of its connections.
 pub(super) fn peer_line(report: &Report, peer: &Peer, sample: &Sample) -> String {
     let connections = report.noun().count(peer.connections);
-    format!("{} {connections} {}", peer_label(peer), peer_details(peer, sample))
+    let mut text = format!("{} {connections}", peer_label(peer));
+    for (nth, detail) in peer_details(peer, sample).iter().enumerate() {
+        let separator = if nth == 0 && has_ports(peer) { " " } else { "; " };
+        text += &format!("{separator}{detail}");
+    }
+    text
 }
 
 /// Returns the ports and TCP states of a peer's connections, the time since the peer was
 /// first on top, and of a peer over the limit the number of samples and its share of all
-/// counted connections.
-pub(super) fn peer_details(peer: &Peer, sample: &Sample) -> String {
+/// counted connections, as far as they are known.
+pub(super) fn peer_details(peer: &Peer, sample: &Sample) -> Vec<String> {
     let now = sample.timestamp;
-    let word = if peer.ports.len() == 1 { "port" } else { "ports" };
-    let mut text = format!("on {word} {}; {}", format_ports(peer), format_tcp_states(peer));
+    let mut details = Vec::new();
+    if has_ports(peer) {
+        let word = if peer.ports.len() == 1 { "port" } else { "ports" };
+        details.push(format!("on {word} {}", format_ports(peer)));
+        details.push(format_tcp_states(peer));
+    }
     // An age below a minute is not informative, and after the clock was set back
     // the age is unknown.
     let age = peer.first_on_top.and_then(|first| now.checked_sub(first));
     if let Some(age) = age.filter(|&age| age >= 60) {
-        let _ = write!(text, "; first on top {} ago", format_duration(age));
+        details.push(format!("first on top {} ago", format_duration(age)));
     }
-    let Some(Streak { consecutive, since }) = peer.over else {
-        return text;
+    let Some(streak) = peer.over else {
+        return details;
     };
-    text += "; over the limit";
-    if consecutive > 1 {
-        let _ = write!(text, " in {consecutive} samples");
-        if let age @ 60.. = now.saturating_sub(since) {
-            let _ = write!(text, ", for {}", format_duration(age));
-        }
-    }
+    details.push(format_streak(streak, now));
     if let percent @ 1.. = percent(peer.connections, sample.connections) {
-        let _ = write!(text, "; {percent} % of all connections");
+        details.push(format!("{percent} % of all connections"));
     }
-    text
+    details
+}
+
+/// Returns whether the ports and TCP states of a peer are known. Counts by address have none.
+fn has_ports(peer: &Peer) -> bool {
+    !peer.ports.is_empty()
+}
+
+/// Returns the number of samples with a peer over the limit, and their time.
+fn format_streak(Streak { consecutive, since }: Streak, now: u64) -> String {
+    if consecutive <= 1 {
+        return "over the limit".to_owned();
+    }
+    match now.saturating_sub(since) {
+        0..60 => format!("over the limit in {consecutive} samples"),
+        age => format!("over the limit in {consecutive} samples, for {}", format_duration(age)),
+    }
 }
 
 /// Returns the busiest ports of a peer: `443 (150), 80 (2)`.
@@ -377,7 +396,10 @@ pub(super) fn connections_summary(report: &Report, sample: &Sample) -> String {
 
 /// Returns the heading of a list of the busiest `n_listed` peers.
 pub(super) fn peer_list_heading(report: &Report, sample: &Sample, n_listed: usize) -> String {
-    let totals = connections_summary(report, sample);
+    let mut totals = connections_summary(report, sample);
+    if report.table_kind() == TableKind::Counts {
+        totals += ", counted without ports and states";
+    }
     match sample.peer_counts.len().saturating_sub(n_listed) {
         0 => format!("{totals}:"),
         _ => format!("{totals}, the top {n_listed}:"),

@@ -74,12 +74,12 @@ fn peer_table(report: &Report, changes: Option<&[i64]>, width: usize) -> Vec<Scr
     let mut rows = vec![screen_row(&heading, width, false)];
     for (nth, (peer, name)) in view.sample.top.iter().zip(&names).enumerate() {
         let change = changes.and_then(|changes| changes.get(nth));
+        let details = [text::format_ports(peer), text::format_tcp_states(peer)].join("; ");
         let text = format!(
-            "{:>11} {:>7}  {name:<name_width$}  {}; {}",
+            "{:>11} {:>7}  {name:<name_width$}  {}",
             peer.connections,
             change.map_or_else(String::new, |&change| format_change(change)),
-            text::format_ports(peer),
-            text::format_tcp_states(peer),
+            details.trim_start_matches("; "),
         );
         let is_over_limit = peer.over.is_some();
         rows.push(screen_row(&text, width, is_over_limit));

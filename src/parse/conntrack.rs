@@ -179,6 +179,7 @@ pub(super) fn parse_row<'a>(
         peer: endpoint((source, b"src="), (source_port, b"sport="))?,
         tcp_state: Some(tcp_state),
         peer_truncated: None,
+        count: None,
     };
     Ok(RowKind::Connection)
 }

@@ -18,6 +18,8 @@ pub(super) enum Table {
     Solaris,
     /// Flows of connection tracking, without a heading.
     Conntrack,
+    /// Counts by address, without a heading.
+    Counts,
     /// Recognized table without TCP connections.
     Other,
 }
@@ -142,7 +144,7 @@ fn is_endpoint(word: &[u8]) -> bool {
 
 /// Returns the table that `line` is a row of, judged by the row alone.
 pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
-    static ROWS: [(LazyRegex, Table); 5] = [
+    static ROWS: [(LazyRegex, Table); 6] = [
         (
             LazyRegex::new(r"(?-u)^(ipv[46]\s+[0-9]+\s+)?\S+\s+[0-9]+\s+([0-9]+\s+)?(\S+\s+)?src="),
             Table::Conntrack,
@@ -166,6 +168,12 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
             Table::Ss,
         ),
         (LazyRegex::new(r"(?-u)^\s*\S+\.\S+\s+\S+\.\S+(\s+[0-9]+){4}\s+[A-Z]"), Table::Solaris),
+        (
+            LazyRegex::new(
+                r"(?-u)^[0-9]+\s+\[?([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\S+)?)\]?$",
+            ),
+            Table::Counts,
+        ),
     ];
     let line = line.trim_ascii_start();
     ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
@@ -309,6 +317,11 @@ mod tests {
         check_row("tcp      6 119 TIME_WAIT src=192.0.2.7 dst=192.0.2.1 sport=1", Table::Conntrack);
         check_row("ipv4     2 udp      17 29 src=192.0.2.7 dst=192.0.2.1", Table::Conntrack);
         check_row("tcp      6 src=192.0.2.7 dst=192.0.2.1 sport=50000", Table::Conntrack);
+        check_row("    152 203.0.113.7", Table::Counts);
+        check_row("7 2001:db8::7", Table::Counts);
+        check_row("7 ::ffff:192.0.2.1", Table::Counts);
+        check_row("7 [fe80::1]", Table::Counts);
+        check_row("7 fe80::1%eth0", Table::Counts);
         check_row("192.0.2.10.22  203.0.113.7.51514  64128 0 128872 0 ESTABLISHED", Table::Solaris);
     }
 
@@ -323,6 +336,11 @@ mod tests {
             "Active Internet connections (w/o servers)",
             "-bash: netstat: command not found",
             "udp 0 0 192.0.2.1:53 0.0.0.0:*",
+            "3 updates",
+            "3 web1.example.com",
+            "12:30 192.0.2.1",
+            "3 192.0.2.1:443",
+            "3 10:30:59 192.0.2.1",
         ] {
             check(line, None, None);
         }

@@ -9,7 +9,9 @@ pub enum TableKind {
     /// Flows of a host's connection tracking: connections to the host and forwarded
     /// connections.
     Flows,
-    /// Both sockets and flows.
+    /// Counts of connections by address, without ports and states.
+    Counts,
+    /// Several of these kinds.
     Mixed,
 }
 
@@ -22,6 +24,8 @@ pub enum Dialect {
     Ctnetlink,
     /// `conntrack -L` and `/proc/net/nf_conntrack`: tracked flows.
     Conntrack,
+    /// Counts by address, as `sort | uniq -c` prints them.
+    Counts,
     /// `/proc/net/tcp` and `/proc/net/tcp6` of Linux.
     ProcNet,
     /// `netstat` of net-tools or BusyBox, in any language.
@@ -42,6 +46,7 @@ impl Dialect {
     pub fn table_kind(self) -> TableKind {
         match self {
             Self::Ctnetlink | Self::Conntrack => TableKind::Flows,
+            Self::Counts => TableKind::Counts,
             _ => TableKind::Sockets,
         }
     }
@@ -53,6 +58,7 @@ impl Dialect {
             Self::InetDiag => "sock_diag",
             Self::Ctnetlink => "ctnetlink",
             Self::Conntrack => "conntrack",
+            Self::Counts => "counts by address",
             Self::ProcNet => "/proc/net/tcp",
             Self::Netstat => "netstat",
             Self::Ss => "ss",

@@ -47,6 +47,9 @@ pub enum RowErrorKind {
     /// A field for an address and port holds something else.
     #[error("not an address and port")]
     InvalidEndpoint,
+    /// A field for an address holds something else.
+    #[error("not an address")]
+    InvalidAddress,
     /// A field for a number holds something else.
     #[error("not a number")]
     InvalidNumber,
@@ -196,6 +199,21 @@ pub enum ParseError {
         /// Source of the bytes, for messages.
         origin: String,
     },
+    /// The listing has counts by address, and other rows.
+    #[error("{origin} has counts by address, and rows of another listing")]
+    MixedCounts {
+        /// Source of the bytes, for messages.
+        origin: String,
+    },
+    /// The selection needs ports, states or directions, and the listing has counts by
+    /// address only.
+    #[error("{origin} has counts by address: {option} has no effect on them")]
+    CountsWithoutDetails {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// Option that has no effect.
+        option: &'static str,
+    },
     /// The kernel reported an error instead of a dump or at the end of the dump.
     #[error("the kernel refused a dump by {interface}")]
     DumpRefused {
@@ -271,6 +289,10 @@ impl ParseError {
             }
             Self::NoUdpFlows { .. } => {
                 "A server has one socket for all clients of UDP, QUIC included. List the flows: conntrack -L"
+            }
+            Self::MixedCounts { .. } => "Judge each by itself.",
+            Self::CountsWithoutDetails { .. } => {
+                "Select before the counting, or give the listing itself."
             }
             Self::Utf16 { .. } => {
                 "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."

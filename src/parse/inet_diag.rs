@@ -62,6 +62,7 @@ fn connection(message: &[u8; INET_DIAG_MSG_BYTES]) -> Result<Connection, Message
             TcpState::from_kernel_number(message[1]).ok_or(MessageError::TcpState(message[1]))?,
         ),
         peer_truncated: None,
+        count: None,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::model::{
 };
 
 use super::{
-    conntrack,
+    conntrack, counts,
     detect::{self, Table},
     dialect::Dialect,
     error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat},
@@ -56,6 +56,7 @@ pub(super) fn read(
         n_listening: 0,
         is_unterminated: false,
         message: None,
+        earlier_count: None,
         truncated: TruncatedAddresses::default(),
         first_line: None,
         row_start: Vec::new(),
@@ -157,6 +158,9 @@ struct ListingParser<'c, C> {
     is_unterminated: bool,
     /// First text before a table that may be a message of a tool, with its line number.
     message: Option<(u64, String)>,
+    /// First text before a table that has the form of a count, with its line number. If
+    /// counts follow, it is a row that cannot be read.
+    earlier_count: Option<(u64, Vec<u8>)>,
     truncated: TruncatedAddresses,
     /// First non-empty line, for error messages.
     first_line: Option<String>,
@@ -301,6 +305,9 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             }
             (Err(_), None) => {
                 self.record_message(number, line);
+                if self.earlier_count.is_none() && counts::is_row(line) {
+                    self.earlier_count = Some((number, line.to_vec()));
+                }
                 return false;
             }
             (Err(_), Some(Table::Netstat)) if self.is_windows_component(line) => return false,
@@ -392,7 +399,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 // Windows indents its heading, and cannot list listening sockets alone.
                 self.lists_connections |= line.starts_with(b" ");
             }
-            Table::ProcNet | Table::Conntrack | Table::Other => {}
+            Table::ProcNet | Table::Conntrack | Table::Counts | Table::Other => {}
         }
     }
 
@@ -440,6 +447,9 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 let row = conntrack::parse_row(line, self.protocol, &mut self.connection)?;
                 (row, Some(Dialect::Conntrack))
             }
+            Table::Counts => {
+                (counts::parse_row(line, &mut self.connection)?, Some(Dialect::Counts))
+            }
             Table::ProcNet => {
                 let byte_order = self.byte_order_or_native();
                 (
@@ -470,6 +480,10 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 let word = fields(line).last().unwrap_or(line);
                 self.reject_row(number, (RowErrorKind::UnknownTcpState, word));
             }
+            // The end of the address may be missing.
+            (RowKind::Connection, Some(Dialect::Counts)) if self.is_unterminated => {
+                self.reject_row(number, (RowErrorKind::MissingField, line));
+            }
             (RowKind::Connection | RowKind::UnknownState, Some(dialect)) => {
                 let is_counted = self.accept_connection(dialect);
                 self.record_dialect(dialect);
@@ -498,6 +512,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     fn accept_connection(&mut self, dialect: Dialect) -> bool {
         self.stats.n_rows += 1;
         let is_counted = (self.accept)(&self.connection);
+        // The parsers of other dialects leave it as it is.
+        self.connection.count = None;
         if is_counted {
             let is_ipv6 = self.connection.peer.is_ipv6() | self.netstat_columns.is_tcp6;
             let tcp_state = self.connection.tcp_state;
@@ -530,6 +546,14 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     fn reject_row_start(&mut self, number: u64, row_start: &[u8]) {
         if !row_start.is_empty() {
             self.reject_row(number, (RowErrorKind::MissingField, row_start));
+        }
+    }
+
+    /// Counts a row before the first count that can be read, unless it is of a heading.
+    fn reject_earlier_count(&mut self) {
+        let Some((number, line)) = self.earlier_count.take() else { return };
+        if let Err(error) = counts::parse_row(&line, &mut self.connection) {
+            self.reject_row(number, error);
         }
     }
 
@@ -586,7 +610,10 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         }
         self.table = Some(table);
         self.is_recognized |= table != Table::Other;
-        self.lists_connections |= table == Table::ProcNet;
+        self.lists_connections |= matches!(table, Table::ProcNet | Table::Counts);
+        if table == Table::Counts {
+            self.reject_earlier_count();
+        }
         self.ss_columns = ss::SsColumns::default();
         self.solaris_columns = solaris::SolarisColumns::default();
         if table == Table::ProcNet && !self.is_byte_order_known {

@@ -152,7 +152,7 @@ fn sentence(error: &Error) -> String {
 fn table_name(table_kind: TableKind) -> &'static str {
     match table_kind {
         TableKind::Flows => "tracked connections",
-        TableKind::Sockets | TableKind::Mixed => "sockets",
+        TableKind::Sockets | TableKind::Counts | TableKind::Mixed => "sockets",
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         connection::Connection,
         problem::{Hints, error_chain},
     },
-    parse::{self, ParseError, ParseStats, TableKind, capture::Capture},
+    parse::{self, Dialect, ParseError, ParseStats, TableKind, capture::Capture},
     source::{Activity, Source, SourceError},
 };
 
@@ -131,7 +131,8 @@ fn read_source(
             .map_err(|error| expected_flows_error(source, error))?;
         counter.tally.settle_truncated(stats.n_truncated > 0);
         counter.check_capture(source, &stats)?;
-        if stats.table_kind() != TableKind::Sockets && !knows_addresses {
+        let has_flows = matches!(stats.table_kind(), TableKind::Flows | TableKind::Mixed);
+        if has_flows && !knows_addresses {
             counter.require_local_addresses(source)?;
             details.push(SourceDetail::UnknownLocalAddresses { source: source.to_string() });
         }
@@ -229,6 +230,9 @@ impl ConnectionCounter {
                 nothing_tracked(source)
             });
         }
+        if stats.dialects.contains(&Dialect::Counts) {
+            self.check_counts(source, stats)?;
+        }
         if let Some(line) = stats.repeated_table_line {
             return Err(ParseError::SeveralListings { origin: source.to_string(), line });
         }
@@ -239,6 +243,23 @@ impl ConnectionCounter {
             return Err(ParseError::NoUdpFlows { origin: source.to_string() });
         }
         Ok(())
+    }
+
+    /// Checks that counts by address are the only rows of a listing, and that the selection
+    /// does not need more than the address.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error otherwise.
+    fn check_counts(&self, source: &Source, stats: &ParseStats) -> Result<(), ParseError> {
+        let origin = source.to_string();
+        if stats.table_kind() != TableKind::Counts {
+            return Err(ParseError::MixedCounts { origin });
+        }
+        match self.filter.detail_option() {
+            Some(option) => Err(ParseError::CountsWithoutDetails { origin, option }),
+            None => Ok(()),
+        }
     }
 
     /// # Errors

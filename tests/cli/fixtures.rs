@@ -214,6 +214,7 @@ fn every_dialect_covers_every_state() {
         ("Solaris netstat", &all),
         ("Windows netstat", &all_or_none),
         ("conntrack", tracked),
+        ("counts by address", "-"),
         ("netstat", open),
         ("ss", &or_none),
     ];

@@ -55,7 +55,7 @@ mod tests {
             _ => SocketAddr::from(([203, 0, 113, 7], port)),
         };
         let local = SocketAddr::from(([192, 0, 2, 10], 443));
-        Connection { local, peer, tcp_state: Some(tcp_state), peer_truncated: None }
+        Connection { local, peer, tcp_state: Some(tcp_state), peer_truncated: None, count: None }
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::{
 };
 
 use super::{
-    AddressGroups, TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key, v6_address,
-    v6_key,
+    AddressGroups, NO_DETAILS, TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key,
+    v6_address, v6_key,
 };
 
 /// The counts of a complete tally.
@@ -41,7 +41,7 @@ pub struct Peer {
     pub addresses: u64,
     /// Number of connections.
     pub connections: u64,
-    /// Connections by local port, busiest first.
+    /// Connections by local port, busiest first; without those whose ports are unknown.
     pub ports: Vec<(u16, u64)>,
     /// Connections by TCP state, most frequent first; `None` if the table has no states.
     pub tcp_states: Vec<(Option<TcpState>, u64)>,
@@ -311,7 +311,7 @@ impl Counts {
             let (_, tcp_state) = unpack_port_and_state(key);
             counts[usize::from(tcp_state)] += u64::from(n);
         }
-        let states = (0..=u8::MAX).zip(counts).filter(|&(_, n)| n > 0);
+        let states = (0..NO_DETAILS).zip(counts).filter(|&(_, n)| n > 0);
         let states = states.map(|(number, n)| (TcpState::from_number(number), n));
         sum_by_key(states)
     }
@@ -469,13 +469,14 @@ impl Counts {
     fn to_peers(&self, peers: Vec<PeerCount>) -> Vec<Peer> {
         let mut of_groups = self.port_states_of_groups(&peers);
         let to_peer = |PeerCount { connections, key: Reverse(key), addresses }| {
-            let (port_states, truncated) = match key {
+            let (mut port_states, truncated) = match key {
                 PeerKey::Network(network) => (self.port_states(network), None),
                 PeerKey::Truncated(_, truncated) => {
                     (self.truncated_keys(truncated).collect(), Some(truncated))
                 }
                 PeerKey::Group(..) => (of_groups.remove(&key).unwrap_or_default(), None),
             };
+            port_states.retain(|&(_, tcp_state, _)| tcp_state != NO_DETAILS);
             let (id, operator) = match key {
                 PeerKey::Truncated(network, _) => (PeerId::Network(network), Operator::default()),
                 _ => self.peer_id(key).expect("the key is of this tally"),
@@ -600,6 +601,7 @@ mod tests {
                 peer: SocketAddr::new(peer, 50000),
                 tcp_state: Some(TcpState::Established),
                 peer_truncated: None,
+                count: None,
             });
         }
         tally.finish()

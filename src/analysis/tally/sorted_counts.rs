@@ -13,6 +13,8 @@ pub(super) struct SortedCounts<K> {
     counts: Vec<(K, u32)>,
     /// Unsorted keys that are not yet in `counts`.
     pending: Vec<K>,
+    /// Unsorted keys that were added several times at once, and are not yet in `counts`.
+    pending_counts: Vec<(K, u32)>,
     /// Number of keys when memory was exhausted; `None` if it was not.
     keys_when_exhausted: Option<usize>,
 }
@@ -20,7 +22,12 @@ pub(super) struct SortedCounts<K> {
 // A derived implementation would require K: Default.
 impl<K> Default for SortedCounts<K> {
     fn default() -> Self {
-        Self { counts: Vec::new(), pending: Vec::new(), keys_when_exhausted: None }
+        Self {
+            counts: Vec::new(),
+            pending: Vec::new(),
+            pending_counts: Vec::new(),
+            keys_when_exhausted: None,
+        }
     }
 }
 
@@ -38,14 +45,21 @@ impl<K: Copy + Ord> SortedCounts<K> {
         // At least as many as `counts` has: each merge passes over all counts, and
         // all merges together stay linear in the number of added keys.
         if self.pending.len() >= MIN_BATCH_KEYS.max(self.counts.len()) {
-            self.merge_pending();
+            self.merge_pending_keys();
         }
     }
 
-    /// Adds a key `n` times.
+    /// Adds a key `n` times, in the same time for each `n`.
     pub(super) fn add_many(&mut self, key: K, n: u32) {
-        for _ in 0..n {
-            self.add(key);
+        if self.keys_when_exhausted.is_some() {
+            return;
+        }
+        if self.pending_counts.try_reserve(1).is_err() {
+            return self.discard();
+        }
+        self.pending_counts.push((key, n));
+        if self.pending_counts.len() >= MIN_BATCH_KEYS.max(self.counts.len()) {
+            self.merge_pending_counts();
         }
     }
 
@@ -97,13 +111,18 @@ impl<K: Copy + Ord> SortedCounts<K> {
             *self = Self { keys_when_exhausted, ..other };
             return;
         }
-        let n = other.counts.len();
+        self.merge_counts(&mut other.counts);
+    }
+
+    /// Adds counts that are sorted by key.
+    fn merge_counts(&mut self, counts: &mut Vec<(K, u32)>) {
+        let n = counts.len();
         // A stable sort allocates a buffer for half of the elements.
         let sort_buffer = Vec::<(K, u32)>::new().try_reserve_exact((self.counts.len() + n) / 2);
         if sort_buffer.is_err() || self.counts.try_reserve(n).is_err() {
             return self.discard();
         }
-        self.counts.append(&mut other.counts);
+        self.counts.append(counts);
         // A stable sort merges two sorted parts in one pass.
         self.counts.sort_by_key(|&(key, _)| key);
         self.counts.dedup_by(|next, first| {
@@ -115,6 +134,15 @@ impl<K: Copy + Ord> SortedCounts<K> {
         });
     }
 
+    /// Sorts the keys that were added several times at once, and adds them to the counts.
+    fn merge_pending_counts(&mut self) {
+        let mut counts = std::mem::take(&mut self.pending_counts);
+        if !counts.is_empty() {
+            counts.sort_unstable_by_key(|&(key, _)| key);
+            self.merge_counts(&mut counts);
+        }
+    }
+
     /// Removes the keys for which `is_wanted` returns false.
     pub(super) fn retain(&mut self, is_wanted: impl Fn(K) -> bool) {
         self.merge_pending();
@@ -124,7 +152,8 @@ impl<K: Copy + Ord> SortedCounts<K> {
     /// Returns the number of keys that were added.
     pub(super) fn total(&self) -> u64 {
         let n_merged: u64 = self.counts.iter().map(|&(_, n)| u64::from(n)).sum();
-        n_merged + self.pending.len() as u64
+        let n_pending: u64 = self.pending_counts.iter().map(|&(_, n)| u64::from(n)).sum();
+        n_merged + n_pending + self.pending.len() as u64
     }
 
     /// Returns each key and how often it was added, sorted by key.
@@ -133,8 +162,14 @@ impl<K: Copy + Ord> SortedCounts<K> {
         self.counts
     }
 
-    /// Sorts the pending keys and adds them to the counts.
+    /// Adds all pending keys to the counts.
     fn merge_pending(&mut self) {
+        self.merge_pending_keys();
+        self.merge_pending_counts();
+    }
+
+    /// Sorts the pending keys and adds them to the counts.
+    fn merge_pending_keys(&mut self) {
         self.pending.sort_unstable();
         let Some(&filler) = self.pending.first() else {
             return;
@@ -208,6 +243,23 @@ mod tests {
             let expected = counts_of(&[&first[..], &second].concat());
             prop_assert_eq!(merged.total(), expected.total());
             prop_assert_eq!(merged.into_sorted(), expected.into_sorted());
+        }
+
+        #[test]
+        fn keys_added_at_once_match_those_of_a_map(
+            rows in prop::collection::vec((0..50u64, 0..9u32), 0..2000),
+        ) {
+            let (mut counts, mut map) = (SortedCounts::default(), BTreeMap::new());
+            for (nth, &(key, n)) in rows.iter().enumerate() {
+                counts.add_many(key, n + 1);
+                counts.add(key);
+                *map.entry(key).or_insert(0) += n + 2;
+                if nth % 97 == 0 {
+                    counts.merge_pending_counts();
+                }
+            }
+            prop_assert_eq!(counts.total(), map.values().map(|&n| u64::from(n)).sum::<u64>());
+            prop_assert_eq!(counts.into_sorted(), map.into_iter().collect::<Vec<_>>());
         }
 
         #[test]

@@ -143,6 +143,7 @@ fn connection(
         peer: endpoint(tuple.source, tuple.source_port, "source")?,
         tcp_state,
         peer_truncated: None,
+        count: None,
     }))
 }
 

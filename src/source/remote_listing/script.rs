@@ -11,7 +11,7 @@ use crate::{model::protocol::Protocol, parse::TableKind};
 /// Returns the script that lists tables of this kind; of flows, those of these protocols.
 pub(super) fn for_table(table_kind: TableKind, protocol: Protocol) -> &'static str {
     match (table_kind, protocol) {
-        (TableKind::Sockets | TableKind::Mixed, _) => SOCKETS,
+        (TableKind::Sockets | TableKind::Counts | TableKind::Mixed, _) => SOCKETS,
         (TableKind::Flows, Protocol::Tcp) => TCP_FLOWS,
         (TableKind::Flows, Protocol::Udp) => UDP_FLOWS,
         (TableKind::Flows, Protocol::All) => ALL_FLOWS,
