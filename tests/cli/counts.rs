@@ -47,7 +47,7 @@ fn output_says_that_details_are_missing() {
     let result = dir.check_listing(counts, &["-vv", "--limit", "100", "--consecutive", "1"]);
     let lines = [
         "156 connections from 3 addresses, counted without ports and states:",
-        "203.0.113.7 152 connections; over the limit",
+        "203.0.113.7 152 connections; over the limit; 97 % of all connections",
         "2001:db8::7 3 connections",
         "198.51.100.1 1 connection",
     ];
