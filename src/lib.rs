@@ -94,6 +94,7 @@ pub mod output {
     mod email;
     mod html;
     mod json;
+    mod lane_drawing;
     mod log_page;
     mod log_table;
     pub mod munin;

@@ -4,30 +4,27 @@ use std::{fmt::Write, iter};
 use crate::{
     alert_log::{
         stats::Offender,
-        time_line::{Axis, Cell, Lane, TimeLines},
+        time_line::{Axis, Lane, TimeLines},
     },
     model::{peer_id::GroupBy, problem::Problem, sanitize},
 };
 
 use super::{
     html::Html,
-    log_table::{OffenderColumns, OffenderTable, format_minute, share_text, totals_line},
+    lane_drawing::LaneDrawing,
+    log_table::{
+        OffenderColumns, OffenderTable, format_minute, period_text, share_text, totals_line,
+    },
     text,
-    time_axis::{Tick, axis_seconds, ticks},
 };
 
 /// Style sheet. It has no character that HTML escapes.
 const STYLE: &str = include_str!("log_page.css");
-/// The page loads nothing and runs nothing, whatever an error in it would allow.
+/// Keeps the browser from loading or running anything, even if a text is not escaped.
 const SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
-/// Maximum number of episodes of a lane that are described one by one.
-const MAX_EPISODES: usize = 12;
 /// Maximum length of a list of servers in bytes.
 const MAX_SERVERS_BYTES: usize = 200;
-/// A label that begins behind this part of the axis, in percent, would not fit.
-const MAX_LABEL_PERCENT: i64 = 94;
-
 /// The report on an alert log, for a browser.
 pub struct OffenderPage<'a> {
     /// The offenders.
@@ -105,7 +102,7 @@ fn summary(page: &OffenderPage<'_>) -> Option<Html> {
         totals_line(page.table)
     };
     let text = match page.time_lines.bounds() {
-        Some((start, end)) => format!("{}: {totals}", period_text(page, start, end)),
+        Some((start, end)) => format!("{}: {totals}", period_text(page.table.to_local, start, end)),
         None => totals,
     };
     Some(Html::text_element("p", &text))
@@ -125,78 +122,11 @@ fn problems(problems: &[Problem]) -> Vec<Html> {
     vec![Html::text_element("h2", "Problems"), list]
 }
 
-/// Returns `2026-11-10 02:10 to 02:50`.
-fn period_text(page: &OffenderPage<'_>, start: i64, end: i64) -> String {
-    let [start, end] = [start, end].map(page.table.to_local);
-    let is_same_day = start.date_naive() == end.date_naive();
-    let end = if is_same_day { end.format("%H:%M").to_string() } else { format_minute(end) };
-    format!("{} to {end}", format_minute(start))
-}
-
-/// Height of a lane in units of the drawing.
-const LANE_HEIGHT: u64 = 50;
-/// Minimum height of a bar: 2 of 24 pixels.
-const MIN_BAR_HEIGHT: u64 = 4;
-
-/// The logarithmic scale of the heights. Offenders differ by orders of magnitude.
-#[derive(Clone, Copy, Debug)]
-struct Scale {
-    /// Number of connections at the height 0, a power of ten.
-    lowest: u64,
-    /// Number of connections at the full height, more than `lowest`.
-    highest: u64,
-}
-
-impl Scale {
-    /// Returns the scale for these peaks and limits.
-    fn new<'a>(cells: impl Iterator<Item = &'a Cell> + Clone) -> Self {
-        let peaks = cells.clone().map(|cell| cell.peak);
-        let highest = peaks.clone().max().unwrap_or(0).max(2);
-        let limits = cells.filter_map(|cell| cell.limit).fold(f64::INFINITY, f64::min);
-        let lowest_peak = peaks.min().unwrap_or(0);
-        let mut lowest = 1;
-        while lowest < lowest_peak / 10 && float(lowest * 10) < limits {
-            lowest *= 10;
-        }
-        Self { lowest, highest }
-    }
-
-    /// Returns the number of connections at half of the height.
-    fn middle(self) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is between the two"
-        )]
-        let middle = (float(self.lowest) * float(self.highest)).sqrt() as u64;
-        middle
-    }
-
-    /// Returns the height of a number of connections; `None` if it is not in the drawing.
-    fn height(self, connections: f64) -> Option<u64> {
-        let [lowest, highest] = [self.lowest, self.highest].map(|it| libm::log(float(it)));
-        let height = (libm::log(connections) - lowest) / (highest - lowest) * float(LANE_HEIGHT);
-        if !(0.0..=float(LANE_HEIGHT)).contains(&height) {
-            return None;
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        let height = height as u64;
-        Some(height)
-    }
-}
-
-fn float(n: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a drawing needs few digits")]
-    let float = n as f64;
-    float
-}
-
 /// The table of time lines.
 struct TimeLineTable<'a> {
     page: &'a OffenderPage<'a>,
-    axis: Axis,
-    ticks: Vec<Tick>,
-    scale: Scale,
+    drawing: LaneDrawing<'a>,
+    column_seconds: u64,
     /// Lanes of all addresses, if there are several addresses.
     total: Vec<Lane>,
     /// Whether the lanes are of different servers.
@@ -206,11 +136,11 @@ struct TimeLineTable<'a> {
 impl<'a> TimeLineTable<'a> {
     fn new(page: &'a OffenderPage<'a>, axis: Axis) -> Self {
         let all = page.time_lines.total_lanes();
-        let scale = Scale::new(all.iter().flat_map(|lane| &lane.cells));
+        let drawing = LaneDrawing::new(axis, &all, page.table.to_local);
         let has_servers = all.len() > 1;
         let total = if page.table.offenders.len() > 1 { all } else { Vec::new() };
-        let ticks = ticks(axis, page.table.to_local);
-        Self { page, axis, ticks, scale, total, has_servers }
+        let column_seconds = axis.column_seconds.unsigned_abs();
+        Self { page, drawing, column_seconds, total, has_servers }
     }
 
     fn render(&self) -> Vec<Html> {
@@ -219,7 +149,7 @@ impl<'a> TimeLineTable<'a> {
             headings.push(column_heading("Servers", "text"));
         }
         let time = [("scope", "col"), ("class", "time")];
-        headings.push(Html::element("th", &time, [self.axis_drawing()]));
+        headings.push(Html::element("th", &time, [self.drawing.axis()]));
         headings.push(column_heading("Peak", "number peak"));
         let heading = Html::element("tr", &[], headings);
         let total = self.lane_rows("All addresses", &self.total, None);
@@ -238,14 +168,14 @@ impl<'a> TimeLineTable<'a> {
     }
 
     fn caption(&self) -> String {
-        let seconds = self.axis.column_seconds.unsigned_abs();
-        let Scale { lowest, highest } = self.scale;
+        let scale = self.drawing.scale;
         format!(
-            "Times over the limit. A column is {}. Heights are logarithmic: {lowest} at the \
-             bottom, {} in the middle, {} at the top.",
-            text::format_duration(seconds),
-            self.scale.middle(),
-            text::pluralize(highest, "connection", "connections"),
+            "Times over the limit. A column is {}. Heights are logarithmic: {} at the bottom, \
+             {} in the middle, {} at the top.",
+            text::format_duration(self.column_seconds),
+            scale.lowest,
+            scale.middle(),
+            text::pluralize(scale.highest, "connection", "connections"),
         )
     }
 
@@ -297,177 +227,24 @@ impl<'a> TimeLineTable<'a> {
 
     fn lane_row(&self, subject: &str, lane: &Lane) -> Html {
         let mut row = vec![Html::element("th", &[("scope", "row")], [Html::text(subject)])];
+        let mut title = subject.to_owned();
         if self.has_servers {
-            row.push(Html::text_element("td", &servers_text(lane)));
+            let servers = servers_text(lane);
+            row.push(Html::text_element("td", &servers));
+            let _ = write!(title, " on {servers}");
         }
-        let drawing = self.lane_drawing(subject, lane);
+        let drawing = self.drawing.lane(&title, lane);
         row.push(Html::element("td", &[("class", "time")], [drawing]));
         let peak = lane.cells.iter().map(|cell| cell.peak).max().unwrap_or(0);
         let peak = [Html::text(&peak.to_string())];
         row.push(Html::element("td", &[("class", "number peak")], peak));
         Html::element("tr", &[], row).line()
     }
-
-    /// Returns the axis. It is not stretched, because of its labels.
-    fn axis_drawing(&self) -> Html {
-        let [start, end] = [self.axis.start, self.axis.start + axis_seconds(self.axis)];
-        let title = format!("Time, {}", period_text(self.page, start, end));
-        let mut parts = vec![Html::text_element("title", &title)];
-        for Tick { seconds, label } in &self.ticks {
-            let hundredths = i128::from(*seconds) * 10_000 / i128::from(axis_seconds(self.axis));
-            let x = format!("{}.{:02}%", hundredths / 100, hundredths % 100);
-            let line = [("class", "grid"), ("x1", &x), ("x2", &x), ("y1", "0"), ("y2", "100%")];
-            parts.push(Html::element("line", &line, []));
-            if hundredths < i128::from(MAX_LABEL_PERCENT) * 100 {
-                let place = [("x", x.as_str()), ("y", "60%"), ("dx", "3")];
-                parts.push(Html::element("text", &place, [Html::text(label)]));
-            }
-        }
-        Html::element("svg", &[("role", "img")], parts)
-    }
-
-    fn lane_drawing(&self, subject: &str, lane: &Lane) -> Html {
-        let view_box = format!("0 0 {} {LANE_HEIGHT}", self.axis.n_columns);
-        let attributes =
-            [("role", "img"), ("viewBox", view_box.as_str()), ("preserveAspectRatio", "none")];
-        let title = if self.has_servers {
-            format!("{subject} on {}", servers_text(lane))
-        } else {
-            subject.to_owned()
-        };
-        let mut parts = vec![
-            Html::text_element("title", &title),
-            Html::text_element("desc", &self.description(lane)),
-            path("grid", &self.grid_path()),
-        ];
-        let gaps = self.gap_path(lane);
-        if !gaps.is_empty() {
-            parts.push(path("gap", &gaps));
-        }
-        parts.extend(self.bars(lane));
-        let limits = self.limit_path(lane);
-        if !limits.is_empty() {
-            parts.push(path("limit", &limits));
-        }
-        Html::element("svg", &attributes, parts)
-    }
-
-    /// Describes a lane in words.
-    fn description(&self, lane: &Lane) -> String {
-        let episodes = episodes(lane);
-        let mut texts: Vec<_> = if episodes.len() <= MAX_EPISODES {
-            episodes.iter().map(|cells| self.episode_text(cells)).collect()
-        } else {
-            let n_episodes = episodes.len();
-            vec![format!("{n_episodes} times over the limit"), self.episode_text(&lane.cells)]
-        };
-        let gaps = lane.gaps.iter().take(MAX_EPISODES);
-        texts.extend(
-            gaps.map(|gap| format!("no sample taken {}", period_text(self.page, gap.from, gap.to))),
-        );
-        texts.join("; ")
-    }
-
-    /// Returns `2026-11-10 02:10 to 02:50, 40 alerts, at most 480 connections`.
-    fn episode_text(&self, cells: &[Cell]) -> String {
-        let Axis { start, column_seconds, .. } = self.axis;
-        let [first, .., last] = [cells.first(), cells.last()]
-            .map(|cell| cell.map_or(start, |cell| start + cell.column * column_seconds));
-        let peak = cells.iter().map(|cell| cell.peak).max().unwrap_or(0);
-        format!(
-            "{}, {}, at most {}",
-            period_text(self.page, first, last + column_seconds),
-            text::pluralize(cells.iter().map(|cell| cell.alerts).sum(), "alert", "alerts"),
-            text::pluralize(peak, "connection", "connections")
-        )
-    }
-
-    /// Returns the ticks of the axis as lines.
-    fn grid_path(&self) -> String {
-        let mut path = String::new();
-        for Tick { seconds, .. } in &self.ticks {
-            let tenths = seconds * 10 / self.axis.column_seconds;
-            let _ = write!(path, "M{}.{} 0V{LANE_HEIGHT}", tenths / 10, tenths % 10);
-        }
-        path
-    }
-
-    /// Returns the columns in which no sample was taken as boxes.
-    fn gap_path(&self, lane: &Lane) -> String {
-        let Axis { start, column_seconds, .. } = self.axis;
-        let mut path = String::new();
-        for gap in &lane.gaps {
-            let [from, to] = [gap.from, gap.to].map(|time| (time - start) / column_seconds);
-            let n_columns = to - from - 1;
-            if n_columns > 0 {
-                let _ = write!(path, "M{} 0v{LANE_HEIGHT}h{n_columns}V0z", from + 1);
-            }
-        }
-        path
-    }
-
-    /// Returns the bars: each episode with its description, or all in one if they are many.
-    fn bars(&self, lane: &Lane) -> Vec<Html> {
-        let episodes = episodes(lane);
-        if episodes.len() > MAX_EPISODES {
-            let paths: String = episodes.iter().map(|cells| self.bar_path(cells)).collect();
-            return vec![path("bar", &paths)];
-        }
-        let bars = episodes.iter().map(|cells| {
-            let title = Html::text_element("title", &self.episode_text(cells));
-            Html::element("path", &[("class", "bar"), ("d", &self.bar_path(cells))], [title])
-        });
-        bars.collect()
-    }
-
-    /// Returns the outline of the bars of an episode.
-    fn bar_path(&self, cells: &[Cell]) -> String {
-        let first_column = cells.first().map_or(0, |cell| cell.column);
-        let mut path = format!("M{first_column} {LANE_HEIGHT}");
-        for cells in cells.chunk_by(|a, b| self.bar_height(a) == self.bar_height(b)) {
-            let y = LANE_HEIGHT - self.bar_height(&cells[0]);
-            let _ = write!(path, "V{y}h{}", cells.len());
-        }
-        let _ = write!(path, "V{LANE_HEIGHT}z");
-        path
-    }
-
-    fn bar_height(&self, cell: &Cell) -> u64 {
-        self.scale.height(float(cell.peak)).unwrap_or(0).max(MIN_BAR_HEIGHT)
-    }
-
-    /// Returns the limits as lines in the bars.
-    fn limit_path(&self, lane: &Lane) -> String {
-        let mut path = String::new();
-        for cells in lane.cells.chunk_by(|a, b| {
-            b.column == a.column + 1 && self.limit_height(a) == self.limit_height(b)
-        }) {
-            if let Some(height) = self.limit_height(&cells[0]) {
-                let y = LANE_HEIGHT - height;
-                let _ = write!(path, "M{} {y}h{}", cells[0].column, cells.len());
-            }
-        }
-        path
-    }
-
-    /// Returns the height of the limit; `None` if it is not known or not in the drawing.
-    fn limit_height(&self, cell: &Cell) -> Option<u64> {
-        self.scale.height(cell.limit?)
-    }
 }
 
 /// Returns the servers with blanks between them, so that a long list has line breaks.
 fn servers_text(lane: &Lane) -> String {
     sanitize::truncate(&lane.servers.replace(',', ", "), MAX_SERVERS_BYTES)
-}
-
-fn path(class: &str, data: &str) -> Html {
-    Html::element("path", &[("class", class), ("d", data)], [])
-}
-
-/// Returns the columns with alerts, those that follow each other together.
-fn episodes(lane: &Lane) -> Vec<&[Cell]> {
-    lane.cells.chunk_by(|a, b| b.column == a.column + 1).collect()
 }
 
 fn column_heading(text: &str, class: &str) -> Html {

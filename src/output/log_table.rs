@@ -164,6 +164,18 @@ pub(super) fn format_minute(time: DateTime<FixedOffset>) -> String {
     time.format("%Y-%m-%d %H:%M").to_string()
 }
 
+/// Returns `2026-11-10 02:10 to 02:50`.
+pub(super) fn period_text(
+    to_local: &dyn Fn(i64) -> DateTime<FixedOffset>,
+    start: i64,
+    end: i64,
+) -> String {
+    let [start, end] = [start, end].map(to_local);
+    let is_same_day = start.date_naive() == end.date_naive();
+    let end = if is_same_day { end.format("%H:%M").to_string() } else { format_minute(end) };
+    format!("{} to {end}", format_minute(start))
+}
+
 /// Number of leading columns that are numbers.
 const N_NUMBER_COLUMNS: usize = 3;
 
