@@ -63,7 +63,7 @@ impl Scale {
             return None;
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        let height = height as u64;
+        let height = (height + 0.5) as u64;
         Some(height)
     }
 }
@@ -261,8 +261,8 @@ mod tests {
         let scale = Scale::new(cells.iter());
         assert_eq!((scale.lowest, scale.middle(), scale.highest), (10, 200, 4000));
         assert_eq!([10.0, 200.0, 4000.0].map(|n| scale.height(n)), [Some(0), Some(25), Some(50)]);
-        // log(28.1 / 10) / log(400) * 50
-        assert_eq!(scale.height(28.1), Some(8));
+        // log(28.1 / 10) / log(400) * 50 = 8.6
+        assert_eq!(scale.height(28.1), Some(9));
         for outside in [0.0, -1.0, 9.0, 4001.0, f64::MAX] {
             assert_eq!(scale.height(outside), None, "{outside}");
         }
