@@ -37,8 +37,7 @@ pub struct Period {
     pub until: Option<i64>,
 }
 
-/// What a line of the log has about an alert, in addition to its entry. Only lines in JSON
-/// have it.
+/// Details of an alert that only lines in JSON have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 pub struct AlertDetails {
     /// The limit that was exceeded, in connections.

@@ -33,7 +33,7 @@ pub struct OffenderPage<'a> {
     pub time_lines: &'a TimeLines,
     /// The lanes of each listed offender.
     pub lanes: &'a [Vec<Lane>],
-    /// What could not be read.
+    /// Failures to read a log or to look up a name.
     pub problems: &'a [Problem],
     /// The command line that made the page.
     pub command: &'a str,
@@ -129,7 +129,7 @@ struct TimeLineTable<'a> {
     column_seconds: u64,
     /// Lanes of all addresses, if there are several addresses.
     total: Vec<Lane>,
-    /// Whether the lanes are of different servers.
+    /// True if the lanes are of different servers.
     has_servers: bool,
 }
 

@@ -136,7 +136,7 @@ fn max_listed(args: &ReportArgs) -> usize {
     }
 }
 
-/// What was read, and what could not be read.
+/// The content of a report.
 struct LogReport<'a> {
     summary: &'a LogSummary,
     top: &'a TopOffenders,
