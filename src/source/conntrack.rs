@@ -45,7 +45,7 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::PERM | Errno::ACCESS) => {
             "Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; \
-             see check_topip(1), Flows of a gateway."
+             see check_topip(1), GATEWAYS."
         }
         _ => {
             "Is connection tracking there? modprobe nf_conntrack_netlink; it is loaded with the \

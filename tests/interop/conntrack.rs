@@ -207,7 +207,7 @@ fn assert_needs_net_admin(net: &Topology, dir: &TestDir, expected_output: &str) 
          Not by netlink (ctnetlink): the kernel refused a dump by ctnetlink: Operation not \
          permitted (os error 1)\n\
          Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; see \
-         check_topip(1), Flows of a gateway.\n"
+         check_topip(1), GATEWAYS.\n"
     );
     assert_eq!(result.code, Some(3));
 }
