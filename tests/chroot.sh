@@ -36,6 +36,22 @@ make_chroot() {
     done
 }
 
+# Copies the crates of Cargo.lock to $target: a chroot needs no access to crates.io then.
+vendor_crates() {
+    cargo vendor --quiet --locked --versioned-dirs "$target/debian/crates" >/dev/null
+}
+
+# bind_sources NAME: makes the repository available as /src, and a cached directory as /target, in
+# which cargo finds the crates and writes the build.
+bind_sources() {
+    mkdir -p "$target/debian/$1/cargo" "$root/src" "$root/target" "$root/crates"
+    mount --bind "$PWD" "$root/src"
+    mount --bind "$target/debian/$1" "$root/target"
+    mount --bind "$target/debian/crates" "$root/crates"
+    printf '[source]\ncrates-io.replace-with = "vendored"\nvendored.directory = "/crates"\n' \
+        >"$target/debian/$1/cargo/config.toml"
+}
+
 remove_chroot() {
     cut -d' ' -f2 /proc/mounts | grep "^$root/" | sort -r | xargs -r umount
     rm -r "$tmp"
