@@ -1,5 +1,5 @@
 //! The example files in `packaging` are accepted by their programs.
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::support::{CommandResult, LOG, PACKAGE_DIR, TestDir, crowd, run, skip};
 
@@ -171,4 +171,35 @@ fn systemd_unit_for_containers_is_valid() {
     let command = command.strip_suffix(" $TOPIP_LOG_OPTS").unwrap();
     let result = TestDir::new().run_log(&command.split(' ').skip(1).collect::<Vec<_>>());
     assert!(matches!(result.code, Some(0 | 1)), "{}", result.stderr);
+}
+
+/// Returns the sources of the files that a table of Cargo.toml lists. The .rpm has those of
+/// `packaging` from a copy with other paths in them.
+fn package_sources(table: &str) -> BTreeSet<String> {
+    let sources = table.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let source = line.strip_prefix("[\"").or_else(|| line.strip_prefix("{ source = \""))?;
+        Some(source.split('"').next()?.replace("target/release/packaging/", "packaging/"))
+    });
+    sources.collect()
+}
+
+#[test]
+fn rpm_has_the_files_of_the_debian_package() {
+    let manifest = fs::read_to_string(Path::new(PACKAGE_DIR).join("Cargo.toml")).unwrap();
+    let (_, tables) = manifest.split_once("\n[package.metadata.deb]\n").unwrap();
+    let (deb, rpm) = tables.split_once("\n[package.metadata.generate-rpm]\n").unwrap();
+    let (rpm, _) = rpm.split_once("\n]\n").unwrap();
+    let mut expected = package_sources(deb);
+    assert!(expected.len() > 30, "{expected:?}");
+    for debian in [
+        "packaging/debian/copyright",
+        "packaging/debian/lintian-overrides",
+        "target/release/topip-remote",
+    ] {
+        assert!(expected.remove(debian), "{debian}");
+    }
+    // The Debian package has the units by debhelper, and refers to the licenses of Debian.
+    expected.extend(["LICENSE-*", "packaging/systemd/*"].map(str::to_owned));
+    assert_eq!(package_sources(rpm), expected);
 }
