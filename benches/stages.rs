@@ -144,6 +144,7 @@ fn flood(n: u32) -> Vec<Connection> {
             tcp_state: Some(TcpState::Established),
             peer_truncated: None,
             count: None,
+            is_local_truncated: false,
         }
     };
     (0..n).map(connection).collect()

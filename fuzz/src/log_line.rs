@@ -34,6 +34,7 @@ fn assert_round_trip(entry: &LogEntry, line: &str) {
             truncated: None,
             addresses: 1,
             connections: entry.connections,
+            local_addresses: Vec::new(),
             ports: vec![(443, entry.connections)],
             tcp_states: vec![(None, entry.connections)],
             label: None,

@@ -252,6 +252,7 @@ fn random_connection(input: &mut Input<'_>) -> Connection {
         tcp_state: TcpState::from_number(state % 13),
         peer_truncated: None,
         count: None,
+        is_local_truncated: false,
     }
 }
 

@@ -184,6 +184,7 @@ impl Alert {
     pub fn new(entry: LogEntry, peer: &Peer, (limit, consecutive): (f64, u32)) -> Self {
         let mut peer = peer.clone();
         peer.ports.truncate(MAX_PORTS);
+        peer.local_addresses.truncate(MAX_PORTS);
         Self { entry, limit, consecutive, peer }
     }
 
@@ -278,6 +279,7 @@ mod tests {
             truncated: None,
             addresses: 1,
             connections: 152,
+            local_addresses: Vec::new(),
             ports: vec![(443, 150), (80, 2)],
             tcp_states: vec![(Some(TcpState::Established), 140), (None, 12)],
             label: Some("the \"office\"".to_owned()),

@@ -359,6 +359,7 @@ mod tests {
                     truncated: None,
                     addresses: connections,
                     connections,
+                    local_addresses: Vec::new(),
                     ports: vec![(port, connections)],
                     tcp_states: vec![(Some(TcpState::SynRecv), connections), (None, 1)],
                     label,

@@ -304,6 +304,7 @@ mod tests {
             tcp_state: Some(TcpState::Established),
             peer_truncated: None,
             count: None,
+            is_local_truncated: false,
         }
     }
 
@@ -452,6 +453,7 @@ mod tests {
         let truncated = Connection {
             peer_truncated: Some(TruncatedAddress::new(b"2001:db8::1234", 32, true)),
             count: None,
+            is_local_truncated: false,
             ..connection("2001:db8::1234")
         };
         assert!(!filter(None, &["2001:db8::/32"]).accepts(&truncated));
@@ -461,6 +463,7 @@ mod tests {
         let nat64 = Connection {
             peer_truncated: Some(TruncatedAddress::new(b"64:ff9b::cb00:", 112, false)),
             count: None,
+            is_local_truncated: false,
             ..connection("64:ff9b::cb00:0")
         };
         assert!(filter(None, &["203.0.0.0/16"]).accepts(&nat64));

@@ -1,4 +1,6 @@
 //! The JSON representation of a peer, the same in all output of the suite.
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use super::tally::Peer;
@@ -33,11 +35,23 @@ pub struct PeerDetails<'a> {
     /// UTC; `None` if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_on_top: Option<u64>,
+    /// Connections by local address, busiest first; empty if the host has one only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub local_addresses: Vec<LocalAddressCount>,
     /// Connections by local port, busiest first.
     pub ports: Vec<PortCount>,
     /// Connections by TCP state, most frequent first.
     #[serde(rename = "states")]
     pub tcp_states: Vec<TcpStateCount>,
+}
+
+/// Number of connections to a local address.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LocalAddressCount {
+    /// The address; `None` for all that are truncated, or beyond a maximum number.
+    pub address: Option<IpAddr>,
+    /// Number of connections to the address.
+    pub connections: u64,
 }
 
 /// Number of connections to a local port.
@@ -77,6 +91,11 @@ impl<'a> PeerDetails<'a> {
             addresses: peer.addresses,
             connections: peer.connections,
             first_on_top: peer.first_on_top,
+            local_addresses: peer
+                .local_addresses
+                .iter()
+                .map(|&(address, connections)| LocalAddressCount { address, connections })
+                .collect(),
             ports: peer
                 .ports
                 .iter()

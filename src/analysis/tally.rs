@@ -3,8 +3,8 @@
 //! There is no hash table: the holder of one IPv6 /64 chooses among 2^64 addresses,
 //! and could choose addresses that collide. Keys are collected, sorted, and merged
 //! into `sorted_counts` instead. Memory grows with the number of distinct (address,
-//! local port, state), not with the number of connections, and the counts of each
-//! address are exact.
+//! local address, local port, state), not with the number of connections, and the counts
+//! of each address are exact.
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -17,15 +17,18 @@ use crate::model::{
 
 mod address_groups;
 mod counts;
+mod local_addresses;
 mod sorted_counts;
 
 pub use address_groups::AddressGroups;
 pub use counts::{Aggregation, Counts, Peer, PrefixLengths, Streak};
+use local_addresses::LocalAddresses;
 use sorted_counts::SortedCounts;
 
-/// Number of connections by peer address, local port and TCP state.
+/// Number of connections by peer address, local address, local port and TCP state.
 #[derive(Debug, Default)]
 pub struct Tally {
+    local_addresses: LocalAddresses,
     v4: SortedCounts<u64>,
     v6: SortedCounts<V6Key>,
     truncated: SortedCounts<TruncatedKey>,
@@ -33,8 +36,8 @@ pub struct Tally {
     unsettled: SortedCounts<TruncatedKey>,
 }
 
-/// Memory is exhausted; holds the number of keys (address, local port, state) that
-/// were counted.
+/// Memory is exhausted; holds the number of keys (address, local address, local port,
+/// state) that were counted.
 ///
 /// Untrusted peers choose the number of addresses, so running out of memory here is
 /// not a defect of topip, and is reported. A failed allocation elsewhere aborts the
@@ -43,10 +46,7 @@ pub struct Tally {
 #[error("there is no memory to count more than {0} addresses")]
 pub struct OutOfMemory(pub usize);
 
-/// State in the key of connections whose ports and states are unknown.
-const NO_DETAILS: u8 = u8::MAX;
-
-/// Address, local port and TCP state of an IPv6 peer in one comparable key.
+/// Address and packed [`Details`] of an IPv6 peer in one comparable key.
 type V6Key = [u32; 5];
 /// Visible part of an address, and the key that the address has if it is complete.
 type TruncatedKey = (TruncatedAddress, V6Key);
@@ -57,28 +57,38 @@ impl Tally {
         if let Some(count) = connection.count {
             return self.add_count(connection.peer_address(), count.get());
         }
-        let port = connection.local.port();
-        let tcp_state = connection.tcp_state.map_or(0, TcpState::number);
+        let local_address = if connection.is_local_truncated {
+            LocalAddresses::OTHER
+        } else {
+            self.local_addresses.number(connection.local.ip().to_canonical())
+        };
+        let details = Details {
+            local_address,
+            port: connection.local.port(),
+            tcp_state: connection.tcp_state.map_or(0, TcpState::number),
+        };
+        let details = details.pack();
         if let (Some(truncated), IpAddr::V6(address)) =
             (&connection.peer_truncated, connection.peer.ip())
         {
-            self.unsettled.add((*truncated, v6_key(address, port, tcp_state)));
+            self.unsettled.add((*truncated, v6_key(address, details)));
             return;
         }
         // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1, and a NAT64 gateway
         // lets it arrive as 64:ff9b::c000:201. All are the same machine, and counting it
         // as several peers would hide a part of an attack.
         match connection.peer_address() {
-            IpAddr::V4(address) => self.v4.add(v4_key(address, port, tcp_state)),
-            IpAddr::V6(address) => self.v6.add(v6_key(address, port, tcp_state)),
+            IpAddr::V4(address) => self.v4.add(v4_key(address, details)),
+            IpAddr::V6(address) => self.v6.add(v6_key(address, details)),
         }
     }
 
     /// Counts `n` connections of an address whose ports and states are unknown.
     fn add_count(&mut self, address: IpAddr, n: u32) {
+        let details = Details::UNKNOWN.pack();
         match address {
-            IpAddr::V4(address) => self.v4.add_many(v4_key(address, 0, NO_DETAILS), n),
-            IpAddr::V6(address) => self.v6.add_many(v6_key(address, 0, NO_DETAILS), n),
+            IpAddr::V4(address) => self.v4.add_many(v4_key(address, details), n),
+            IpAddr::V6(address) => self.v6.add_many(v6_key(address, details), n),
         }
     }
 
@@ -93,33 +103,45 @@ impl Tally {
         }
         for ((_, key), n) in unsettled.into_sorted() {
             match canonical_address(IpAddr::V6(v6_address(key))) {
-                IpAddr::V4(address) => {
-                    let (port, tcp_state) = unpack_port_and_state(key[4]);
-                    self.v4.add_many(v4_key(address, port, tcp_state), n);
-                }
+                IpAddr::V4(address) => self.v4.add_many(v4_key(address, key[4]), n),
                 IpAddr::V6(_) => self.v6.add_many(key, n),
             }
         }
     }
 
     /// Adds the counts of another tally.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
+        let other_addresses = std::mem::take(&mut other.local_addresses);
+        if let Some(numbers) = self.local_addresses.merge(other_addresses) {
+            other.renumber_local_addresses(&numbers);
+        }
         self.v4.merge(other.v4);
         self.v6.merge(other.v6);
         self.truncated.merge(other.truncated);
         self.unsettled.merge(other.unsettled);
     }
 
+    /// Replaces the number of each local address.
+    fn renumber_local_addresses(&mut self, numbers: &[u16]) {
+        let renumber = |details: u32| {
+            let details = Details::unpack(details);
+            let local_address = numbers[usize::from(details.local_address)];
+            Details { local_address, ..details }.pack()
+        };
+        let renumber_v6 = |[a, b, c, d, details]: V6Key| [a, b, c, d, renumber(details)];
+        self.v4.map_keys(|key| v4_key(v4_address(key), renumber(v4_details(key))));
+        self.v6.map_keys(renumber_v6);
+        self.truncated.map_keys(|(text, key)| (text, renumber_v6(key)));
+        self.unsettled.map_keys(|(text, key)| (text, renumber_v6(key)));
+    }
+
     /// Removes connections to ports other than `ports`, and returns their number.
     pub fn retain_ports(&mut self, ports: &BTreeSet<u16>) -> u64 {
         let before = self.connections();
-        self.v4.retain(|key| ports.contains(&unpack_port_and_state((key & 0xFFFF_FFFF) as u32).0));
-        self.v6.retain(|[.., port_and_state]| {
-            ports.contains(&unpack_port_and_state(port_and_state).0)
-        });
-        self.truncated.retain(|(_, [.., port_and_state])| {
-            ports.contains(&unpack_port_and_state(port_and_state).0)
-        });
+        let is_wanted = |details| ports.contains(&Details::unpack(details).port);
+        self.v4.retain(|key| is_wanted(v4_details(key)));
+        self.v6.retain(|[.., details]| is_wanted(details));
+        self.truncated.retain(|(_, [.., details])| is_wanted(details));
         before - self.connections()
     }
 
@@ -149,14 +171,55 @@ impl Tally {
     #[must_use]
     pub fn finish(mut self) -> Counts {
         self.settle_truncated(true);
-        let Self { v4, v6, truncated, .. } = self;
-        Counts::new(v4.into_sorted(), v6.into_sorted(), truncated.into_sorted())
+        let Self { local_addresses, v4, v6, truncated, .. } = self;
+        let local_addresses = local_addresses.into_addresses();
+        Counts::new(v4.into_sorted(), v6.into_sorted(), truncated.into_sorted(), local_addresses)
     }
 }
 
-/// Returns a key. Keys sort by address first, then by port, then by TCP state.
-fn v4_key(address: Ipv4Addr, port: u16, tcp_state: u8) -> u64 {
-    u64::from(address.to_bits()) << 32 | u64::from(pack_port_and_state(port, tcp_state))
+/// Parts of a key in addition to the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Details {
+    /// Number in [`LocalAddresses`], 11 bits.
+    local_address: u16,
+    port: u16,
+    /// Number of the state, 5 bits; 0 if the table does not have it.
+    tcp_state: u8,
+}
+
+impl Details {
+    const STATE_BITS: u32 = 5;
+    const MAX_STATE: u8 = (1 << Self::STATE_BITS) - 1;
+
+    /// Details of connections whose ports and states are unknown.
+    const UNKNOWN: Self = Self { local_address: 0, port: 0, tcp_state: Self::MAX_STATE };
+
+    fn pack(self) -> u32 {
+        let port_and_state = u32::from(self.port) << Self::STATE_BITS | u32::from(self.tcp_state);
+        u32::from(self.local_address) << (Self::STATE_BITS + u16::BITS) | port_and_state
+    }
+
+    fn unpack(details: u32) -> Self {
+        let port = details >> Self::STATE_BITS & u32::from(u16::MAX);
+        Self {
+            local_address: (details >> (Self::STATE_BITS + u16::BITS)) as u16,
+            port: port as u16,
+            tcp_state: details as u8 & Self::MAX_STATE,
+        }
+    }
+
+    fn are_unknown(self) -> bool {
+        self.tcp_state == Self::UNKNOWN.tcp_state
+    }
+}
+
+/// Returns a key. Keys sort by address first.
+fn v4_key(address: Ipv4Addr, details: u32) -> u64 {
+    u64::from(address.to_bits()) << 32 | u64::from(details)
+}
+
+fn v4_details(key: u64) -> u32 {
+    (key & 0xFFFF_FFFF) as u32
 }
 
 fn v4_address(key: u64) -> Ipv4Addr {
@@ -164,25 +227,16 @@ fn v4_address(key: u64) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-fn v6_key(address: Ipv6Addr, port: u16, tcp_state: u8) -> V6Key {
+fn v6_key(address: Ipv6Addr, details: u32) -> V6Key {
     let bits = address.to_bits();
     let [a, b, c, d] = [96, 64, 32, 0].map(|shift| (bits >> shift & 0xFFFF_FFFF) as u32);
-    [a, b, c, d, pack_port_and_state(port, tcp_state)]
+    [a, b, c, d, details]
 }
 
 fn v6_address([a, b, c, d, _]: V6Key) -> Ipv6Addr {
     Ipv6Addr::from_bits(
         [a, b, c, d].into_iter().fold(0, |bits, word| bits << 32 | u128::from(word)),
     )
-}
-
-fn pack_port_and_state(port: u16, tcp_state: u8) -> u32 {
-    u32::from(port) << 8 | u32::from(tcp_state)
-}
-
-fn unpack_port_and_state(port_and_state: u32) -> (u16, u8) {
-    let [_, high, low, tcp_state] = port_and_state.to_be_bytes();
-    (u16::from_be_bytes([high, low]), tcp_state)
 }
 
 #[cfg(test)]
@@ -198,6 +252,7 @@ mod tests {
             tcp_state,
             peer_truncated: None,
             count: None,
+            is_local_truncated: false,
         }
     }
 
@@ -263,6 +318,57 @@ mod tests {
             .flat_map(|peer| peer.ports)
             .collect();
         assert_eq!(ports, [(80, 1), (443, 1)]);
+    }
+
+    #[test]
+    fn details_are_packed_without_loss() {
+        for tcp_state in TcpState::ALL.into_iter().chain(TcpState::UDP) {
+            let tcp_state = tcp_state.number();
+            assert!(tcp_state < Details::MAX_STATE);
+            for (local_address, port) in [(0, 65535), (LocalAddresses::MAX_NUMBER, 0), (1, 443)] {
+                let details = Details { local_address, port, tcp_state };
+                let unpacked = Details::unpack(details.pack());
+                assert_eq!(format!("{details:?}"), format!("{unpacked:?}"));
+                assert!(!unpacked.are_unknown());
+            }
+        }
+        assert!(Details::unpack(Details::UNKNOWN.pack()).are_unknown());
+    }
+
+    #[test]
+    fn connections_are_counted_by_local_address() {
+        let tally = |locals: &[&str]| {
+            let mut tally = Tally::default();
+            for local in locals {
+                for peer in ["192.0.2.1", "2001:db8::1"] {
+                    let mut connection = connection(peer, 443, None);
+                    connection.local.set_ip(local.parse().expect("an address"));
+                    tally.add(&connection);
+                }
+            }
+            tally
+        };
+        let mut merged = tally(&["10.0.0.1", "::ffff:10.0.0.2", "10.0.0.2"]);
+        merged.merge(tally(&["10.0.0.3", "10.0.0.2", "2001:db8::a"]));
+        let mut truncated = connection("192.0.2.1", 443, None);
+        truncated.is_local_truncated = true;
+        merged.add(&truncated);
+        let peers = merged.finish().top(9, 0, Aggregation::PER_ADDRESS);
+        let address = |text: &str| Some(text.parse().expect("an address"));
+        assert_eq!(
+            peers[0].local_addresses,
+            [
+                (address("10.0.0.2"), 3),
+                (address("10.0.0.1"), 1),
+                (address("10.0.0.3"), 1),
+                (address("2001:db8::a"), 1),
+                (None, 1),
+            ]
+        );
+        assert_eq!((peers[0].connections, &peers[0].ports[..]), (7, &[(443, 7)][..]));
+        // One local address of IPv6 only.
+        assert_eq!(peers[1].local_addresses, []);
+        assert_eq!(peers[1].connections, 6);
     }
 
     #[test]

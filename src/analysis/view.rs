@@ -167,6 +167,7 @@ mod tests {
                     tcp_state: None,
                     peer_truncated: None,
                     count: None,
+                    is_local_truncated: false,
                 });
             }
         }

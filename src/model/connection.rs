@@ -23,6 +23,8 @@ pub struct Connection {
     /// The visible part of the peer address, if the table may have truncated the address;
     /// `None` if the address is complete.
     pub peer_truncated: Option<TruncatedAddress>,
+    /// True if the table may have truncated the local address.
+    pub is_local_truncated: bool,
     /// Number of connections of a row that has the count of an address, without ports and
     /// states; `None` for a row of one connection.
     pub count: Option<NonZeroU32>,
@@ -69,7 +71,14 @@ impl Connection {
     /// A connection without addresses, ports and state.
     pub const UNSPECIFIED: Self = {
         let endpoint = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Self { local: endpoint, peer: endpoint, tcp_state: None, peer_truncated: None, count: None }
+        Self {
+            local: endpoint,
+            peer: endpoint,
+            tcp_state: None,
+            peer_truncated: None,
+            count: None,
+            is_local_truncated: false,
+        }
     };
 
     /// Returns whether the socket has a peer; sockets without one are listening or

@@ -112,7 +112,7 @@ pub fn recovery_email(
 fn alert_lines(report: &Report) -> Vec<String> {
     let lines: Vec<_> = report
         .alerting_peers()
-        .map(|(view, peer)| text::peer_line(report, peer, &view.sample))
+        .map(|(view, peer)| text::peer_line(report, peer, &view.sample, Verbosity::Terse))
         .collect();
     if lines.len() > 1 { shortened(lines.into_iter()) } else { Vec::new() }
 }
@@ -223,7 +223,7 @@ fn top_section(report: &Report, view: &View) -> Option<Vec<String>> {
     let n_listed =
         report.n_judged.unwrap_or(DEFAULT_LISTED_PEERS).min(MAX_LISTED_PEERS).min(sample.top.len());
     let peers = sample.top.iter().take(n_listed);
-    let lines = peers.map(|peer| text::peer_line(report, peer, sample)).collect();
+    let lines = peers.map(|peer| text::peer_line(report, peer, sample, Verbosity::Terse)).collect();
     let heading = text::peer_list_heading(report, sample, n_listed);
     section(heading.trim_end_matches(':'), lines)
 }

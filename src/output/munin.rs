@@ -7,7 +7,7 @@ use crate::{
 use super::{
     notes::{self, note_text},
     noun::Noun,
-    report::Report,
+    report::{Report, Verbosity},
     text,
 };
 
@@ -343,8 +343,9 @@ fn extinfo(result: ReportResult<'_>) -> String {
             let verdict = text::verdict_text(report, view);
             let others_over = text::others_over(view);
             let decisive_peer = view.decisive_peer();
-            let details =
-                decisive_peer.into_iter().flat_map(|peer| text::peer_details(peer, &view.sample));
+            let details = decisive_peer
+                .into_iter()
+                .flat_map(|peer| text::peer_details(peer, &view.sample, Verbosity::Terse));
             let problem = report.observation.problems.first();
             let problem = problem.map(|problem| text::options_as_variables(&problem.message));
             let parts: Vec<_> =

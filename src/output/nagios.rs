@@ -94,7 +94,7 @@ fn peer_lines(report: &Report, view: &View, verbosity: Verbosity) -> Vec<String>
     let heading = text::peer_list_heading(report, sample, n_listed);
     let mut lines = vec![text::prefixed(&report.views, view, &heading)];
     for peer in sample.top.iter().take(n_listed) {
-        lines.push(text::peer_line(report, peer, sample));
+        lines.push(text::peer_line(report, peer, sample, verbosity));
     }
     lines
 }

@@ -21,7 +21,7 @@ use crate::{
     parse::TableKind,
 };
 
-use super::report::Report;
+use super::report::{Report, Verbosity};
 
 /// Returns `number` rounded to hundredths, without trailing zeros.
 pub(super) fn decimal(number: f64) -> String {
@@ -263,10 +263,15 @@ pub(super) fn peer_label(peer: &Peer) -> String {
 }
 
 /// Returns a peer of `sample` with the details of its connections.
-pub(super) fn peer_line(report: &Report, peer: &Peer, sample: &Sample) -> String {
+pub(super) fn peer_line(
+    report: &Report,
+    peer: &Peer,
+    sample: &Sample,
+    verbosity: Verbosity,
+) -> String {
     let connections = report.noun().count(peer.connections);
     let mut text = format!("{} {connections}", peer_label(peer));
-    for (nth, detail) in peer_details(peer, sample).iter().enumerate() {
+    for (nth, detail) in peer_details(peer, sample, verbosity).iter().enumerate() {
         let separator = if nth == 0 && has_ports(peer) { " " } else { "; " };
         text += &format!("{separator}{detail}");
     }
@@ -276,12 +281,15 @@ pub(super) fn peer_line(report: &Report, peer: &Peer, sample: &Sample) -> String
 /// Returns the ports and TCP states of a peer's connections, the time since the peer was
 /// first on top, and of a peer over the limit the number of samples and its share of all
 /// counted connections, as far as they are known.
-pub(super) fn peer_details(peer: &Peer, sample: &Sample) -> Vec<String> {
+pub(super) fn peer_details(peer: &Peer, sample: &Sample, verbosity: Verbosity) -> Vec<String> {
     let now = sample.timestamp;
     let mut details = Vec::new();
     if has_ports(peer) {
         let word = if peer.ports.len() == 1 { "port" } else { "ports" };
         details.push(format!("on {word} {}", format_ports(peer)));
+        if verbosity >= Verbosity::Addresses && !peer.local_addresses.is_empty() {
+            details.push(format!("at {}", format_local_addresses(peer)));
+        }
         details.push(format_tcp_states(peer));
     }
     // An age below a minute is not informative, and after the clock was set back
@@ -318,11 +326,23 @@ fn format_streak(Streak { consecutive, since }: Streak, now: u64) -> String {
 
 /// Returns the busiest ports of a peer: `443 (150), 80 (2)`.
 pub(super) fn format_ports(peer: &Peer) -> String {
-    const MAX_PORTS: usize = 5;
-    let ports = peer.ports.iter().take(MAX_PORTS);
-    let mut parts: Vec<_> = ports.map(|(port, n)| format!("{port} ({n})")).collect();
-    if peer.ports.len() > MAX_PORTS {
-        parts.push(format!("{} more", peer.ports.len() - MAX_PORTS));
+    format_busiest(&peer.ports, u16::to_string)
+}
+
+/// Returns the busiest local addresses of a peer: `192.0.2.10 (150), 192.0.2.11 (2)`.
+fn format_local_addresses(peer: &Peer) -> String {
+    format_busiest(&peer.local_addresses, |address| {
+        address.map_or_else(|| "other addresses".to_owned(), |address| address.to_string())
+    })
+}
+
+/// Returns the first of these counts, and the number of the others.
+fn format_busiest<T>(counts: &[(T, u64)], name: impl Fn(&T) -> String) -> String {
+    const MAX_LISTED: usize = 5;
+    let listed = counts.iter().take(MAX_LISTED);
+    let mut parts: Vec<_> = listed.map(|(value, n)| format!("{} ({n})", name(value))).collect();
+    if counts.len() > MAX_LISTED {
+        parts.push(format!("{} more", counts.len() - MAX_LISTED));
     }
     parts.join(", ")
 }

@@ -180,6 +180,7 @@ pub(super) fn parse_row<'a>(
         tcp_state: Some(tcp_state),
         peer_truncated: None,
         count: None,
+        is_local_truncated: false,
     };
     Ok(RowKind::Connection)
 }

@@ -63,6 +63,7 @@ fn connection(message: &[u8; INET_DIAG_MSG_BYTES]) -> Result<Connection, Message
         ),
         peer_truncated: None,
         count: None,
+        is_local_truncated: false,
     })
 }
 

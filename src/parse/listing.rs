@@ -512,8 +512,6 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     fn accept_connection(&mut self, dialect: Dialect) -> bool {
         self.stats.n_rows += 1;
         let is_counted = (self.accept)(&self.connection);
-        // The parsers of other dialects leave it as it is.
-        self.connection.count = None;
         if is_counted {
             let is_ipv6 = self.connection.peer.is_ipv6() | self.netstat_columns.is_tcp6;
             let tcp_state = self.connection.tcp_state;
@@ -609,6 +607,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             self.end_table();
         }
         self.table = Some(table);
+        // Not every parser writes all fields.
+        self.connection = Connection::UNSPECIFIED;
         self.is_recognized |= table != Table::Other;
         self.lists_connections |= matches!(table, Table::ProcNet | Table::Counts);
         if table == Table::Counts {

@@ -108,6 +108,7 @@ impl NetstatColumns {
         fields.skip_number()?;
         fields.skip_number()?;
         connection.peer_truncated = None;
+        connection.is_local_truncated = false;
         // Neither notation reaches the truncation width.
         if fields.read_usual_endpoints(connection) {
             return Ok((parse_tcp_state(fields.next_field()?, connection)?, Dialect::Netstat));
@@ -116,11 +117,13 @@ impl NetstatColumns {
         // The widths of a row without a state do not count.
         let tcp_state_word = fields.next_field()?;
         if endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local) {
-            self.bsd.parse_endpoint(local, &mut connection.local)?;
+            connection.is_local_truncated =
+                self.bsd.parse_endpoint(local, &mut connection.local)?.is_some();
             connection.peer_truncated = self.bsd.parse_endpoint(peer, &mut connection.peer)?;
             return Ok((parse_tcp_state(tcp_state_word, connection)?, Dialect::Bsd));
         }
-        self.linux.parse_endpoint(local, &mut connection.local)?;
+        connection.is_local_truncated =
+            self.linux.parse_endpoint(local, &mut connection.local)?.is_some();
         connection.peer_truncated = self.linux.parse_endpoint(peer, &mut connection.peer)?;
         Ok((parse_tcp_state(tcp_state_word, connection)?, Dialect::Netstat))
     }

@@ -266,9 +266,9 @@ ip -6 neigh add fd00:1::99 lladdr 02:00:00:00:00:99 dev to-blue nud permanent",
     }
     let result = check_on_gateway(&net, &dir, &CONNTRACK_ARGS);
     let expected = [
-        "203.0.113.8 3 connections on port 80 (3); ESTABLISHED (2), SYN_RECV (1)",
-        "203.0.113.9 2 connections on port 22 (2); ESTABLISHED (2)",
-        "203.0.113.7 1 connection on port 81 (1); SYN_RECV (1)",
+        "203.0.113.8 3 connections on port 80 (3); at 192.0.2.1 (3); ESTABLISHED (2), SYN_RECV (1)",
+        "203.0.113.9 2 connections on port 22 (2); at 192.0.2.1 (2); ESTABLISHED (2)",
+        "203.0.113.7 1 connection on port 81 (1); at 10.0.1.99 (1); SYN_RECV (1)",
         "2001:db8:1:7::1 1 connection on port 81 (1); SYN_RECV (1)",
     ];
     assert_eq!(address_lines(&result.stdout), expected);

@@ -134,7 +134,8 @@ fn udp_flows_match_what_was_sent() {
     let status_line = udp.status_line();
     assert!(status_line.contains(" 10.0.1.2 has 30 flows through this gateway, "), "{status_line}");
     assert!(udp.stdout.contains("\nExcluded, opened by this host: 20\n"), "{}", udp.stdout);
-    let line = "\n203.0.113.8 9 flows on ports 443 (8), 53 (1); SEEN_REPLY (8), UNREPLIED (1)\n";
+    let line = "\n203.0.113.8 9 flows on ports 443 (8), 53 (1); at 192.0.2.1 (9); SEEN_REPLY (8), \
+ UNREPLIED (1)\n";
     assert!(udp.stdout.contains(line), "{}", udp.stdout);
     for (args, expected) in [
         (&["--protocol", "udp", "--port", "443"][..], &quic),

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 #[cfg(feature = "mail")]
 use crate::support::postfix::Postfix;
-use crate::support::{CHECK, CommandResult, LOG, PACKAGE_DIR, TestDir, run, skip};
+use crate::support::{CHECK, CommandResult, LOG, PACKAGE_DIR, TestDir, run, skip, test_file};
 
 use super::kernel::{connect, in_namespace};
 
@@ -68,6 +68,34 @@ fn filter_matches_every_alert() {
     assert_eq!(filtered_addresses("filter.d/topip.conf", &(log.join("\n") + "\n")), expected);
 }
 
+/// Every member of a line in JSON that topip writes is known to the filter, and a line about a
+/// group is none about an address.
+#[test]
+fn filter_matches_lines_with_all_members() {
+    if !has_fail2ban() {
+        return skip("fail2ban");
+    }
+    let dir = TestDir::new();
+    let mut rows = String::from("State Recv-Q Send-Q Local Address:Port Peer Address:Port\n");
+    for port in 0..40 {
+        let local = ["192.0.2.10", "192.0.2.11"][port % 2];
+        rows += &format!("ESTAB 0 0 {local}:443 203.0.113.7:{}\n", 40_000 + port);
+    }
+    let database = test_file("fixtures/network_db").join("ipinfo.mmdb");
+    let args = ["--limit", "10", "--log", "log", "--log-format", "json", "--state-file", "state"];
+    let label = ["--label", "203.0.113.7=a, \"b\"", "--group-by", "asn,country,label"];
+    let database = ["--network-db", database.to_str().unwrap()];
+    for _ in 0..3 {
+        dir.check_listing(&rows, &[&args[..], &label, &database].concat());
+    }
+    let log = fs::read_to_string(dir.path("log")).unwrap();
+    for member in ["label", "asn", "operator", "country", "first_on_top", "local_addresses"] {
+        assert!(log.contains(&format!("\"{member}\":")), "{log}");
+    }
+    assert_eq!(log.lines().count(), 2 * 4, "{log}");
+    assert_eq!(filtered_addresses("filter.d/topip.conf", &log), ["203.0.113.7"; 2]);
+}
+
 #[test]
 fn filter_ignores_damaged_and_hostile_lines() {
     if !has_fail2ban() {
@@ -93,6 +121,11 @@ fn filter_ignores_damaged_and_hostile_lines() {
         json.replace("ESTABLISHED", "x\\\"y"),
         json.replace("\"addresses\"", "\"label\":\"\",\"x\":\"\",\"addresses\""),
         "[203.0.113.9]: 152 connections from 203.0.113.9".to_owned(),
+        classic.replace(
+            "from 203.0.113.9",
+            "of AS64500 Example Net: 203.0.113.9 (152), 1 other addresses",
+        ),
+        classic.replace("from 203.0.113.9", "of label 203.0.113.9: 2 other addresses"),
     ];
     log.extend(named);
     assert_eq!(filtered_addresses("filter.d/topip.conf", &(log.join("\n") + "\n")), [""; 0]);

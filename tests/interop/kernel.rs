@@ -417,3 +417,51 @@ fn local_check_starts_no_program() {
         assert!(trace.contains("sa_family=AF_NETLINK"), "{trace}");
     });
 }
+
+/// Connections to three addresses of the host, from every source.
+#[test]
+fn local_addresses_are_counted() {
+    in_namespace(|| {
+        for address in ["192.0.2.11/24", "192.0.2.12/24"] {
+            let added = Command::new("ip").args(["addr", "add", address, "dev", "lo"]).status();
+            assert!(added.unwrap().success());
+        }
+        let listener = TcpListener::bind("[::]:443").unwrap();
+        let counts = [("192.0.2.10", 3), ("192.0.2.11", 5), ("192.0.2.12", 1), ("2001:db8::10", 2)];
+        let _streams: Vec<_> = counts
+            .into_iter()
+            .flat_map(|(to, n)| std::iter::repeat_n(to, n))
+            .map(|to| {
+                let to = SocketAddr::new(to.parse().unwrap(), 443);
+                let from = if to.is_ipv4() { "203.0.113.1" } else { "2001:db8:1::7" };
+                (connect(from.parse().unwrap(), to), listener.accept().unwrap())
+            })
+            .collect();
+        let dir = TestDir::new();
+        let listing = |command: &str| {
+            Command::new("sh").args(["-c", command]).output().expect("sh is installed").stdout
+        };
+        dir.write("ss", listing("ss -tan"));
+        dir.write("netstat", listing("netstat -natW"));
+        let v4 = "203.0.113.1 9 connections on port 443 (9); at 192.0.2.11 (5), 192.0.2.10 (3), \
+                  192.0.2.12 (1); ESTABLISHED (9)";
+        // All connections of IPv6 are to one address.
+        let v6 = "2001:db8:1::7 2 connections on port 443 (2); ESTABLISHED (2)";
+        for source in [
+            &["--source", "netlink"][..],
+            &["--source", "proc"],
+            &["--input", "ss"],
+            &["--input", "netstat"],
+        ] {
+            let args = ["--inbound", "-v", "--output", "nagios"];
+            let result = dir.check(&[source, &args].concat());
+            assert_eq!(address_lines(&result.stdout), [v4, v6], "{source:?}: {}", result.stdout);
+        }
+        let json = dir.check(&["--inbound", "--output", "json"]).stdout;
+        let expected = "\"local_addresses\":[{\"address\":\"192.0.2.11\",\"connections\":5},\
+                        {\"address\":\"192.0.2.10\",\"connections\":3},\
+                        {\"address\":\"192.0.2.12\",\"connections\":1}]";
+        assert_eq!(json.matches("local_addresses").count(), 1, "{json}");
+        assert!(json.contains(expected), "{json}");
+    });
+}

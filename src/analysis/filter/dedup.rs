@@ -55,7 +55,14 @@ mod tests {
             _ => SocketAddr::from(([203, 0, 113, 7], port)),
         };
         let local = SocketAddr::from(([192, 0, 2, 10], 443));
-        Connection { local, peer, tcp_state: Some(tcp_state), peer_truncated: None, count: None }
+        Connection {
+            local,
+            peer,
+            tcp_state: Some(tcp_state),
+            peer_truncated: None,
+            count: None,
+            is_local_truncated: false,
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    AddressGroups, NO_DETAILS, TruncatedKey, V6Key, unpack_port_and_state, v4_address, v4_key,
+    AddressGroups, Details, LocalAddresses, TruncatedKey, V6Key, v4_address, v4_details, v4_key,
     v6_address, v6_key,
 };
 
@@ -25,6 +25,10 @@ pub struct Counts {
     v4: Vec<(u64, u32)>,
     v6: Vec<(V6Key, u32)>,
     truncated: Vec<(TruncatedKey, u32)>,
+    /// Local addresses by their numbers in the keys, which start at 1.
+    local_addresses: Vec<IpAddr>,
+    /// Whether the connections are to several local addresses, of IPv4 and of IPv6.
+    has_several_local: [bool; 2],
     addresses: u64,
     groups: BTreeMap<GroupBy, AddressGroups>,
 }
@@ -41,6 +45,10 @@ pub struct Peer {
     pub addresses: u64,
     /// Number of connections.
     pub connections: u64,
+    /// Connections by local address, busiest first; `None` stands for truncated
+    /// addresses, and for those beyond the maximum of a tally. Empty unless connections of the address family are to several
+    /// local addresses.
+    pub local_addresses: Vec<(Option<IpAddr>, u64)>,
     /// Connections by local port, busiest first; without those whose ports are unknown.
     pub ports: Vec<(u16, u64)>,
     /// Connections by TCP state, most frequent first; `None` if the table has no states.
@@ -176,8 +184,8 @@ struct PeerCount {
     addresses: u64,
 }
 
-/// Number of connections to a local port in a TCP state.
-type PortStateCount = (u16, u8, u64);
+/// Details that connections have in common, and the number of these connections.
+type DetailsCount = (Details, u64);
 
 impl PeerCount {
     /// Returns a single address.
@@ -197,8 +205,13 @@ impl Counts {
         v4: Vec<(u64, u32)>,
         v6: Vec<(V6Key, u32)>,
         truncated: Vec<(TruncatedKey, u32)>,
+        local_addresses: Vec<IpAddr>,
     ) -> Self {
-        let mut counts = Self { v4, v6, truncated, ..Self::default() };
+        let mut counts = Self { v4, v6, truncated, local_addresses, ..Self::default() };
+        counts.has_several_local = [true, false].map(|is_ipv4| {
+            let of_family = |&number: &usize| counts.local_addresses[number].is_ipv4() == is_ipv4;
+            counts.used_local_addresses().filter(of_family).count() > 1
+        });
         let n_complete = counts.connections_by_address().count();
         counts.addresses = (n_complete + counts.truncated_addresses().count()) as u64;
         counts
@@ -303,24 +316,39 @@ impl Counts {
     /// the state of connections whose table has no states.
     #[must_use]
     pub fn tcp_states(&self) -> Vec<(Option<TcpState>, u64)> {
-        let mut counts = [0_u64; u8::MAX as usize + 1];
-        let v4_keys = self.v4.iter().map(|&(key, n)| ((key & 0xFFFF_FFFF) as u32, n));
-        let v6_keys = self.v6.iter().map(|&([.., key], n)| (key, n));
-        let truncated_keys = self.truncated.iter().map(|&((_, [.., key]), n)| (key, n));
-        for (key, n) in v4_keys.chain(v6_keys).chain(truncated_keys) {
-            let (_, tcp_state) = unpack_port_and_state(key);
-            counts[usize::from(tcp_state)] += u64::from(n);
+        let mut counts = [0_u64; Details::MAX_STATE as usize + 1];
+        for (details, n) in self.details() {
+            counts[usize::from(details.tcp_state)] += u64::from(n);
         }
-        let states = (0..NO_DETAILS).zip(counts).filter(|&(_, n)| n > 0);
+        let states = (0..Details::UNKNOWN.tcp_state).zip(counts).filter(|&(_, n)| n > 0);
         let states = states.map(|(number, n)| (TcpState::from_number(number), n));
         sum_by_key(states)
+    }
+
+    /// Returns the details and the number of connections of each key.
+    fn details(&self) -> impl Iterator<Item = (Details, u32)> {
+        let v4_keys = self.v4.iter().map(|&(key, n)| (v4_details(key), n));
+        let v6_keys = self.v6.iter().map(|&([.., details], n)| (details, n));
+        let truncated_keys = self.truncated.iter().map(|&((_, [.., details]), n)| (details, n));
+        let keys = v4_keys.chain(v6_keys).chain(truncated_keys);
+        keys.map(|(details, n)| (Details::unpack(details), n))
+    }
+
+    /// Returns the indices of the local addresses that connections are to. A tally also has
+    /// those of connections that were removed from it.
+    fn used_local_addresses(&self) -> impl Iterator<Item = usize> {
+        let mut is_used = vec![false; usize::from(LocalAddresses::MAX_NUMBER) + 1];
+        for (details, _) in self.details() {
+            is_used[usize::from(details.local_address)] = true;
+        }
+        (0..self.local_addresses.len()).filter(move |index| is_used[index + 1])
     }
 
     /// Returns the number of connections of a peer of another tally.
     #[must_use]
     pub fn connections_of(&self, peer: &Peer) -> u64 {
         match (&peer.id, peer.truncated) {
-            (_, Some(truncated)) => self.truncated_keys(truncated).map(|(_, _, n)| n).sum(),
+            (_, Some(truncated)) => self.truncated_keys(truncated).map(|(_, n)| n).sum(),
             (PeerId::Network(network), None) => self.connections_from(*network),
             (PeerId::Group(group), None) => {
                 let number = self.groups.get(&group.by).and_then(|groups| groups.find(group));
@@ -330,7 +358,7 @@ impl Counts {
     }
 
     fn connections_from(&self, network: Network) -> u64 {
-        self.port_states(network).into_iter().map(|(_, _, n)| n).sum()
+        self.details_of(network).into_iter().map(|(_, n)| n).sum()
     }
 
     /// Calls `visit` with each peer: networks in the order of their addresses, then groups
@@ -429,14 +457,12 @@ impl Counts {
         })
     }
 
-    /// Returns port, TCP state and number of connections of a truncated address.
-    fn truncated_keys(&self, truncated: TruncatedAddress) -> impl Iterator<Item = PortStateCount> {
+    /// Returns details and number of connections of a truncated address.
+    fn truncated_keys(&self, truncated: TruncatedAddress) -> impl Iterator<Item = DetailsCount> {
         let start = self.truncated.partition_point(|&((text, _), _)| text < truncated);
         let keys = self.truncated[start..].iter();
-        keys.take_while(move |&&((text, _), _)| text == truncated).map(|&((_, key), n)| {
-            let (port, tcp_state) = unpack_port_and_state(key[4]);
-            (port, tcp_state, u64::from(n))
-        })
+        keys.take_while(move |&&((text, _), _)| text == truncated)
+            .map(|&((_, [.., details]), n)| (Details::unpack(details), u64::from(n)))
     }
 
     /// Returns every address with its number of connections, in order.
@@ -467,27 +493,29 @@ impl Counts {
 
     /// Returns the peers with their ports and TCP states.
     fn to_peers(&self, peers: Vec<PeerCount>) -> Vec<Peer> {
-        let mut of_groups = self.port_states_of_groups(&peers);
+        let mut of_groups = self.details_of_groups(&peers);
         let to_peer = |PeerCount { connections, key: Reverse(key), addresses }| {
-            let (mut port_states, truncated) = match key {
-                PeerKey::Network(network) => (self.port_states(network), None),
+            let (mut details, truncated) = match key {
+                PeerKey::Network(network) => (self.details_of(network), None),
                 PeerKey::Truncated(_, truncated) => {
                     (self.truncated_keys(truncated).collect(), Some(truncated))
                 }
                 PeerKey::Group(..) => (of_groups.remove(&key).unwrap_or_default(), None),
             };
-            port_states.retain(|&(_, tcp_state, _)| tcp_state != NO_DETAILS);
+            details.retain(|(details, _)| !details.are_unknown());
             let (id, operator) = match key {
                 PeerKey::Truncated(network, _) => (PeerId::Network(network), Operator::default()),
                 _ => self.peer_id(key).expect("the key is of this tally"),
             };
+            let local_addresses = self.local_addresses(&id, &details);
             Peer {
                 id,
                 truncated,
                 addresses,
                 connections,
-                ports: sum_by_key(port_states.iter().map(|&(port, _, n)| (port, n))),
-                tcp_states: sum_by_key(port_states.iter().map(|&(_, tcp_state, n)| (tcp_state, n)))
+                local_addresses,
+                ports: sum_by_key(details.iter().map(|&(details, n)| (details.port, n))),
+                tcp_states: sum_by_key(details.iter().map(|&(details, n)| (details.tcp_state, n)))
                     .into_iter()
                     .map(|(tcp_state, n)| (TcpState::from_number(tcp_state), n))
                     .collect(),
@@ -500,9 +528,9 @@ impl Counts {
         peers.into_iter().map(to_peer).collect()
     }
 
-    /// Returns port, TCP state and number of connections of the groups among `peers`, from
-    /// one pass over all addresses.
-    fn port_states_of_groups(&self, peers: &[PeerCount]) -> BTreeMap<PeerKey, Vec<PortStateCount>> {
+    /// Returns details and number of connections of the groups among `peers`, from one pass
+    /// over all addresses.
+    fn details_of_groups(&self, peers: &[PeerCount]) -> BTreeMap<PeerKey, Vec<DetailsCount>> {
         let mut of_groups = BTreeMap::new();
         for &PeerCount { key: Reverse(key), .. } in peers {
             if let PeerKey::Group(by, _) = key {
@@ -514,56 +542,67 @@ impl Counts {
             for (address, _, group) in self.addresses_with_groups(by) {
                 let sums = group.and_then(|number| of_groups.get_mut(&PeerKey::Group(by, number)));
                 let Some((_, sums)) = sums else { continue };
-                for (port, tcp_state, n) in self.port_states(Network::new(address, u8::MAX)) {
-                    *sums.entry((port, tcp_state)).or_default() += n;
+                for (details, n) in self.details_of(Network::new(address, u8::MAX)) {
+                    *sums.entry(details).or_default() += n;
                 }
             }
         }
-        let to_list = |sums: BTreeMap<(u16, u8), u64>| {
-            sums.into_iter().map(|((port, tcp_state), n)| (port, tcp_state, n)).collect()
-        };
-        of_groups.into_iter().map(|(key, (_, sums))| (key, to_list(sums))).collect()
+        of_groups.into_iter().map(|(key, (_, sums))| (key, sums.into_iter().collect())).collect()
     }
 
-    /// Returns port, TCP state and number of connections of the addresses of a network.
-    fn port_states(&self, network: Network) -> Vec<PortStateCount> {
+    /// Returns details and number of connections of the addresses of a network.
+    fn details_of(&self, network: Network) -> Vec<DetailsCount> {
         match (network.first_address(), network.last_address()) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => self.port_states_v4(first, last).collect(),
-            (IpAddr::V6(first), IpAddr::V6(last)) => self.port_states_v6(first, last).collect(),
+            (IpAddr::V4(first), IpAddr::V4(last)) => self.details_v4(first, last).collect(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.details_v6(first, last).collect(),
             _ => Vec::new(),
         }
     }
 
-    /// Returns port, TCP state and number of connections of the IPv4 addresses from
-    /// `first` to `last`.
-    fn port_states_v4(
+    /// Returns the connections of a peer by local address; nothing if connections of its
+    /// address family are to one local address only.
+    fn local_addresses(
         &self,
-        first: Ipv4Addr,
-        last: Ipv4Addr,
-    ) -> impl Iterator<Item = PortStateCount> {
-        let (from, to) = (v4_key(first, 0, 0), v4_key(last, u16::MAX, u8::MAX));
-        let start = self.v4.partition_point(|&(key, _)| key < from);
-        let end = self.v4.partition_point(|&(key, _)| key <= to);
-        self.v4[start..end].iter().map(|&(key, n)| {
-            let (port, tcp_state) = unpack_port_and_state((key & 0xFFFF_FFFF) as u32);
-            (port, tcp_state, u64::from(n))
-        })
+        peer: &PeerId,
+        details: &[DetailsCount],
+    ) -> Vec<(Option<IpAddr>, u64)> {
+        let [v4, v6] = self.has_several_local;
+        let has_several = match peer.network() {
+            Some(network) if network.first_address().is_ipv4() => v4,
+            Some(_) => v6,
+            // A group has addresses of both families.
+            None => v4 || v6,
+        };
+        if !has_several {
+            return Vec::new();
+        }
+        let sums = sum_by_key(details.iter().map(|&(details, n)| (details.local_address, n)));
+        let address = |number: u16| self.local_addresses.get(usize::from(number).checked_sub(1)?);
+        let mut sums: Vec<_> =
+            sums.into_iter().map(|(number, n)| (address(number).copied(), n)).collect();
+        // The numbers depend on the order of the table.
+        sums.sort_by_key(|&(address, n)| (Reverse(n), address.is_none(), address));
+        sums
     }
 
-    /// Returns port, TCP state and number of connections of the IPv6 addresses from
-    /// `first` to `last`.
-    fn port_states_v6(
-        &self,
-        first: Ipv6Addr,
-        last: Ipv6Addr,
-    ) -> impl Iterator<Item = PortStateCount> {
-        let (from, to) = (v6_key(first, 0, 0), v6_key(last, u16::MAX, u8::MAX));
+    /// Returns details and number of connections of the IPv4 addresses from `first` to
+    /// `last`.
+    fn details_v4(&self, first: Ipv4Addr, last: Ipv4Addr) -> impl Iterator<Item = DetailsCount> {
+        let (from, to) = (v4_key(first, 0), v4_key(last, u32::MAX));
+        let start = self.v4.partition_point(|&(key, _)| key < from);
+        let end = self.v4.partition_point(|&(key, _)| key <= to);
+        let keys = self.v4[start..end].iter();
+        keys.map(|&(key, n)| (Details::unpack(v4_details(key)), u64::from(n)))
+    }
+
+    /// Returns details and number of connections of the IPv6 addresses from `first` to
+    /// `last`.
+    fn details_v6(&self, first: Ipv6Addr, last: Ipv6Addr) -> impl Iterator<Item = DetailsCount> {
+        let (from, to) = (v6_key(first, 0), v6_key(last, u32::MAX));
         let start = self.v6.partition_point(|&(key, _)| key < from);
         let end = self.v6.partition_point(|&(key, _)| key <= to);
-        self.v6[start..end].iter().map(|&([.., port_and_state], n)| {
-            let (port, tcp_state) = unpack_port_and_state(port_and_state);
-            (port, tcp_state, u64::from(n))
-        })
+        let keys = self.v6[start..end].iter();
+        keys.map(|&([.., details], n)| (Details::unpack(details), u64::from(n)))
     }
 }
 
@@ -602,6 +641,7 @@ mod tests {
                 tcp_state: Some(TcpState::Established),
                 peer_truncated: None,
                 count: None,
+                is_local_truncated: false,
             });
         }
         tally.finish()

@@ -143,6 +143,16 @@ impl<K: Copy + Ord> SortedCounts<K> {
         }
     }
 
+    /// Replaces each key.
+    pub(super) fn map_keys(&mut self, map: impl Fn(K) -> K) {
+        self.merge_pending();
+        let mut counts = std::mem::take(&mut self.counts);
+        for (key, _) in &mut counts {
+            *key = map(*key);
+        }
+        self.merge_counts(&mut counts);
+    }
+
     /// Removes the keys for which `is_wanted` returns false.
     pub(super) fn retain(&mut self, is_wanted: impl Fn(K) -> bool) {
         self.merge_pending();

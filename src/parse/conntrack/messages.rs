@@ -144,6 +144,7 @@ fn connection(
         tcp_state,
         peer_truncated: None,
         count: None,
+        is_local_truncated: false,
     }))
 }
 
