@@ -35,10 +35,12 @@ pub enum AlertProgramError {
         output: String,
     },
     /// The program did not end before the deadline.
-    #[error("{} did not end in time and was killed", program.display())]
+    #[error("{} did not end in time and was killed{}", program.display(), unread_input(*has_read_all))]
     TimedOut {
         /// Path of the program.
         program: PathBuf,
+        /// True if the program had read all of its input.
+        has_read_all: bool,
     },
     /// No thread can be started.
     #[error("cannot start a thread")]
@@ -47,6 +49,10 @@ pub enum AlertProgramError {
 
 fn parenthesized(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
+fn unread_input(has_read_all: bool) -> &'static str {
+    if has_read_all { "" } else { ", before it had read its input" }
 }
 
 impl Hints for AlertProgramError {
@@ -76,8 +82,8 @@ pub fn run(program: &Path, input: Vec<u8>, deadline: Instant) -> Result<(), Aler
         Ok(ProgramEnd::Failed { code, output }) => {
             Err(AlertProgramError::Failed { program: program_path, code, output })
         }
-        Ok(ProgramEnd::TimedOut { .. }) => {
-            Err(AlertProgramError::TimedOut { program: program_path })
+        Ok(ProgramEnd::TimedOut { has_read_all }) => {
+            Err(AlertProgramError::TimedOut { program: program_path, has_read_all })
         }
         Err(RunError::Program(source)) => {
             Err(AlertProgramError::Run { program: program_path, source })

@@ -132,8 +132,11 @@ fn failing_programs_are_reported_in_time() {
         ("cat >/dev/null; echo 'no such |room' >&2; exit 67", "ended with 67 (no such ?room)"),
         ("exec <&-; exit 75", "ended with 75"),
         ("kill -9 $$", "ended with signal 9"),
-        ("sleep 60 & exec sleep 60", "did not end in time and was killed"),
-        ("cat >/dev/null; sleep 60", "did not end in time and was killed"),
+        (
+            "sleep 60 & exec sleep 60",
+            "did not end in time and was killed, before it had read its input.",
+        ),
+        ("cat >/dev/null; sleep 60", "did not end in time and was killed."),
         ("yes", "did not end in time and was killed"),
         ("yes >&2", "did not end in time and was killed"),
         (long_line, "ended with 3 (x"),
@@ -151,7 +154,10 @@ fn failing_programs_are_reported_in_time() {
         assert!(fs::read_to_string(dir.path("state")).unwrap().contains("203.0.113.8"));
         let result = run(&mut command(&dir, LOG, &exec, &["-t", "2", "--log", "log"]));
         assert_eq!(result.code, Some(1), "{text}: {result:?}");
-        assert!(result.stderr.replace('|', "?").contains(reason), "{text}: {result:?}");
+        assert!(
+            result.stderr.replace('|', "?").contains(reason.trim_end_matches('.')),
+            "{text}: {result:?}"
+        );
     }
 }
 
@@ -227,6 +233,9 @@ fn protected_peers_are_not_passed_on() {
 /// The run has one execve for the program, and none of a shell.
 #[test]
 fn program_starts_without_arguments_and_shell() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace");
+    }
     let dir = test_dir();
     let program = dir.write("a program; $(id)", "");
     fs::copy("/usr/bin/true", &program).unwrap();
@@ -237,7 +246,8 @@ fn program_starts_without_arguments_and_shell() {
     let result = run(&mut strace);
     assert!(result.stdout.contains("\nPassed on: 2 alerts to "), "{result:?}");
     let trace = fs::read_to_string(dir.path("trace")).unwrap();
-    let calls: Vec<_> = trace.lines().filter(|line| line.contains("execve")).collect();
+    // A call during which another thread makes one has two lines.
+    let calls: Vec<_> = trace.lines().filter(|line| line.contains("execve(")).collect();
     assert_eq!(calls.len(), 2, "{calls:#?}");
     assert!(calls[1].contains(&format!("execve(\"{program}\", [\"{program}\"]")), "{calls:#?}");
 }
