@@ -282,3 +282,22 @@ fn user_directory_does_not_redirect_root() {
         }
     }
 }
+
+/// `sudo -u nagios check_topip` in root's home directory keeps the user out of the working
+/// directory, and not out of his files.
+#[test]
+fn inaccessible_working_directory_does_not_matter() {
+    if !is_possible() {
+        return;
+    }
+    let dir = create_fixture();
+    let home = dir.path("home");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = as_user(NOBODY, dir.path("check_topip"));
+    command.arg("--input").arg(dir.path("quiet"));
+    command.arg("--state-file").arg(dir.path("tmp/state"));
+    let result = run(command.current_dir(home));
+    assert_eq!(result.code, Some(0), "{}", result.stdout);
+    assert!(dir.path("tmp/state").exists());
+}

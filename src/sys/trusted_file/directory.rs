@@ -61,7 +61,7 @@ pub enum IfMissing {
 impl TrustedDir {
     /// Opens the directory at `path`.
     pub(super) fn open(path: &Path, if_missing: IfMissing) -> Result<Self, TrustedDirError> {
-        PathWalk::new(if_missing)?.open_dir(path)
+        PathWalk::new(path, if_missing)?.open_dir(path)
     }
 
     /// Returns true if the owner of the directory is neither this user nor root.
@@ -109,9 +109,11 @@ struct PathWalk {
 }
 
 impl PathWalk {
-    /// Starts in the current directory.
-    fn new(if_missing: IfMissing) -> Result<Self, TrustedDirError> {
-        let (fd, stat) = open_component(&CWD, OsStr::new("."))?;
+    /// Starts in the root directory, or for a relative path in the current directory. This
+    /// user may be denied access to the latter, as by `sudo -u nagios` in root's home.
+    fn new(dir: &Path, if_missing: IfMissing) -> Result<Self, TrustedDirError> {
+        let start = if dir.is_absolute() { "/" } else { "." };
+        let (fd, stat) = open_component(&CWD, OsStr::new(start))?;
         Ok(Self { if_missing, fd, stat, path: PathBuf::new(), n_links: 0 })
     }
 
