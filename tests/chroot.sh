@@ -16,6 +16,10 @@ make_chroot() {
     tmp=$(mktemp -d)
     root=$tmp/root
     trap remove_chroot EXIT
+    # Packages are many small files: memory, where it is enough, halves the time.
+    if [ "$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)" -gt 4000000 ]; then
+        mount -t tmpfs -o mode=755 tmpfs "$tmp"
+    fi
     bare=$target/debian/$1.tar
     mkdir -p "$target/debian"
     if [ ! -e "$bare" ]; then
@@ -54,6 +58,7 @@ bind_sources() {
 
 remove_chroot() {
     cut -d' ' -f2 /proc/mounts | grep "^$root/" | sort -r | xargs -r umount
+    ! mountpoint -q "$tmp" || umount "$tmp"
     rm -r "$tmp"
 }
 
