@@ -1,6 +1,6 @@
 //! Time lines of the alerts about each address: when, how high, and on which server.
 //!
-//! Memory is bounded. Time is divided into at most [`MAX_COLUMNS`] columns, which become
+//! Memory is bounded. Time is divided into at most `MAX_COLUMNS` columns, which become
 //! wider as the period grows, and of many addresses those with the fewest alerts are
 //! dropped.
 use std::{cmp::Reverse, collections::BTreeMap, mem};
