@@ -31,15 +31,34 @@ pub use variables::munin_variables;
 /// munin-node-configure searches the plugin's file for these lines, each with a line
 /// end. As part of a text that is printed, the linker cannot remove them.
 const HELP: &str = "\
-munin_topip is a plugin for Munin. Link it into /etc/munin/plugins as
-  topip_localhost              to draw this host's connections
-  topip_HOST, ssh_HOST_topip   to draw those of HOST, reached by SSH
-and restart munin-node. Try the link by its name:
-  munin-run NAME               the values of now
-  munin-run NAME config        what is drawn
-Settings are variables in /etc/munin/plugin-conf.d; see munin_topip(1).
+Graphs the TCP connections of a host by remote address, for Munin
 
-It answers to: config, fetch (or nothing), autoconf, suggest.
+Usage: munin_topip [fetch | config | autoconf | suggest | --help | --version]
+
+Commands:
+  fetch     print the current values (default)
+  config    print the configuration of the graphs
+  autoconf  print whether the connections of this host can be counted
+  suggest   print the names that munin-node-configure can link
+
+Links:
+  Link the plugin into /etc/munin/plugins under one of these names, and restart
+  munin-node:
+  topip_localhost             graph the connections of this host
+  topip_HOST, ssh_HOST_topip  graph the connections of HOST, checked over SSH
+
+Settings:
+  Settings are variables in a file below /etc/munin/plugin-conf.d, with the
+  names of the options of check_topip:
+    [topip_localhost]
+    env.exclude 198.51.100.0/24   exclude a network
+    env.warning limit             warn if an address is over the limit
+
+Test:
+  munin-run topip_localhost          print the current values
+  munin-run topip_localhost config   print the configuration of the graphs
+
+See munin_topip(1).
 
 #%# family=auto
 #%# capabilities=autoconf suggest
