@@ -25,23 +25,104 @@ pub(super) use smtp::{MailAddresses, MailArgs, MailServer, options_with_alert};
 pub(super) use ssh::SshArgs;
 pub(super) use threshold::{RuleName, ThresholdArgs};
 
+/// Text after the options of `check_topip -h`.
 const AFTER_HELP: &str = "\
+Status:
+  OK        no address is over the limit
+  WARNING   an address has more connections than the limit
+  CRITICAL  the same address was also over the limit in the previous sample
+  UNKNOWN   something could not be read or saved; the output has the reason
+
 Examples:
-  check_topip                          judge this host's connections
-  check_topip -v                       ... and show the top addresses
-  check_topip -w 200 -c 500            ... by fixed thresholds as well
-  check_topip -H web1,web2 -u monitor  judge two servers' connections together
-  netstat -ntW | check_topip --input - judge a listing
-  check_topip -a topip@web1,ops@web1   mail an alert as well
+  check_topip -v                        show the busiest addresses of this host
+  check_topip -x 192.0.2.0/24 -w 200    exclude a network, and add a threshold
+  check_topip -H web1,web2 -u monitor   check two servers over SSH
+  netstat -ntW | check_topip --input -  check a saved listing
 
-Durations: 90, 90s, 10m, 2h, 7d. Ranges: [@][start:]end. See check_topip(1).";
+HOSTS, NETS, PORTS and other plurals are lists with commas. If an option lists
+its values, the first is the default. check_topip --help explains the options.";
 
-/// Which remote address holds this host's TCP connections, and is it too many?
+/// Text after the options of `check_topip --help`.
+const AFTER_LONG_HELP: &str = "\
+Status:
+  OK        No address is over the limit.
+  WARNING   At least one address has more connections than the limit. The limit
+            is computed from the counts of the other addresses, and is at least
+            --floor.
+  CRITICAL  The same address was also over the limit in the previous sample; see
+            --consecutive. Run the check every minute.
+  UNKNOWN   The check could not read everything, or could not save the sample.
+            The status line shows the reason, and a line below it shows what to
+            do.
+  If several apply, CRITICAL is used before WARNING, WARNING before UNKNOWN, and
+  UNKNOWN before OK. The exit status is 0, 1, 2 or 3.
+
+Output:
+  TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 28.7 (lognormal)
+      in 2 samples | max=152;28.7;;0 ... over=1;;;0
+  over 28.7      the limit
+  (lognormal)    the rule that gave the limit; see --rule
+  in 2 samples   the number of consecutive samples with this address over it
+  max=152;28.7   the highest count, and the warning threshold
+  over=1         the number of addresses over the limit in this sample; over=3
+                 means three addresses
+
+State:
+  The sample is kept for the next run in a file below /var/lib/topip, or in
+  ~/.local/state/topip if that directory cannot be used. -vv prints the path.
+
+Common tasks:
+  Exclude a network:
+    check_topip -x 198.51.100.0/24
+  Find out why the status is UNKNOWN:
+    check_topip -vv
+    Run it with the options of the check, as the user that runs the check.
+  Ignore small counts:
+    check_topip --floor 50
+  Check a shop behind a CDN or a load balancer, with its usual counts:
+    check_topip --inbound --port 443 -w 2000 -c 4000
+    All connections come from the CDN; do not ban its addresses.
+  Count the clients of containers, as root:
+    check_topip --netns all -v
+  Check a server without installing anything on it:
+    check_topip -H web1 -u monitor
+  Continue after the host key of a server has changed:
+    Find out why. If the server was reinstalled, run as the user of the check:
+    ssh-keygen -R web1
+    ssh monitor@web1 true
+    The second command shows the new key; compare it, and accept it.
+  Ban addresses, and never ban the office, 192.0.2.0/24:
+    topip_log --never-log 192.0.2.0/24
+    Run it every minute, and enable the jail of fail2ban, which bans the
+    addresses in the log. topip does not ban addresses itself.
+  Check a saved listing:
+    netstat -ntW | check_topip --input -
+  Mail alerts:
+    check_topip -a topip@example.com,ops@example.com
+
+Values:
+  HOSTS, NAMESPACES, NETS, PORTS, STATES, LENGTHS and PROPERTIES are lists with
+  commas, such as 80,443.
+  SECONDS and DURATION are 90, 90s, 10m, 2h or 7d.
+  RANGE is the range that is OK; with @, the range that is not:
+    50       not OK above 50
+    10:50    not OK below 10 and above 50
+    10:      not OK below 10
+    @10:20   not OK from 10 to 20
+
+See check_topip(1) for all details, and topip(7) for the rules.";
+
+/// Checks which remote address holds this host's TCP connections
+///
+/// Counts the TCP connections of this host by remote address, compares the count of each
+/// address with a limit, and prints a status for Nagios, Icinga, Naemon or NRPE. -h prints one
+/// line for each option.
 #[derive(Debug, Parser)]
 #[command(
     name = "check_topip",
     version,
     after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP,
     args_override_self = true,
     disable_help_flag = true,
     disable_version_flag = true,
@@ -55,29 +136,57 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     extra_opts: ExtraOptsArgs,
 
-    /// Format of the answer
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    /// Print nagios, json, openmetrics or checkmk
+    ///
+    /// nagios:      a status line and further lines for a plugin (default)
+    /// json:        one JSON object
+    /// openmetrics: metrics for Prometheus
+    /// checkmk:     a line of a local check of Checkmk
+    ///
+    /// The exit status is the same with each format.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_default_value = true,
+        hide_possible_values = true,
+        verbatim_doc_comment,
+        help_heading = "Output"
+    )]
     pub(super) output: OutputFormat,
-    /// Replace this file by the answer, instead of printing it
+    /// Write the output to this file
+    ///
+    /// The output is written to a new file, which then replaces this one, so that a
+    /// reader sees the old or the new output.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) output_file: Option<PathBuf>,
-    /// Add a metric for each of the N busiest addresses to openmetrics
+    /// Add metrics for the N busiest addresses
+    ///
+    /// With --output openmetrics, add a metric for each of the N busiest addresses.
+    /// The default is 0: each address is a new time series, and an attacker may have
+    /// many addresses.
     #[arg(
         long,
         value_name = "N",
-        default_value = "0",
+        default_value = "0", hide_default_value = true,
         value_parser = addresses,
         allow_hyphen_values = true,
         help_heading = "Output"
     )]
     pub(super) metrics_addresses: usize,
-    /// Show the addresses; -vv: how it was done; -vvv: all
+    /// Show the busiest addresses; -vv, -vvv: more
+    ///
+    /// -v also shows how the limit was found; -vv shows how the sample was taken and the
+    /// path of the state file; -vvv shows everything.
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(super) verbose: u8,
-    /// Print the version; exit code 3
+    /// Print the version, and exit with 3
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Output")]
     version: (),
-    /// Print this help; exit code 3
+    /// Print help, and exit with 3 (--help: long help)
+    ///
+    /// -h prints one line for each option; --help prints this text.
     #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
 }
@@ -105,11 +214,15 @@ pub(super) struct SampleArgs {
     #[command(flatten)]
     pub(super) thresholds: ThresholdArgs,
 
-    /// Give up after so long, with this status [default: 10:unknown]
+    /// End the run after this time [default: 10]
+    ///
+    /// SECONDS:STATUS also sets the status of a run that exceeds the time: warning, critical or
+    /// unknown. The default is 10:unknown; it is 60:unknown if exactly one server is
+    /// checked over SSH in a terminal.
     #[arg(
         short,
         long,
-        value_name = "SECONDS[:STATUS]",
+        value_name = "SECONDS",
         allow_hyphen_values = true,
         help_heading = "Output"
     )]

@@ -10,16 +10,21 @@ fn read(name: &str) -> String {
         .unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Returns the help of a program and of its subcommands.
+/// Returns the long help of a program and of its subcommands.
 fn help(applet: Applet) -> String {
+    helps(applet, "--help").concat()
+}
+
+/// Returns the help of a program, and that of each of its subcommands.
+fn helps(applet: Applet, option: &str) -> Vec<String> {
     let executable = match applet {
         Applet::Check => CHECK,
         Applet::Munin => MUNIN,
         Applet::Log => LOG,
     };
     let command = cli::command(applet).unwrap();
-    let commands = command.get_subcommands().map(|it| vec![it.get_name(), "--help"]);
-    let helps = std::iter::once(vec!["--help"]).chain(commands);
+    let commands = command.get_subcommands().map(|it| vec![it.get_name(), option]);
+    let helps = std::iter::once(vec![option]).chain(commands);
     helps.map(|args| run(Command::new(executable).args(args)).stdout).collect()
 }
 
@@ -99,8 +104,49 @@ fn every_munin_variable_is_in_manual() {
 #[test]
 fn help_fits_80_columns() {
     let munin = run(Command::new(MUNIN).arg("--help")).stdout;
-    for line in (help(Applet::Check) + &help(Applet::Log) + &munin).lines() {
+    let short = [Applet::Check, Applet::Log].map(|applet| helps(applet, "-h").concat()).concat();
+    for line in (help(Applet::Check) + &help(Applet::Log) + &short + &munin).lines() {
         assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn short_help_fits_100_lines() {
+    for help in [Applet::Check, Applet::Log].iter().flat_map(|&applet| helps(applet, "-h")) {
+        let n_lines = help.lines().count();
+        assert!((10..=100).contains(&n_lines), "{n_lines} lines: {help}");
+    }
+}
+
+/// clap moves the text of all options in a group to the next line if one does not fit.
+#[test]
+fn short_help_has_text_on_the_line_of_each_option() {
+    for help in [Applet::Check, Applet::Log].iter().flat_map(|&applet| helps(applet, "-h")) {
+        let is_option = |line: &&str| line.starts_with("  -") || line.starts_with("      --");
+        let options: Vec<_> = help.lines().filter(is_option).collect();
+        assert!(options.len() > 5, "{help}");
+        for option in options {
+            assert!(option.trim_start().contains("  "), "no text after {option}");
+        }
+    }
+}
+
+/// The help texts list the values themselves, so that each option fits one line.
+#[test]
+fn help_lists_all_values() {
+    for applet in [Applet::Check, Applet::Log] {
+        let command = cli::command(applet).unwrap();
+        let commands = std::iter::once(&command).chain(command.get_subcommands());
+        for arg in commands.flat_map(clap::Command::get_arguments) {
+            if !arg.is_hide_possible_values_set() {
+                continue;
+            }
+            let help = arg.get_help().unwrap().to_string();
+            let words: Vec<_> = help.split([' ', ',']).collect();
+            for value in arg.get_possible_values() {
+                assert!(words.contains(&value.get_name()), "{}: {help}", value.get_name());
+            }
+        }
     }
 }
 

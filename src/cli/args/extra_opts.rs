@@ -8,13 +8,19 @@ pub(in crate::cli) struct ExtraOptsArgs {
     // rustdoc would read the brackets of this help as links, so it is not a doc comment.
     #[arg(
         long,
-        value_name = "[SECTION][@FILE]",
+        value_name = "SECTION",
         num_args = 0..=1,
         default_missing_value = "",
         action = ArgAction::Append,
         help_heading = "Output",
-        help = "Read options from an INI file [default: the section of the program's name in \
-                /etc/topip/topip.ini]"
+        help = "Read options from a section of an INI file",
+        long_help = "\
+Read options from a section of an INI file
+
+Write --extra-opts=SECTION, --extra-opts=@FILE or
+--extra-opts=SECTION@FILE. The default section is the name of the
+program, and the default file is /etc/topip/topip.ini. Options on the
+command line take precedence."
     )]
     pub(in crate::cli) extra_opts: Vec<SettingsLocation>,
 }

@@ -14,23 +14,71 @@ use crate::{
 
 use super::{ExtraOptsArgs, NotifyArgs, ProgramArgs, SampleArgs, notify::DEFAULT_LOG};
 
+/// Text after the options of `topip_log -h`.
 const AFTER_HELP: &str = "\
 Examples:
-  topip_log                            log an alert, where there is one
-  topip_log -H web1 -u monitor --log /var/log/topip/web1.log
-  topip_log report                     who was it, how often, and how badly?
-  topip_log report --since 7d --prefix4 24 --top 3
+  topip_log                               take a sample, and log alerts
+  topip_log --never-log 192.0.2.0/24      never log or ban the office
+  topip_log report --since 1d             summarize the alerts of a day
   topip_log report --since 12h --output html >night.html
-  topip_log watch                      who has the connections now?
+  topip_log watch                         display the busiest addresses
 
-Durations: 90, 90s, 10m, 2h, 7d. See topip_log(1).";
+HOSTS, NETS, PORTS and other plurals are lists with commas. If an option lists
+its values, the first is the default. topip_log --help explains the options.";
 
-/// Logs which remote address holds too many TCP connections, and tells who did.
+/// Text after the options of `topip_log --help`.
+const AFTER_LONG_HELP: &str = "\
+Alerts:
+  An alert is an address that was over the limit in --consecutive samples, 2 by
+  default. Run topip_log every minute, by cron or a systemd timer; it prints
+  nothing unless it fails. The sample is kept for the next run in a file below
+  /var/lib/topip, or in ~/.local/state/topip; -vv prints the path.
+
+Common tasks:
+  Log alerts to /var/log/topip.log:
+    topip_log
+  Log alerts about a server, without installing anything on it:
+    topip_log -H web1 -u monitor --log /var/log/topip/web1.log
+  Exclude a network:
+    topip_log -x 198.51.100.0/24
+  Ban addresses, and never ban the office, 192.0.2.0/24:
+    topip_log --never-log 192.0.2.0/24
+    Enable the jail of fail2ban, which bans the addresses in the log.
+  Log the clients of containers, as root:
+    topip_log --netns all
+  Find out why a run fails:
+    topip_log -vv
+    Run it with the same options, as the user that runs it.
+  Summarize the alerts of a week by networks:
+    topip_log report --since 7d --prefix4 24 --top 3
+  Draw a night as a page:
+    topip_log report --since 12h --output html >night.html
+  Display the busiest addresses until Ctrl-C:
+    topip_log watch
+
+Values:
+  HOSTS, NAMESPACES, NETS, PORTS, STATES, LENGTHS and PROPERTIES are lists with
+  commas, such as 80,443.
+  SECONDS and DURATION are 90, 90s, 10m, 2h or 7d.
+  RANGE is the range that is OK; with @, the range that is not:
+    50       not OK above 50
+    10:50    not OK below 10 and above 50
+    10:      not OK below 10
+    @10:20   not OK from 10 to 20
+
+The exit status is 0 after success, 1 after a failure, 2 after a usage error.
+See topip_log(1) for all details, and topip(7) for the rules.";
+
+/// Logs remote addresses with too many TCP connections
+///
+/// Without a command, topip_log takes a sample as check_topip does, and appends an alert to a
+/// log for each address that is CRITICAL by its limit. -h prints one line for each option.
 #[derive(Debug, Parser)]
 #[command(
     name = "topip_log",
     version,
     after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP,
     args_override_self = true,
     args_conflicts_with_subcommands = true,
     subcommand_precedence_over_arg = true,
@@ -62,7 +110,7 @@ impl ProgramArgs for LogArgs {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum LogCommand {
-    /// Take a sample, and log an alert where there is one; as without a command
+    /// Take a sample, and log alerts; the default command
     #[command(
         disable_help_flag = true,
         disable_version_flag = true,
@@ -70,7 +118,7 @@ pub(in crate::cli) enum LogCommand {
         term_width = 80
     )]
     Record(Box<RecordArgs>),
-    /// Tell whom the alerts of a log are about
+    /// Summarize logged alerts by address
     #[command(
         disable_help_flag = true,
         disable_version_flag = true,
@@ -78,7 +126,7 @@ pub(in crate::cli) enum LogCommand {
         term_width = 80
     )]
     Report(ReportArgs),
-    /// Show who has the connections now, again and again, until Ctrl-C
+    /// Continuously display the busiest addresses, until Ctrl-C
     #[command(
         disable_help_flag = true,
         disable_version_flag = true,
@@ -90,14 +138,16 @@ pub(in crate::cli) enum LogCommand {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct WatchArgs {
-    /// How often
+    /// Interval between samples, 1 second to 1 day
     #[arg(value_name = "SECONDS", default_value = "2", value_parser = interval)]
     pub(in crate::cli) interval: Duration,
     #[command(flatten)]
     pub(in crate::cli) sample: SampleArgs,
     #[command(flatten)]
     extra_opts: ExtraOptsArgs,
-    /// Print this help
+    /// Print help (--help: long help)
+    ///
+    /// -h prints one line for each option; --help prints this text.
     #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
 }
@@ -119,48 +169,85 @@ pub(in crate::cli) struct RecordArgs {
     #[command(flatten)]
     extra_opts: ExtraOptsArgs,
 
-    /// Show what was found, as check_topip does; -vv: how; -vvv: all
+    /// Show the result; -vv, -vvv: more
+    ///
+    /// -v prints what check_topip -v prints; -vv also shows how the sample was taken and
+    /// the path of the state file; -vvv shows everything.
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub(in crate::cli) verbose: u8,
-    /// Print this help
+    /// Print help (--help: long help)
+    ///
+    /// -h prints one line for each option; --help prints this text.
     #[arg(short, long, action = ArgAction::Help, help_heading = "Output")]
     help: (),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReportArgs {
-    /// Read this log and what was rotated away from it; - is standard input
+    /// Read this log and its rotated files
+    ///
+    /// The file - is standard input. The option can be given several times. Compressed
+    /// files (.gz) are read too.
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_LOG, action = ArgAction::Append)]
     pub(in crate::cli) log: Vec<PathBuf>,
-    /// Count alerts from then on: a duration ago, or a date with or without time
+    /// Count only alerts since this time
+    ///
+    /// WHEN is a duration before now, such as 7d, a date, such as 2026-11-22, or a date
+    /// with time, such as "2026-11-22 14:30" or 2026-11-22T14:30:00+01:00.
     #[arg(long, value_name = "WHEN", value_parser = time_spec, allow_hyphen_values = true)]
     pub(in crate::cli) since: Option<TimeSpec>,
-    /// Count alerts before then only
+    /// Count only alerts before this time
+    ///
+    /// WHEN is a time as for --since.
     #[arg(long, value_name = "WHEN", value_parser = time_spec, allow_hyphen_values = true)]
     pub(in crate::cli) until: Option<TimeSpec>,
-    /// Count IPv4 addresses by networks of so many bits
+    /// Sum IPv4 addresses by networks of this length
+    ///
+    /// With 24, alerts about 203.0.113.7 and 203.0.113.9 count together.
     #[arg(long, value_name = "LEN", value_parser = prefix4, allow_hyphen_values = true)]
     pub(in crate::cli) prefix4: Option<u8>,
-    /// Count IPv6 addresses by networks of so many bits
+    /// Sum IPv6 addresses by networks of this length
+    ///
+    /// One client commonly has a /64.
     #[arg(long, value_name = "LEN", value_parser = prefix6, allow_hyphen_values = true)]
     pub(in crate::cli) prefix6: Option<u8>,
-    /// MaxMind DB file with the operators or countries of addresses, to show with
-    /// them
+    /// Show operator and country from this MaxMind DB
+    ///
+    /// The file is one in MaxMind DB format, such as GeoLite2-ASN.mmdb or
+    /// GeoLite2-Country.mmdb.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) network_db: Vec<PathBuf>,
-    /// Sum the alerts by operator or country, as --network-db has them
-    #[arg(long, value_name = "PROPERTY", value_parser = operator_property())]
+    /// Sum the alerts by asn or country
+    ///
+    /// asn is the network operator. Both need --network-db.
+    #[arg(long, value_name = "PROPERTY", value_parser = operator_property(), hide_possible_values = true)]
     pub(in crate::cli) group_by: Option<GroupBy>,
-    /// Look up the names of the listed addresses, for 10 seconds at most
+    /// Look up the names of the listed addresses
+    ///
+    /// The lookups take at most 10 seconds.
     #[arg(long)]
     pub(in crate::cli) resolve: bool,
-    /// Tell about N addresses; 0 is all [default: 10 as text, 100 as html, else all]
+    /// List only the N addresses with the most alerts
+    ///
+    /// 0 lists all. The default is 10 as text, 100 as html, and all in other formats.
     #[arg(short = 'n', long, value_name = "N", value_parser = addresses, allow_hyphen_values = true)]
     pub(in crate::cli) top: Option<usize>,
-    /// Format of the report
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// Print text, json, csv or html
+    ///
+    /// text: a table (default); json: one JSON object; csv: comma-separated values with a
+    /// heading; html: a page with time lines.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub(in crate::cli) output: ReportFormat,
-    /// Print this help
+    /// Print help (--help: long help)
+    ///
+    /// -h prints one line for each option; --help prints this text.
     #[arg(short, long, action = ArgAction::Help)]
     help: (),
 }

@@ -13,7 +13,10 @@ pub(in crate::cli) const DEFAULT_LOG: &str = "/var/log/topip.log";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Notifications")]
 pub(in crate::cli) struct NotifyArgs {
-    /// Append alerts to a log, by default /var/log/topip.log; or syslog, journald
+    /// Append alerts to a file, syslog or journald
+    ///
+    /// An alert is an address that is CRITICAL by its limit, not by -w or -c. The
+    /// default file is /var/log/topip.log.
     #[arg(
         short,
         long,
@@ -23,17 +26,32 @@ pub(in crate::cli) struct NotifyArgs {
         value_parser = sink
     )]
     pub(in crate::cli) log: Option<Sink>,
-    /// How a line of the log is written
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// Write lines as classic, rfc3339 or json
+    ///
+    /// classic is the default, and the format of topip.py.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub(in crate::cli) log_format: LineFormat,
-    /// Neither log nor pass on alerts about these networks, nor about networks that
-    /// contain one of their addresses
-    #[arg(long, value_name = "NET,...", value_delimiter = ',', value_parser = Network::parse_selector)]
+    /// Never log, and so never ban, these networks
+    ///
+    /// Give the networks of your office and your own servers here, so that fail2ban and
+    /// the program of --exec do not ban them. They are still counted, judged and
+    /// mailed. A network that has an address in common with them is not logged
+    /// either.
+    #[arg(long, value_name = "NETS", value_delimiter = ',', value_parser = Network::parse_selector)]
     pub(in crate::cli) never_log: Vec<Network>,
     #[command(flatten)]
     pub(in crate::cli) mail: MailArgs,
-    /// Run this program at each sample with an alert, with the offenders as JSON on its
-    /// standard input
+    /// Run this program at each sample with an alert
+    ///
+    /// The program runs after log and mail, with the offenders as JSON on its standard
+    /// input. Give its absolute path.
     #[arg(long, value_name = "PROGRAM", value_parser = program_path)]
     pub(in crate::cli) exec: Option<PathBuf>,
 }

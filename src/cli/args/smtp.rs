@@ -11,8 +11,10 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Notifications")]
 pub(in crate::cli) struct MailArgs {
-    /// Mail an alert (CRITICAL by the limit, not by -w or -c) from the first address to the others
-    #[arg(short, long, value_name = "FROM,TO[,TO...]", allow_hyphen_values = true)]
+    /// Mail alerts from the first address to others
+    ///
+    /// An alert is an address that is CRITICAL by its limit, not by -w or -c.
+    #[arg(short, long, value_name = "FROM,TO", allow_hyphen_values = true)]
     pub(in crate::cli) alert: Option<MailAddresses>,
     // rustdoc would read the brackets of this help as links, so it is not a doc comment.
     #[arg(
@@ -20,13 +22,29 @@ pub(in crate::cli) struct MailArgs {
         value_name = "URL",
         default_value = "smtp://localhost:25",
         requires = "alert",
-        help = "By smtp://[USER@]HOST[:PORT][?tls=HOW&helo=NAME], smtps://... or sendmail:[PATH]"
+        hide_default_value = true,
+        help = "Send mails by this URL (localhost by default)",
+        long_help = "\
+Send mails by this URL [default: smtp://localhost:25]
+
+smtp://[USER@]HOST[:PORT]:  to this mail server
+smtps://[USER@]HOST[:PORT]: the same, with TLS from the first byte
+sendmail:[PATH]:            with a program such as /usr/sbin/sendmail
+
+?tls=HOW after an SMTP URL sets the encryption: required, unverified,
+offered or none. ?helo=NAME sets the name of this host."
     )]
     pub(in crate::cli) smtp: MailServer,
-    /// File with the password of the USER in --smtp
+    /// Read the password for --smtp from this file
+    ///
+    /// It is the password of USER in the URL. The rules of --password-file apply to
+    /// this file.
     #[arg(long, value_name = "FILE", requires = "alert")]
     pub(in crate::cli) smtp_password_file: Option<PathBuf>,
-    /// Mail about the same address again only after so long; 0: at every sample
+    /// Mail again after this time
+    ///
+    /// Mail about the same address again only after this time. With 0, each sample with
+    /// an alert sends a mail.
     #[arg(
         long,
         value_name = "DURATION",
@@ -36,7 +54,9 @@ pub(in crate::cli) struct MailArgs {
         requires = "alert"
     )]
     pub(in crate::cli) remind: Duration,
-    /// Mail when it is over, too
+    /// Also mail when an alert ends
+    ///
+    /// An alert ends when the address is no longer over the limit.
     #[arg(long, requires = "alert")]
     pub(in crate::cli) recovery: bool,
 }

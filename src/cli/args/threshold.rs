@@ -17,7 +17,10 @@ const DEFAULT_FLOOR: &str = "10";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Thresholds")]
 pub(in crate::cli) struct ThresholdArgs {
-    /// Judge the N addresses with the most connections; 0 and 1 are all [default: all]
+    /// Use only the N busiest addresses [default: all]
+    ///
+    /// The statistics use only these addresses; 0 and 1 use all. With the rule stddev
+    /// and fewer than 24 addresses, no address can exceed 5 standard deviations.
     #[arg(
         short = 'n',
         long,
@@ -26,7 +29,10 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) top: Option<usize>,
-    /// Limit for every address, in place of a rule
+    /// Set the limit, instead of computing it by a rule
+    ///
+    /// Every address has this limit. Unlike with -w and -c, consecutive samples, the
+    /// log and mails work as with a rule.
     #[arg(
         long,
         value_name = "N",
@@ -35,10 +41,29 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) limit: Option<f64>,
-    /// How the limit is found; see topip(7) [default: auto, or stddev where --stddev is given]
-    #[arg(long, value_enum, value_name = "RULE")]
+    /// Compute the limit by auto, stddev or lognormal
+    ///
+    /// auto:      the limit of lognormal, or a lower one if the count is
+    ///            also over the limit of stddev (default)
+    /// stddev:    a multiple of the standard deviation of all counts, as
+    ///            topip.py did (default if --stddev is given)
+    /// lognormal: computed from the counts of all other addresses; gives
+    ///            the fewest false alarms, for sites with large NAT gateways
+    ///
+    /// topip(7) has the formulas. -v shows how the limit was found, and the
+    /// limit of the other rule.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "RULE",
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
     pub(in crate::cli) rule: Option<RuleName>,
-    /// Rule stddev: warn above so many standard deviations [default: 5]
+    /// Warn above N standard deviations [default: 5]
+    ///
+    /// This applies to the rules stddev and auto. Without --rule, this option selects
+    /// stddev.
     #[arg(
         long,
         alias = "stdev",
@@ -47,16 +72,24 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) stddev: Option<f64>,
-    /// Rules auto and lognormal: how likely a clean sample may be over its limit
+    /// Accept this rate of false alarms
+    ///
+    /// This applies to the rules lognormal and auto: P is the accepted probability,
+    /// above 0 and below 1, that the top address of a clean sample is over the limit of
+    /// lognormal. A lower value gives a higher limit.
     #[arg(
         long,
-        value_name = "PROBABILITY",
+        value_name = "P",
         default_value = "0.015",
         value_parser = probability,
         allow_hyphen_values = true
     )]
     pub(in crate::cli) false_alarm_rate: f64,
-    /// Any rule: but never at or below so many connections; 0 for the bare rule
+    /// Never warn at or below N connections
+    ///
+    /// The limit of any rule is at least N. The default is 10, because a browser opens
+    /// fewer connections at once. 0 disables this minimum. -w and -c do not depend on
+    /// it.
     #[arg(
         long,
         value_name = "N",
@@ -65,7 +98,10 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) floor: f64,
-    /// Critical once an address was over the limit in so many consecutive samples
+    /// CRITICAL after COUNT samples in a row
+    ///
+    /// The status is CRITICAL after an address was over the limit in COUNT consecutive
+    /// samples. With 1, an address over the limit is CRITICAL at once.
     #[arg(
         long,
         value_name = "COUNT",
@@ -74,7 +110,10 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) consecutive: u32,
-    /// An earlier sample that is older does not count; 0: however old
+    /// Ignore a sample older than this
+    ///
+    /// This applies to the previous sample. 0 disables the age limit. Set it to more than
+    /// the interval between two checks.
     #[arg(
         long,
         value_name = "DURATION",
@@ -83,13 +122,23 @@ pub(in crate::cli) struct ThresholdArgs {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) max_age: Duration,
-    /// Warn at once if the top count, or another metric, is outside this range
-    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true)]
+    /// WARNING at once if the top count is outside RANGE
+    ///
+    /// -w 200 warns above 200 connections of one address. METRIC=RANGE compares
+    /// another number of the performance data: -w connections=5000 warns about the
+    /// total of all connections. Give the option once for each metric.
+    #[arg(short, long, value_name = "RANGE", allow_hyphen_values = true)]
     pub(in crate::cli) warning: Vec<MetricRange>,
-    /// Critical at once if the top count, or another metric, is outside this range
-    #[arg(short, long, value_name = "[METRIC=]RANGE", allow_hyphen_values = true)]
+    /// CRITICAL at once if the top count is outside RANGE
+    ///
+    /// METRIC=RANGE compares another number, as with -w. Both ranges apply in addition
+    /// to the limit; the worst result is the status.
+    #[arg(short, long, value_name = "RANGE", allow_hyphen_values = true)]
     pub(in crate::cli) critical: Vec<MetricRange>,
-    /// Keep the sample here [default: a file of its own in /var/lib/topip]
+    /// Keep the sample in this file
+    ///
+    /// The default is a file below /var/lib/topip for each set of options that select
+    /// what is counted; -vv prints its path. The directory must exist.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) state_file: Option<PathBuf>,
 }
