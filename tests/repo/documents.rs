@@ -131,6 +131,38 @@ fn short_help_has_text_on_the_line_of_each_option() {
     }
 }
 
+#[test]
+fn examples_in_help_are_accepted() {
+    for applet in [Applet::Check, Applet::Log] {
+        let mut n_examples = 0;
+        for option in ["-h", "--help"] {
+            let help = helps(applet, option).swap_remove(0);
+            let (_, examples) = help.split_once("\nNotifications:").unwrap();
+            for line in examples.lines() {
+                n_examples += usize::from(accepts_example(line));
+            }
+        }
+        assert!(n_examples > 8, "{n_examples}");
+    }
+}
+
+/// Returns whether a line of the help is a command of topip, whose options must be valid.
+fn accepts_example(line: &str) -> bool {
+    let line = line.trim_start();
+    let command = line.rsplit(" | ").next().unwrap();
+    // A description follows the command after two blanks.
+    let command = command.split("  ").next().unwrap().split('>').next().unwrap();
+    let words: Vec<_> = command.split_whitespace().collect();
+    let applet = match words.first() {
+        Some(&"check_topip") => Applet::Check,
+        Some(&"topip_log") => Applet::Log,
+        _ => return false,
+    };
+    let result = cli::command(applet).unwrap().try_get_matches_from(&words);
+    assert!(result.is_ok(), "{line}: {}", result.unwrap_err());
+    true
+}
+
 /// The help texts list the values themselves, so that each option fits one line.
 #[test]
 fn help_lists_all_values() {

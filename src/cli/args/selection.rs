@@ -105,7 +105,7 @@ pub(in crate::cli) struct SelectionArgs {
     ipv6: bool,
     /// Count only connections to these local ports
     ///
-    /// Ports and ranges of ports, such as 80,443,8000-8100.
+    /// Give ports or ranges of ports, such as 80,443,8000-8100.
     #[arg(
         long,
         value_name = "PORTS",

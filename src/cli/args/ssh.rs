@@ -49,8 +49,8 @@ pub(in crate::cli) struct SshArgs {
     pub(in crate::cli) passphrase_file: Option<PathBuf>,
     /// Use the known host keys in this file only
     ///
-    /// The default is ~/.ssh/known_hosts and known_hosts2, then the files of the same
-    /// kind in /etc/ssh.
+    /// The default is ~/.ssh/known_hosts and known_hosts2, then
+    /// /etc/ssh/ssh_known_hosts and ssh_known_hosts2.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) known_hosts: Option<PathBuf>,
     /// Use strict, accept-new or ignore for host keys
