@@ -76,7 +76,14 @@ pub fn is_other_record(line: &str) -> bool {
     let Some((_, message)) = line.split_once(" - ") else { return false };
     let n_digits = message.bytes().take_while(u8::is_ascii_digit).count();
     let rest = &message[n_digits..];
-    n_digits > 0 && (rest.starts_with(OMITTED_ALERTS) || rest.starts_with(OF_GROUP))
+    n_digits > 0 && (rest.starts_with(OF_GROUP) || is_omitted_alerts(rest))
+}
+
+/// Returns whether a text is that of omitted alerts, with or without servers.
+fn is_omitted_alerts(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(OMITTED_ALERTS) else { return false };
+    let names = rest.strip_prefix(" on ");
+    rest.is_empty() || names.is_some_and(|names| parse_servers(names.split(',')).is_ok())
 }
 
 impl<Z: TimeZone> LogLineParser<Z> {
@@ -233,6 +240,18 @@ mod tests {
              \"time\":\"2007-11-28T23:40:34Z\"}",
             "2007-11-28T23:40:34+00:00 7 192.0.2.1 []",
         );
+    }
+
+    #[test]
+    fn records_that_are_not_about_one_peer_are_recognized() {
+        let is_other =
+            |message: &str| is_other_record(&format!("2007-11-28T23:40:34Z - {message}"));
+        assert!(is_other("9 more over the limit are not listed"));
+        assert!(is_other("9 more over the limit are not listed on web1,web2"));
+        assert!(!is_other("9 more over the limit are not listed x"));
+        assert!(!is_other("more over the limit are not listed"));
+        assert!(is_other("9 connections of AS64500 Example Net: 9 other addresses"));
+        assert!(!is_other("9 connections from 192.0.2.1"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Credentials, HostKeyPolicy, SshServer, connect, host_key::KnownHosts};
 use crate::{
+    model::protocol::Protocol,
     parse::{
         TableKind,
         capture::{ByteOrder, SessionConnection},
