@@ -126,7 +126,9 @@ impl GroupAlert {
         if n_unnamed > 0 {
             members.push(format!("{n_unnamed} more over the limit"));
         }
-        members.push(format!("{other_addresses} other addresses"));
+        let other = if members_over.is_empty() { "" } else { "other " };
+        let noun = if *other_addresses == 1 { "address" } else { "addresses" };
+        members.push(format!("{other_addresses} {other}{noun}"));
         let text = format!("{}{OF_GROUP}{}: {}", peer.connections, peer.name(), members.join(", "));
         with_servers(text, servers)
     }

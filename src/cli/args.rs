@@ -80,7 +80,7 @@ Common tasks:
   Ignore small counts:
     check_topip --floor 50
   Check a shop behind a CDN or a load balancer, with its usual counts:
-    check_topip --inbound --port 443 -w 2000 -c 4000
+    check_topip --inbound --port 443 --limit 2000 -c 4000
     All connections come from the CDN; do not ban its addresses.
   Count the clients of containers, as root:
     check_topip --netns all -v

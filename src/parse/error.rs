@@ -270,7 +270,8 @@ impl ParseError {
                 ));
             }
             Self::UnrecognizedListing { .. } => {
-                "Known are the listings of netstat, ss and conntrack, and /proc/net/tcp; see topip(7)."
+                "Supported are the listings of netstat, ss and conntrack, /proc/net/tcp, and counts by \
+                 address; see topip(7)."
             }
             Self::SessionConnectionMissing { .. } => {
                 "May its user see the sockets there? Or name another command with `--command`."

@@ -30,9 +30,10 @@ its values, the first is the default. topip_log --help explains the options.";
 const AFTER_LONG_HELP: &str = "\
 Alerts:
   An alert is an address that was over the limit in --consecutive samples, 2 by
-  default. Run topip_log every minute, by cron or a systemd timer; it prints
-  nothing unless it fails. The sample is kept for the next run in a file below
-  /var/lib/topip, or in ~/.local/state/topip; -vv prints the path.
+  default. Run topip_log every minute, by cron or a systemd timer. It prints
+  the lines that it logs, and otherwise nothing unless it fails. The sample is
+  kept for the next run in a file below /var/lib/topip, or in
+  ~/.local/state/topip; -vv prints the path.
 
 Common tasks:
   Log alerts to /var/log/topip.log:
