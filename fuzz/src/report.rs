@@ -485,8 +485,8 @@ fn assert_log_lines(input: &mut Input<'_>, report: &Report) {
         let network = match &peer.id {
             PeerId::Network(network) => *network,
             PeerId::Group(group) => {
-                let alert =
-                    GroupAlert::new(timestamp, (group, peer, 28.1), &report.views[0], &servers);
+                let members = report.views[0].sample.peers_over();
+                let alert = GroupAlert::new(timestamp, (group, peer, 28.1), members, &servers);
                 for line in formats.map(|format| alert.line(format)) {
                     assert!(!line.contains(char::is_control), "{line:?}");
                     assert!(is_other_record(&line), "{line:?}");

@@ -8,7 +8,6 @@ use crate::{
     analysis::{
         peer_details::PeerDetails,
         tally::{Peer, Streak},
-        view::View,
     },
     model::peer_id::{Group, GroupBy, PeerId},
 };
@@ -35,7 +34,7 @@ pub struct GroupAlert {
     pub limit: f64,
     /// Number of consecutive samples with the group over the limit.
     pub consecutive: u32,
-    /// The members that are over their own limit, busiest first.
+    /// The members with an alert of their own, busiest first.
     members_over: Vec<MemberOver>,
     /// Number of the group's addresses that are not among them.
     other_addresses: u64,
@@ -73,20 +72,20 @@ struct JsonGroupAlert<'a> {
 }
 
 impl GroupAlert {
-    /// Creates an alert about `group`, which is `peer` of a view with `limit`. Its members
-    /// are taken from `address_view`; `servers` are the names of the sampled servers.
+    /// Creates an alert about `group`, which is `peer` of a view with `limit`. Those of
+    /// `logged` that are its members are named; `servers` are the names of the sampled servers.
     #[must_use]
-    pub fn new(
+    pub fn new<'a>(
         timestamp: DateTime<FixedOffset>,
         (group, peer, limit): (&Group, &Peer, f64),
-        address_view: &View,
+        logged: impl Iterator<Item = &'a Peer>,
         servers: &[String],
     ) -> Self {
         let id = PeerId::Group(group.clone());
         let is_member = |member: &&Peer| {
             member.group(group.by).is_some_and(|(other, _)| PeerId::Group(other) == id)
         };
-        let members: Vec<_> = address_view.sample.peers_over().filter(is_member).collect();
+        let members: Vec<_> = logged.filter(is_member).collect();
         let n_addresses: u64 = members.iter().map(|member| member.addresses).sum();
         let members_over = members
             .into_iter()

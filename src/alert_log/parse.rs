@@ -63,6 +63,7 @@ struct JsonEntry<'a> {
 struct JsonOtherRecord {
     omitted: Option<u64>,
     group: Option<IgnoredAny>,
+    address: Option<IgnoredAny>,
 }
 
 /// Returns whether a line of the log is not about one peer: it is about a group, or states
@@ -71,12 +72,23 @@ struct JsonOtherRecord {
 pub fn is_other_record(line: &str) -> bool {
     if line.starts_with('{') {
         let object = serde_json::from_str::<JsonOtherRecord>(line);
-        return object.is_ok_and(|it| it.omitted.is_some() || it.group.is_some());
+        return object
+            .is_ok_and(|it| it.omitted.is_some() || it.group.is_some() && it.address.is_none());
     }
     let Some((_, message)) = line.split_once(" - ") else { return false };
     let n_digits = message.bytes().take_while(u8::is_ascii_digit).count();
     let rest = &message[n_digits..];
-    n_digits > 0 && (rest.starts_with(OF_GROUP) || is_omitted_alerts(rest))
+    n_digits > 0 && (is_group_alert(rest) || is_omitted_alerts(rest))
+}
+
+/// Returns whether a text is that of an alert about a group, with or without servers.
+fn is_group_alert(text: &str) -> bool {
+    let Some(text) = text.strip_prefix(OF_GROUP) else { return false };
+    let text = match text.rsplit_once(" on ") {
+        Some((text, names)) if parse_servers(names.split(',')).is_ok() => text,
+        _ => text,
+    };
+    text.ends_with(" address") || text.ends_with(" addresses")
 }
 
 /// Returns whether a text is that of omitted alerts, with or without servers.
@@ -251,7 +263,13 @@ mod tests {
         assert!(!is_other("9 more over the limit are not listed x"));
         assert!(!is_other("more over the limit are not listed"));
         assert!(is_other("9 connections of AS64500 Example Net: 9 other addresses"));
+        assert!(is_other("9 connections of label a: 1 address on web1"));
+        assert!(!is_other(
+            "9 connections of AS64500 Ex2026-11-01T00:00:00Z - 4 connections from 192.0.2.1"
+        ));
         assert!(!is_other("9 connections from 192.0.2.1"));
+        let json = |address: &str| format!("{{\"group\":\"AS64500\",\"address\":{address}}}");
+        assert!(is_other_record(&json("null")) && !is_other_record(&json("\"192.0.2.1\"")));
     }
 
     #[test]

@@ -60,8 +60,8 @@ impl Sample {
         let peer_counts = counts.peer_counts(aggregation);
         let summary = Summary::new(&peer_counts, size.max_judged);
         let (limit, other_limit) = rule::limits(&peer_counts, &summary, config);
-        let truncated_counts = counts.truncated_counts();
-        let n_over = limit.n_over(&peer_counts) - limit.n_over(&truncated_counts);
+        let unattributable_counts = counts.unattributable_counts(aggregation);
+        let n_over = limit.n_over(&peer_counts) - limit.n_over(&unattributable_counts);
         Self {
             timestamp,
             aggregation,
@@ -109,11 +109,13 @@ impl Sample {
         self.n_over = 0;
     }
 
-    /// Returns whether the connections of a peer of this sample are certainly its own, so
-    /// that it may be blamed for them.
+    /// Returns whether a peer of this sample may be blamed for its connections: they are
+    /// certainly its own, and it is a group if the sample is about groups. An address without
+    /// a group is judged by the limit for addresses, not by that for groups.
     #[must_use]
     pub fn is_attributable(&self, peer: &Peer) -> bool {
-        !self.is_unreliable && peer.truncated.is_none()
+        let is_judged = self.aggregation.group_by().is_none() || peer.id.network().is_none();
+        !self.is_unreliable && peer.truncated.is_none() && is_judged
     }
 
     /// Returns the most connections that a peer has that may be blamed for them.

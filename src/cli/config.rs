@@ -279,6 +279,20 @@ fn distinct_groups(selection: &SelectionArgs) -> BTreeSet<GroupBy> {
     selection.group_by.iter().copied().collect()
 }
 
+/// Returns the options that say which group an address belongs to, if there are groups.
+fn group_source(selection: &SelectionArgs) -> String {
+    let groups = distinct_groups(selection);
+    let mut sources = Vec::new();
+    if groups.contains(&GroupBy::Label) {
+        sources.extend(selection.label.iter().map(|it| format!("{}={}", it.network, it.name)));
+        sources.extend(selection.label_file.iter().map(|it| it.display().to_string()));
+    }
+    if groups.contains(&GroupBy::Asn) || groups.contains(&GroupBy::Country) {
+        sources.extend(selection.network_db.iter().map(|it| it.display().to_string()));
+    }
+    sources.join("\n")
+}
+
 /// Checks that the option is given that says which group an address belongs to.
 fn require_group_source(by: GroupBy, selection: &SelectionArgs) -> Result<(), Problem> {
     let (needed, hint, is_given) = match by {
@@ -392,6 +406,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("prefix6", texts(&distinct_lengths(&selection.prefix6)).join(",")),
         ("prefix_members", selection.prefix_members.to_string()),
         ("group_by", groups.join(",")),
+        ("group_source", group_source(selection)),
         ("top", thresholds.top.filter(|&top| top > 1).map(|it| it.to_string()).unwrap_or_default()),
         ("limit", thresholds.limit.map(|limit| limit.to_string()).unwrap_or_default()),
         ("rule", rule_key(thresholds.rule_name()).to_owned()),

@@ -184,7 +184,7 @@ const GROUP_FIELDS: [(GroupBy, Field); 3] = [
 fn group_max(report: &Report, by: GroupBy) -> String {
     let mut views = report.views.iter();
     let view = views.find(|view| view.sample.aggregation == Aggregation::Group(by));
-    view.map_or_else(|| "U".to_owned(), |view| view.sample.summary.max.to_string())
+    view.map_or_else(|| "U".to_owned(), |view| view.sample.max_attributable().to_string())
 }
 
 const TOTALS: Graph = Graph {
@@ -345,7 +345,7 @@ fn extinfo(result: ReportResult<'_>) -> String {
             let decisive_peer = view.decisive_peer();
             let details = decisive_peer
                 .into_iter()
-                .flat_map(|peer| text::peer_details(peer, &view.sample, Verbosity::Terse));
+                .flat_map(|peer| text::peer_details(report, peer, &view.sample, Verbosity::Terse));
             let problem = report.observation.problems.first();
             let problem = problem.map(|problem| text::options_as_variables(&problem.message));
             let parts: Vec<_> =

@@ -133,12 +133,14 @@ fn perfdata(report: &Report) -> String {
         }
     }
     for View { sample, .. } in &report.views[1..] {
-        let label = match sample.aggregation {
-            Aggregation::Prefix(PrefixLengths { v4, v6, .. }) => format!("max_{v4}_{v6}"),
-            Aggregation::Group(by) => format!("max_{}", by.name()),
+        let (label, max) = match sample.aggregation {
+            Aggregation::Prefix(PrefixLengths { v4, v6, .. }) => {
+                (format!("max_{v4}_{v6}"), sample.summary.max)
+            }
+            Aggregation::Group(by) => (format!("max_{}", by.name()), sample.max_attributable()),
         };
         let limit = PerfValue::Number(sample.limit.connections);
-        metrics.push(metric(&label, PerfValue::Count(sample.summary.max), Some(limit), None));
+        metrics.push(metric(&label, PerfValue::Count(max), Some(limit), None));
     }
     metrics.push(metric_of(report, sample, Metric::Over));
     metrics.join(" ")

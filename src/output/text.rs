@@ -271,7 +271,7 @@ pub(super) fn peer_line(
 ) -> String {
     let connections = report.noun().count(peer.connections);
     let mut text = format!("{} {connections}", peer_label(peer));
-    for (nth, detail) in peer_details(peer, sample, verbosity).iter().enumerate() {
+    for (nth, detail) in peer_details(report, peer, sample, verbosity).iter().enumerate() {
         let separator = if nth == 0 && has_ports(peer) { " " } else { "; " };
         text += &format!("{separator}{detail}");
     }
@@ -281,7 +281,12 @@ pub(super) fn peer_line(
 /// Returns the ports and TCP states of a peer's connections, the time since the peer was
 /// first on top, and of a peer over the limit the number of samples and its share of all
 /// counted connections, as far as they are known.
-pub(super) fn peer_details(peer: &Peer, sample: &Sample, verbosity: Verbosity) -> Vec<String> {
+pub(super) fn peer_details(
+    report: &Report,
+    peer: &Peer,
+    sample: &Sample,
+    verbosity: Verbosity,
+) -> Vec<String> {
     let now = sample.timestamp;
     let mut details = Vec::new();
     if has_ports(peer) {
@@ -303,7 +308,7 @@ pub(super) fn peer_details(peer: &Peer, sample: &Sample, verbosity: Verbosity) -
     };
     details.push(format_streak(streak, now));
     if let percent @ 1.. = percent(peer.connections, sample.connections) {
-        details.push(format!("{percent} % of all connections"));
+        details.push(format!("{percent} % of all {}", report.noun().many));
     }
     details
 }

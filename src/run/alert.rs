@@ -133,14 +133,15 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
                 let group_alert = || {
                     let limit = view.sample.limit.connections;
                     let (time, group) = (sample_time(&view.sample), (group, peer, limit));
-                    GroupAlert::new(time, group, &report.views[0], servers)
+                    let logged = logged_peers(report, protection);
+                    GroupAlert::new(time, group, logged, servers)
                 };
                 alerts.add_group(group_alert);
             }
         }
     }
     let n_unrecorded = match report.judge_config.consecutive {
-        1 if alerts.sent.len() > MAX_LOGGED_ALERTS => {
+        1 if alerts.n_omitted > 0 || alerts.sent.len() > MAX_LOGGED_ALERTS => {
             report.views.iter().map(View::n_unrecorded).sum()
         }
         // They are over the limit for the first time, as far as is known.
@@ -153,6 +154,16 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
         alerts.not_logged = Some(OmittedAlerts::new(timestamp, n_not_logged, servers));
     }
     alerts
+}
+
+/// Returns the peers of the first view that alert and are not protected.
+fn logged_peers<'a>(report: &'a Report, protection: &Protection) -> impl Iterator<Item = &'a Peer> {
+    let peers = report.views[0].sample.peers_over();
+    let is_logged = |peer: &&Peer| {
+        let is_protected = |network| protection.reason(network).is_some();
+        report.judge_config.is_alert(peer) && !peer.id.network().is_some_and(is_protected)
+    };
+    peers.filter(is_logged)
 }
 
 impl Alerts {

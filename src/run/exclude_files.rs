@@ -51,7 +51,7 @@ pub(super) fn read_exclude_files(
     let (selected, not_found) = operators.networks_of(selectors);
     networks.extend(selected);
     for selector in not_found {
-        let message = format!("no network database has a network of {selector}");
+        let message = format!("cannot find the networks of {selector}");
         problems.push(Problem::new(message, LIST_NETWORKS));
     }
     let now = Instant::now();

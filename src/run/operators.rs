@@ -85,6 +85,10 @@ impl Operators {
                 false
             }
         });
+        if !problems.is_empty() {
+            // A database that cannot be read may have more networks of each.
+            not_found.extend(selectors);
+        }
         (networks, not_found)
     }
 

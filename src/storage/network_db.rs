@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io::{self, Read},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -259,6 +259,9 @@ impl NetworkDb {
             };
             if is_selected {
                 networks.push(network);
+                if is_all_of_ipv4(network) {
+                    networks.push(Network::new(Ipv4Addr::UNSPECIFIED.into(), 0));
+                }
                 if networks.len() > MAX_SELECTED_NETWORKS {
                     return Err(NetworkDbError::TooManyNetworks { path: self.path.clone() });
                 }
@@ -303,6 +306,12 @@ fn has_record_of_all(
     let network = found.network()?;
     let is_all_of_ipv4 = network.is_ipv6() && peer.first_address().is_ipv4();
     Ok(is_all_of_ipv4 || network.prefix() <= peer.prefix_length())
+}
+
+/// Returns whether an IPv6 network has the record of all IPv4 addresses.
+fn is_all_of_ipv4(network: Network) -> bool {
+    let first = network.first_address();
+    first == Ipv6Addr::UNSPECIFIED && network.prefix_length() <= 96
 }
 
 /// Reads a file, up to one byte more than a database may have.

@@ -144,6 +144,52 @@ fn hostile_group_name_is_not_an_address() {
     assert_eq!((report.stdout.as_str(), report.stderr.as_str()), ("No alerts.\n", ""));
 }
 
+/// An address without a group is judged by the limit for addresses only, and max is that of
+/// the groups.
+#[test]
+fn address_without_group_is_no_offender_among_groups() {
+    let dir = TestDir::new();
+    let busy = [("203.0.113.7".to_owned(), 48)];
+    let crowd = (1..200).map(|host| (format!("198.51.100.{host}"), 45));
+    let others = (1..60).map(|host| (format!("192.0.2.{host}"), 1));
+    let rows: Vec<_> = busy.into_iter().chain(crowd).chain(others).collect();
+    let rows: Vec<_> = rows.iter().map(|(address, n)| (address.as_str(), *n)).collect();
+    dir.write("listing", listing(&rows));
+    let text = "--label 198.51.100.0/24=cdn --group-by label --log log --consecutive 1";
+    let result = dir.check(&args(text));
+    let start = "TOPIP CRITICAL - label cdn (199 addresses) has 8955 connections, over ";
+    assert!(result.status_line().starts_with(start), "{}", result.stdout);
+    assert!(result.stdout.contains(" max_label=8955;"), "{}", result.stdout);
+    let log = fs::read_to_string(dir.path("log")).unwrap();
+    assert!(log.ends_with(" - 8955 connections of label cdn: 199 addresses on input\n"), "{log}");
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+/// The line about a group names no address that is not logged itself.
+#[test]
+fn protected_member_is_not_named() {
+    let dir = fixture();
+    let text = "--network-db asn.mmdb --group-by asn --limit 30 --consecutive 1 --log log \
+                --never-log 203.0.113.7";
+    assert_eq!(dir.check(&args(text)).code, Some(2));
+    let log = fs::read_to_string(dir.path("log")).unwrap();
+    assert!(log.contains(" of AS64500 Example Net: 203.0.113.9 (33), 59 other addresses"), "{log}");
+    assert!(!log.contains("203.0.113.7"), "{log}");
+}
+
+/// Other labels or databases make other groups, and so another check.
+#[test]
+fn groups_of_other_sources_have_another_history() {
+    let dir = fixture();
+    let check = |label: &str| {
+        let args = ["--input", "listing", "--group-by", "label", "--limit", "50", "--label", label];
+        dir.check(&args).code
+    };
+    assert_eq!(check("203.0.113.0/24=web"), Some(1));
+    assert_eq!(check("203.0.113.0/25=web"), Some(1));
+    assert_eq!(check("203.0.113.0/24=web"), Some(2));
+}
+
 /// An alert about a group runs the program of --exec, with no address to ban.
 #[test]
 fn group_is_passed_on() {

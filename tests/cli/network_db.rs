@@ -142,11 +142,12 @@ fn operators_and_countries_are_excluded() {
     assert!(result.status_line().starts_with("TOPIP OK - 203.0.113.200 "), "{}", result.stdout);
     // Connections that should have been excluded were counted.
     for (databases, excludes, problem) in [
-        (&[][..], "AS64500", "no network database has a network of AS64500"),
-        (&["asn.mmdb"], "AS64500\nAS64999", "no network database has a network of AS64999"),
-        (&["asn.mmdb"], "country:DE", "no network database has a network of country:de"),
+        (&[][..], "AS64500", "cannot find the networks of AS64500"),
+        (&["asn.mmdb"], "AS64500\nAS64999", "cannot find the networks of AS64999"),
+        (&["asn.mmdb"], "country:DE", "cannot find the networks of country:de"),
         (&["none.mmdb"], "AS64500", "cannot read the network database none.mmdb: "),
         (&["connection-type.mmdb"], "AS64500", "cannot use the network database "),
+        (&["asn.mmdb", "none.mmdb"], "AS64500", "cannot find the networks of AS64500"),
     ] {
         let result = check(databases, excludes);
         assert_eq!(result.code, Some(3), "{}", result.stdout);

@@ -197,6 +197,10 @@ impl PeerCount {
     fn is_truncated(&self) -> bool {
         matches!(self.key.0, PeerKey::Truncated(..))
     }
+
+    fn is_group(&self) -> bool {
+        matches!(self.key.0, PeerKey::Group(..))
+    }
 }
 
 impl Counts {
@@ -249,24 +253,36 @@ impl Counts {
         counts
     }
 
-    /// Returns the counts of the truncated addresses, highest first.
+    /// Returns the counts of the peers that cannot be over the limit, highest first: truncated
+    /// addresses, and among groups the addresses without a group.
     #[must_use]
-    pub fn truncated_counts(&self) -> Vec<u64> {
+    pub fn unattributable_counts(&self, aggregation: Aggregation) -> Vec<u64> {
         let mut counts: Vec<_> = self.truncated_addresses().map(|peer| peer.connections).collect();
+        if let Aggregation::Group(by) = aggregation {
+            let addresses = self.addresses_with_groups(by).filter(|(_, _, group)| group.is_none());
+            counts.extend(addresses.map(|(_, connections, _)| connections));
+        }
         counts.sort_unstable_by_key(|&connections| Reverse(connections));
         counts
     }
 
     /// Returns the `n_listed` peers with the most connections, and the `n_complete` with
-    /// the most connections whose address is not truncated, busiest first.
+    /// the most connections whose address is not truncated, busiest first. Among groups, the
+    /// latter are groups.
     ///
     /// Equal counts are ordered by address, IPv4 before IPv6, so that two runs with
     /// the same counts have the same output.
     #[must_use]
     pub fn top(&self, n_listed: usize, n_complete: usize, aggregation: Aggregation) -> Vec<Peer> {
         let mut top = self.busiest(n_listed, aggregation, |_| true);
-        if n_complete > n_listed || !self.truncated.is_empty() {
-            top.extend(self.busiest(n_complete, aggregation, |peer| !peer.is_truncated()));
+        let has_groups = aggregation.group_by().is_some();
+        if n_complete > n_listed || !self.truncated.is_empty() || has_groups {
+            let is_wanted = if has_groups {
+                PeerCount::is_group
+            } else {
+                |peer: &_| !PeerCount::is_truncated(peer)
+            };
+            top.extend(self.busiest(n_complete, aggregation, is_wanted));
             top.sort_unstable_by_key(|&peer| Reverse(peer));
             top.dedup();
         }
