@@ -36,7 +36,7 @@ pub enum RangeError {
     #[error("its start, 0 where none is given, is above its end")]
     Order,
     /// The shell has replaced `~` with a home directory.
-    #[error("the shell has put a folder in place of the ~; put the range in quotes")]
+    #[error("the shell has put a directory in place of the ~; put the range in quotes")]
     Tilde,
 }
 
@@ -220,7 +220,7 @@ mod tests {
         check(
             "/root:30",
             &[],
-            "the shell has put a folder in place of the ~; put the range in quotes",
+            "the shell has put a directory in place of the ~; put the range in quotes",
         );
     }
 

@@ -74,7 +74,7 @@ pub enum SourceError {
     #[error(transparent)]
     Netns(#[from] NetnsError),
     /// The path of a saved listing is a directory.
-    #[error("cannot read {}: it is a folder", path.display())]
+    #[error("cannot read {}: it is a directory", path.display())]
     Directory {
         /// Path as given.
         path: PathBuf,

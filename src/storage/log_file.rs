@@ -106,7 +106,7 @@ impl LogFileError {
                 // The messages of the operating system for these would be "too many
                 // levels" and "no such device".
                 Some(Errno::LOOP) => Self::NotRegularFile { path, what: "a symbolic link" },
-                Some(Errno::ISDIR) => Self::NotRegularFile { path, what: "a folder" },
+                Some(Errno::ISDIR) => Self::NotRegularFile { path, what: "a directory" },
                 Some(Errno::NXIO) => Self::NotRegularFile { path, what: "no regular file" },
                 _ => Self::File { action: "open", path, source },
             },
@@ -127,7 +127,7 @@ impl LogFileError {
         match self {
             Self::File { path, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
-                    format!("Make the folder {}", parent_directory(path).display())
+                    format!("Make the directory {}", parent_directory(path).display())
                 }
                 io::ErrorKind::PermissionDenied => format!(
                     "Make it as root, for the user that runs this: install -m 640 -o USER \
@@ -142,7 +142,7 @@ impl LogFileError {
                 _ => format!("Name another with `--log`; see ls -ld {}", path.display()),
             },
             Self::UntrustedPath(_) | Self::Untrusted { .. } => {
-                "Name one with `--log` in a folder where nobody else may write.".to_owned()
+                "Name one with `--log` in a directory where no other user may write.".to_owned()
             }
             Self::NotRegularFile { .. } => {
                 "Name a regular file with `--log`, or syslog or journald.".to_owned()
@@ -226,7 +226,7 @@ pub fn probe(path: &Path, deadline: Instant) -> Result<(), LogFileError> {
 fn open_parent(path: &Path) -> Result<TrustedPath, LogFileError> {
     TrustedPath::open_parent(path, IfMissing::Fail).map_err(|error| match error {
         TrustedDirError::Open(Errno::ISDIR) => {
-            LogFileError::NotRegularFile { path: path.to_owned(), what: "a folder" }
+            LogFileError::NotRegularFile { path: path.to_owned(), what: "a directory" }
         }
         TrustedDirError::Open(errno) => LogFileError::from_io("open", path, errno.into()),
         untrusted => LogFileError::UntrustedPath(untrusted),

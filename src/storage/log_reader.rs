@@ -39,7 +39,7 @@ pub enum LogReaderError {
         source: io::Error,
     },
     /// The directory with the rotated files cannot be listed.
-    #[error("cannot list the folder of the log {name}")]
+    #[error("cannot list the directory of the log {name}")]
     Directory {
         /// Name of the file.
         name: String,

@@ -33,7 +33,7 @@ fn malformed_ranges_are_rejected() {
     );
     assert_usage_error(
         &["-w", "/root:30"],
-        "cannot read --warning /root:30: the shell has put a folder in place of the ~; \
+        "cannot read --warning /root:30: the shell has put a directory in place of the ~; \
          put the range in quotes",
     );
 }
@@ -334,7 +334,7 @@ fn files_other_than_listings_are_unknown() {
         assert!(result.stdout.lines().count() > 1, "no advice: {}", result.stdout);
     };
     check("missing", "cannot open missing: No such file or directory (os error 2)");
-    check(".", "cannot read .: it is a folder");
+    check(".", "cannot read .: it is a directory");
     check("empty", "empty is empty");
     check("blank", "blank is empty");
     check(

@@ -300,7 +300,7 @@ fn log_that_is_not_a_regular_file_is_rejected() {
         ("dangling", "a symbolic link"),
         ("pipe", "no regular file"),
         ("/dev/full", "no regular file"),
-        ("/", "a folder"),
+        ("/", "a directory"),
     ] {
         let result = run_record(&dir, &["--log", name]);
         let problem = format!(
@@ -429,7 +429,7 @@ fn failing_log_never_improves_check_status() {
     let lines: Vec<_> = result.stdout.lines().skip(1).take(2).collect();
     let expected = [
         "Cannot open the log none/log: No such file or directory (os error 2).",
-        "Make the folder none",
+        "Make the directory none",
     ];
     assert_eq!(lines, expected);
     // An unusable log is reported before there is an alert, without creating the log.
@@ -442,7 +442,7 @@ fn failing_log_never_improves_check_status() {
     assert_eq!(check(&["-l", "log"]).code, Some(0));
     let result = run_record(&dir, &["-l", "."]);
     assert_eq!((result.code, &*result.stdout), (Some(1), ""));
-    assert!(result.stderr.starts_with("topip_log: cannot write the log .: it is a folder"));
+    assert!(result.stderr.starts_with("topip_log: cannot write the log .: it is a directory"));
 }
 
 #[test]

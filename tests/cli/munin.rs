@@ -219,10 +219,10 @@ fn munin_values_match_check() {
 fn unwritable_state_file_still_gives_values() {
     let dir = TestDir::new();
     dir.write("listing", crowd(3, &[]));
-    dir.write("state", "a file where the folder is to be");
+    dir.write("state", "a file where the directory is to be");
     let result = run_plugin(&dir, "topip", "", &[INPUT]);
     assert_eq!(value(&result.stdout, "connections_max"), "1");
-    assert!(result.stderr.starts_with("cannot make the folder "), "{}", result.stderr);
+    assert!(result.stderr.starts_with("cannot make the directory "), "{}", result.stderr);
     assert_eq!(result.code, Some(0));
     assert!(fs::read(dir.path("state")).is_ok());
 }

@@ -398,8 +398,8 @@ fn unreadable_sample_is_not_saved() {
 #[test]
 fn state_directory_may_be_a_symlink() {
     let dir = TestDir::new();
-    fs::create_dir(dir.path("folder")).unwrap();
-    symlink("folder", dir.path("link")).unwrap();
+    fs::create_dir(dir.path("directory")).unwrap();
+    symlink("directory", dir.path("link")).unwrap();
     let result = dir.check_listing(flood(), &["--state-file", "link/state"]);
     assert_eq!(result.code_and_status(), WARNING);
     assert!(!result.stdout.contains("annot"), "{}", result.stdout);

@@ -60,7 +60,7 @@ fn rsh_starts_one_program() {
         let args = ["--rsh", client, "-H", "web1,web1"];
         let Some(calls) = executed_programs(&test_dir(), CHECK, &args) else { return };
         let own = format!("execve(\"{CHECK}\"");
-        // A name without a slash is tried in each folder of PATH.
+        // A name without a slash is tried in each directory of PATH.
         let (first, other) = calls.split_first().unwrap();
         assert!(first.starts_with(&own), "{calls:#?}");
         let n_started = other.iter().filter(|call| call.ends_with(" = 0")).count();

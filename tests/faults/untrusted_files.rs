@@ -19,7 +19,7 @@ pub const PLANTED_ENTRIES: [(&str, &str); 8] = [
     ("a link to a file of the system", "ln -s /etc/hosts $P"),
     ("a hard link", "HARD"),
     ("a pipe", "mkfifo $P"),
-    ("a folder", "mkdir $P"),
+    ("a directory", "mkdir $P"),
     ("a file", "echo mine >$P; chmod 666 $P"),
     ("a file that nobody reads", "echo mine >$P; chmod 0 $P"),
 ];
@@ -133,7 +133,7 @@ fn planted_directory_is_not_followed() {
             let before = snapshot_outside(&dir);
             let path_entry = dir.path("tmp/way");
             let path_entry = path_entry.to_str().unwrap();
-            let expected = "belongs to another user, and everybody may write to its folder";
+            let expected = "belongs to another user, and every user may write to its directory";
             let state = check(&dir, user, &["--input", "quiet", "--state-file", "tmp/way/state"]);
             assert_eq!(state.code, Some(3), "{command}: {}", state.stdout);
             assert!(state.stdout.contains(expected), "{command}: {}", state.stdout);

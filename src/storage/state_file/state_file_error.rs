@@ -16,10 +16,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
     /// No directory for the file is available.
-    #[error("there is no folder for the state file")]
+    #[error("there is no directory for the state file")]
     NoDirectory,
     /// The directory cannot be created.
-    #[error("cannot make the folder {}", path.display())]
+    #[error("cannot make the directory {}", path.display())]
     CreateDirectory {
         /// Path of the file or directory.
         path: PathBuf,
@@ -136,7 +136,7 @@ impl StateFileError {
             }
             Self::File { path, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
-                    format!("Make the folder {}", parent_directory(path).display())
+                    format!("Make the directory {}", parent_directory(path).display())
                 }
                 io::ErrorKind::PermissionDenied => {
                     format!("Was the check run as another user before? ls -l {}*", path.display())

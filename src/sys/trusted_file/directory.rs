@@ -42,7 +42,7 @@ pub enum TrustedDirError {
     Open(#[from] Errno),
     /// A link or directory belongs to another user, in a directory where other
     /// users may write.
-    #[error("cannot trust {}: it belongs to another user, and everybody may write to its folder", path.display())]
+    #[error("cannot trust {}: it belongs to another user, and every user may write to its directory", path.display())]
     Untrusted {
         /// Path of the link or directory.
         path: PathBuf,
