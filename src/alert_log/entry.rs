@@ -182,10 +182,7 @@ impl Alert {
     /// Creates an alert about the address or network `peer`, which `entry` states.
     #[must_use]
     pub fn new(entry: LogEntry, peer: &Peer, (limit, consecutive): (f64, u32)) -> Self {
-        let mut peer = peer.clone();
-        peer.ports.truncate(MAX_PORTS);
-        peer.local_addresses.truncate(MAX_PORTS);
-        Self { entry, limit, consecutive, peer }
+        Self { entry, limit, consecutive, peer: with_busiest_ports(peer) }
     }
 
     /// Returns the line, without a line end.
@@ -218,6 +215,15 @@ impl Alert {
         };
         serde_json::to_string(&object).expect("numbers and strings can be serialized")
     }
+}
+
+/// Returns `peer` with as many of its ports and local addresses, busiest first, as a line
+/// may contain.
+pub(super) fn with_busiest_ports(peer: &Peer) -> Peer {
+    let mut peer = peer.clone();
+    peer.ports.truncate(MAX_PORTS);
+    peer.local_addresses.truncate(MAX_PORTS);
+    peer
 }
 
 /// Returns a message with the time before it, except in JSON, which contains the time.

@@ -9,11 +9,12 @@ use crate::{
         peer_details::PeerDetails,
         tally::{Peer, Streak},
     },
-    model::peer_id::{Group, GroupBy, PeerId},
+    model::peer_id::{Group, GroupBy},
 };
 
 use super::entry::{
-    LineFormat, json_servers, rfc3339_time, sanitize_server_names, with_servers, with_time,
+    LineFormat, json_servers, rfc3339_time, sanitize_server_names, with_busiest_ports,
+    with_servers, with_time,
 };
 
 /// Maximum number of members that a line names.
@@ -28,7 +29,7 @@ pub struct GroupAlert {
     pub timestamp: DateTime<FixedOffset>,
     /// The property that the addresses have in common.
     by: GroupBy,
-    /// The group.
+    /// The group, with the busiest of its ports.
     pub peer: Peer,
     /// The limit that the group exceeded, in connections.
     pub limit: f64,
@@ -81,10 +82,8 @@ impl GroupAlert {
         logged: impl Iterator<Item = &'a Peer>,
         servers: &[String],
     ) -> Self {
-        let id = PeerId::Group(group.clone());
-        let is_member = |member: &&Peer| {
-            member.group(group.by).is_some_and(|(other, _)| PeerId::Group(other) == id)
-        };
+        let is_member =
+            |member: &&Peer| member.group(group.by).is_some_and(|(other, _)| other == *group);
         let members: Vec<_> = logged.filter(is_member).collect();
         let n_addresses: u64 = members.iter().map(|member| member.addresses).sum();
         let members_over = members
@@ -93,7 +92,7 @@ impl GroupAlert {
         Self {
             timestamp,
             by: group.by,
-            peer: peer.clone(),
+            peer: with_busiest_ports(peer),
             limit,
             consecutive: peer.over.map_or(1, |Streak { consecutive, .. }| consecutive),
             members_over: members_over.collect(),

@@ -206,6 +206,29 @@ fn group_is_passed_on() {
     assert_eq!(json!(fields), json!([null, "asn", "AS64500", [], 60, 50.0]));
 }
 
+/// The lines of the log and the input of the program stay short: a group may have
+/// connections to thousands of ports.
+#[test]
+fn alert_about_group_has_busiest_ports_only() {
+    let dir = fixture();
+    let row =
+        |port| format!("tcp 0 0 192.0.2.1:{port} 203.0.113.{}:50000 ESTABLISHED\n", port % 99);
+    let rows: String = (1..=200).chain([200]).map(row).collect();
+    dir.write("listing", rows);
+    let program = dir.script("program", "#!/bin/sh\nexec cat >input\n");
+    let text = "--network-db asn.mmdb --group-by asn --limit 50 --consecutive 1 --log log \
+                --log-format json --exec";
+    let args: Vec<_> = args(text).into_iter().chain([&*program]).collect();
+    assert_eq!(dir.check(&args).code, Some(2));
+    let input: Value = serde_json::from_slice(&fs::read(dir.path("input")).unwrap()).unwrap();
+    let line: Value = serde_json::from_slice(&fs::read(dir.path("log")).unwrap()).unwrap();
+    for group in [&input["groups"][0], &line] {
+        assert_eq!(group["connections"], 201);
+        assert_eq!(group["ports"].as_array().unwrap().len(), 100);
+        assert_eq!(group["ports"][0], json!({"port": 200, "connections": 2}));
+    }
+}
+
 #[test]
 fn munin_draws_configured_groups() {
     let dir = fixture();
