@@ -10,9 +10,10 @@
 //!
 //! ARCHITECTURE.md describes the layers, the data flow and the invariants.
 
-/// Values: connections, networks, ranges, verdicts, secrets, and sanitized text.
+/// Values: connections, networks, host names, ranges, verdicts, secrets, and sanitized text.
 pub mod model {
     pub mod connection;
+    pub mod host_name;
     pub mod kernel_counters;
     pub mod metric;
     pub mod namespace;

@@ -46,22 +46,6 @@ pub fn is_visible_alphanumeric(character: char) -> bool {
     character.is_alphanumeric() && !is_filler
 }
 
-/// Maximum length of a host name in bytes (RFC 1035, section 2.3.4).
-const MAX_HOST_NAME_BYTES: usize = 253;
-
-/// Returns a host name that a name server has given, if it has the characters of host names
-/// alone; `None` otherwise, and for a number, which would look like an address.
-#[must_use]
-pub fn host_name(name: &str) -> Option<&str> {
-    let is_host_char = |it: char| it.is_ascii_alphanumeric() || "-._".contains(it);
-    let last_label = name.trim_end_matches('.').rsplit('.').next()?;
-    let is_host_name = name.starts_with(|it: char| it.is_ascii_alphanumeric())
-        && name.len() <= MAX_HOST_NAME_BYTES
-        && name.chars().all(is_host_char)
-        && last_label.starts_with(|it: char| it.is_ascii_alphabetic());
-    if is_host_name { Some(name) } else { None }
-}
-
 /// Returns `line` shortened to at most `max_bytes` bytes; a shortened line ends in
 /// `...`.
 #[must_use]
@@ -91,30 +75,6 @@ mod tests {
         assert_eq!(single_line("Zürich 東京\n"), "Zürich 東京");
         assert_eq!(single_line("\u{3164}a\u{115f}\u{200b}\u{feff}\u{9b}"), "?a????");
         assert_eq!(printable("\u{3164}\u{85}a|b"), "??a|b");
-    }
-
-    #[test]
-    fn host_names_have_the_characters_of_host_names() {
-        for name in ["localhost", "mail.example.com", "a_b-1.example.com.", "1.example.com"] {
-            assert_eq!(host_name(name), Some(name));
-        }
-        let long = "a.".repeat(127);
-        for name in [
-            "",
-            ".",
-            "203.0.113.7",
-            "0xcb007107",
-            "3405803783",
-            "-a.example.com",
-            "=cmd.example.com",
-            "<b>.example.com",
-            "a b.example.com",
-            "a,b.example.com",
-            "\u{202e}.example.com",
-            &long,
-        ] {
-            assert_eq!(host_name(name), None, "{name}");
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 use crate::{
     analysis::{label::Label, operator::OperatorSelector},
     model::{
+        host_name::is_host_name,
         network::{Network, NetworkError},
         problem::Hints,
     },
@@ -17,8 +18,6 @@ use crate::{
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Maximum number of host names in a file: every check resolves each of them.
 const MAX_HOSTS: usize = 100;
-/// Maximum length of a host name (RFC 1035, section 2.3.4).
-const MAX_HOST_NAME_BYTES: usize = 253;
 
 /// An entry of an exclude file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,24 +163,6 @@ fn parse_exclude(text: &str) -> Result<ExcludeEntry, String> {
         }
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// Returns true if `text` can be a host name (RFC 1123, section 2.1). The last
-/// label must not be a number, decimal or such as 0x7f, which a resolver would
-/// read as an address. Therefore 192.0.2.300 is an error and is not resolved.
-fn is_host_name(text: &str) -> bool {
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let last_label = name.rsplit('.').next().unwrap_or(name);
-    text.len() <= MAX_HOST_NAME_BYTES
-        && !name.starts_with('-')
-        && name.split('.').all(is_host_label)
-        && !last_label.bytes().all(|byte| byte.is_ascii_digit())
-        && !last_label.to_ascii_lowercase().starts_with("0x")
-}
-
-fn is_host_label(label: &str) -> bool {
-    (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Parses `192.0.2.0/24=office` or `192.0.2.0/24 office`.

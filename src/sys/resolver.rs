@@ -13,7 +13,7 @@ use std::{
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind};
 
-use crate::model::{network::canonical_address, sanitize};
+use crate::model::{host_name::is_host_name, network::canonical_address};
 
 /// Failure to resolve a host name.
 #[derive(Debug, thiserror::Error)]
@@ -156,9 +156,9 @@ fn reverse_name(address: IpAddr) -> ReverseName {
     let socket = SocketAddr::new(address, 0);
     let flags = nix::libc::NI_NAMEREQD | nix::libc::NI_NUMERICSERV;
     let found = dns_lookup::getnameinfo(&socket, flags);
-    let confirmed = found.and_then(|(name, _)| match sanitize::host_name(&name) {
-        Some(name) if has_address(name, address)? => Ok(Some(name.to_owned())),
-        _ => Ok(None),
+    let confirmed = found.and_then(|(name, _)| {
+        let is_confirmed = is_host_name(&name) && has_address(&name, address)?;
+        Ok(is_confirmed.then_some(name))
     });
     match confirmed {
         Ok(name) => name.map_or(ReverseName::Absent, ReverseName::Confirmed),
@@ -177,7 +177,7 @@ fn has_address(name: &str, address: IpAddr) -> Result<bool, LookupError> {
     Ok(found.any(|it| it.is_ok_and(|it| canonical_address(it.sockaddr.ip()) == address)))
 }
 
-/// Returns whether a look-up failed for another reason than that there is no such name.
+/// Returns whether a look-up failed without an answer, so that the name can exist.
 fn is_without_answer(error: &LookupError) -> bool {
     matches!(
         error.kind(),
