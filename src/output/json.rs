@@ -3,22 +3,23 @@
 use serde::Serialize;
 
 use crate::{
-    analysis::view::View,
     analysis::{
         filter::Skipped,
         peer_details::PeerDetails,
         sample::Sample,
         tally::{Peer, PrefixLengths},
+        view::View,
     },
     model::{
         kernel_counters::{KernelCounters, NamespaceCounters},
         namespace::Namespace,
         network::Network,
+        peer_id::GroupBy,
+        problem::Problem,
         protocol::Protocol,
         sanitize,
         verdict::{Basis, Limit, Reason, Status},
     },
-    model::{peer_id::GroupBy, problem::Problem},
     parse::TableKind,
 };
 

@@ -6,14 +6,15 @@ use crate::{
         stats::Offender,
         time_line::{Axis, Lane, TimeLines},
     },
-    model::{peer_id::GroupBy, problem::Problem, sanitize},
+    model::{problem::Problem, sanitize},
 };
 
 use super::{
     html::Html,
     lane_drawing::LaneDrawing,
     log_table::{
-        OffenderColumns, OffenderTable, format_minute, period_text, share_text, totals_line,
+        OffenderColumns, OffenderTable, format_minute, period_text, share_text, subject_heading,
+        totals_line,
     },
     text,
 };
@@ -25,6 +26,7 @@ const SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 /// Maximum length of a list of servers in bytes.
 const MAX_SERVERS_BYTES: usize = 200;
+
 /// The report on an alert log, for a browser.
 pub struct OffenderPage<'a> {
     /// The offenders.
@@ -249,15 +251,6 @@ fn servers_text(lane: &Lane) -> String {
 
 fn column_heading(text: &str, class: &str) -> Html {
     Html::element("th", &[("scope", "col"), ("class", class)], [Html::text(text)])
-}
-
-fn subject_heading(columns: OffenderColumns) -> &'static str {
-    match columns {
-        OffenderColumns::Plain | OffenderColumns::Operator => "Address",
-        OffenderColumns::Groups { grouping: GroupBy::Asn, .. } => "Operator",
-        OffenderColumns::Groups { grouping: GroupBy::Country, .. } => "Country",
-        OffenderColumns::Groups { grouping: GroupBy::Label, .. } => "Label",
-    }
 }
 
 /// Returns the address, network or group.

@@ -4,8 +4,7 @@ use serde::Serialize;
 
 use crate::{
     alert_log::stats::{Offender, Offenders},
-    model::peer_id::GroupBy,
-    model::{problem::Problem, sanitize},
+    model::{peer_id::GroupBy, problem::Problem, sanitize},
 };
 
 use super::text;
@@ -78,18 +77,12 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
         return "No alerts.\n".to_owned();
     }
     let mut heading = vec!["ALERTS", "SHARE", "PEAK", "FIRST", "LAST"];
+    let subject = subject_heading(table.columns).to_ascii_uppercase();
+    heading.push(&subject);
     heading.extend(match table.columns {
-        OffenderColumns::Plain => &["ADDRESS", "SERVER"][..],
-        OffenderColumns::Operator => &["ADDRESS", "SERVER", "OPERATOR"],
-        OffenderColumns::Groups { grouping: GroupBy::Asn, .. } => {
-            &["OPERATOR", "ADDRESSES", "SERVER"]
-        }
-        OffenderColumns::Groups { grouping: GroupBy::Country, .. } => {
-            &["COUNTRY", "ADDRESSES", "SERVER"]
-        }
-        OffenderColumns::Groups { grouping: GroupBy::Label, .. } => {
-            &["LABEL", "ADDRESSES", "SERVER"]
-        }
+        OffenderColumns::Plain => &["SERVER"][..],
+        OffenderColumns::Operator => &["SERVER", "OPERATOR"],
+        OffenderColumns::Groups { .. } => &["ADDRESSES", "SERVER"],
     });
     if table.unresolved.is_some() {
         heading.push("NAME");
@@ -100,6 +93,16 @@ pub fn render_offender_table(table: &OffenderTable<'_>, layout: TableLayout) -> 
     append_bars(&mut lines, listed, layout);
     lines.push(totals_line(table));
     lines.join("\n") + "\n"
+}
+
+/// Returns the heading of the addresses, networks or groups.
+pub(super) fn subject_heading(columns: OffenderColumns) -> &'static str {
+    match columns {
+        OffenderColumns::Plain | OffenderColumns::Operator => "Address",
+        OffenderColumns::Groups { grouping: GroupBy::Asn, .. } => "Operator",
+        OffenderColumns::Groups { grouping: GroupBy::Country, .. } => "Country",
+        OffenderColumns::Groups { grouping: GroupBy::Label, .. } => "Label",
+    }
 }
 
 /// Returns the totals of all offenders: `42 alerts about 2 addresses.`
