@@ -118,7 +118,7 @@ fn program_is_tested_without_an_alert() {
     }
     for exec in ["", "program", "./program", "~/program"] {
         let result = check(&dir, exec, &[]);
-        let reason = "not a whole path; write /usr/local/bin/PROGRAM";
+        let reason = "not an absolute path; write /usr/local/bin/PROGRAM";
         assert_eq!(result.code, Some(3), "{result:?}");
         assert!(result.stdout.contains(reason) || exec.is_empty(), "{result:?}");
     }

@@ -62,7 +62,7 @@ fn program_path(text: &str) -> Result<PathBuf, String> {
     if text.starts_with('/') {
         Ok(PathBuf::from(text))
     } else {
-        Err("not a whole path; write /usr/local/bin/PROGRAM".to_owned())
+        Err("not an absolute path; write /usr/local/bin/PROGRAM".to_owned())
     }
 }
 

@@ -209,7 +209,8 @@ pub(in crate::cli) struct SelectionArgs {
     /// Show operator and country from this MaxMind DB
     ///
     /// The file is one in MaxMind DB format, such as GeoLite2-ASN.mmdb or
-    /// GeoLite2-Country.mmdb. The verdict does not depend on it.
+    /// GeoLite2-Country.mmdb. The verdict depends on it only with --group-by, and if
+    /// --exclude-file names an operator or a country.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) network_db: Vec<PathBuf>,
     /// Also judge by asn, country or label

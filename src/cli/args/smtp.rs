@@ -133,7 +133,7 @@ impl FromStr for MailServer {
             return if path.starts_with('/') {
                 Ok(Self::Sendmail(path.into()))
             } else {
-                Err("not a whole path; write sendmail:/usr/sbin/sendmail".to_owned())
+                Err("not an absolute path; write sendmail:/usr/sbin/sendmail".to_owned())
             };
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(url_usage)?;
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn malformed_mail_server_urls_are_rejected() {
-        check("sendmail:x", "not a whole path; write sendmail:/usr/sbin/sendmail");
+        check("sendmail:x", "not an absolute path; write sendmail:/usr/sbin/sendmail");
         for text in ["", "mail", "mail:25", "http://mail", "SMTP://mail", "sendmail"] {
             check(text, &url_usage());
         }
