@@ -452,8 +452,6 @@ mod tests {
     fn truncated_address_is_excluded_only_if_its_prefix_is() {
         let truncated = Connection {
             peer_truncated: Some(TruncatedAddress::new(b"2001:db8::1234", 32, true)),
-            count: None,
-            is_local_truncated: false,
             ..connection("2001:db8::1234")
         };
         assert!(!filter(None, &["2001:db8::/32"]).accepts(&truncated));
@@ -462,8 +460,6 @@ mod tests {
         // The missing digits belong to the IPv4 address of the client.
         let nat64 = Connection {
             peer_truncated: Some(TruncatedAddress::new(b"64:ff9b::cb00:", 112, false)),
-            count: None,
-            is_local_truncated: false,
             ..connection("64:ff9b::cb00:0")
         };
         assert!(filter(None, &["203.0.0.0/16"]).accepts(&nat64));

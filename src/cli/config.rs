@@ -199,9 +199,11 @@ pub(super) fn tcp_states(args: &SelectionArgs) -> TcpStates {
     included.without(TcpStates::new(&args.exclude_tcp_states))
 }
 
+/// Checks that connections of the selected protocols can have each of the given states.
+///
 /// # Errors
 ///
-/// Returns an error for a state that no connection of the selected protocols has.
+/// Returns an error for a state that none of them has.
 fn require_possible_states(args: &SelectionArgs) -> Result<(), Problem> {
     let SelectionArgs { protocol, tcp_states, exclude_tcp_states, .. } = args;
     for (option, states) in [("`--state`", tcp_states), ("`--exclude-state`", exclude_tcp_states)] {

@@ -19,8 +19,8 @@ const HOST_LENGTHS: (u8, u8) = (32, 128);
 #[derive(Debug)]
 pub(super) struct GivenOptions(Vec<String>);
 
-/// Parses a command line by the command of `T`. Also returns the options that it gives, those of a subcommand if
-/// there is one.
+/// Parses a command line by the command of `T`. Also returns the options that it gives,
+/// those of a subcommand if there is one.
 ///
 /// # Errors
 ///

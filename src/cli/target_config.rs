@@ -90,6 +90,8 @@ pub(super) fn targets(
     Ok(targets)
 }
 
+/// Checks that the table has the selected protocols.
+///
 /// # Errors
 ///
 /// Returns an error if UDP is to be counted from a table of sockets.

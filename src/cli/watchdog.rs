@@ -286,7 +286,7 @@ pub(super) fn run_failure(
     match interruption {
         Interruption::TimedOut => RunFailure::TimedOut(Problem::new(
             format!("no answer within {} s, while {activity}", after.as_secs()),
-            "Give it more time with `--timeout`, below what the monitoring allows.",
+            "Give it more time with `--timeout`, below what the monitoring system allows.",
         )),
         Interruption::Signaled(signal) => RunFailure::Failed(signal_problem(signal, activity)),
     }
@@ -296,7 +296,7 @@ fn signal_problem(signal: TerminationSignal, activity: &str) -> Problem {
     let hint = if signal.is_cpu_limit() {
         "Allow it more CPU time: ulimit -t, or LimitCPU of its unit."
     } else {
-        "Who ended it? If it was the monitoring, put `--timeout` below what that allows."
+        "Who ended it? If it was the monitoring system, put `--timeout` below what it allows."
     };
     Problem::new(format!("ended by {signal} while {activity}"), hint)
 }

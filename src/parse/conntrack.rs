@@ -131,7 +131,7 @@ impl FlowProtocol {
     }
 }
 
-/// Parses a row. Rows of other protocols than `counted` are no connections.
+/// Parses a row. A row of a protocol that `counted` does not include is not a connection.
 pub(super) fn parse_row<'a>(
     line: &'a [u8],
     counted: Protocol,

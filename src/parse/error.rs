@@ -57,7 +57,7 @@ pub enum RowErrorKind {
     #[error("not a row of a socket table")]
     UnrecognizedRow,
     /// The footer reports rows, but the listing has none.
-    #[error("the rows that it tells of are missing")]
+    #[error("the rows that the footer counts are missing")]
     MissingRows,
     /// The line exceeds the limit of the line reader.
     #[error("a line of more than 64 KiB")]
@@ -80,7 +80,7 @@ impl UnsupportedFormat {
     fn description(self) -> &'static str {
         match self {
             Self::Xml => "is a flow table in XML, which is not read",
-            Self::Events => "has events of conntrack -E, which are no table",
+            Self::Events => "has events of conntrack -E, not a table",
             Self::CutEndpoints => "was listed with netstat -A, which cuts addresses and ports",
         }
     }
@@ -276,7 +276,7 @@ impl ParseError {
             Self::SessionConnectionMissing { .. } => {
                 "May its user see the sockets there? Or name another command with `--command`."
             }
-            Self::Read { .. } => "List the sockets there by hand: does that come to its end?",
+            Self::Read { .. } => "List the sockets there by hand: does that command end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
             Self::UnsupportedFormat { format, .. } => format.hint(),
             Self::UnknownLocalAddresses { .. } => {

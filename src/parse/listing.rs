@@ -622,8 +622,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     }
 
     /// Adds the possibly truncated addresses of the table to the statistics. If a row wider
-    /// than the truncation width shows that the tool did not truncate, adds those only that
-    /// are no addresses.
+    /// than the truncation width shows that the tool did not truncate, adds only those that
+    /// cannot be parsed as addresses.
     fn end_table(&mut self) {
         self.tables.end_table(self.line_number, self.byte_order);
         self.stats.repeated_table_line = self.tables.repeated_line;

@@ -1,4 +1,4 @@
-//! Sends notifications about an alert: a log line, a mail, and a call of a program.
+//! Sends notifications about an alert: a log line, a mail, and a run of a program.
 use std::{
     cmp::Reverse,
     collections::BTreeSet,
@@ -98,7 +98,7 @@ pub(super) struct Alerts {
     /// Alerts for the log and the program, at most [`MAX_ALERTS`]. The log gets the first
     /// [`MAX_LOGGED_ALERTS`].
     pub(super) sent: Vec<Alert>,
-    /// Alerts about groups for the log, at most [`MAX_LOGGED_ALERTS`].
+    /// Alerts about groups for the log and the program, at most [`MAX_LOGGED_ALERTS`].
     pub(super) groups: Vec<GroupAlert>,
     /// Number of alerts beyond the maximum.
     pub(super) n_omitted: usize,

@@ -118,8 +118,8 @@ fn is_unverified(source: &Source) -> bool {
 }
 
 impl CountedObservation {
-    /// Returns a sample for each aggregation whose peers are known, with `timestamp` 0: the time is taken when
-    /// the state file is locked.
+    /// Returns a sample for each aggregation whose peers are known, with `timestamp` 0: the
+    /// time is taken when the state file is locked.
     pub(super) fn samples(&self, config: &CheckConfig) -> Vec<Sample> {
         let size = SampleSize { max_judged: config.n_judged, max_listed: config.n_listed };
         let mut samples = Vec::new();

@@ -1,4 +1,5 @@
-//! Looks up the operators of the peers that a report lists.
+//! Looks up operators and countries in network databases: those of the peers that a report
+//! lists, the groups of all addresses, and the networks of excluded operators.
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
@@ -143,8 +144,8 @@ impl Operators {
         Some(groups).filter(|_| self.problems.is_empty())
     }
 
-    /// Returns the record of an address in each database; `None` if one cannot be read, or if
-    /// there is none.
+    /// Returns the record of an address in each database; `None` without a database, or if one
+    /// cannot be read.
     fn records_of(&mut self, address: IpAddr) -> Option<Vec<Option<RecordId>>> {
         let records: Result<Vec<_>, _> =
             self.databases.iter().map(|database| database.record_of(address)).collect();

@@ -113,7 +113,7 @@ impl Hints for Error {
             }
             Self::TimedOut { .. } | Self::Busy { .. } | Self::NamespacesTimedOut { .. } => {
                 vec![
-                    "Give it more time with `--timeout`, below what the monitoring allows."
+                    "Give it more time with `--timeout`, below what the monitoring system allows."
                         .to_owned(),
                 ]
             }

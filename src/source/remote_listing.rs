@@ -40,7 +40,7 @@ pub(super) struct ListingStart {
     pub(super) local_addresses: Option<Vec<IpAddr>>,
 }
 
-/// What to run on a server.
+/// The command that lists the connections of a server.
 #[derive(Clone, Debug)]
 pub struct ListingRequest {
     /// Kind of table to list.
@@ -134,7 +134,7 @@ pub(super) struct RemoteListing<R> {
     machine: Option<String>,
     /// Addresses of the server that it has reported so far.
     local_addresses: Vec<IpAddr>,
-    /// First line of output without markers, to explain why there is no listing.
+    /// First line of output without markers, to explain the lack of a listing.
     first_line: Option<String>,
 }
 

@@ -92,7 +92,7 @@ pub struct RshServer {
     pub user: Option<String>,
     /// The client.
     pub client: RemoteShell,
-    /// What to run on the server.
+    /// The command that lists its connections.
     pub request: ListingRequest,
     /// Time limit for the whole sample.
     pub timeout: Duration,
@@ -128,7 +128,7 @@ pub enum RshError {
         host: String,
         /// Description of the output.
         problem: String,
-        /// How to get a listing.
+        /// Advice to get a listing.
         hint: String,
     },
 }

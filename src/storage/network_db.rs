@@ -111,8 +111,10 @@ impl Hints for NetworkDbError {
                 "Unpack a file that ends in .gz or .tar.gz; fetch an incomplete one again."
                     .to_owned()
             }
-            Self::Record { .. } | Self::TooManyNetworks { .. } => {
-                "The file is damaged: fetch it again.".to_owned()
+            Self::Record { .. } => "The file is damaged: fetch it again.".to_owned(),
+            Self::TooManyNetworks { .. } => {
+                "Exclude fewer operators and countries; if they are few, fetch the file again: it is \
+                 damaged.".to_owned()
             }
         }]
     }

@@ -35,7 +35,7 @@ pub use policy::{Distrust, FilePolicy};
 
 /// Permissions of a new file, independent of the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
-/// Permissions of a lock: whoever may read a file can hold it (flock(2)).
+/// Permissions of a lock: every user that may read a file can hold it (flock(2)).
 const LOCK_MODE: Mode = Mode::from_raw_mode(0o600);
 /// Pause between two attempts to lock a file.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);

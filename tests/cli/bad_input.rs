@@ -592,7 +592,7 @@ fn endless_listing_times_out() {
             text,
             format!(
                 "TOPIP {status} - no answer within 1 s, while reading {input}\n\
-                 Give it more time with --timeout, below what the monitoring allows.\n"
+                 Give it more time with --timeout, below what the monitoring system allows.\n"
             )
         );
         assert_eq!(output.status.code(), Some(code));

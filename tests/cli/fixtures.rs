@@ -337,7 +337,7 @@ fn conntrack_footer_inside_a_row_is_removed() {
 fn other_conntrack_output_is_rejected_with_hint() {
     for (name, expected) in [
         ("conntrack-L-xml.other", "is a flow table in XML, which is not read"),
-        ("conntrack-E.other", "has events of conntrack -E, which are no table"),
+        ("conntrack-E.other", "has events of conntrack -E, not a table"),
     ] {
         let path = support::test_file("fixtures/conntrack").join(name);
         let result = support::TestDir::new().check(&["--input", path.to_str().unwrap()]);

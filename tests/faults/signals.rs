@@ -28,7 +28,7 @@ const TERMINATION_SIGNALS: [(Signal, &str); 5] = [
 ];
 
 const HINT: &str =
-    "Who ended it? If it was the monitoring, put --timeout below what that allows.\n";
+    "Who ended it? If it was the monitoring system, put --timeout below what it allows.\n";
 /// Timeout for the invariants: a signal ends a run immediately.
 const NO_TIMEOUT: u64 = 0;
 

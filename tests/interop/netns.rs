@@ -664,7 +664,7 @@ fn namespaces_skipped_by_timeout_are_unknown() {
         result.status_line().split_once(" of 63 network namespaces; 203.0.113.").unwrap();
     let (_, n_left) = problem.split_once("TOPIP UNKNOWN - no time was left for ").unwrap();
     assert!((1..63).contains(&n_left.parse::<u32>().unwrap()), "{}", result.stdout);
-    let advice = "Give it more time with --timeout, below what the monitoring allows.";
+    let advice = "Give it more time with --timeout, below what the monitoring system allows.";
     assert_eq!(result.stdout.lines().nth(2), Some(advice), "{}", result.stdout);
 }
 

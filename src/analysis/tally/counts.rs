@@ -46,8 +46,8 @@ pub struct Peer {
     /// Number of connections.
     pub connections: u64,
     /// Connections by local address, busiest first; `None` stands for truncated
-    /// addresses, and for those beyond the maximum of a tally. Empty unless connections of the address family are to several
-    /// local addresses.
+    /// addresses, and for those beyond the maximum of a tally. Empty unless connections of
+    /// the address family are to several local addresses.
     pub local_addresses: Vec<(Option<IpAddr>, u64)>,
     /// Connections by local port, busiest first; without those whose ports are unknown.
     pub ports: Vec<(u16, u64)>,

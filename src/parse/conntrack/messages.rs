@@ -235,7 +235,7 @@ fn tcp_state(bytes: &[u8], byte_order: ByteOrder) -> Result<Option<TcpState>, Me
     tcp_state_from_number(number).map(Some).ok_or(MessageError::TcpState(number))
 }
 
-/// Returns the value of the first attribute of a type; `None` if there is none.
+/// Returns the value of the first attribute of a type; `None` without one.
 fn attribute_value(
     bytes: &[u8],
     attribute_type: u16,

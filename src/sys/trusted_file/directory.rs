@@ -76,7 +76,7 @@ impl TrustedDir {
     }
 
     /// Returns the reason why the directory is not for this user and root only;
-    /// `None` if nobody else can write to it.
+    /// `None` if no other user can write to it.
     pub fn distrust(&self) -> Option<Distrust> {
         if self.is_foreign() {
             return Some(Distrust::ForeignOwner);
