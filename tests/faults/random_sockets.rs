@@ -55,7 +55,8 @@ impl Drop for SocketSet {
 }
 
 impl SocketSet {
-    fn random(random: &mut Xorshift) -> Self {
+    /// Opens random sockets, with half-open ones always or in two of three sets.
+    fn random(random: &mut Xorshift, always_half_open: bool) -> Self {
         let mut set = Self::default();
         for nth in 0..=random.below(5) {
             let port = 1000 * (nth + 1) + random.below(1000);
@@ -64,7 +65,7 @@ impl SocketSet {
         for _ in 0..50 + random.below(400) {
             set.connection(random);
         }
-        if random.below(3) > 0 {
+        if random.below(3) > 0 || always_half_open {
             set.half_open(random);
         }
         set
@@ -186,14 +187,14 @@ fn states(answer: &Value) -> BTreeSet<String> {
 
 #[test]
 fn netlink_and_proc_agree_on_random_sockets() {
-    let seeds = RandomState::new().build_hasher().finish();
     let states_seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     for nth in 0..N_ROUNDS {
-        let seed = seeds.wrapping_add(nth) | 1;
+        // Neighboring seeds would give sets that resemble each other.
+        let seed = RandomState::new().build_hasher().finish() | 1;
         let states_seen = states_seen.clone();
         in_namespace(move || {
             let random = &mut Xorshift(seed);
-            let set = SocketSet::random(random);
+            let set = SocketSet::random(random, nth == 0);
             let dir = TestDir::new();
             let all = assert_sources_agree(&dir, &[], seed);
             assert!(all["views"][0]["connections"].as_u64() >= Some(50), "{all}");
@@ -216,6 +217,6 @@ fn netlink_and_proc_agree_on_random_sockets() {
     let all = ["CLOSE_WAIT", "ESTABLISHED", "FIN_WAIT2", "SYN_RECV", "TIME_WAIT"];
     assert!(
         states_seen.is_empty() || all.iter().all(|it| states_seen.contains(*it)),
-        "{states_seen:?}, seed {seeds}"
+        "{states_seen:?}"
     );
 }
