@@ -29,6 +29,7 @@ pub mod model {
 
 /// Parsers that turn the bytes of a source into connections.
 pub mod parse {
+    pub mod bpf_walk;
     mod bsd;
     pub mod capture;
     pub mod conntrack;
@@ -153,6 +154,7 @@ pub mod sys {
 /// Sources of connections: the kernel, `/proc`, files, and servers over SSH.
 pub mod source {
     mod activity;
+    mod bpf_walk;
     mod conntrack;
     mod dispatch;
     mod file;
@@ -166,6 +168,7 @@ pub mod source {
     mod ssh;
 
     pub use activity::Activity;
+    pub use bpf_walk::BpfWalk;
     pub use conntrack::local_addresses;
     pub use dispatch::Source;
     pub use netns::{

@@ -3,6 +3,7 @@
 //! Each `check` takes bytes and panics if an invariant is broken. README.md lists the
 //! invariants. The modules that use only the public interface of the library are also part
 //! of the program's tests, which replay the findings.
+pub mod bpf_walk;
 pub mod inet_diag;
 pub mod known_hosts;
 pub mod listing;

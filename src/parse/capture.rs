@@ -116,6 +116,8 @@ pub struct ServerIdentity {
 pub enum CaptureFormat {
     /// Netlink messages of the kernel's sock_diag.
     InetDiag,
+    /// Records of topip's BPF program.
+    BpfWalk,
     /// Netlink messages of the kernel's ctnetlink.
     Ctnetlink,
     /// Text of a tool or of `/proc`; the dialect is detected in the text.

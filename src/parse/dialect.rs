@@ -20,6 +20,8 @@ pub enum TableKind {
 pub enum Dialect {
     /// Kernel dump by sock_diag.
     InetDiag,
+    /// Walk of the hash table by topip's BPF program.
+    BpfWalk,
     /// Kernel dump by ctnetlink: tracked flows.
     Ctnetlink,
     /// `conntrack -L` and `/proc/net/nf_conntrack`: tracked flows.
@@ -56,6 +58,7 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::InetDiag => "sock_diag",
+            Self::BpfWalk => "BPF walk",
             Self::Ctnetlink => "ctnetlink",
             Self::Conntrack => "conntrack",
             Self::Counts => "counts by address",

@@ -3,7 +3,10 @@ use std::io;
 
 use crate::model::problem::Hints;
 
-use super::netlink::{Interface, MessageError};
+use super::{
+    bpf_walk::WalkError,
+    netlink::{Interface, MessageError},
+};
 
 /// Row that should be a connection and could not be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -235,6 +238,14 @@ pub enum ParseError {
         /// Netlink interface of the dump.
         interface: Interface,
     },
+    /// The bytes are not a complete walk of the kernel's hash table.
+    #[error("cannot use {origin}: {problem}")]
+    Walk {
+        /// Source of the bytes, for messages.
+        origin: String,
+        /// Reason why the walk cannot be used.
+        problem: WalkError,
+    },
     /// A message does not match the layout in the kernel's headers.
     #[error("message {number} of the kernel dump is not understood: {problem}")]
     InvalidMessage {
@@ -275,6 +286,9 @@ impl ParseError {
             }
             Self::SessionConnectionMissing { .. } => {
                 "May its user see the sockets there? Or name another command with `--command`."
+            }
+            Self::Walk { .. } => {
+                "Use `--source` auto, or load the program again: systemctl restart topip-bpf"
             }
             Self::Read { .. } => "List the sockets there by hand: does that command end?",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",

@@ -242,7 +242,7 @@ impl ByteOrder {
         }
     }
 
-    fn u32(self, bytes: &[u8], offset: usize) -> Option<u32> {
+    pub(super) fn u32(self, bytes: &[u8], offset: usize) -> Option<u32> {
         let bytes = *bytes.get(offset..)?.first_chunk()?;
         Some(match self {
             Self::Little => u32::from_le_bytes(bytes),

@@ -4,6 +4,7 @@
 //! passes on each connection as soon as the row is parsed, so that memory use does
 //! not grow with the size of the table.
 use super::{
+    bpf_walk,
     capture::{ByteOrder, Capture, CaptureFormat},
     conntrack,
     error::ParseError,
@@ -42,6 +43,9 @@ pub fn read_protocol(
     match format {
         CaptureFormat::InetDiag => {
             inet_diag::read(bytes, byte_order.unwrap_or(ByteOrder::NATIVE), accept)
+        }
+        CaptureFormat::BpfWalk => {
+            bpf_walk::read(bytes, &origin, byte_order.unwrap_or(ByteOrder::NATIVE), accept)
         }
         CaptureFormat::Ctnetlink => {
             let byte_order = byte_order.unwrap_or(ByteOrder::NATIVE);

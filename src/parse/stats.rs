@@ -14,7 +14,7 @@ pub struct ParseStats {
     /// given, was detected in the listing, or does not matter.
     pub assumed_byte_order: Option<ByteOrder>,
     /// Number of rows that are TCP sockets or flows, including listening sockets; not
-    /// counted for [`Dialect::InetDiag`].
+    /// counted for [`Dialect::InetDiag`] and [`Dialect::BpfWalk`].
     pub n_rows: u64,
     /// Number of recognized rows that are not TCP, such as UDP or Unix sockets.
     pub n_other: u64,

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use crate::support;
 
+#[path = "../../fuzz/src/bpf_walk.rs"]
+mod bpf_walk;
 #[path = "../../fuzz/src/inet_diag.rs"]
 mod inet_diag;
 #[path = "../../fuzz/src/listing.rs"]
@@ -25,7 +27,8 @@ mod values;
 
 type Check = fn(&[u8]);
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
+    ("bpf_walk", bpf_walk::check),
     ("inet_diag", inet_diag::check),
     ("listing", listing::check),
     ("log_line", log_line::check),
@@ -90,6 +93,9 @@ proptest! {
     ) {
         listing::check(&[heading.as_bytes(), &bytes].concat());
         inet_diag::check(&bytes);
+        bpf_walk::check(&bytes);
+        let head = [&b"topipbpf"[..], &[1, 0, 0, 0, 24, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0]].concat();
+        bpf_walk::check(&[&head, &bytes[..]].concat());
         log_line::check(&bytes);
     }
 }
