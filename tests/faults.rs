@@ -29,7 +29,7 @@ mod environment;
 mod overlap;
 mod untrusted_files;
 mod invariants;
-mod random_sockets;
+pub mod random_sockets;
 mod rsh_client;
 #[cfg(all(feature = "ssh", feature = "mail"))]
 mod secrets;

@@ -1,6 +1,7 @@
 //! Tests with real peers: the kernel's sockets, the tools that list them, and the daemons
 //! that run the check.
 
+mod bpf;
 mod conntrack;
 mod conntrack_udp;
 mod fail2ban;

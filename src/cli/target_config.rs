@@ -7,12 +7,16 @@ use std::{
 use crate::{
     model::problem::Hints,
     model::problem::Problem,
-    model::{connection::TcpStates, secret::Secret, verdict::Status},
+    model::{
+        connection::{TcpState, TcpStates},
+        secret::Secret,
+        verdict::Status,
+    },
     parse::TableKind,
     run::Target,
     source::{
-        ConnectFn, Credentials, HostKeyPolicy, ListingRequest, RemoteShell, RshServer, Source,
-        SshServer,
+        BpfWalk, ConnectFn, Credentials, HostKeyPolicy, ListingRequest, RemoteShell, RshServer,
+        Source, SshServer,
     },
     sys::{
         command_line, process, secret_file,
@@ -114,10 +118,20 @@ fn n_remote_servers(args: &SampleArgs) -> usize {
 /// Returns this host as a target. The kernel filters by TCP state and by port where its
 /// interface allows that.
 fn local_target(args: &SampleArgs, tcp_states: TcpStates) -> Target {
-    let tcp_states = if args.selection.inbound { tcp_states.with_listen() } else { tcp_states };
+    let with_listeners = args.selection.inbound;
+    let tcp_states = if with_listeners { tcp_states.with_listen() } else { tcp_states };
     let netlink = Source::Netlink { tcp_states, ports: args.selection.port.clone() };
     let sources = match args.selection.source {
+        // The kernel filters a dump by TCP state. A dump that omits most connections is as fast
+        // as a walk; so is one that omits most by port, but which ports are busy is unknown.
+        SourceKind::Auto if tcp_states.contains(TcpState::Established) => {
+            let walk = BpfWalk { only_if_faster: true, with_listeners };
+            vec![Source::BpfWalk(walk), netlink, Source::Proc]
+        }
         SourceKind::Auto => vec![netlink, Source::Proc],
+        SourceKind::Bpf => {
+            vec![Source::BpfWalk(BpfWalk { only_if_faster: false, with_listeners })]
+        }
         SourceKind::Netlink => vec![netlink],
         SourceKind::Proc => vec![Source::Proc],
         SourceKind::Conntrack => {
@@ -271,7 +285,9 @@ fn listing_request(args: &SampleArgs) -> ListingRequest {
     ListingRequest {
         table_kind: match args.selection.source {
             SourceKind::Conntrack => TableKind::Flows,
-            SourceKind::Auto | SourceKind::Netlink | SourceKind::Proc => TableKind::Sockets,
+            SourceKind::Auto | SourceKind::Netlink | SourceKind::Bpf | SourceKind::Proc => {
+                TableKind::Sockets
+            }
         },
         protocol: args.selection.protocol,
         command: args.ssh.command.clone(),

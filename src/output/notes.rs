@@ -169,8 +169,9 @@ fn source_text(source: &str, dialects: &[Dialect], other_rows: (u64, TableKind))
     let mut line = format!("Looked at: {source}");
     match dialects {
         [] => line += ", which has headings only",
-        // Netlink messages have a single format, so it is not shown.
-        [Dialect::InetDiag | Dialect::Ctnetlink] => {}
+        // These have a single format, so it is not shown.
+        [Dialect::InetDiag | Dialect::BpfWalk | Dialect::Ctnetlink] => {}
+        [Dialect::BpfWalk, Dialect::InetDiag] => line += "; listening sockets: netlink",
         _ => {
             let names: Vec<_> = dialects.iter().map(|dialect| dialect.name()).collect();
             line = format!("{line}, read as {}", names.join(", "));

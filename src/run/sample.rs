@@ -43,6 +43,9 @@ pub(super) fn sample_sources(
                 }
                 // No other source can enter the namespace.
                 Err(error @ Error::Source(SourceError::Netns(_))) => return Err(error),
+                Err(Error::Source(error)) if error.is_optional_source() && sources.len() > 1 => {
+                    break;
+                }
                 Err(error) => {
                     let is_retried = is_temporary(&error) && attempt < MAX_ATTEMPTS;
                     failures.push((source, error));

@@ -81,7 +81,9 @@ impl Target {
     pub(super) fn is_local_table(&self) -> bool {
         let mut sources = self.sources.iter();
         self.namespaces.is_empty()
-            && sources.any(|source| matches!(source, Source::Netlink { .. } | Source::Proc))
+            && sources.any(|source| {
+                matches!(source, Source::Netlink { .. } | Source::BpfWalk(_) | Source::Proc)
+            })
     }
 
     /// Returns whether the target is this host, or a part of it.

@@ -8,6 +8,7 @@ use crate::{
 
 use super::{
     activity::Activity,
+    bpf_walk::{self, BpfWalk},
     conntrack, file, kernel_counters, netlink,
     netns::{self, ResolvedNamespace},
     procfs,
@@ -27,6 +28,8 @@ pub enum Source {
         /// Local ports to select; all if empty.
         ports: Vec<RangeInclusive<u16>>,
     },
+    /// Sockets of this host, read from topip's BPF program.
+    BpfWalk(BpfWalk),
     /// Sockets of this host, read from `/proc`.
     Proc,
     /// Flows that this host tracks, read over ctnetlink.
@@ -62,7 +65,7 @@ impl Source {
     pub fn table_kind(&self) -> Option<TableKind> {
         match self {
             Self::Conntrack { .. } | Self::ConntrackProc => Some(TableKind::Flows),
-            Self::Netlink { .. } | Self::Proc => Some(TableKind::Sockets),
+            Self::Netlink { .. } | Self::BpfWalk(_) | Self::Proc => Some(TableKind::Sockets),
             Self::Ssh(server) => server.request.required_kind(),
             Self::Rsh(server) => server.request.required_kind(),
             Self::File(_) | Self::Stdin => None,
@@ -88,6 +91,7 @@ impl Source {
             Self::Netlink { tcp_states, ports } => {
                 netlink::open(*tcp_states, ports).map(with_kernel_counters)
             }
+            Self::BpfWalk(walk) => walk.open().map(with_kernel_counters),
             Self::Proc => procfs::open().map(with_kernel_counters),
             Self::Conntrack { protocol, ports } => {
                 conntrack::open(*protocol, ports).map(with_kernel_counters)
@@ -108,6 +112,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Netlink { .. } => f.write_str("netlink (sock_diag)"),
+            Self::BpfWalk(_) => write!(f, "{} (BPF)", bpf_walk::ITERATOR_PATH),
             Self::Proc => write!(f, "{} and tcp6", procfs::TCP_PATH),
             Self::Conntrack { .. } => f.write_str("netlink (ctnetlink)"),
             Self::ConntrackProc => f.write_str(conntrack::procfs::NF_CONNTRACK_PATH),

@@ -41,6 +41,7 @@ pub(super) use process::read_proc_file;
 use resolve::open_namespace;
 pub use resolve::{Resolution, ResolvedNamespace, resolve_namespaces};
 use sockstat::has_tcp_sockets;
+pub(super) use sockstat::n_tcp_sockets;
 
 /// Network namespace as requested by the user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,6 +148,7 @@ fn enter_and_open(
     match source {
         // /proc/self shows the namespace of the main thread, which has not changed.
         Source::Proc => procfs::open_for_thread().map(with_kernel_counters),
+        Source::BpfWalk(walk) => walk.open_for_thread().map(with_kernel_counters),
         source => source.open(activity),
     }
 }

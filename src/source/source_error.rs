@@ -6,7 +6,7 @@ use std::{
 
 use crate::{model::problem::Hints, parse::netlink::Interface};
 
-use super::{conntrack, netns::NetnsError, rsh::RshError, ssh::SshError};
+use super::{bpf_walk, conntrack, netns::NetnsError, rsh::RshError, ssh::SshError};
 
 /// Error of an SSH server, with a hint for the administrator.
 #[derive(Debug)]
@@ -49,6 +49,12 @@ pub enum SourceError {
         /// Error number from the kernel.
         source: io::Error,
     },
+    /// A dump takes less time than a walk of the hash table.
+    #[error("{n_sockets} sockets are too few for a walk of the hash table to be faster")]
+    FewSockets {
+        /// Number of sockets in the namespace.
+        n_sockets: u64,
+    },
     /// Connection tracking has no flow at all, not even one of this host's own
     /// connections.
     #[error("the kernel tracks no connection here")]
@@ -88,6 +94,20 @@ impl Hints for SourceError {
 }
 
 impl SourceError {
+    /// Returns whether the next source is to be used without a report: the source was never
+    /// set up, or is not worth it.
+    #[must_use]
+    pub fn is_optional_source(&self) -> bool {
+        match self {
+            Self::FewSockets { .. } => true,
+            Self::Open { path, source } => {
+                path == Path::new(bpf_walk::ITERATOR_PATH)
+                    && source.kind() == io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
+    }
+
     /// Returns a hint on how to fix the problem.
     fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -100,6 +120,11 @@ impl SourceError {
             {
                 conntrack::hint(source).to_owned()
             }
+            Self::Open { path, .. } if path == Path::new(bpf_walk::ITERATOR_PATH) => {
+                "Load the BPF program: systemctl start topip-bpf. May this user read the file?"
+                    .to_owned()
+            }
+            Self::FewSockets { .. } => "Use `--source` netlink.".to_owned(),
             Self::NothingTracked => conntrack::NOTHING_TRACKED_HINT.to_owned(),
             Self::LocalAddresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
             Self::Netlink { .. } | Self::Refused { .. } => {

@@ -22,7 +22,7 @@ const KERNEL_FILTER_OPTIONS: [&str; 3] = ["--port", "--state", "--exclude-state"
 const N_ROUNDS: u64 = 6;
 
 /// A generator with a seed that failures report (xorshift64*).
-struct Xorshift(u64);
+pub struct Xorshift(pub u64);
 
 impl Xorshift {
     fn below(&mut self, n: u64) -> u64 {
@@ -39,8 +39,8 @@ impl Xorshift {
 
 /// Sockets that stay open as long as the value.
 #[derive(Default)]
-struct SocketSet {
-    listeners: Vec<(TcpListener, SocketAddr)>,
+pub struct SocketSet {
+    pub listeners: Vec<(TcpListener, SocketAddr)>,
     streams: Vec<TcpStream>,
     half_open: Option<Child>,
 }
@@ -55,8 +55,7 @@ impl Drop for SocketSet {
 }
 
 impl SocketSet {
-    /// Opens random sockets, with half-open ones always or in two of three sets.
-    fn random(random: &mut Xorshift, always_half_open: bool) -> Self {
+    pub fn random(random: &mut Xorshift) -> Self {
         let mut set = Self::default();
         for nth in 0..=random.below(5) {
             let port = 1000 * (nth + 1) + random.below(1000);
@@ -65,9 +64,7 @@ impl SocketSet {
         for _ in 0..50 + random.below(400) {
             set.connection(random);
         }
-        if random.below(3) > 0 || always_half_open {
-            set.half_open(random);
-        }
+        set.half_open(random);
         set
     }
 
@@ -160,16 +157,21 @@ fn answer(dir: &TestDir, source: &str, more: &[&str]) -> Value {
 /// Asserts that both sources give the same output, once the sockets are stable: timers
 /// change and end some states.
 #[track_caller]
-fn assert_sources_agree(dir: &TestDir, more: &[&str], seed: u64) -> Value {
+pub fn assert_sources_agree(
+    dir: &TestDir,
+    [one, other]: [&str; 2],
+    more: &[&str],
+    seed: u64,
+) -> Value {
     let started = Instant::now();
     loop {
-        let netlink = answer(dir, "netlink", more);
-        let proc = answer(dir, "proc", more);
-        if answer(dir, "netlink", more) == netlink {
-            for (field, value) in netlink.as_object().unwrap() {
-                assert_eq!(&proc[field], value, "{field} by {more:?}, seed {seed}");
+        let by_one = answer(dir, one, more);
+        let by_other = answer(dir, other, more);
+        if answer(dir, one, more) == by_one {
+            for (field, value) in by_one.as_object().unwrap() {
+                assert_eq!(&by_other[field], value, "{field} by {more:?}, seed {seed}");
             }
-            return netlink;
+            return by_one;
         }
         assert!(
             started.elapsed() < Duration::from_secs(30),
@@ -177,6 +179,12 @@ fn assert_sources_agree(dir: &TestDir, more: &[&str], seed: u64) -> Value {
         );
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Returns a random seed, never zero. Neighboring seeds would give sets that resemble each
+/// other.
+pub fn new_seed() -> u64 {
+    RandomState::new().build_hasher().finish() | 1
 }
 
 fn states(answer: &Value) -> BTreeSet<String> {
@@ -188,15 +196,14 @@ fn states(answer: &Value) -> BTreeSet<String> {
 #[test]
 fn netlink_and_proc_agree_on_random_sockets() {
     let states_seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
-    for nth in 0..N_ROUNDS {
-        // Neighboring seeds would give sets that resemble each other.
-        let seed = RandomState::new().build_hasher().finish() | 1;
+    for _ in 0..N_ROUNDS {
+        let seed = new_seed();
         let states_seen = states_seen.clone();
         in_namespace(move || {
             let random = &mut Xorshift(seed);
-            let set = SocketSet::random(random, nth == 0);
+            let set = SocketSet::random(random);
             let dir = TestDir::new();
-            let all = assert_sources_agree(&dir, &[], seed);
+            let all = assert_sources_agree(&dir, ["netlink", "proc"], &[], seed);
             assert!(all["views"][0]["connections"].as_u64() >= Some(50), "{all}");
             assert_eq!(all["problems"].as_array().map(Vec::len), Some(0), "{all}");
             states_seen.lock().unwrap().extend(states(&all));
@@ -208,7 +215,7 @@ fn netlink_and_proc_agree_on_random_sockets() {
                 &["-6", "--exclude-state", "TIME_WAIT"],
                 &["--state", "SYN_RECV,CLOSE_WAIT,FIN_WAIT2", "-x", "203.0.113.0/25"],
             ] {
-                assert_sources_agree(&dir, more, seed);
+                assert_sources_agree(&dir, ["netlink", "proc"], more, seed);
             }
         });
     }

@@ -23,29 +23,35 @@ use crate::support::{CHECK, TestDir, copy_program, run, skip, wait_for_listener}
 /// documentation networks as local addresses.
 pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
-        if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+        if let Err(error) = enter_namespace() {
             return skip(&format!("permission to create a network namespace ({error})"));
         }
-        for args in [
-            "link set lo up",
-            "addr add 192.0.2.10/24 dev lo",
-            "addr add 198.51.100.1/24 dev lo",
-            "addr add 203.0.113.1/24 dev lo",
-            "addr add 2001:db8::10/128 dev lo nodad",
-            "-6 route add local 2001:db8:1::/48 dev lo",
-        ] {
-            let status = Command::new("ip").args(args.split(' ')).status();
-            assert!(status.expect("iproute2 is installed").success(), "ip {args}");
-        }
-        // Allows clients to bind to any address of that network.
-        fs::write("/proc/thread-self/net/../../../sys/net/ipv6/ip_nonlocal_bind", "1")
-            .or_else(|_| fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1"))
-            .unwrap();
         test();
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Moves this thread to a new network namespace, as for [`in_namespace`].
+pub fn enter_namespace() -> nix::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+    for args in [
+        "link set lo up",
+        "addr add 192.0.2.10/24 dev lo",
+        "addr add 198.51.100.1/24 dev lo",
+        "addr add 203.0.113.1/24 dev lo",
+        "addr add 2001:db8::10/128 dev lo nodad",
+        "-6 route add local 2001:db8:1::/48 dev lo",
+    ] {
+        let status = Command::new("ip").args(args.split(' ')).status();
+        assert!(status.expect("iproute2 is installed").success(), "ip {args}");
+    }
+    // Allows clients to bind to any address of that network.
+    fs::write("/proc/thread-self/net/../../../sys/net/ipv6/ip_nonlocal_bind", "1")
+        .or_else(|_| fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1"))
+        .unwrap();
+    Ok(())
 }
 
 /// Connections and their expected tally.

@@ -231,13 +231,17 @@ pub(in crate::cli) struct SelectionArgs {
 /// Source of connections on this host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum SourceKind {
-    /// Netlink, or /proc if netlink is not available.
+    /// The BPF program if it is loaded and faster, else netlink, or /proc if netlink is not
+    /// available.
     #[default]
     #[value(help = None)]
     Auto,
     /// Netlink only.
     #[value(help = None)]
     Netlink,
+    /// The BPF program only.
+    #[value(help = None)]
+    Bpf,
     /// /proc only.
     #[value(help = None)]
     Proc,

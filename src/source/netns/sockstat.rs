@@ -9,40 +9,47 @@ use super::process::read_proc_file;
 /// Returns false if the namespace with this `/proc/PID/net` has no TCP socket: no
 /// listening one, no connection, with or without a process, and none in TIME_WAIT.
 ///
+/// # Errors
+///
+/// Returns an error if the statistics are not available.
+pub(super) fn has_tcp_sockets(net_dir: &Path) -> io::Result<bool> {
+    Ok(n_tcp_sockets(net_dir)? != Some(0))
+}
+
+/// Returns the number of TCP sockets in the namespace with this `/proc/PID/net`; `None` if
+/// the statistics do not have it.
+///
 /// Requests of clients (SYN_RECV) are not in the statistics. They need a listening
 /// socket, and the kernel drops those of a closed one when their timer expires.
 ///
 /// # Errors
 ///
 /// Returns an error if the statistics are not available.
-pub(super) fn has_tcp_sockets(net_dir: &Path) -> io::Result<bool> {
-    if !is_unused(&read_proc_file(&net_dir.join("sockstat"))?, "TCP:") {
-        return Ok(true);
-    }
-    match read_proc_file(&net_dir.join("sockstat6")) {
+pub(in crate::source) fn n_tcp_sockets(net_dir: &Path) -> io::Result<Option<u64>> {
+    let v4 = n_sockets(&read_proc_file(&net_dir.join("sockstat"))?, "TCP:");
+    let v6 = match read_proc_file(&net_dir.join("sockstat6")) {
         // The file is missing where IPv6 is disabled.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        text => Ok(!is_unused(&text?, "TCP6:")),
-    }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+        text => n_sockets(&text?, "TCP6:"),
+    };
+    Ok(v4.zip(v6).map(|(v4, v6)| v4 + v6))
 }
 
-/// Returns true if the line of a protocol counts no sockets: `inuse` are those in the
-/// table, `tw` those in TIME_WAIT. `orphan`, `alloc` and `mem` are those of the whole
-/// host.
-fn is_unused(statistics: &str, protocol: &str) -> bool {
+/// Returns the number of sockets of a protocol: `inuse` are those in the table, `tw` those
+/// in TIME_WAIT. `orphan`, `alloc` and `mem` are those of the whole host.
+fn n_sockets(statistics: &str, protocol: &str) -> Option<u64> {
     // TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1
-    let Some(values) = statistics.lines().find_map(|line| line.strip_prefix(protocol)) else {
-        return false;
-    };
-    let mut has_inuse = false;
+    let values = statistics.lines().find_map(|line| line.strip_prefix(protocol))?;
+    let (mut n_in_use, mut n_time_wait) = (None, 0);
     let mut words = values.split_whitespace();
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        if matches!(name, "inuse" | "tw") && value != "0" {
-            return false;
+        match name {
+            "inuse" => n_in_use = Some(value.parse::<u64>().ok()?),
+            "tw" => n_time_wait = value.parse().ok()?,
+            _ => {}
         }
-        has_inuse |= name == "inuse";
     }
-    has_inuse
+    Some(n_in_use? + n_time_wait)
 }
 
 #[cfg(test)]
@@ -50,20 +57,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_in_table_or_time_wait_are_used() {
+    fn sockets_in_table_and_time_wait_are_counted() {
         for (statistics, protocol, expected) in [
-            ("sockets: used 9\nTCP: inuse 0 orphan 3 tw 0 alloc 9 mem 1\n", "TCP:", true),
-            ("sockets: used 9\nTCP: inuse 1 orphan 3 tw 0 alloc 9 mem 1\n", "TCP:", false),
-            ("sockets: used 9\nTCP: inuse 0 orphan 0 tw 1 alloc 9 mem 1\n", "TCP:", false),
-            ("TCP6: inuse 0\nUDP6: inuse 7\n", "TCP6:", true),
-            ("TCP6: inuse 10\nUDP6: inuse 0\n", "TCP6:", false),
+            ("sockets: used 9\nTCP: inuse 0 orphan 3 tw 0 alloc 9 mem 1\n", "TCP:", Some(0)),
+            ("sockets: used 9\nTCP: inuse 1 orphan 3 tw 0 alloc 9 mem 1\n", "TCP:", Some(1)),
+            ("sockets: used 9\nTCP: inuse 2 orphan 0 tw 7 alloc 9 mem 1\n", "TCP:", Some(9)),
+            ("TCP6: inuse 0\nUDP6: inuse 7\n", "TCP6:", Some(0)),
+            ("TCP6: inuse 10\nUDP6: inuse 0\n", "TCP6:", Some(10)),
             // Without the number, nothing is known.
-            ("TCP: orphan 0 tw 0\n", "TCP:", false),
-            ("TCP: inuse\n", "TCP:", false),
-            ("UDP: inuse 0\n", "TCP:", false),
-            ("", "TCP6:", false),
+            ("TCP: orphan 0 tw 0\n", "TCP:", None),
+            ("TCP: inuse\n", "TCP:", None),
+            ("TCP: inuse -1 tw 0\n", "TCP:", None),
+            ("UDP: inuse 0\n", "TCP:", None),
+            ("", "TCP6:", None),
         ] {
-            assert_eq!(is_unused(statistics, protocol), expected, "{statistics}");
+            assert_eq!(n_sockets(statistics, protocol), expected, "{statistics}");
         }
     }
 }
