@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench flood                   everything; as root, with 8 GiB to spare
-//! cargo bench --bench flood -- WORD...        start, dump, memory, listings: only these sections
+//! cargo bench --bench flood -- WORD...        start, dump, bpf, memory, listings: only these sections
 //!                                             a number: the number of rounds
 //!                                             write: update docs/performance.md and .svg
 //! cargo bench --bench flood -- shell COMMAND  run COMMAND during a flood of the first size;
@@ -26,6 +26,7 @@
 
 use std::{env, process::ExitCode};
 
+mod bpf;
 mod compare;
 mod discard;
 mod dump;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    bpf,
     compare::{self, Candidate},
     discard::CONNECTED,
     dump::{dumps, memory},
@@ -33,13 +34,13 @@ pub fn measure(words: &[&str]) -> ExitCode {
         .filter(|word| word.parse::<usize>().is_err() && **word != "write")
         .copied()
         .collect();
-    let known = ["start", "dump", "memory", "listings"];
+    let known = ["start", "dump", "bpf", "memory", "listings"];
     if let Some(unknown) = sections.iter().find(|section| !known.contains(section)) {
         eprintln!("{unknown} is none of {}.", known.join(", "));
         return ExitCode::FAILURE;
     }
     let is_selected = |section| sections.is_empty() || sections.contains(&section);
-    let max_sockets = sizes.iter().copied().filter(|_| is_selected("dump"));
+    let max_sockets = sizes.iter().copied().filter(|_| is_selected("dump") || is_selected("bpf"));
     let max_sockets = max_sockets
         .chain((is_selected("memory") || is_selected("listings")).then_some(MILLION))
         .max();
@@ -58,6 +59,9 @@ pub fn measure(words: &[&str]) -> ExitCode {
     }
     if is_selected("dump") {
         dumps(&sizes, per_address, runs, &namespaces, &report);
+    }
+    if is_selected("bpf") {
+        bpf::walks(&sizes, per_address, runs, &namespaces, &report);
     }
     if is_selected("memory") {
         memory(MILLION, runs.min(3), &namespaces, &report);
@@ -78,11 +82,19 @@ fn run_shell(n: usize, per_address: Option<usize>, command: &str) -> ExitCode {
     if status.unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Returns a candidate for `check_topip` with a state file.
+/// Returns a candidate for `check_topip` by netlink, with a state file.
 pub fn check(options: &[&str]) -> Candidate {
     let name = ["check_topip", &options.join(" ")].join(" ");
     let command = [&[CHECK, "--source", "netlink", "--state-file", "state"], options].concat();
     Candidate::new(name.trim_end(), &command)
+}
+
+/// Returns a candidate for `check_topip` by another source, with a state file.
+pub fn check_by(source: &str, options: &[&str]) -> Candidate {
+    let options = [&["--source", source][..], options].concat();
+    let name = ["check_topip", &options.join(" ")].join(" ");
+    let command = [&[CHECK, "--state-file", "state"][..], &options].concat();
+    Candidate::new(&name, &command)
 }
 
 /// Returns a candidate for this program in another role.

@@ -50,7 +50,7 @@ _check_topip() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink bpf proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --protocol)

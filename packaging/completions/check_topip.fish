@@ -2,6 +2,7 @@ complete -c check_topip -s H -s s -l hostname -l server -d 'Check these servers 
 complete -c check_topip -l input -d 'Read a saved listing; - is standard input' -r -F
 complete -c check_topip -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
+bpf\t''
 proc\t''
 conntrack\t''"
 complete -c check_topip -l protocol -d 'Count tcp, udp or all' -r -f -a "tcp\t''

@@ -59,7 +59,7 @@ _topip_log() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink bpf proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --protocol)
@@ -317,7 +317,7 @@ _topip_log() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink bpf proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --protocol)
@@ -633,7 +633,7 @@ _topip_log() {
                     return 0
                     ;;
                 --source)
-                    COMPREPLY=($(compgen -W "auto netlink proc conntrack" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "auto netlink bpf proc conntrack" -- "${cur}"))
                     return 0
                     ;;
                 --protocol)

@@ -28,6 +28,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -s H -s s -l hostname 
 complete -c topip_log -n "__fish_topip_log_needs_command" -l input -d 'Read a saved listing; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
+bpf\t''
 proc\t''
 conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_needs_command" -l protocol -d 'Count tcp, udp or all' -r -f -a "tcp\t''
@@ -101,6 +102,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s H -s s -l
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l input -d 'Read a saved listing; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
+bpf\t''
 proc\t''
 conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l protocol -d 'Count tcp, udp or all' -r -f -a "tcp\t''
@@ -185,6 +187,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s H -s s -l 
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l input -d 'Read a saved listing; - is standard input' -r -F
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
+bpf\t''
 proc\t''
 conntrack\t''"
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l protocol -d 'Count tcp, udp or all' -r -f -a "tcp\t''

@@ -259,7 +259,7 @@ fn unknown_and_conflicting_options_are_rejected() {
     assert_usage_error(&["--stddev"], "--stddev needs a value");
     assert_usage_error(
         &["--source", "ss"],
-        "cannot read --source ss: not one of auto, netlink, proc, conntrack",
+        "cannot read --source ss: not one of auto, netlink, bpf, proc, conntrack",
     );
     assert_usage_error(
         &["--protocol", "icmp"],

@@ -34,7 +34,7 @@ const NOBODY: u32 = 65534;
 /// unless the kernel does not load the program.
 fn with_program(test: impl FnOnce(&Program) + Send + 'static) {
     in_namespace(|| {
-        for program in ["clang", "bpftool"] {
+        for program in ["clang", "llvm-strip", "bpftool"] {
             if Command::new(program).arg("--version").output().is_err() {
                 return skip(program);
             }

@@ -14,7 +14,10 @@ fn systemd_units_are_valid() {
     let service = dir.write("topip-log.service", service);
     let timer = dir.write("topip-log.timer", packaged("systemd/topip-log.timer"));
     let mut verify = Command::new("systemd-analyze");
-    verify.args(["verify", "--man=no"]).arg(&service).arg(&timer);
+    // The program that it starts may not be installed.
+    let loader = packaged("systemd/topip-bpf.service").replace("/usr/sbin/bpftool", "/bin/true");
+    let loader = dir.write("topip-bpf.service", loader);
+    verify.args(["verify", "--man=no"]).arg(&service).arg(&timer).arg(&loader);
     if verify.output().is_err() {
         return skip("systemd-analyze");
     }

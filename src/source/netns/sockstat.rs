@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_in_table_and_time_wait_are_counted() {
+    fn sockets_in_table_or_time_wait_are_used() {
         for (statistics, protocol, expected) in [
             ("sockets: used 9\nTCP: inuse 0 orphan 3 tw 0 alloc 9 mem 1\n", "TCP:", Some(0)),
             ("sockets: used 9\nTCP: inuse 1 orphan 3 tw 0 alloc 9 mem 1\n", "TCP:", Some(1)),
