@@ -273,7 +273,8 @@ static long visit(__u32 turn, struct walk *walk)
 
 	walk->lane = lane;
 	emit(walk, CAST(struct sock_common, node - NODE_OFFSET));
-	/* Read this last: if the socket became another one before, it is in another chain. */
+	/* Read this last: if the socket became another one before, it is in another chain. This
+	 * keeps the order of the compiler; x86 keeps it, too. */
 	barrier();
 	next = WORD(node);
 	if (!(next & 1)) {
