@@ -20,8 +20,8 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 #define FORMAT_VERSION 1
-/* Default number of slices. The map that is pinned decides. A slice has 32 KiB, 1,364
- * sockets, at most. */
+/* Default number of slices. The map that is pinned decides. A slice has at most 32 KiB:
+ * 1,364 sockets, or half as many if each has another local address than the previous one. */
 #define N_SLICES 4096
 /* Chains that are walked at the same time, so that their cache misses overlap. */
 #define N_LANES 32
@@ -137,15 +137,15 @@ struct head {
 	__u32 zero;
 };
 
+/* With the TCP state 0, this is the local address of the following sockets of this family in the
+ * slice. At the start of a slice, the local addresses are unspecified. */
 struct socket {
 	__u32 peer[4];
 	__u16 local_port;
 	__be16 peer_port;
 	__u8 tcp_state;
 	__u8 family;
-	/* The address of the socket is that of the peer. */
-	__u8 is_self;
-	__u8 zero;
+	__u16 zero;
 };
 
 /* Ends a slice. `family` is 0. */
@@ -183,16 +183,33 @@ struct walk {
 	/* A socket moved to another chain while it was read. */
 	__u16 is_torn;
 	__u16 is_full;
+	/* The local addresses that were written last. */
+	__be32 local;
+	__u32 local_v6[4];
 	/* The next node of the chain in each lane. */
 	__u64 nodes[N_LANES];
 	/* Bucket of the chain in each lane, counted from the first one. */
 	__u16 lane_buckets[N_LANES];
 };
 
-static int same_address(const __u32 *peer, struct in6_addr *local)
+static void copy_address(__u32 *to, struct in6_addr *from)
 {
-	return peer[0] == local->in6_u.u6_addr32[0] && peer[1] == local->in6_u.u6_addr32[1] &&
-	       peer[2] == local->in6_u.u6_addr32[2] && peer[3] == local->in6_u.u6_addr32[3];
+	to[0] = from->in6_u.u6_addr32[0];
+	to[1] = from->in6_u.u6_addr32[1];
+	to[2] = from->in6_u.u6_addr32[2];
+	to[3] = from->in6_u.u6_addr32[3];
+}
+
+static int is_same_address(const __u32 *one, const __u32 *other)
+{
+	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] &&
+	       one[3] == other[3];
+}
+
+static void write_record(struct walk *walk, const struct socket *socket)
+{
+	if (bpf_seq_write(walk->seq, (void *)socket, sizeof(*socket)))
+		walk->is_full = 1;
 }
 
 static void emit(struct walk *walk, struct sock_common *sk)
@@ -201,32 +218,38 @@ static void emit(struct walk *walk, struct sock_common *sk)
 	__u8 tcp_state = sk->skc_state;
 	__u16 family = sk->skc_family;
 
-	/* Sockets in these states are not in the table, unless they leave it right now. */
-	if (sk->skc_net.net != walk->net || tcp_state == TCP_CLOSE || tcp_state == TCP_LISTEN)
-		return;
-	if (family == AF_INET) {
-		socket.peer[2] = 0xffff0000;
-		socket.peer[3] = sk->skc_daddr;
-		socket.is_self = socket.peer[3] == sk->skc_rcv_saddr;
-	} else if (family == AF_INET6) {
-		socket.peer[0] = sk->skc_v6_daddr.in6_u.u6_addr32[0];
-		socket.peer[1] = sk->skc_v6_daddr.in6_u.u6_addr32[1];
-		socket.peer[2] = sk->skc_v6_daddr.in6_u.u6_addr32[2];
-		socket.peer[3] = sk->skc_v6_daddr.in6_u.u6_addr32[3];
-		socket.is_self = same_address(socket.peer, &sk->skc_v6_rcv_saddr);
-	} else {
-		return;
-	}
 	/* sock_diag shows FIN_WAIT2 sockets without a process, too, as what they wait for. */
 	if (tcp_state == TCP_TIME_WAIT)
 		tcp_state = CAST(struct inet_timewait_sock, sk)->tw_substate;
+	/* Sockets in these states, or without one, are not in the table, unless they enter or
+	 * leave it right now. */
+	if (sk->skc_net.net != walk->net || !tcp_state || tcp_state == TCP_CLOSE ||
+	    tcp_state == TCP_LISTEN)
+		return;
+	socket.family = family;
+	if (family == AF_INET) {
+		socket.peer[2] = 0xffff0000;
+		socket.peer[3] = sk->skc_rcv_saddr;
+		if (socket.peer[3] != walk->local) {
+			walk->local = socket.peer[3];
+			write_record(walk, &socket);
+		}
+		socket.peer[3] = sk->skc_daddr;
+	} else if (family == AF_INET6) {
+		copy_address(socket.peer, &sk->skc_v6_rcv_saddr);
+		if (!is_same_address(socket.peer, walk->local_v6)) {
+			__builtin_memcpy(walk->local_v6, socket.peer, sizeof(walk->local_v6));
+			write_record(walk, &socket);
+		}
+		copy_address(socket.peer, &sk->skc_v6_daddr);
+	} else {
+		return;
+	}
 	socket.local_port = sk->skc_num;
 	socket.peer_port = sk->skc_dport;
 	socket.tcp_state = tcp_state;
-	socket.family = family;
 	walk->n_sockets++;
-	if (bpf_seq_write(walk->seq, &socket, sizeof(socket)))
-		walk->is_full = 1;
+	write_record(walk, &socket);
 }
 
 static int is_empty(__u64 bucket)

@@ -1,6 +1,6 @@
 complete -c check_topip -s H -s s -l hostname -l server -d 'Check these servers over SSH' -r
 complete -c check_topip -l input -d 'Read a saved listing; - is standard input' -r -F
-complete -c check_topip -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
+complete -c check_topip -l source -d 'Read by auto, netlink, bpf, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
 bpf\t''
 proc\t''

@@ -26,7 +26,7 @@ end
 
 complete -c topip_log -n "__fish_topip_log_needs_command" -s H -s s -l hostname -l server -d 'Check these servers over SSH' -r
 complete -c topip_log -n "__fish_topip_log_needs_command" -l input -d 'Read a saved listing; - is standard input' -r -F
-complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
+complete -c topip_log -n "__fish_topip_log_needs_command" -l source -d 'Read by auto, netlink, bpf, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
 bpf\t''
 proc\t''
@@ -100,7 +100,7 @@ complete -c topip_log -n "__fish_topip_log_needs_command" -f -a "report" -d 'Sum
 complete -c topip_log -n "__fish_topip_log_needs_command" -f -a "watch" -d 'Continuously display the busiest addresses, until Ctrl-C'
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -s H -s s -l hostname -l server -d 'Check these servers over SSH' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l input -d 'Read a saved listing; - is standard input' -r -F
-complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand record" -l source -d 'Read by auto, netlink, bpf, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
 bpf\t''
 proc\t''
@@ -185,7 +185,7 @@ complete -c topip_log -n "__fish_topip_log_using_subcommand report" -l resolve -
 complete -c topip_log -n "__fish_topip_log_using_subcommand report" -s h -l help -d 'Print help (--help: long help)'
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -s H -s s -l hostname -l server -d 'Check these servers over SSH' -r
 complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l input -d 'Read a saved listing; - is standard input' -r -F
-complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'Read by auto, netlink, proc or conntrack' -r -f -a "auto\t''
+complete -c topip_log -n "__fish_topip_log_using_subcommand watch" -l source -d 'Read by auto, netlink, bpf, proc or conntrack' -r -f -a "auto\t''
 netlink\t''
 bpf\t''
 proc\t''

@@ -7,11 +7,12 @@
 //! | record | bytes | contents |
 //! |---|---|---|
 //! | head, once | 0, 8, 12, 16, 20 | `topipbpf`, version, bytes of a record, buckets of the table, 0 |
-//! | socket | 0, 16, 18, 20, 21, 22, 23 | peer, its port after that of the socket, TCP state, family, 1 for a socket that is its own peer, 0 |
+//! | local address | 0, 16, 20, 21, 22 | address, 0, 0, family, 0 |
+//! | socket | 0, 16, 18, 20, 21, 22 | address of the peer, local port, port of the peer, TCP state, family, 0 |
 //! | end of a slice | 0, 4, 8, 12, 16, 20, 22 | number of the slice, of its sockets, first bucket, bucket after the last, 0, 0 for state and family, version |
 //!
-//! The kernel returns a slice whole or not at all. The slices together have to cover the
-//! table.
+//! A local address is that of the following sockets of its family in the slice. The kernel
+//! returns a slice completely or not at all. The slices together must cover the table.
 use std::{
     io::{self, BufRead},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -33,8 +34,12 @@ pub const VERSION: u32 = 1;
 pub const RECORD_BYTES: usize = 24;
 /// First bytes of a walk.
 pub const MAGIC: [u8; 8] = *b"topipbpf";
-/// Maximum number of sockets in a slice, which the kernel's buffer of 32 KiB limits.
-const MAX_SLICE_SOCKETS: u32 = 1364;
+/// Maximum number of records in a slice before its end, which the kernel's buffer of 32 KiB
+/// limits.
+const MAX_SLICE_RECORDS: u32 = 1364;
+/// Local addresses of the two families at the start of a slice.
+const UNSPECIFIED: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 type Record = [u8; RECORD_BYTES];
 
@@ -124,6 +129,10 @@ struct Walk {
     n_walked: u32,
     /// Number of sockets of the current slice so far.
     n_sockets: u32,
+    /// Number of records of the current slice so far.
+    n_records: u32,
+    /// Local addresses of the next sockets in the current slice, IPv4 and IPv6.
+    local: [IpAddr; 2],
 }
 
 impl Walk {
@@ -139,7 +148,15 @@ impl Walk {
             return Err(WalkError::Format);
         }
         let n_buckets = number(head, 16, byte_order);
-        Ok(Self { byte_order, n_buckets, n_slices: 0, n_walked: 0, n_sockets: 0 })
+        Ok(Self {
+            byte_order,
+            n_buckets,
+            n_slices: 0,
+            n_walked: 0,
+            n_sockets: 0,
+            n_records: 0,
+            local: UNSPECIFIED,
+        })
     }
 
     fn read_record(
@@ -147,15 +164,23 @@ impl Walk {
         record: &Record,
         on_connection: &mut impl FnMut(&Connection) -> bool,
     ) -> Result<(), WalkError> {
-        let family = record[21];
-        if family == 0 {
-            return self.end_slice(record);
-        }
-        self.n_sockets += 1;
-        if self.n_sockets > MAX_SLICE_SOCKETS {
+        let address = match record[21] {
+            0 => return self.end_slice(record),
+            AF_INET => v4_address(record),
+            AF_INET6 => v6_address(record),
+            family => return Err(WalkError::Family(family)),
+        };
+        self.n_records += 1;
+        if self.n_records > MAX_SLICE_RECORDS {
             return Err(WalkError::Slice(self.n_slices));
         }
-        on_connection(&connection(record, self.byte_order)?);
+        let local = &mut self.local[usize::from(address.is_ipv6())];
+        if record[20] == 0 {
+            *local = address;
+            return Ok(());
+        }
+        self.n_sockets += 1;
+        on_connection(&connection(record, self.byte_order, *local, address)?);
         Ok(())
     }
 
@@ -172,12 +197,14 @@ impl Walk {
         self.n_slices += 1;
         self.n_walked = end_bucket;
         self.n_sockets = 0;
+        self.n_records = 0;
+        self.local = UNSPECIFIED;
         Ok(())
     }
 
     fn finish(self) -> Result<(), WalkError> {
-        let Self { n_buckets, n_walked, n_sockets, .. } = self;
-        if n_sockets > 0 {
+        let Self { n_buckets, n_walked, n_records, .. } = self;
+        if n_records > 0 {
             return Err(WalkError::Slice(self.n_slices));
         }
         if n_walked < n_buckets || n_buckets == 0 {
@@ -187,26 +214,31 @@ impl Walk {
     }
 }
 
-/// Parses a socket. Only whether its own address is the peer's is known of it: that decides
-/// whether a host is connected to itself, and nothing else needs the address. The kernel has
-/// both addresses in the same form, also for an IPv4 peer of a dual-stack socket.
-fn connection(record: &Record, byte_order: ByteOrder) -> Result<Connection, WalkError> {
-    let [.., a, b, c, d] = *record.first_chunk::<16>().expect("a record has 24 bytes");
-    let octets: [u8; 16] = *record.first_chunk().expect("a record has 24 bytes");
-    let (peer, unspecified) = match record[21] {
-        AF_INET => (IpAddr::from([a, b, c, d]), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        AF_INET6 => (IpAddr::from(octets), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        family => return Err(WalkError::Family(family)),
-    };
-    let is_self = record[22] != 0;
-    let local = if is_self { peer } else { unspecified };
-    let tcp_state = TcpState::from_number(record[20]).ok_or(WalkError::TcpState(record[20]))?;
+/// Parses a socket whose addresses are known. Both addresses have the same form, also for an
+/// IPv4 peer of a dual-stack socket.
+fn connection(
+    record: &Record,
+    byte_order: ByteOrder,
+    local: IpAddr,
+    peer: IpAddr,
+) -> Result<Connection, WalkError> {
+    let tcp_state = TcpState::from_kernel_number(record[20]).ok_or(WalkError::TcpState(record[20]))?;
     Ok(Connection {
         local: SocketAddr::new(local, byte_order.u16([record[16], record[17]])),
         peer: SocketAddr::new(peer, u16::from_be_bytes([record[18], record[19]])),
         tcp_state: Some(tcp_state),
-        peer_truncated: None,
+        ..Connection::UNSPECIFIED
     })
+}
+
+/// Returns the address of a record with IPv4, which is in the last four of 16 bytes.
+fn v4_address(record: &Record) -> IpAddr {
+    let [.., a, b, c, d] = *record.first_chunk::<16>().expect("a record has 24 bytes");
+    IpAddr::from([a, b, c, d])
+}
+
+fn v6_address(record: &Record) -> IpAddr {
+    IpAddr::from(*record.first_chunk::<16>().expect("a record has 24 bytes"))
 }
 
 fn number(record: &Record, offset: usize, byte_order: ByteOrder) -> u32 {
@@ -228,6 +260,14 @@ mod tests {
         let peer = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 7];
         let ports = [443u16.to_ne_bytes(), 50000u16.to_be_bytes()].concat();
         [&peer[..], &ports, &[tcp_state, family, 0, 0]].concat()
+    }
+
+    fn local_address(address: &str, family: u8) -> Vec<u8> {
+        let octets = match address.parse().unwrap() {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        [&octets[..], &[0, 0, 0, 0, 0, family, 0, 0]].concat()
     }
 
     fn slice_end(slice: u32, n_sockets: u32, first_bucket: u32, end_bucket: u32) -> Vec<u8> {
@@ -253,19 +293,27 @@ mod tests {
 
     #[test]
     fn sockets_of_all_slices_are_read_in_chunks_of_any_size() {
-        let mut itself = socket(1, AF_INET);
-        itself[22] = 1;
         let records = [
             head(1, 96),
             socket(1, AF_INET),
+            local_address("192.0.2.1", AF_INET),
+            local_address("2001:db8::1", AF_INET6),
+            socket(1, AF_INET),
             socket(12, AF_INET6),
-            slice_end(0, 2, 0, 32),
+            local_address("::ffff:192.0.2.2", AF_INET6),
+            socket(12, AF_INET6),
+            slice_end(0, 4, 0, 32),
             slice_end(1, 0, 32, 64),
-            itself,
-            slice_end(2, 1, 64, 96),
+            socket(12, AF_INET6),
+            local_address("203.0.113.7", AF_INET),
+            socket(1, AF_INET),
+            slice_end(2, 2, 64, 96),
         ];
         let expected = [
             "0.0.0.0:443 203.0.113.7:50000 ESTABLISHED",
+            "192.0.2.1:443 203.0.113.7:50000 ESTABLISHED",
+            "[2001:db8::1]:443 [::ffff:203.0.113.7]:50000 SYN_RECV",
+            "[::ffff:192.0.2.2]:443 [::ffff:203.0.113.7]:50000 SYN_RECV",
             "[::]:443 [::ffff:203.0.113.7]:50000 SYN_RECV",
             "203.0.113.7:443 203.0.113.7:50000 ESTABLISHED",
         ];
@@ -300,7 +348,12 @@ mod tests {
             ),
             (vec![head(1, 32), socket(1, 7)], "a record has the address family 7"),
             (vec![head(1, 32), socket(13, AF_INET)], "a record has the TCP state 13"),
+            (vec![head(1, 32), local_address("192.0.2.1", AF_INET)], "slice 0 is not complete"),
             ([vec![head(1, 32)], vec![v4(); 1365]].concat(), "slice 0 is not complete"),
+            (
+                [vec![head(1, 32)], vec![local_address("192.0.2.1", AF_INET); 1365]].concat(),
+                "slice 0 is not complete",
+            ),
         ] {
             assert_eq!(rows(&records), expected);
         }

@@ -39,7 +39,7 @@ pub(in crate::cli) struct SelectionArgs {
     /// listing is recognized by its text.
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pub(in crate::cli) input: Option<PathBuf>,
-    /// Read by auto, netlink, proc or conntrack
+    /// Read by auto, netlink, bpf, proc or conntrack
     ///
     /// auto:      by netlink, or by /proc without netlink (default)
     /// netlink:   only by the kernel's sock_diag(7)
