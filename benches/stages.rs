@@ -221,7 +221,7 @@ fn summary(bencher: Bencher, n: u32) {
     bencher.counter(ItemsCount::new(counted.addresses())).bench(|| summarize(&counted));
 }
 
-/// Looks up addresses in no order, each in a record of its own.
+/// Looks up addresses in random order, each with its own record.
 #[divan::bench]
 fn operators(bencher: Bencher) {
     let file = tempfile::NamedTempFile::new().unwrap();

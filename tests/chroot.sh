@@ -4,8 +4,8 @@
 # shellcheck disable=SC2154
 tmp=
 
-# in_namespace ARGUMENT...: starts this script again in a namespace of its own, in which mounts
-# and processes end with the script.
+# in_namespace ARGUMENT...: starts this script again in its own namespaces, whose mounts and
+# processes end with the script.
 in_namespace() {
     [ "${TOPIP_TEST-}" = inside ] ||
         exec env TOPIP_TEST=inside unshare --mount --pid --fork --kill-child "$0" "$@"
@@ -16,7 +16,8 @@ make_chroot() {
     tmp=$(mktemp -d)
     root=$tmp/root
     trap remove_chroot EXIT
-    # Packages are many small files: memory, where it is enough, halves the time.
+    # Packages have many small files: unpacking them in memory, if it is large enough, halves
+    # the time.
     if [ "$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo)" -gt 4000000 ]; then
         mount -t tmpfs -o mode=755 tmpfs "$tmp"
     fi
@@ -40,7 +41,7 @@ make_chroot() {
     done
 }
 
-# Copies the crates of Cargo.lock to $target: a chroot needs no access to crates.io then.
+# Copies the crates of Cargo.lock to $target, so that a chroot does not need access to crates.io.
 vendor_crates() {
     cargo vendor --quiet --locked --versioned-dirs "$target/debian/crates" >/dev/null
 }

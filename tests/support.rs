@@ -199,7 +199,7 @@ pub fn wait_for_listener(port: u16) {
     }
 }
 
-/// Reports that a test is skipped because `requirement` is missing. Panics if `CI` is set, where
+/// Reports that a test is skipped because `requirement` is missing. Panics if `CI` is set: in CI,
 /// no test may be skipped.
 pub fn skip(requirement: &str) {
     assert!(std::env::var_os("CI").is_none(), "missing in CI: {requirement}");

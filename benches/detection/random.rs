@@ -37,7 +37,7 @@ impl Random {
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// Returns how many of `n` independent events of this probability occur.
+    /// Returns the number of `n` independent events of this probability that occur.
     pub fn binomial(&mut self, n: u64, probability: f64) -> u64 {
         (0..n).filter(|_| self.with_probability(probability)).count() as u64
     }

@@ -10,9 +10,9 @@ use super::score::RULES;
 
 /// Samples of one host that have the same counts.
 pub struct Crowd {
-    /// Name of the host, and the model that made connections of its log.
+    /// Name of the host, and the model by which connections were derived from its log.
     pub host: &'static str,
-    /// Whether the top address was hostile, by the content of its requests.
+    /// True if the top address was hostile, by the content of its requests.
     pub is_hostile: bool,
     /// Number of samples.
     pub n_samples: u64,
@@ -52,7 +52,8 @@ fn repeated(text: &str) -> Vec<u64> {
     vec![count.parse().expect("a count"); n.parse().expect("a number of addresses")]
 }
 
-/// Number of samples, and how many of them have the top address over the limit of each rule.
+/// Number of samples, and for each rule the number of samples with the top address over its
+/// limit.
 #[derive(Clone, Copy, Default)]
 pub struct Tally {
     pub n: u64,
@@ -79,8 +80,8 @@ impl Tally {
         self.n_over[rule] as f64 / self.n as f64
     }
 
-    /// Returns the 95 % interval of that share, by Wilson (JASA 22, 1927). It takes the
-    /// samples for independent, which those of one host are not.
+    /// Returns the 95 % interval of that share, by Wilson (JASA 22, 1927). The method assumes
+    /// independent samples, but the samples of one host are not independent.
     pub fn interval(&self, rule: usize) -> (f64, f64) {
         const Z: f64 = 1.959_964;
         let (n, share) = (self.n as f64, self.share(rule));
@@ -120,7 +121,7 @@ pub struct AddressSummary {
     pub quantile_99: u64,
 }
 
-/// Describes the addresses of `counts`, each with how often it occurs.
+/// Summarizes the addresses in `counts`, which has each count with its number of occurrences.
 pub fn describe_addresses(counts: impl Iterator<Item = (u64, u64)>) -> AddressSummary {
     let mut by_count = BTreeMap::new();
     for (count, n) in counts {

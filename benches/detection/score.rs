@@ -1,5 +1,5 @@
-//! Counts how often addresses exceed the limit of each rule, on clean hosts and on hosts
-//! with offenders.
+//! Measures the share of addresses that exceed the limit of each rule, on clean hosts and on
+//! hosts with offenders.
 use std::cmp::Reverse;
 
 use topip::{
@@ -201,7 +201,7 @@ fn judge_pair(clients: &[Client], one_minute_later: &[Client]) -> [Finding; 3] {
     let of_interest = |client: &&Client| is_clean || client.is_offender;
     RULES.map(|trigger| {
         let (before, after) = (limit(trigger, clients), limit(trigger, one_minute_later));
-        // A client that stays has the same place in both samples.
+        // A client that stays has the same index in both samples.
         let pairs = clients.iter().zip(one_minute_later);
         let over = clients.iter().filter(of_interest);
         let over_twice = pairs.filter(|(first, second)| {

@@ -1,7 +1,7 @@
 //! Workloads: distributions of connections per client address.
 //!
-//! They were written before the rule, from what each kind of host sees, and are not fitted
-//! to it.
+//! They were written before the rule, from the traffic of each kind of host, and are not fitted
+//! to the rule.
 use std::net::Ipv4Addr;
 
 use super::random::Random;
@@ -43,7 +43,7 @@ fn idle(random: &mut Random, _: usize) -> Behavior {
     (random.between(1, 4), 0.9)
 }
 
-/// HTTP/2: one connection for everything; a second one is being closed.
+/// HTTP/2: one connection for all requests; a second connection may be closing.
 fn http2(random: &mut Random, _: usize) -> Behavior {
     (1 + u64::from(random.with_probability(0.3)), 0.5)
 }
@@ -57,10 +57,10 @@ fn browser(random: &mut Random, _: usize) -> Behavior {
 /// A public site over HTTP/1.1: mostly single browsers, some households with
 /// several, and a few offices, schools and mobile networks behind one address.
 ///
-/// Casado and Freedman (NSDI 2007) found most NATs to hide fewer than 7 hosts,
-/// and a long tail. Here the users behind a gateway that are active at a time
-/// are lognormal, half of them above 6 and one in 100 above 38. Gateways are
-/// always connected.
+/// Casado and Freedman (NSDI 2007) found that most NATs hide fewer than 7 hosts,
+/// with a long tail. Here the number of simultaneously active users behind a gateway is
+/// lognormal: above 6 for half of the gateways, and above 38 for one in 100. Gateways
+/// are always connected.
 fn public_site(random: &mut Random, _: usize) -> Behavior {
     let kind = random.unit();
     let (users, stay_probability) = if kind < 0.80 {
@@ -224,9 +224,9 @@ pub enum Offenders {
 /// Numbers of connections of an offender.
 pub const SIZES: [u64; 3] = [50, 150, 500];
 
-/// Returns every host with one, five and ten offenders of each size, unless several
-/// offenders are more than a sixth of all clients (then they are the norm); and two floods
-/// from networks.
+/// Returns every host with one, five and ten offenders of each size, except several offenders
+/// that are more than a sixth of all clients and therefore normal; and two floods from
+/// networks.
 pub fn attacks() -> Vec<Attack> {
     let mut attacks = Vec::new();
     for site in ATTACKED {
@@ -259,7 +259,7 @@ impl Offenders {
         let mut add = |at, connections| clients.push(Client::offender(at, connections));
         match self {
             Self::Addresses { n, connections } => {
-                // Within a tenth.
+                // Within 10 % of `connections`.
                 let (min, max) = (connections * 9 / 10, connections * 11 / 10);
                 (0..n).for_each(|at| add(at, random.between(min, max)));
             }

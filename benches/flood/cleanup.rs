@@ -1,4 +1,4 @@
-//! Runs the benchmark so that all child processes end with it, however it ends.
+//! Runs the benchmark so that all child processes end with it, even if it is killed.
 use std::{
     env,
     process::{Command, ExitCode},

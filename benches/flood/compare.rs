@@ -79,7 +79,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Runs the candidates in alternating order, so that a machine that slows down affects all
-/// of them. The first round warms the caches and does not count.
+/// of them. The first round warms the caches and is not counted.
 pub fn alternate(candidates: &mut [Candidate], runs: usize) {
     for run in 0..=runs {
         for candidate in &mut *candidates {
@@ -91,8 +91,8 @@ pub fn alternate(candidates: &mut [Candidate], runs: usize) {
     }
 }
 
-/// Runs a program and prints its cost. This needs a process of its own, because the system
-/// sums the resource usage of all children.
+/// Runs a program and prints its cost. This needs a separate process, because the system sums
+/// the resource usage of all children.
 pub fn cost(program: &str, args: &[&str]) {
     let started = Instant::now();
     let status = Command::new(program).args(args).stdout(Stdio::null()).status();

@@ -5,7 +5,7 @@ use rustix::net::{
     recv, send, socket_with,
 };
 
-/// The states that a check requests by default: all but LISTEN.
+/// The states that a check requests by default: all except LISTEN.
 pub const CONNECTED: u32 = 0b1011_1111_1110;
 /// A state that no socket of [`open_sockets`](crate::open_sockets) has: the kernel walks all
 /// of them and returns none.

@@ -61,8 +61,8 @@ pub fn lacks_memory(n: usize, method: Method) -> Option<String> {
     })
 }
 
-/// Network namespaces of servers and clients. This process is in that of the servers. Both end
-/// with the last process that has them open.
+/// Network namespaces of servers and clients. This process is in the namespace of the servers.
+/// Both namespaces end with the last process that has them open.
 pub struct Namespaces {
     clients: File,
 }

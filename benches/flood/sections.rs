@@ -36,7 +36,7 @@ pub fn measure(words: &[&str]) -> ExitCode {
         .collect();
     let known = ["start", "dump", "bpf", "memory", "listings"];
     if let Some(unknown) = sections.iter().find(|section| !known.contains(section)) {
-        eprintln!("{unknown} is none of {}.", known.join(", "));
+        eprintln!("unknown section {unknown}; use {}", known.join(", "));
         return ExitCode::FAILURE;
     }
     let is_selected = |section| sections.is_empty() || sections.contains(&section);

@@ -7,7 +7,7 @@ pub fn check(bytes: &[u8]) {
     let (&kind, text) = bytes.split_first().unwrap_or((&0, &[]));
     let command = (kind & 1 != 0).then_some("netstat -n");
     let stderr = (kind & 2 != 0).then_some("ss: command not found");
-    let exit = if kind & 4 != 0 { Err("it ended with 127".to_owned()) } else { Ok(()) };
+    let exit = if kind & 4 != 0 { Err("ended with exit status 127".to_owned()) } else { Ok(()) };
     let read = |packet_size| listing(text, packet_size, &exit, stderr, command);
     let reading = read(usize::MAX);
     for packet_size in [7, 1000] {

@@ -36,8 +36,8 @@ use topip::{
     parse::{Dialect, ParseStats, TableKind, capture::CaptureNote},
 };
 
-/// Structured input made from bytes: numbers from those before the first NUL, texts from
-/// those between the other NULs.
+/// Structured input from bytes: numbers from the bytes before the first NUL, and texts from the
+/// bytes between the other NULs.
 struct Input<'a> {
     numbers: std::iter::Cycle<std::iter::Copied<std::slice::Iter<'a, u8>>>,
     texts: Vec<Cow<'a, str>>,
@@ -330,7 +330,7 @@ fn assert_json(answer: &str) {
     assert!(!message.contains(is_unprintable) && !message.contains('|'), "{message:?}");
 }
 
-/// Each line is a comment or one sample: a name, labels in quotes, and a number.
+/// Asserts that each line is a comment or one sample: a name, labels in quotes, and a number.
 fn assert_metrics(text: &str) {
     let lines = text.strip_suffix("# EOF\n").expect("the end is marked");
     for line in lines.lines().filter(|line| !line.starts_with("# ")) {
@@ -347,7 +347,8 @@ fn assert_metrics(text: &str) {
     }
 }
 
-/// A line has a status, a service in quotes, metrics without blanks, and a text.
+/// Asserts that each line has a status, a service in quotes, metrics without blanks, and a
+/// text.
 fn assert_checkmk(text: &str) {
     let line = text.strip_suffix('\n').expect("output ends with a line feed");
     assert!(!line.contains(is_unprintable) && !line.contains('\\'), "{line:?}");

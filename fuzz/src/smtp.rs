@@ -8,7 +8,7 @@ const PASSWORD: &str = "swordfish-7Qx";
 /// The password as AUTH PLAIN and AUTH LOGIN encode it.
 const ENCODED: [&str; 2] = ["AG1vbml0b3IAc3dvcmRmaXNoLTdReA==", "c3dvcmRmaXNoLTdReA=="];
 
-/// Checks that the session ends in time whatever the server replies, that the mail is sent
+/// Checks that the session ends in time with any replies of the server, that the mail is sent
 /// at most once, and that no error message contains the password.
 pub fn check(replies: &[u8]) {
     // More than the socket buffer would block without a reader.
@@ -23,7 +23,7 @@ pub fn check(replies: &[u8]) {
         // the login are not quoted.
         let is_during_login = matches!(&outcome, Err(
             MailError::Refused { step, .. } | MailError::Protocol { step, .. }
-        ) if step.starts_with("told AUTH"));
+        ) if step.starts_with("after AUTH"));
         let is_in_replies =
             |word: &str| replies.windows(word.len()).any(|it| it == word.as_bytes());
         let text = match outcome {

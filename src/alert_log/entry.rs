@@ -1,8 +1,7 @@
 //! Alerts, and their representation as lines of the log.
 //!
-//! Every format contains the time, the count, the address and the servers, and all of
-//! these can be read back from each format. Only JSON contains the ports and TCP
-//! states.
+//! Every format contains the time, the count, the address and the servers, and the parser
+//! reads all of these from each format. Only JSON contains the ports and TCP states.
 use std::borrow::Cow;
 
 use chrono::{DateTime, FixedOffset};
@@ -15,8 +14,8 @@ use crate::{
     model::{network::Network, sanitize},
 };
 
-/// Maximum number of ports in a line: thousands of ports add no information, and
-/// readers of the log limit the length of lines.
+/// Maximum number of ports in a line. Thousands of ports add no information, and programs that
+/// read the log limit the length of lines.
 const MAX_PORTS: usize = 100;
 /// Name of this host in the list of servers.
 pub(super) const LOCALHOST: &str = "localhost";
@@ -28,7 +27,7 @@ pub enum LineFormat {
     #[default]
     #[value(help = None)]
     Classic,
-    /// The same with the time in RFC 3339 format, which includes the UTC offset.
+    /// As `Classic`, with the time in RFC 3339 format, which includes the UTC offset.
     #[value(help = None)]
     Rfc3339,
     /// One JSON object, with ports and TCP states.
@@ -41,11 +40,11 @@ pub enum LineFormat {
 pub struct LogEntry {
     /// Time of the sample.
     pub timestamp: DateTime<FixedOffset>,
-    /// The address or network that was on top.
+    /// The address or network that was over the limit.
     pub network: Network,
     /// Number of its connections.
     pub connections: u64,
-    /// Names of the servers that were sampled; empty if it was this host alone.
+    /// Names of the sampled servers; empty if only this host was sampled.
     pub servers: Vec<String>,
 }
 
@@ -75,14 +74,14 @@ pub struct Alert {
     pub peer: Peer,
 }
 
-/// The last line about a sample with more alerts than lines.
+/// The last line about a sample that has more alerts than the maximum number of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OmittedAlerts {
     /// Time of the sample.
     pub timestamp: DateTime<FixedOffset>,
     /// Number of alerts without a line.
     pub count: usize,
-    /// Names of the servers that were sampled; empty if it was this host alone.
+    /// Names of the sampled servers; empty if only this host was sampled.
     pub servers: Vec<String>,
 }
 
@@ -116,7 +115,7 @@ impl OmittedAlerts {
     }
 }
 
-/// What a line is about.
+/// Subject of a line.
 #[derive(Clone, Copy, Debug)]
 pub enum LogRecord<'a> {
     /// An alert about one peer.
@@ -179,7 +178,7 @@ struct JsonAlert<'a> {
 }
 
 impl Alert {
-    /// Creates an alert about the address or network `peer`, which `entry` states.
+    /// Creates an alert about the address or network `peer`, which is also that of `entry`.
     #[must_use]
     pub fn new(entry: LogEntry, peer: &Peer, (limit, consecutive): (f64, u32)) -> Self {
         Self { entry, limit, consecutive, peer: with_busiest_ports(peer) }
@@ -199,7 +198,7 @@ impl Alert {
             return self.json();
         }
         let LogEntry { network, connections, servers, .. } = &self.entry;
-        // Always plural, even for one connection: other programs parse the line.
+        // Plural even for one connection, because other programs parse the line.
         with_servers(format!("{connections} connections from {network}"), servers)
     }
 
@@ -217,8 +216,7 @@ impl Alert {
     }
 }
 
-/// Returns `peer` with as many of its ports and local addresses, busiest first, as a line
-/// may contain.
+/// Returns `peer` with its busiest ports and local addresses, at most [`MAX_PORTS`] of each.
 pub(super) fn with_busiest_ports(peer: &Peer) -> Peer {
     let mut peer = peer.clone();
     peer.ports.truncate(MAX_PORTS);
@@ -226,7 +224,8 @@ pub(super) fn with_busiest_ports(peer: &Peer) -> Peer {
     peer
 }
 
-/// Returns a message with the time before it, except in JSON, which contains the time.
+/// Returns a message with the time before it. A message in JSON is returned unchanged, because
+/// it contains the time.
 pub(super) fn with_time(
     timestamp: &DateTime<FixedOffset>,
     message: String,
@@ -252,7 +251,7 @@ pub(super) fn with_servers(message: String, servers: &[String]) -> String {
     if servers.is_empty() { message } else { format!("{message} on {}", servers.join(",")) }
 }
 
-/// Returns the names for a line: none if the only server is this host.
+/// Returns the sanitized names for a line; an empty list if the only server is this host.
 pub(super) fn sanitize_server_names(servers: &[String]) -> Vec<String> {
     match servers {
         [only] if only == LOCALHOST => Vec::new(),

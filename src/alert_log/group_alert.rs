@@ -1,6 +1,7 @@
 //! Alerts about groups of addresses, as lines of the log.
 //!
-//! No such line has the format of an alert about an address, so that no program bans a group.
+//! These lines do not have the format of alerts about an address, so that other programs do
+//! not ban the addresses of a group.
 use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ use super::entry::{
 
 /// Maximum number of members that a line names.
 const MAX_NAMED_MEMBERS: usize = 20;
-/// Text of a line, between the number of connections and the group.
+/// Text of a line between the number of connections and the group.
 pub(super) const OF_GROUP: &str = " connections of ";
 
 /// An alert about a group.
@@ -35,11 +36,11 @@ pub struct GroupAlert {
     pub limit: f64,
     /// Number of consecutive samples with the group over the limit.
     pub consecutive: u32,
-    /// The members with an alert of their own, busiest first.
+    /// The members about which an alert was logged, busiest first.
     members_over: Vec<MemberOver>,
-    /// Number of the group's addresses that are not among them.
+    /// Number of the group's addresses that do not belong to `members_over`.
     other_addresses: u64,
-    /// Names of the servers that were sampled; empty if it was this host alone.
+    /// Names of the sampled servers; empty if only this host was sampled.
     pub servers: Vec<String>,
 }
 
@@ -50,8 +51,8 @@ struct MemberOver {
     connections: u64,
 }
 
-/// The JSON representation of a group and its members. Its `address` is null, so that no
-/// program bans it.
+/// The JSON representation of a group and its members. Its `address` is null, so that other
+/// programs do not ban it.
 #[derive(Debug, Serialize)]
 pub struct GroupDetails<'a> {
     group_by: &'static str,
@@ -73,8 +74,9 @@ struct JsonGroupAlert<'a> {
 }
 
 impl GroupAlert {
-    /// Creates an alert about `group`, which is `peer` of a view with `limit`. Those of
-    /// `logged` that are its members are named; `servers` are the names of the sampled servers.
+    /// Creates an alert about `group`, which is `peer` of a view with `limit`. The line names
+    /// the members of the group that are in `logged`. `servers` are the names of the sampled
+    /// servers.
     #[must_use]
     pub fn new<'a>(
         timestamp: DateTime<FixedOffset>,

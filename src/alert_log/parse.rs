@@ -15,31 +15,31 @@ use super::{
 /// Maximum time by which lines of overlapping runs may be out of order.
 const MAX_DISORDER: TimeDelta = TimeDelta::minutes(10);
 
-/// The reason that a line is not a line of the log.
+/// Reason why a line is not a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// The line has none of the formats.
-    #[error("not a line of the log")]
+    #[error("not an alert log line")]
     Format,
     /// The time cannot be parsed.
-    #[error("its time cannot be read")]
+    #[error("cannot parse the time")]
     Time,
     /// The count cannot be parsed.
-    #[error("its number of connections cannot be read")]
+    #[error("cannot parse the number of connections")]
     Count,
     /// The address cannot be parsed.
-    #[error("its address cannot be read")]
+    #[error("cannot parse the address")]
     Address,
     /// The list of servers cannot be parsed.
-    #[error("its servers cannot be read")]
+    #[error("cannot parse the servers")]
     Servers,
 }
 
 /// Parser for the lines of one file, in their order.
 ///
 /// Local time without an offset is ambiguous in the hour that occurs twice in autumn.
-/// The parser takes the earlier of the two times unless it is well before the time of
-/// the previous line.
+/// The parser takes the earlier of the two times, unless that is more than `MAX_DISORDER`
+/// before the time of the previous line.
 #[derive(Clone, Debug)]
 pub struct LogLineParser<Z> {
     time_zone: Z,
@@ -66,8 +66,8 @@ struct JsonOtherRecord {
     address: Option<IgnoredAny>,
 }
 
-/// Returns whether a line of the log is not about one peer: it is about a group, or states
-/// how many alerts of a sample have no line.
+/// Returns whether a line of the log is not about one address or network, but about a group or
+/// about omitted alerts.
 #[must_use]
 pub fn is_other_record(line: &str) -> bool {
     if line.starts_with('{') {
@@ -81,7 +81,7 @@ pub fn is_other_record(line: &str) -> bool {
     n_digits > 0 && (is_group_alert(rest) || is_omitted_alerts(rest))
 }
 
-/// Returns whether a text is that of an alert about a group, with or without servers.
+/// Returns whether `text` is an alert about a group, with or without servers.
 fn is_group_alert(text: &str) -> bool {
     let Some(text) = text.strip_prefix(OF_GROUP) else { return false };
     let text = match text.rsplit_once(" on ") {
@@ -91,7 +91,7 @@ fn is_group_alert(text: &str) -> bool {
     text.ends_with(" address") || text.ends_with(" addresses")
 }
 
-/// Returns whether a text is that of omitted alerts, with or without servers.
+/// Returns whether `text` is about omitted alerts, with or without servers.
 fn is_omitted_alerts(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(OMITTED_ALERTS) else { return false };
     let names = rest.strip_prefix(" on ");
@@ -99,7 +99,7 @@ fn is_omitted_alerts(text: &str) -> bool {
 }
 
 impl<Z: TimeZone> LogLineParser<Z> {
-    /// Creates a parser that takes local times as times of `time_zone`.
+    /// Creates a parser that interprets local times as times of `time_zone`.
     pub fn new(time_zone: Z) -> Self {
         Self { time_zone, previous: None }
     }
@@ -150,8 +150,8 @@ impl<Z: TimeZone> LogLineParser<Z> {
         Ok(if is_in_order { earliest } else { latest })
     }
 
-    /// Returns a time that the clocks skipped in spring, with the UTC offset of the day
-    /// before. The line was written in another time zone.
+    /// Returns the instant of a local time that the clocks skipped in spring, with the UTC
+    /// offset of the day before. Such a line was written in another time zone.
     fn resolve_skipped_time(&self, local: NaiveDateTime) -> Option<DateTime<FixedOffset>> {
         let one_day = Days::new(1);
         let (day_before, _) = local_instants(&self.time_zone, &local.checked_sub_days(one_day)?)?;
@@ -177,7 +177,7 @@ fn parse_rfc3339(text: &str) -> Result<DateTime<FixedOffset>, LineError> {
 }
 
 fn parse_network(text: &str) -> Result<Network, LineError> {
-    // An address with whitespace was not written by a program.
+    // topip does not write an address with whitespace.
     if text.contains(char::is_whitespace) {
         return Err(LineError::Address);
     }
@@ -274,27 +274,27 @@ mod tests {
 
     #[test]
     fn malformed_lines_are_rejected() {
-        check("", "not a line of the log");
-        check("Wed Nov 28 23:40:34 2007 - 152 connect", "not a line of the log");
-        let wrong = "its time cannot be read";
+        check("", "not an alert log line");
+        check("Wed Nov 28 23:40:34 2007 - 152 connect", "not an alert log line");
+        let wrong = "cannot parse the time";
         check("Thu Nov 28 23:40:34 2007 - 1 connections from 192.0.2.1", wrong);
         check("Sun Nov  4 01:30:30 +102007 - 1 connections from 192.0.2.1", wrong);
         check("2007-11-28T23:40:34 - 1 connections from 192.0.2.1", wrong);
         check("2007-13-28T23:40:34Z - 1 connections from 192.0.2.1", wrong);
-        let wrong = "its number of connections cannot be read";
+        let wrong = "cannot parse the number of connections";
         check("2007-11-28T23:40:34Z - +1 connections from 192.0.2.1", wrong);
         check("2007-11-28T23:40:34Z -  connections from 192.0.2.1", wrong);
         check("2007-11-28T23:40:34Z - 18446744073709551616 connections from 192.0.2.1", wrong);
-        let wrong = "its address cannot be read";
+        let wrong = "cannot parse the address";
         check("2007-11-28T23:40:34Z - 1 connections from web1", wrong);
         check("2007-11-28T23:40:34Z - 1 connections from 192.0.2.1 ", wrong);
         check("2007-11-28T23:40:34Z - 1 connections from 192.0.2.12007-11-28T", wrong);
-        let wrong = "its servers cannot be read";
+        let wrong = "cannot parse the servers";
         check("2007-11-28T23:40:34Z - 1 connections from 192.0.2.1 on ", wrong);
         check("2007-11-28T23:40:34Z - 1 connections from 192.0.2.1 on a b", wrong);
         check("2007-11-28T23:40:34Z - 1 connections from 192.0.2.1 on =a", wrong);
-        check("{\"time\":\"2007-11-28T23:40:34Z\"", "not a line of the log");
-        check("{\"time\":1,\"address\":\"192.0.2.1\",\"connections\":1}", "not a line of the log");
+        check("{\"time\":\"2007-11-28T23:40:34Z\"", "not an alert log line");
+        check("{\"time\":1,\"address\":\"192.0.2.1\",\"connections\":1}", "not an alert log line");
     }
 
     /// A time zone whose clocks go back one hour at 3:00 on November 4, and forward one
@@ -422,7 +422,8 @@ mod tests {
             }
         }
 
-        /// Each part of a line in turn is arbitrary, and is named by the error.
+        /// Each part of a line in turn is replaced with arbitrary text; the error names the
+        /// part.
         #[test]
         fn arbitrary_parts_are_rejected(line in "\\PC*", part in "[ -~]{0,100}") {
             for text in [format!(" {line} "), format!(" {part} ")] {

@@ -28,8 +28,8 @@ pub struct Grouping {
 }
 
 impl Grouping {
-    /// Returns the network that `network` is grouped into: itself if the group is not
-    /// larger.
+    /// Returns the network that `network` is grouped into; `network` itself if the grouping
+    /// has no shorter prefix.
     pub(super) fn network_for(self, network: Network) -> Network {
         let address = network.first_address();
         let prefix = if address.is_ipv4() { self.v4_prefix } else { self.v6_prefix };
@@ -44,7 +44,7 @@ impl Grouping {
 #[derive(Debug, Default)]
 pub struct Offenders {
     grouping: Grouping,
-    // Not a hash table: untrusted peers choose the addresses.
+    // Not a hash table: untrusted peers choose the addresses, and could make them collide.
     totals: BTreeMap<Network, AlertTotals>,
     servers: BTreeMap<String, u16>,
     alerts: u64,
@@ -70,7 +70,7 @@ pub struct Offender {
     pub servers: Vec<String>,
     /// Operator and country, as far as they are known.
     pub operator: Operator,
-    /// Name of the address, which resolves to the address; `None` if it is not known.
+    /// Host name of the address, which resolves to the address; `None` if it is not known.
     pub name: Option<String>,
 }
 
@@ -119,7 +119,7 @@ impl Offenders {
         }
     }
 
-    /// Returns the index of a server, which is added if it is new.
+    /// Returns the index of a server, and adds the server if it is new.
     fn server_index(&mut self, name: &str) -> u16 {
         if let Some(&index) = self.servers.get(name) {
             return index;
@@ -142,7 +142,7 @@ impl Offenders {
         self.totals.len()
     }
 
-    /// Returns whether there are no alerts.
+    /// Returns whether the totals have no alerts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.totals.is_empty()
@@ -164,8 +164,8 @@ impl Offenders {
         offenders.collect()
     }
 
-    /// Returns the totals of operators or countries, most alerts first. Addresses whose
-    /// group is not known are listed by themselves.
+    /// Returns the totals of operators or countries, most alerts first. Addresses whose group
+    /// is not known are listed separately.
     pub fn by_operator(
         &self,
         by: GroupBy,

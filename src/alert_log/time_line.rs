@@ -1,8 +1,8 @@
-//! Time lines of the alerts about each address: when, how high, and on which server.
+//! Time lines of the alerts about each address: their times, peaks and servers.
 //!
 //! Memory is bounded. Time is divided into at most `MAX_COLUMNS` columns, which become
-//! wider as the period grows, and of many addresses those with the fewest alerts are
-//! dropped.
+//! wider as the period grows. If there are too many addresses, those with the fewest alerts
+//! are dropped.
 use std::{cmp::Reverse, collections::BTreeMap, mem};
 
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use crate::model::network::Network;
 const MAX_COLUMNS: i64 = 500;
 /// Maximum number of cells in all time lines: the complete time lines of 200 addresses.
 const MAX_CELLS: usize = 200 * MAX_GAPS;
-/// Maximum number of gaps that are shown for all addresses: one in each column.
+/// Maximum number of gaps in the time line of all addresses: one for each column.
 const MAX_GAPS: usize = MAX_COLUMNS as usize;
 /// Maximum number of distinct lists of servers.
 const MAX_SERVER_LISTS: usize = 1000;
@@ -37,7 +37,7 @@ pub struct Period {
     pub until: Option<i64>,
 }
 
-/// Details of an alert that only lines in JSON have.
+/// Details of an alert that only lines in JSON contain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 pub struct AlertDetails {
     /// The limit that was exceeded, in connections.
@@ -53,7 +53,8 @@ impl AlertDetails {
         if !line.starts_with('{') {
             return Self::default();
         }
-        // The alert counts without these details: other programs may write such lines.
+        // An alert without these details is counted as well: other programs may write such
+        // lines.
         serde_json::from_str(line).unwrap_or_default()
     }
 }
@@ -69,14 +70,14 @@ pub struct Axis {
     pub n_columns: i64,
 }
 
-/// The alerts about an address, or about several ones, on the same servers.
+/// The alerts about one or several addresses, on the same servers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lane {
     /// Names of the servers, separated by commas.
     pub servers: String,
     /// The columns with alerts, in ascending order.
     pub cells: Vec<Cell>,
-    /// Times without a sample, as far as the log shows them.
+    /// Periods without a sample that the log shows.
     pub gaps: Vec<Gap>,
 }
 
@@ -97,7 +98,7 @@ pub struct Cell {
     pub alerts: u64,
     /// Maximum number of connections in one alert.
     pub peak: u64,
-    /// Limit at an alert, usually the latest; `None` if the log does not have it.
+    /// Limit of one of the alerts, usually the latest; `None` if the log does not show it.
     pub limit: Option<f64>,
 }
 
@@ -132,7 +133,7 @@ struct TimeLine {
 /// The alert before the current one.
 #[derive(Clone, Copy, Debug)]
 struct PreviousAlert {
-    /// The address, which may be in a larger network that has the time line.
+    /// The address. The time line may be that of a network that contains it.
     network: Network,
     servers: u16,
     timestamp: i64,
@@ -147,7 +148,7 @@ pub struct TimeLines {
     column_seconds: i64,
     /// Numbers of the first and the last column; `None` before the first alert.
     columns: Option<(i64, i64)>,
-    /// Of all addresses together.
+    /// The time line of all addresses together.
     total: TimeLine,
     by_network: BTreeMap<Network, TimeLine>,
     /// Number of cells and gaps in `by_network`.
@@ -178,8 +179,8 @@ impl TimeLines {
         time_lines
     }
 
-    /// Starts a file of the log. Its samples do not continue those of another file, which
-    /// may be of another host.
+    /// Starts a file of the log. Its samples do not continue those of the previous file, which
+    /// may be from another host.
     pub fn start_file(&mut self) {
         for time_line in self.by_network.values_mut() {
             time_line.previous = None;
@@ -216,7 +217,7 @@ impl TimeLines {
         }
     }
 
-    /// Returns the columns; `None` if there are no alerts and the period is open.
+    /// Returns the columns; `None` without alerts in an open period.
     #[must_use]
     pub fn axis(&self) -> Option<Axis> {
         let (first, last) = self.columns?;
@@ -224,8 +225,8 @@ impl TimeLines {
         Some(Axis { start: first * column_seconds, column_seconds, n_columns: last - first + 1 })
     }
 
-    /// Returns the first second of the period, and the second after the last one; `None` if
-    /// there are no alerts and the period is open.
+    /// Returns the first second of the period, and the second after the last one; `None`
+    /// without alerts in an open period.
     #[must_use]
     pub fn bounds(&self) -> Option<(i64, i64)> {
         let axis = self.axis()?;
@@ -248,9 +249,8 @@ impl TimeLines {
         self.lanes_of(&[&self.total])
     }
 
-    /// Returns the alerts about these addresses and networks together, those on the servers
-    /// with the most alerts first. Fewer alerts than those in the log are drawn if time
-    /// lines were dropped.
+    /// Returns the alerts about these addresses and networks together: the servers with the
+    /// most alerts first. If time lines were dropped, their alerts are missing.
     #[must_use]
     pub fn lanes(&self, networks: &[Network]) -> Vec<Lane> {
         let time_lines: Vec<_> =
@@ -285,13 +285,14 @@ impl TimeLines {
         Lane { servers, cells: Vec::new(), gaps: Vec::new() }
     }
 
-    /// Returns whether a time between two samples is longer than usual.
+    /// Returns whether the time between two samples is longer than usual.
     fn is_gap(&self, servers: u16, gap: Gap) -> bool {
         let interval = self.intervals[usize::from(servers)];
         interval.is_some_and(|interval| gap.to - gap.from > 2 * interval)
     }
 
-    /// Extends the columns to this time; makes them wider if they would be too many.
+    /// Extends the columns to `timestamp`. Makes them wider if there would be more than
+    /// [`MAX_COLUMNS`].
     fn extend_period(&mut self, timestamp: i64) {
         let column = timestamp.div_euclid(self.column_seconds);
         let (first, last) = self.columns.unwrap_or((column, column));
@@ -311,7 +312,7 @@ impl TimeLines {
         self.columns = Some((first, last));
     }
 
-    /// Drops the time lines with the fewest alerts until half of the cells are left.
+    /// Drops the time lines with the fewest alerts until at most half of the cells remain.
     fn drop_smallest(&mut self) {
         let mut by_alerts: Vec<_> =
             self.by_network.iter().map(|(&network, line)| (line.alerts, network)).collect();
@@ -325,7 +326,7 @@ impl TimeLines {
         }
     }
 
-    /// Returns the index of a list of servers, which is added if it is new.
+    /// Returns the index of a list of servers, and adds the list if it is new.
     fn server_list_index(&mut self, servers: &[String]) -> u16 {
         let name = if servers.is_empty() { LOCALHOST.to_owned() } else { servers.join(",") };
         if let Some(&index) = self.server_lists.get(&name) {
@@ -362,7 +363,7 @@ impl TimeLine {
         }
     }
 
-    /// Merges each `factor` columns to one.
+    /// Merges every `factor` columns into one.
     fn widen_columns(&mut self, factor: i64) {
         for (servers, cell) in mem::take(&mut self.cells) {
             let cell = Cell { column: cell.column.div_euclid(factor), ..cell };
@@ -376,8 +377,8 @@ impl TimeLine {
     }
 }
 
-/// Returns the time between two alerts about an address if no other sample was taken
-/// between them: the later one counts one consecutive sample more.
+/// Returns the time between two alerts about an address if no other sample was taken between
+/// them: the later alert is one consecutive sample after the earlier one.
 fn gap(earlier: PreviousAlert, later: PreviousAlert) -> Option<Gap> {
     let is_next = (later.network, later.servers) == (earlier.network, earlier.servers)
         && later.timestamp > earlier.timestamp
@@ -385,20 +386,20 @@ fn gap(earlier: PreviousAlert, later: PreviousAlert) -> Option<Gap> {
     if is_next { Some(Gap { from: earlier.timestamp, to: later.timestamp }) } else { None }
 }
 
-/// Returns the width of a column that is wider than `column_seconds`.
+/// Returns the next column width above `column_seconds`, in seconds.
 fn wider_column(column_seconds: i64) -> i64 {
     let wider = COLUMN_WIDTHS.into_iter().find(|&width| width > column_seconds);
     wider.unwrap_or(2 * column_seconds)
 }
 
-/// Merges the lanes beyond [`MAX_LANES`] to one.
+/// Merges the lanes beyond [`MAX_LANES`] into one.
 fn merge_smallest_lanes(lanes: &mut Vec<Lane>) {
     if lanes.len() <= MAX_LANES {
         return;
     }
     let cells = lanes.drain(MAX_LANES - 1..).flat_map(|lane| lane.cells).collect();
     let cells = merge_columns(cells);
-    // The servers differ, and so do the times without a sample.
+    // The lanes are of different servers, so their gaps cannot be merged.
     lanes.push(Lane { servers: OTHER_SERVERS.to_owned(), cells, gaps: Vec::new() });
 }
 

@@ -72,25 +72,24 @@ pub struct Filter {
 pub struct Skipped {
     /// Connections of the other address family.
     pub other_family: u64,
-    /// Connections of addresses outside of the selected networks.
+    /// Connections of addresses outside the selected networks.
     pub other_network: u64,
     /// Connections to another port.
     pub other_port: u64,
     /// Connections in another TCP state.
     pub other_state: u64,
-    /// Connections whose TCP state the table does not contain, if states were
-    /// selected.
+    /// Connections whose TCP state the table does not show, if states were selected.
     pub unknown_state: u64,
-    /// Connections that this host opened: of its sockets, if only inbound ones were
-    /// selected; of flows, always.
+    /// Connections that this host opened. Those of its sockets are skipped only if inbound
+    /// connections were selected; those among flows are always skipped.
     pub outbound: u64,
     /// Flows that were forwarded to other hosts, if only inbound ones were selected.
     pub forwarded: u64,
     /// Connections from this host to itself over an address that is not
     /// loopback.
     pub self_connections: u64,
-    /// The excluded networks, and the number of connections that each excluded;
-    /// without networks that excluded none.
+    /// The excluded networks that match a connection, and the number of connections that
+    /// each of them excluded.
     pub excluded: Vec<(Network, u64)>,
 }
 
@@ -148,12 +147,12 @@ impl Filter {
     /// Treats the following connections as flows that are tracked by a host with
     /// these addresses, which are in order. Flows that the host itself opened are
     /// skipped: the host is not its own client. A flow to one of the host's
-    /// addresses is inbound, wherever it was forwarded to.
+    /// addresses is inbound, even if it was forwarded to another host.
     pub fn set_local_addresses(&mut self, local_addresses: Vec<IpAddr>) {
         self.local_addresses = Some(local_addresses);
     }
 
-    /// Returns whether `connection` is to be counted, and records the reason if not.
+    /// Returns whether `connection` is counted, and records the reason if it is not.
     /// A socket without a peer is not counted, and is not recorded as skipped: it is
     /// not a connection.
     pub fn accepts(&mut self, connection: &Connection) -> bool {
@@ -190,7 +189,7 @@ impl Filter {
             return false;
         }
         if let Some(local_addresses) = &self.local_addresses {
-            // Loopback is left to `excludes`.
+            // `excludes` decides about loopback addresses.
             if is_local(local_addresses, peer) && !peer.is_loopback() {
                 self.skipped.outbound += n;
                 return false;
@@ -220,10 +219,10 @@ impl Filter {
         }
     }
 
-    /// Returns the ports of the listening sockets if only connections to them are to
-    /// be counted. The tables list connections before all listening sockets are
+    /// Returns the ports of the listening sockets if only connections to them are
+    /// counted. The tables list connections before all listening sockets are
     /// known, so the caller removes connections to other ports after counting.
-    /// `None` for flows too, whose direction is known from their addresses.
+    /// Returns `None` for flows too: their addresses show their direction.
     #[must_use]
     pub fn inbound_ports(&self) -> Option<&BTreeSet<u16>> {
         if self.selection.inbound_only && self.local_addresses.is_none() {
@@ -239,8 +238,8 @@ impl Filter {
         self.selection.protocol
     }
 
-    /// Returns the option of a selection that needs more of a connection than its peer;
-    /// `None` if there is none.
+    /// Returns the option of the selection that needs more details of a connection than its
+    /// peer; `None` if every selected option needs the peer only.
     #[must_use]
     pub fn detail_option(&self) -> Option<&'static str> {
         let Selection { ports, protocol, tcp_states, inbound_only, .. } = &self.selection;
@@ -274,10 +273,11 @@ fn is_local(local_addresses: &[IpAddr], address: IpAddr) -> bool {
     local_addresses.binary_search(&address).is_ok()
 }
 
-/// Returns whether a host is connected to itself, which is not worth a report. To
-/// connect to one of its own addresses, a host uses the same address as the source
-/// address (Linux: `ip route get`), so every table shows both, whatever system it is
-/// from. Loopback is left to the excluded networks.
+/// Returns whether a host is connected to itself. Such a connection is not counted,
+/// because it has no remote peer. To connect to one of its own addresses, a host uses the
+/// same address as the source address (Linux: `ip route get`), so the tables of every
+/// operating system show the same address at both ends. The excluded networks decide about
+/// loopback addresses.
 fn is_self_connection(connection: &Connection, peer: IpAddr) -> bool {
     peer == canonical_address(connection.local.ip())
         && !peer.is_loopback()

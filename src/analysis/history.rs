@@ -24,7 +24,7 @@ pub struct History {
 pub struct PreviousSample {
     /// Time of the sample in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
-    /// How addresses were combined into peers.
+    /// Aggregation of addresses into peers.
     pub aggregation: Aggregation,
     /// The peer with the most connections; `None` if nothing was counted.
     pub top_address: Option<PeerId>,
@@ -58,19 +58,20 @@ pub struct RecentTop {
     pub last: u64,
 }
 
-/// Maximum number of [`RecentTop`] records: many peers that take turns on top must
-/// not fill the disk.
+/// Maximum number of [`RecentTop`] records. Without a maximum, peers that take turns on top
+/// could fill the disk.
 pub const MAX_RECENT_TOP: usize = 20;
 
-/// Maximum number of [`PeerOver`] records: an attack from a million addresses must not
-/// fill the disk.
+/// Maximum number of [`PeerOver`] records. Without a maximum, an attack from a million
+/// addresses could fill the disk.
 pub const MAX_RECORDED_OVER: usize = 1000;
 
-/// Maximum number of views of a sample by prefix length: each has a field of the performance
-/// data.
+/// Maximum number of views of a sample by prefix length. Each view adds a field to the
+/// performance data.
 pub const MAX_PREFIX_VIEWS: usize = 4;
 
-/// Maximum number of views of a sample: in addition, one for each property of groups.
+/// Maximum number of views of a sample: those by prefix length, and one for each property of
+/// groups.
 pub const MAX_VIEWS: usize = MAX_PREFIX_VIEWS + 3;
 
 impl PreviousSample {
@@ -106,9 +107,10 @@ impl PeerOver {
     }
 }
 
-/// Returns the record of the peers over the limit. Of too many, half are those with the most
-/// connections, and half the others that were over it the longest, so that neither displace
-/// the others.
+/// Returns the record of the peers over the limit. If there are more than
+/// [`MAX_RECORDED_OVER`], half of the record are the peers with the most connections, and half
+/// are the other peers that were over the limit the longest, so that neither half displaces
+/// the other.
 fn recorded_peers(sample: &Sample) -> Vec<PeerOver> {
     let mut peers: Vec<_> = sample.peers_over().filter_map(PeerOver::new).collect();
     if peers.len() > MAX_RECORDED_OVER {

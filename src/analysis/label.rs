@@ -7,7 +7,7 @@ use crate::model::{network::Network, peer_id::MAX_GROUP_NAME_BYTES, sanitize};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     names: BTreeMap<Network, String>,
-    /// The prefix lengths of the networks: most of the possible ones do not occur.
+    /// The prefix lengths of the networks. A lookup tries only these, which are usually few.
     prefix_lengths: BTreeSet<u8>,
 }
 

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use crate::model::network::Network;
 
-/// Networks in order, without networks inside others, so that one binary search finds the
+/// Networks in order, without networks that are inside others. One binary search finds the
 /// only network that can contain an address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NetworkSet {
@@ -15,7 +15,7 @@ pub(super) struct NetworkSet {
 }
 
 impl NetworkSet {
-    /// Takes the networks in any order.
+    /// Creates the set from networks in any order.
     pub(super) fn new(mut networks: Vec<Network>) -> Self {
         // A network sorts before the networks inside it.
         networks.sort();
@@ -40,8 +40,8 @@ impl NetworkSet {
         &self.networks
     }
 
-    /// Returns the index of the network that contains the address. The networks of IPv4
-    /// sort before those of IPv6.
+    /// Returns the index in `networks` of the network that contains the address. IPv4 networks
+    /// sort before IPv6 networks.
     pub(super) fn index_of(&self, address: IpAddr) -> Option<usize> {
         match address {
             IpAddr::V4(address) => range_index(&self.ranges_v4, address.to_bits()),
@@ -57,7 +57,7 @@ impl NetworkSet {
             return true;
         }
         let candidates = Network::new(address, n_known_bits);
-        // The missing digits may belong to an IPv4 address.
+        // The missing digits may be those of an embedded IPv4 address.
         let may_be_ipv4 = !candidates.is_single_address() && candidates.may_embed_ipv4();
         may_be_ipv4 || self.first_overlap(candidates).is_some()
     }

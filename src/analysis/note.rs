@@ -35,7 +35,7 @@ pub enum Note {
     },
     /// Other network namespaces of this host hold sockets.
     HiddenNamespaces {
-        /// Number of namespaces found to hold sockets.
+        /// Number of namespaces that hold sockets.
         count: usize,
     },
     /// Most connections are excluded only by default.
@@ -47,7 +47,7 @@ pub enum Note {
         /// The networks that excluded them.
         networks: Vec<Network>,
     },
-    /// These peers are over the limit and were not logged.
+    /// These peers are over the limit, but alerts about them were not logged.
     NotLogged(Vec<ProtectedPeer>),
     /// The kernel handled connections that its tables do not show.
     UnlistedConnections(UnlistedConnections),
@@ -127,15 +127,15 @@ pub enum SourceDetail {
     },
     /// A source was tried before another one.
     Failed(FailedSource),
-    /// A remark of the source itself.
+    /// A fact about how the bytes of the source were obtained.
     Capture(CaptureNote),
     /// A network database was read.
     NetworkDb {
         /// Path of the file.
         path: PathBuf,
-        /// Kind of the database by its publisher, such as `GeoLite2-ASN`; sanitized.
+        /// Name of the database's kind in its metadata, such as `GeoLite2-ASN`; sanitized.
         database_type: String,
-        /// Time of its making in seconds since 1970-01-01 UTC.
+        /// Time at which the database was built, in seconds since 1970-01-01 UTC.
         build_time: u64,
     },
     /// A flow table does not show the addresses of its host.
@@ -156,6 +156,6 @@ pub struct FailedSource {
 
 impl fmt::Display for FailedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Not by {}: {}", self.source, self.error)
+        write!(f, "Failed source: {}: {}", self.source, self.error)
     }
 }

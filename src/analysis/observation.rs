@@ -13,7 +13,7 @@ use super::{
 /// Result of sampling: of one source, of one target, or of all targets together.
 #[derive(Debug, Default)]
 pub struct Observation {
-    /// Counted connections. Empty once the samples have been made.
+    /// Counted connections. Empty after the samples have been created from it.
     pub tally: Tally,
     /// Connections that were not counted.
     pub skipped: Skipped,
@@ -30,8 +30,8 @@ pub struct Observation {
     pub kernel_counters: Vec<NamespaceCounters>,
     /// Failures: connections may be missing from the counts.
     pub problems: Vec<Problem>,
-    /// True if connections were counted that should have been excluded. The top peer
-    /// is then not reliable, and the status is UNKNOWN at most.
+    /// True if connections were counted that should have been excluded. The top peer is then
+    /// not reliable, and the status cannot be worse than UNKNOWN.
     pub unreliable: bool,
     /// Facts for the default output.
     pub notes: Vec<Note>,
@@ -64,7 +64,7 @@ impl Observation {
         self.problems.extend(problems);
         self.unreliable |= unreliable;
         self.notes.extend(notes);
-        // The details of most namespaces are the same.
+        // Most namespaces have the same details; each is listed once.
         for detail in details {
             if !self.details.contains(&detail) {
                 self.details.push(detail);

@@ -18,8 +18,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Returns the group of the operator's addresses, and what they have in common; `None`
-    /// if the operator or country is not known, or if the property is another one.
+    /// Returns the group of the operator's addresses, and the operator data that they have in
+    /// common. Returns `None` if the operator or country is not known, or if `by` is another
+    /// property.
     #[must_use]
     pub fn group(&self, by: GroupBy) -> Option<(Group, Self)> {
         let Self { asn, name, country } = self.clone();
@@ -34,7 +35,8 @@ impl Operator {
         Some((Group { by, name: group_name }, common))
     }
 
-    /// Creates an operator from untrusted values; a value that cannot be shown is unknown.
+    /// Creates an operator from untrusted values. A value that is empty after sanitizing is
+    /// treated as unknown.
     #[must_use]
     pub fn new(asn: Option<u32>, name: Option<&str>, country: Option<&str>) -> Self {
         Self {
@@ -50,8 +52,8 @@ impl Operator {
         *self == Self::default()
     }
 
-    /// Adds what only `other` knows. The number and the name of an autonomous system
-    /// belong together, so both are from the same source.
+    /// Adds the values that only `other` has. The number and the name of an autonomous system
+    /// belong together, so both are taken from the same source.
     pub fn merge(&mut self, other: Self) {
         if self.asn.is_none() && self.name.is_none() {
             self.asn = other.asn;
@@ -63,7 +65,8 @@ impl Operator {
     }
 }
 
-/// Operators or a country whose networks are excluded, written as `AS64500` or `country:DE`.
+/// An operator or a country whose networks are excluded, written as `AS64500` or
+/// `country:DE`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperatorSelector {
     /// Number of an autonomous system, not 0.
@@ -93,7 +96,7 @@ impl OperatorSelector {
 impl FromStr for OperatorSelector {
     type Err = OperatorSelectorError;
 
-    /// Parses a selector, in any case.
+    /// Parses a selector in upper or lower case.
     fn from_str(text: &str) -> Result<Self, OperatorSelectorError> {
         let text = text.to_lowercase();
         let digits = text.strip_prefix("as").unwrap_or_default();
@@ -131,9 +134,10 @@ impl fmt::Display for Operator {
     }
 }
 
-/// Returns the name as it is shown; `None` if it is empty. Parentheses, commas and
-/// semicolons end a name in the output. A spreadsheet takes a cell that starts with
-/// `=`, `+`, `-` or `@` as a formula, so the name starts with a letter or a digit.
+/// Returns the sanitized name for the output; `None` if it is empty. Parentheses, commas and
+/// semicolons are replaced because they end a name in the output. The name starts with a
+/// letter or a digit, because a spreadsheet interprets a cell that starts with `=`, `+`, `-`
+/// or `@` as a formula.
 fn sanitize_name(name: &str) -> Option<String> {
     let name = name.replace([',', ';'], " ");
     let name = sanitize::single_line(&name).replace(['(', ')'], "?");

@@ -35,7 +35,7 @@ pub struct PeerDetails<'a> {
     /// UTC; `None` if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_on_top: Option<u64>,
-    /// Connections by local address, busiest first; empty if the host has one only.
+    /// Connections by local address, busiest first; empty if there is only one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub local_addresses: Vec<LocalAddressCount>,
     /// Connections by local port, busiest first.
@@ -48,7 +48,7 @@ pub struct PeerDetails<'a> {
 /// Number of connections to a local address.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LocalAddressCount {
-    /// The address; `None` for all that are truncated, or beyond a maximum number.
+    /// The address; `None` for truncated addresses, and for those beyond the maximum number.
     pub address: Option<IpAddr>,
     /// Number of connections to the address.
     pub connections: u64,

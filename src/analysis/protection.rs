@@ -1,5 +1,5 @@
-//! Peers that are not handed over: an alert about them does not go into the log, from which
-//! programs such as fail2ban ban addresses.
+//! Peers that are never logged. Programs such as fail2ban ban the addresses in the log, so
+//! alerts about these peers are not written to it.
 use std::net::IpAddr;
 
 use super::network_set::NetworkSet;
@@ -31,25 +31,26 @@ impl Default for LocalAddresses {
 pub struct ProtectedPeer {
     /// The address or network of the peer.
     pub network: Network,
-    /// Reason that it was not logged.
+    /// Reason why it was not logged.
     pub reason: ProtectionReason,
 }
 
-/// Reason that a peer is protected.
+/// Reason why a peer is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtectionReason {
-    /// It is in, or contains, this network of `--never-log`.
+    /// The peer is in this network of `--never-log`, or contains it.
     NeverLog(Network),
-    /// It contains this excluded network, whose connections were not counted.
+    /// The peer contains this excluded network, whose connections were not counted.
     Excluded(Network),
-    /// It contains this address of the host itself.
+    /// The peer contains this address of the host itself.
     LocalAddress(Network),
-    /// It may contain an address of the host itself: these are not known.
+    /// The peer may contain an address of the host itself: the host's addresses are unknown.
     UnknownLocalAddresses,
 }
 
 impl Protection {
-    /// Protects the networks of `--never-log`, and networks that contain an excluded one.
+    /// Creates a protection for the networks of `--never-log`, and for networks that contain
+    /// an excluded network.
     #[must_use]
     pub fn new(never_log: &[Network], excludes: &[Network]) -> Self {
         Self {
@@ -59,8 +60,8 @@ impl Protection {
         }
     }
 
-    /// Protects networks that contain one of these addresses of the host itself; with
-    /// `None`, all networks, since the addresses are not known.
+    /// Protects networks that contain one of these addresses of the host itself. With `None`
+    /// the addresses are unknown, and every network is protected.
     pub fn set_local_addresses(&mut self, addresses: Option<Vec<IpAddr>>) {
         self.local_addresses = match addresses {
             Some(addresses) => {
@@ -73,7 +74,7 @@ impl Protection {
         };
     }
 
-    /// Returns the reason not to log an alert about `peer`; `None` if it is logged.
+    /// Returns the reason not to log an alert about `peer`; `None` if the alert is logged.
     #[must_use]
     pub fn reason(&self, peer: Network) -> Option<ProtectionReason> {
         if let Some(network) = self.never_log.first_overlap(peer) {

@@ -24,7 +24,7 @@ pub struct JudgeConfig {
     pub other_rule: Rule,
     /// Minimum of the limit, in connections.
     pub floor: f64,
-    /// Number of consecutive samples from which on a peer over the limit is critical; 1
+    /// Minimum number of consecutive samples after which a peer over the limit is critical; 1
     /// or more.
     pub consecutive: u32,
     /// Maximum age of the previous sample; `None`: no limit.
@@ -60,15 +60,15 @@ impl JudgeConfig {
 pub enum Rule {
     /// This multiple of the standard deviation of the judged peers.
     Stddev(f64),
-    /// The count that the top peer does not exceed, as estimated from all other peers.
+    /// A count that the top peer is not expected to exceed, estimated from all other peers.
     Lognormal {
         /// Probability that a clean sample exceeds the limit; above 0 and below 1.
         false_alarm_rate: f64,
     },
-    /// This number of connections, whatever the counts are. The floor does not apply.
+    /// This number of connections, regardless of the counts. The floor does not apply.
     Fixed(f64),
-    /// The lognormal limit, or a lower one that the standard deviation confirms, among
-    /// enough addresses for the latter to work.
+    /// The lognormal limit, or a lower limit that the standard deviation confirms if there
+    /// are enough addresses for that.
     Auto {
         /// Number of standard deviations.
         multiplier: f64,
@@ -77,7 +77,8 @@ pub enum Rule {
     },
 }
 
-/// Returns the limits of both rules: the one in force, and the one that is reported only.
+/// Returns the limits of both rules: first the limit that decides the status, then the limit
+/// that is reported only.
 #[must_use]
 pub fn limits(counts: &[u64], summary: &Summary, config: &JudgeConfig) -> (Limit, Limit) {
     let JudgeConfig { rule, other_rule, floor, .. } = *config;
@@ -103,13 +104,13 @@ pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
     for violation in violations(sample, &config.warning) {
         reasons.push((Status::Warning, Reason::Warning(violation)));
     }
-    // The sort is stable: of reasons with equal status the limit comes first.
+    // The sort is stable, so the limit comes first among reasons with equal status.
     reasons.sort_by_key(|&(status, _)| std::cmp::Reverse(status));
     let rank = match reasons.first() {
         Some((_, Reason::Limit)) => {
             first_critical.or_else(|| sample.top.iter().position(|peer| peer.over.is_some()))
         }
-        // The maximum is that of a peer that may be blamed.
+        // The maximum is the count of an attributable peer.
         Some((_, Reason::Warning(it) | Reason::Critical(it))) if it.metric == Metric::Max => {
             sample.top.iter().position(|peer| sample.is_attributable(peer))
         }
@@ -123,8 +124,8 @@ pub fn judge(sample: &Sample, config: &JudgeConfig) -> Verdict {
     }
 }
 
-/// Returns the metrics of `sample` that are outside `ranges`; none if it counts connections
-/// that should have been excluded.
+/// Returns the metrics of `sample` that are outside `ranges`; an empty list if the sample
+/// counts connections that should have been excluded.
 fn violations(sample: &Sample, ranges: &[MetricRange]) -> Vec<MetricViolation> {
     let mut violations = Vec::new();
     if sample.is_unreliable {

@@ -9,15 +9,15 @@ use super::{
 };
 use crate::model::{metric::Metric, peer_id::PeerId, verdict::Limit};
 
-/// The counts of one sample of the sockets, and the limit that they result in.
+/// The counts of one sample of the sockets, and the limit that follows from them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Time of the sample in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
-    /// How addresses are combined into peers.
+    /// Aggregation of addresses into peers.
     pub aggregation: Aggregation,
-    /// The peers that the output may list, and those over the limit as far as they are put
-    /// on record, busiest first; empty only if nothing was counted.
+    /// The peers that the output may list, and the peers over the limit that are put on
+    /// record, busiest first; empty only if nothing was counted.
     pub top: Vec<Peer>,
     /// Connections of each peer, highest first.
     pub peer_counts: Vec<u64>,
@@ -27,10 +27,10 @@ pub struct Sample {
     pub limit: Limit,
     /// Limit of the rule that was not selected.
     pub other_limit: Limit,
-    /// Number of peers over the limit. A peer that cannot be blamed is not among them.
+    /// Number of attributable peers over the limit.
     pub n_over: usize,
-    /// True if connections were counted that should have been excluded, so that no peer
-    /// can be blamed.
+    /// True if connections were counted that should have been excluded, so that no peer is
+    /// attributable.
     pub is_unreliable: bool,
     /// Number of addresses that are connected.
     pub addresses: u64,
@@ -38,7 +38,7 @@ pub struct Sample {
     pub connections: u64,
 }
 
-/// Numbers of the busiest peers that a sample is about.
+/// Numbers of the busiest peers that a sample judges and lists.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleSize {
     /// Maximum number of peers in the statistics; `None` for all.
@@ -77,8 +77,8 @@ impl Sample {
         }
     }
 
-    /// Adds the peers on record as over the limit to `top`, if more are over it than `top`
-    /// has: newcomers with more connections must not hide them.
+    /// Adds the peers that are on record as over the limit to `top`, if `top` does not have all
+    /// peers over the limit. Newcomers with more connections must not hide them.
     pub fn add_recorded_peers(&mut self, counts: &Counts, history: &History) {
         let Some(previous) = &history.previous else {
             return;
@@ -102,30 +102,30 @@ impl Sample {
         self.top.first().filter(|peer| peer.truncated.is_none()).map(|peer| &peer.id)
     }
 
-    /// States that connections were counted that should have been excluded: no peer is over
-    /// the limit then.
+    /// Records that connections were counted that should have been excluded. No peer of the
+    /// sample is over the limit then.
     pub fn set_unreliable(&mut self) {
         self.is_unreliable = true;
         self.n_over = 0;
     }
 
-    /// Returns whether a peer of this sample may be blamed for its connections: they are
-    /// certainly its own, and it is a group if the sample is about groups. An address without
-    /// a group is judged by the limit for addresses, not by that for groups.
+    /// Returns whether `peer` may be blamed for its connections: they certainly belong to the
+    /// peer, and the peer is a group if the sample is about groups. An address without a group
+    /// is compared with the limit for addresses, not with the limit for groups.
     #[must_use]
     pub fn is_attributable(&self, peer: &Peer) -> bool {
         let is_judged = self.aggregation.group_by().is_none() || peer.id.network().is_none();
         !self.is_unreliable && peer.truncated.is_none() && is_judged
     }
 
-    /// Returns the most connections that a peer has that may be blamed for them.
+    /// Returns the highest count of an attributable peer; 0 if no peer is attributable.
     #[must_use]
     pub fn max_attributable(&self) -> u64 {
         let peer = self.top.iter().find(|peer| self.is_attributable(peer));
         peer.map_or(0, |peer| peer.connections)
     }
 
-    /// Returns a number of the sample. The maximum is that of the peers that may be blamed.
+    /// Returns the value of a metric. The maximum is that of the attributable peers.
     #[must_use]
     pub fn metric(&self, metric: Metric) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]

@@ -2,7 +2,7 @@
 
 /// Statistics of the counts of the busiest peers.
 ///
-/// All are 0 where nothing was counted.
+/// All values are 0 if nothing was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Number of peers that the statistics include.
@@ -108,7 +108,7 @@ mod tests {
             let mut sorted = counts;
             sorted.sort_unstable();
             let sorted = &sorted[sorted.len().saturating_sub(max_peers)..];
-            // Computed from moments instead of differences, so that it is independent.
+            // Computed from moments instead of differences, to be independent of the code.
             let n = sorted.len() as f64;
             let sum: u64 = sorted.iter().sum();
             let squares: u64 = sorted.iter().map(|count| count * count).sum();

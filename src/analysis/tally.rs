@@ -1,8 +1,8 @@
 //! Counts connections by peer address.
 //!
-//! There is no hash table: the holder of one IPv6 /64 chooses among 2^64 addresses,
-//! and could choose addresses that collide. Keys are collected, sorted, and merged
-//! into `sorted_counts` instead. Memory grows with the number of distinct (address,
+//! The module does not use a hash table: the holder of one IPv6 /64 chooses among 2^64
+//! addresses, and could choose addresses that collide. Keys are instead collected, sorted,
+//! and merged into `sorted_counts`. Memory grows with the number of distinct (address,
 //! local address, local port, state), not with the number of connections, and the counts
 //! of each address are exact.
 use std::{
@@ -32,7 +32,7 @@ pub struct Tally {
     v4: SortedCounts<u64>,
     v6: SortedCounts<V6Key>,
     truncated: SortedCounts<TruncatedKey>,
-    /// Addresses that may be truncated, until all rows of their listing are known.
+    /// Addresses that may be truncated. They are kept apart until their listing ends.
     unsettled: SortedCounts<TruncatedKey>,
 }
 
@@ -43,7 +43,7 @@ pub struct Tally {
 /// not a defect of topip, and is reported. A failed allocation elsewhere aborts the
 /// process without any output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no memory to count more than {0} addresses")]
+#[error("out of memory after counting {0} addresses")]
 pub struct OutOfMemory(pub usize);
 
 /// Address and packed [`Details`] of an IPv6 peer in one comparable key.
@@ -75,8 +75,8 @@ impl Tally {
             return;
         }
         // A dual-stack listener shows an IPv4 peer as ::ffff:192.0.2.1, and a NAT64 gateway
-        // lets it arrive as 64:ff9b::c000:201. All are the same machine, and counting it
-        // as several peers would hide a part of an attack.
+        // passes it on as 64:ff9b::c000:201. All are the same machine, and counting it as
+        // several peers would hide a part of an attack.
         match connection.peer_address() {
             IpAddr::V4(address) => self.v4.add(v4_key(address, details)),
             IpAddr::V6(address) => self.v6.add(v6_key(address, details)),
@@ -92,11 +92,11 @@ impl Tally {
         }
     }
 
-    /// Decides about the addresses that may be truncated, at the end of their listing: with
-    /// `is_truncated` they stay apart, and otherwise they are complete.
+    /// Decides about the addresses that may be truncated, at the end of their listing. If
+    /// `is_truncated` is true, they stay apart; otherwise they are counted as complete.
     pub fn settle_truncated(&mut self, is_truncated: bool) {
         let mut unsettled = std::mem::take(&mut self.unsettled);
-        // Exhausted memory must be reported, so that record is kept as well.
+        // Exhausted memory must be reported, so the record of it is kept as well.
         if is_truncated || unsettled.check_memory().is_err() {
             self.truncated.merge(unsettled);
             return;
@@ -162,7 +162,7 @@ impl Tally {
         self.v6.check_memory().map_err(OutOfMemory)?;
         self.settle_truncated(true);
         self.truncated.check_memory().map_err(OutOfMemory)?;
-        // Later stages need a list of the counts only, which grows by doubling.
+        // Later stages need memory only for a list of the counts, which grows by doubling.
         let n = self.v4.len() + self.v6.len() + self.truncated.len();
         Vec::<[u64; 2]>::new().try_reserve_exact(n).map_err(|_| OutOfMemory(n))
     }

@@ -29,8 +29,8 @@ impl View {
         self.sample.top.get(self.verdict.rank)
     }
 
-    /// Returns the number of peers over the limit that are not put on record, because
-    /// there are too many.
+    /// Returns the number of peers over the limit that are not put on record because of the
+    /// maximum number of records.
     #[must_use]
     pub fn n_unrecorded(&self) -> usize {
         self.sample.n_over.saturating_sub(MAX_RECORDED_OVER)
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// Limit of all samples: the standard deviation is multiplied by 0.
+    /// Limit of all samples: the floor, because the standard deviation is multiplied by 0.
     const LIMIT: f64 = 10.0;
 
     fn config() -> JudgeConfig {
@@ -398,8 +398,8 @@ mod tests {
                 let hosts: Vec<_> = hosts.into_iter().collect();
                 let (view, record) = judge_sample(sample(time, &hosts), history, &config);
                 history = History { previous: Some(record) };
-                // A peer's count of samples goes back to the first one under the limit, or
-                // to a pause that is too long.
+                // The consecutive samples of a peer start after the last sample in which it was
+                // not over the limit, or after a pause that is too long.
                 let samples_over = |host: u16| {
                     let mut n = 0;
                     for (pause, hosts) in earlier.iter().rev() {

@@ -29,12 +29,12 @@ pub enum Applet {
     Check,
     /// `munin_topip`, for Munin.
     Munin,
-    /// `topip_log`, for cron and people.
+    /// `topip_log`, for cron and interactive use.
     Log,
 }
 
 impl Applet {
-    /// Returns the program for a file name, or `None` if the name fits no program, for
+    /// Returns the program for a file name, or `None` if the name matches no program, for
     /// example after an administrator has renamed the file.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -69,7 +69,7 @@ pub fn main(default_applet: Applet, remote_support: Option<RemoteSupport>) -> Ex
     // The output reports a panic; the default hook would write to standard error.
     panic::set_hook(Box::new(|_| {}));
     let applet = Applet::from_name(&program_name()).unwrap_or(default_applet);
-    // A caller with fewer rights controls the options and the environment.
+    // A caller with fewer privileges controls the options and the environment.
     if process::is_setid() {
         return write_output(failure_output(applet, &setid_problem()), applet).into();
     }
@@ -78,7 +78,7 @@ pub fn main(default_applet: Applet, remote_support: Option<RemoteSupport>) -> Ex
     let _ = signals::block();
     let output = panic::catch_unwind(AssertUnwindSafe(|| run_applet(applet, &invocation)))
         .unwrap_or_else(|panic| failure_output(applet, &internal_error(&*panic)));
-    // An SSH client of a server that gave no answer in time still runs.
+    // An SSH client is still running if its server gave no answer in time.
     child_process::kill_all_and_forbid();
     write_output(output, applet).into()
 }
@@ -109,7 +109,7 @@ pub(in crate::cli) fn internal_error(panic: &(dyn Any + Send)) -> Problem {
         .unwrap_or("no reason given");
     Problem::new(
         format!("internal error: {reason}"),
-        "This is a mistake in topip. Please report it with the command line.",
+        "This is a bug in topip. Please report it with the command line.",
     )
 }
 
@@ -118,8 +118,8 @@ pub(in crate::cli) fn internal_error(panic: &(dyn Any + Send)) -> Problem {
 fn setid_problem() -> Problem {
     Problem::new(
         "cannot run set-uid or set-gid",
-        "Take the bit from its file (chmod ug-s), and start it as that user: by sudo, or as a \
-         service of that user.",
+        "Remove the bit from the executable (chmod ug-s), and run it as that user: with sudo, or \
+         as a service of that user.",
     )
 }
 

@@ -268,9 +268,7 @@ impl std::str::FromStr for Timeout {
             ),
         };
         if status == Status::Ok {
-            return Err(
-                "what was not seen in time is no OK; write warning, critical or unknown".to_owned()
-            );
+            return Err("a timeout must not be OK; write warning, critical or unknown".to_owned());
         }
         match duration(after)? {
             Duration::ZERO => Err("a check needs at least 1 second".to_owned()),

@@ -41,6 +41,8 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     }
 }
 
+/// Checks that each given option has an effect.
+///
 /// # Errors
 ///
 /// Returns an error if an option has no effect.
@@ -68,7 +70,7 @@ fn usage_output(error: &clap::Error, format: OutputFormat) -> ProgramOutput {
 }
 
 /// Returns the output format from options that have been rejected: a program that
-/// requested JSON parses the output of a usage error as well.
+/// requested JSON also parses the output of a usage error.
 fn requested_format(args: &[OsString]) -> OutputFormat {
     let word_pairs = args.iter().zip(args.iter().skip(1).map(Some).chain([None]));
     let formats = word_pairs.filter_map(|(word, next)| match word.to_str()? {
@@ -79,14 +81,14 @@ fn requested_format(args: &[OsString]) -> OutputFormat {
     format.unwrap_or_default()
 }
 
-/// Form of the answer.
+/// Form of the output.
 #[derive(Clone, Debug)]
 struct AnswerForm {
     format: OutputFormat,
     verbosity: Verbosity,
     /// Maximum number of addresses with a metric of their own.
     metrics_addresses: usize,
-    /// File that the answer replaces; `None` for standard output.
+    /// File that the output replaces; `None` for standard output.
     file: Option<PathBuf>,
 }
 
@@ -130,7 +132,8 @@ fn check(args: CheckArgs, invocation: &Invocation) -> ProgramOutput {
             if form.file.is_none()
                 && !watchdog::has_time_to_read(stdout.len(), timeout, invocation) =>
         {
-            // The reader would not receive all of the output in time, and a part is useless.
+            // The reader would not receive all of the output in time, and a part cannot be
+            // parsed.
             let failure = watchdog::output_too_long(stdout.len(), timeout);
             failure_output(failure, timeout.status, format)
         }
@@ -148,7 +151,7 @@ fn report_output(report: &Report, form: &AnswerForm) -> ProgramOutput {
             OutputFormat::Openmetrics => output::render_openmetrics(report, form.metrics_addresses),
             OutputFormat::Checkmk => output::render_checkmk(report),
         },
-        // Metrics have no place for the text of a problem.
+        // Metrics cannot contain the text of a problem.
         stderr: match form.format {
             OutputFormat::Openmetrics => report.problems().map(stderr_text).collect(),
             _ => String::new(),
@@ -174,7 +177,7 @@ fn stderr_text(problem: &Problem) -> String {
     output::render_stderr_problem(Applet::Check.name(), problem)
 }
 
-/// Returns a problem in place of an answer.
+/// Returns a problem in place of a report.
 fn problem_output(problem: &Problem, status: Status, format: OutputFormat) -> ProgramOutput {
     let mut program_output =
         ProgramOutput { exit_code: status.exit_code(), ..ProgramOutput::default() };

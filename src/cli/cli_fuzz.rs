@@ -10,7 +10,7 @@ use super::{
     value_parser,
 };
 
-/// Value of a text for each kind of option; `None` if the text is rejected.
+/// Values of one text, parsed as each kind of option; `None` if the text is rejected.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the fields have the names of the value parsers")]
 pub struct Values {

@@ -30,7 +30,7 @@ use super::{
     mail_config, target_config,
 };
 
-/// Part of the time limit that is left for judging, notifications and output.
+/// Part of the time limit that is reserved for judging, notifications and output.
 pub(super) const REPORT_TIME: Duration = Duration::from_millis(500);
 
 /// Limit for the number of addresses in the output.
@@ -62,8 +62,8 @@ pub(super) struct RunOptions {
     pub(super) notify: Option<NotifyArgs>,
     /// `true` to count the connections in each TCP state for the report.
     pub(super) count_tcp_states: bool,
-    /// `true` to report network namespaces whose connections the host's own table does
-    /// not show.
+    /// `true` to report network namespaces whose connections are not in the host's own
+    /// table.
     pub(super) report_hidden_namespaces: bool,
 }
 
@@ -95,14 +95,14 @@ pub(super) fn check_config(
     let aggregations = aggregations(&selection)?;
     let mut excludes = selection.exclude;
     let mut default_excludes = Vec::new();
-    // Networks that are selected are not excluded by default.
+    // With --only, the default exclusions do not apply.
     if !selection.no_default_excludes && selection.only.is_empty() {
         default_excludes = DEFAULT_EXCLUDES.map(default_exclude).to_vec();
         default_excludes.retain(|network| !excludes.contains(network));
         excludes.extend(&default_excludes);
     }
     if applet == Applet::Munin {
-        // munin-node would log the note about them at every sample.
+        // munin-node would log the note about these networks at every sample.
         default_excludes.clear();
     }
     for ranges in [&thresholds.warning, &thresholds.critical] {
@@ -158,8 +158,8 @@ fn default_exclude(text: &str) -> Network {
     text.parse().expect("a default exclude is a network")
 }
 
-/// Returns the configuration of the notifications: the mail is sent first, and leaves
-/// the program its reserved time.
+/// Returns the configuration of the notifications. The mail is sent first, and must end
+/// before the time that is reserved for the program.
 fn alerts(
     args: NotifyArgs,
     targets: &[Target],
@@ -203,7 +203,7 @@ pub(super) fn tcp_states(args: &SelectionArgs) -> TcpStates {
 ///
 /// # Errors
 ///
-/// Returns an error for a state that none of them has.
+/// Returns an error if no connection of these protocols can have one of the states.
 fn require_possible_states(args: &SelectionArgs) -> Result<(), Problem> {
     let SelectionArgs { protocol, tcp_states, exclude_tcp_states, .. } = args;
     for (option, states) in [("`--state`", tcp_states), ("`--exclude-state`", exclude_tcp_states)] {
@@ -216,7 +216,8 @@ fn require_possible_states(args: &SelectionArgs) -> Result<(), Problem> {
                 state.name(),
                 protocol.name()
             );
-            let hint = format!("It is a state of {name}; `--protocol` all has both.");
+            let hint =
+                format!("{} is a state of {name}; `--protocol` all counts both.", state.name());
             return Err(Problem::new(message, hint));
         }
     }
@@ -231,8 +232,9 @@ fn distinct_lengths(given: &[u8]) -> Vec<u8> {
     lengths
 }
 
-/// Returns the rule in force, and the one whose limit is reported only. The latter is the
-/// one that sees more: no count is over by `lognormal` and not by `auto`.
+/// Returns the rule in use, and the other rule, whose limit is only reported. For
+/// `lognormal` and `stddev`, the other rule is `auto`: its limit is never above that of
+/// `lognormal`.
 fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
     let false_alarm_rate = thresholds.false_alarm_rate;
     let multiplier = thresholds.multiplier();
@@ -252,15 +254,15 @@ fn rules(thresholds: &ThresholdArgs) -> (Rule, Rule) {
 ///
 /// # Errors
 ///
-/// Returns an error if there are more than [`MAX_PREFIX_VIEWS`] pairs, or if a file that
-/// has the groups is not given.
+/// Returns an error if there are more than [`MAX_PREFIX_VIEWS`] pairs, or if the option
+/// that defines the groups is missing.
 fn aggregations(selection: &SelectionArgs) -> Result<Vec<Aggregation>, Problem> {
     let (v4, v6) = (distinct_lengths(&selection.prefix4), distinct_lengths(&selection.prefix6));
     let n_aggregations = v4.len().max(v6.len());
     if n_aggregations > MAX_PREFIX_VIEWS {
         let message =
             format!("`--prefix4` and `--prefix6` take at most {MAX_PREFIX_VIEWS} lengths");
-        let hint = "Each has a field of the performance data.".to_owned();
+        let hint = "Each length adds a field to the performance data.".to_owned();
         return Err(Problem::with_hints(&message, vec![hint]));
     }
     let prefix_lengths = (0..n_aggregations).map(|n| PrefixLengths {
@@ -281,7 +283,7 @@ fn distinct_groups(selection: &SelectionArgs) -> BTreeSet<GroupBy> {
     selection.group_by.iter().copied().collect()
 }
 
-/// Returns the options that say which group an address belongs to, if there are groups.
+/// Returns the values of the options that assign addresses to groups; empty without groups.
 fn group_source(selection: &SelectionArgs) -> String {
     let groups = distinct_groups(selection);
     let mut sources = Vec::new();
@@ -295,7 +297,7 @@ fn group_source(selection: &SelectionArgs) -> String {
     sources.join("\n")
 }
 
-/// Checks that the option is given that says which group an address belongs to.
+/// Checks that the option that assigns addresses to groups is given.
 fn require_group_source(by: GroupBy, selection: &SelectionArgs) -> Result<(), Problem> {
     let (needed, hint, is_given) = match by {
         GroupBy::Asn | GroupBy::Country => (
@@ -305,7 +307,7 @@ fn require_group_source(by: GroupBy, selection: &SelectionArgs) -> Result<(), Pr
         ),
         GroupBy::Label => (
             "`--label` or `--label-file`",
-            "A group has the addresses of all networks with one name.",
+            "A group consists of all networks with the same name.",
             !(selection.label.is_empty() && selection.label_file.is_empty()),
         ),
     };
@@ -340,7 +342,7 @@ fn state_location(
     StateLocation::InUserDirectory { shared_dir, user_dir, name }
 }
 
-/// Returns the directory that the plugin guidelines' variables or munin-node name.
+/// Returns the directory from the variables of the plugin guidelines or of munin-node.
 fn explicit_state_dir(applet: Applet, invocation: &Invocation) -> Option<PathBuf> {
     let mut variables = vec!["MP_STATE_PATH", "NAGIOS_PLUGIN_STATE_DIRECTORY"];
     if applet == Applet::Munin {
@@ -363,8 +365,8 @@ fn user_state_dir(invocation: &Invocation) -> Option<PathBuf> {
 /// Returns an identifier of the Munin master and the plugin link: munin-node names its
 /// own state file after both.
 ///
-/// Each client, munin-run included, has a state file of its own; otherwise the samples
-/// of one client would be consecutive samples for another one. `None` if munin-node has
+/// Each client, including munin-run, has a state file of its own; otherwise the samples
+/// of one client would be consecutive samples for another client. `None` if munin-node has
 /// not set the variable, and for other programs.
 fn munin_client(applet: Applet, invocation: &Invocation) -> Option<String> {
     if applet != Applet::Munin {
@@ -373,17 +375,17 @@ fn munin_client(applet: Applet, invocation: &Invocation) -> Option<String> {
     Some(invocation.env_var("MUNIN_STATEFILE")?.to_string_lossy().into_owned())
 }
 
-/// Returns a character of a server's name as a character of a file name.
+/// Returns a character of a server's name for use in a file name.
 fn file_name_char(letter: char) -> char {
     if letter.is_ascii_alphanumeric() || "-.+".contains(letter) { letter } else { '_' }
 }
 
 /// Returns the options that distinguish two checks: sources, selection and thresholds.
 ///
-/// Two services that share a state file would each take the other's sample for their
-/// own previous one. Every part is an explicit string, since a state file is found by
-/// the hash of the whole: renaming a type must not lose a history. An option that is
-/// not given adds nothing, so that a new option keeps the names of existing files.
+/// Two services that share a state file would each use the other's sample as their own
+/// previous sample. Every part is an explicit string, because the hash of all parts is in
+/// the name of the state file: renaming a type must not lose a history. An option that is
+/// not given adds nothing, so that a new option does not change the names of existing files.
 fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
     let SampleArgs { selection, ssh, thresholds, .. } = args;
     let ports = selection.port.iter().map(|it| format!("{}-{}", it.start(), it.end()));
@@ -393,7 +395,7 @@ fn state_key(args: &SampleArgs, targets: &[Target]) -> String {
         ("input", selection.input.as_ref().map(|it| it.display().to_string()).unwrap_or_default()),
         ("servers", Target::sorted_names(targets).join(",")),
         ("command", ssh.command.clone().unwrap_or_default()),
-        // The configuration of the client may make another host of a server's name.
+        // The configuration of the client may map a server's name to another host.
         ("rsh", ssh.rsh.as_ref().map(|rsh| rsh.words().join("\0")).unwrap_or_default()),
         ("port", ports.collect::<Vec<_>>().join(",")),
         ("tcp_states", format!("{:x}", tcp_states(selection).bits())),
@@ -444,6 +446,8 @@ fn yes_if(is_set: bool) -> String {
     if is_set { "yes".to_owned() } else { String::new() }
 }
 
+/// Checks that each metric has one range.
+///
 /// # Errors
 ///
 /// Returns an error if a metric has two ranges of the same severity.
@@ -486,7 +490,7 @@ fn netns_names(selection: &SelectionArgs) -> Vec<String> {
 /// Returns the 64-bit FNV-1a hash (draft-eastlake-fnv) of `text`.
 ///
 /// Unlike the hashes of the standard library, it is the same in every version and on
-/// every machine. Collisions on purpose are not a threat: the administrator chooses
+/// every machine. Deliberate collisions are not a threat: the administrator chooses
 /// all of the input.
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

@@ -18,7 +18,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         // At most 100 years, so that adding the duration to a time does not overflow.
         .filter(|&unit_seconds| unit_seconds <= 100 * 366 * 24 * 60 * 60)
         .map(Duration::from_secs)
-        .ok_or_else(|| "not a span of time; write 90, 90s, 10m, 2h or 7d".to_owned())
+        .ok_or_else(|| "not a duration; write 90, 90s, 10m, 2h or 7d".to_owned())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Options of settings files (`--extra-opts`), put before those of the command line.
+//! Options of settings files (`--extra-opts`), inserted before those of the command line.
 //!
-//! As in monitoring-plugins, a setting is an option that stands earlier on the command
-//! line. In addition, an option that is given later replaces what it contradicts, and the
-//! check for options without effect does not see settings: several checks share a file.
+//! As in monitoring-plugins, a setting works like an option earlier on the command line. In
+//! addition, a later option replaces the earlier options that contradict it, and settings
+//! are not checked for options without effect, because several checks share a file.
 use std::{ffi::OsString, path::PathBuf, sync::mpsc};
 
 use clap::{ArgMatches, Command};
@@ -32,7 +32,7 @@ mod option_key;
 use file_option::{FileOption, OptionValue, file_options};
 use option_key::OptionKey;
 
-/// Option that names a section.
+/// Option that selects a section.
 const FLAG: &str = "--extra-opts";
 /// Default settings file.
 const DEFAULT_FILE: &str = "/etc/topip/topip.ini";
@@ -44,7 +44,7 @@ const FILE_NAMES: [&str; 3] = ["topip.ini", "plugins.ini", "nagios-plugins.ini"]
 #[derive(Debug)]
 pub(super) struct ParseFailure {
     pub(super) error: ParseError,
-    /// Options that are known nevertheless, for the format of the output.
+    /// Options that were read before the failure; the output format is taken from them.
     pub(super) words: Vec<OsString>,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum ParseError {
     Usage(Box<clap::Error>),
     /// The settings cannot be used.
     Settings(Problem),
-    /// A signal or the time limit ended the reading of the settings.
+    /// A signal or the time limit interrupted the reading of the settings.
     Interrupted(RunFailure, Status),
 }
 
@@ -65,8 +65,8 @@ impl From<clap::Error> for ParseError {
     }
 }
 
-/// Parses the command line of a program and the settings that it names. Also returns the
-/// options that the command line itself gives.
+/// Parses the command line of a program and the settings that it selects. Also returns the
+/// options that are given on the command line itself.
 ///
 /// # Errors
 ///
@@ -93,8 +93,8 @@ fn program_line(applet: Applet, words: &[OsString]) -> impl Iterator<Item = OsSt
     std::iter::once(OsString::from(applet.name())).chain(words.iter().cloned())
 }
 
-/// Parses the command line with the settings. `formats` gets the output formats among the
-/// settings, as words.
+/// Parses the command line with the settings. The output formats in the settings are added
+/// to `formats` as words.
 fn parse_with_settings<T: ProgramArgs>(
     applet: Applet,
     invocation: &Invocation,
@@ -129,20 +129,20 @@ fn parse_with_settings<T: ProgramArgs>(
     Ok((args, given))
 }
 
-/// Command line that names settings.
+/// Command line that selects settings.
 struct CommandLine<'a> {
     /// Command or subcommand that has the options.
     command: &'a Command,
     matches: &'a ArgMatches,
     locations: Vec<SettingsLocation>,
-    /// Word of the subcommand, if there is one.
+    /// Word of the subcommand; empty without a subcommand.
     subcommand: &'a [OsString],
     /// Words after it.
     options: &'a [OsString],
 }
 
 impl<'a> CommandLine<'a> {
-    /// Returns `None` if the command line names no settings, or has options before its
+    /// Returns `None` if the command line selects no settings, or has options before its
     /// subcommand, which is a usage error.
     fn new(command: &'a Command, matches: &'a ArgMatches, words: &'a [OsString]) -> Option<Self> {
         let (command, matches, n_before) = match matches.subcommand() {
@@ -164,7 +164,7 @@ fn output_formats(section: &SettingsSection) -> Vec<OsString> {
     formats.map(|setting| format!("--output={}", setting.value.reveal()).into()).collect()
 }
 
-/// Reads the sections in another thread: a network file system may not answer, and signals
+/// Reads the sections on another thread: a network file system may not answer, and signals
 /// are blocked.
 fn read_sections(
     applet: Applet,
@@ -191,7 +191,7 @@ fn read_sections(
     }
 }
 
-/// Files of which the first one that exists is read, and the name of the section.
+/// Candidate files, of which the first existing one is read, and the name of the section.
 type Place = (Vec<PathBuf>, String);
 
 fn place(location: &SettingsLocation, applet: Applet, invocation: &Invocation) -> Place {
@@ -202,7 +202,7 @@ fn place(location: &SettingsLocation, applet: Applet, invocation: &Invocation) -
     (files, location.section.clone().unwrap_or_else(|| applet.name().to_owned()))
 }
 
-/// Returns what is read, for messages.
+/// Returns the activity of reading these files, for messages.
 fn activity(places: &[Place]) -> String {
     let mut files: Vec<_> = places.iter().flat_map(|(files, _)| files).collect();
     files.dedup();
@@ -222,8 +222,8 @@ fn default_files(invocation: &Invocation) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the options of all sections without those that later sections or the command
-/// line replace, and without those that need an alert mail that is not requested.
+/// Returns the options of all sections, except those that later sections or the command
+/// line replace, and except the mail options if no alert mail is requested.
 fn effective_options(
     command: &Command,
     sources: Vec<Vec<FileOption>>,

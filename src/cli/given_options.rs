@@ -1,6 +1,6 @@
 //! Options on the command line that have no effect on the run.
 //!
-//! An option without effect is a mistake: its user expects something that does not
+//! An option without effect is a mistake: the user expects an effect that does not
 //! happen. Settings of `--extra-opts` are not checked, because several checks share them.
 //! Munin's variables are not checked, because sections such as `[topip_*]` set
 //! them for several plugins.
@@ -12,15 +12,15 @@ use crate::model::problem::Problem;
 
 use super::args::{NotifyArgs, OutputFormat, RuleName, SampleArgs, SourceKind, SshArgs};
 
-/// Prefix lengths at which an aggregation has one address only.
+/// Prefix lengths at which a network is a single address.
 const HOST_LENGTHS: (u8, u8) = (32, 128);
 
-/// Names of the options that a command line gives, as opposed to defaults.
+/// Names of the options that are given on a command line, unlike options at their defaults.
 #[derive(Debug)]
 pub(super) struct GivenOptions(Vec<String>);
 
-/// Parses a command line by the command of `T`. Also returns the options that it gives,
-/// those of a subcommand if there is one.
+/// Parses a command line by the command of `T`. Also returns the given options: those of the
+/// subcommand, if the command line has one.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ pub(super) fn parse<T: FromArgMatches>(
 ) -> Result<(T, GivenOptions), Error> {
     let mut matches = command.try_get_matches_from_mut(args)?;
     let given = GivenOptions::new(matches.subcommand().map_or(&matches, |(_, matches)| matches));
-    // Moves the values, so that no copy of a password is left.
+    // Moves the values out of the matches, so that no copy of a password remains.
     let parsed = T::from_arg_matches_mut(&mut matches).map_err(|it| it.format(command))?;
     Ok((parsed, given))
 }
@@ -64,11 +64,11 @@ impl GivenOptions {
         if n_remote == 0 {
             for arg in SshArgs::augment_args(Command::default()).get_arguments() {
                 let id = arg.get_id().as_str();
-                self.reject(id, "because no server is reached by SSH; see `--hostname`")?;
+                self.reject(id, "because no server is checked over SSH; see `--hostname`")?;
             }
         }
         if n_remote > 0 && n_remote == servers.len() && selection.source != SourceKind::Conntrack {
-            self.reject("source", "on servers that are reached by SSH, except with conntrack")?;
+            self.reject("source", "on servers that are checked over SSH, except with conntrack")?;
         }
         match thresholds.rule_name() {
             RuleName::Stddev => self.reject("false_alarm_rate", "on the rule stddev")?,
@@ -99,7 +99,7 @@ impl GivenOptions {
         if args.log.is_some() { Ok(()) } else { self.reject("log_format", "without `--log`") }
     }
 
-    /// Checks the options for the format of the answer.
+    /// Checks the options for the output format.
     ///
     /// # Errors
     ///
@@ -117,9 +117,11 @@ impl GivenOptions {
     ///
     /// Returns an error if an option has no effect.
     pub(super) fn check_watch(&self) -> Result<(), Problem> {
-        self.reject("state_file", "on watch, which keeps its samples in memory")
+        self.reject("state_file", "with watch, which keeps its samples in memory")
     }
 
+    /// Checks that an option is not given. `reason` completes "has no effect" in the error.
+    ///
     /// # Errors
     ///
     /// Returns an error if the option is given.

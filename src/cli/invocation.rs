@@ -16,7 +16,7 @@ pub(in crate::cli) const PASSWORD_ENV: &str = "TOPIP_PASSWORD";
 /// Input of a program: name, arguments, environment, clocks and terminals.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// File name that the program was called by, without directories.
+    /// File name that the program was called as, without directories.
     pub name: String,
     /// Arguments after the program name.
     pub args: Vec<OsString>,
@@ -28,7 +28,7 @@ pub struct Invocation {
     pub now: Duration,
     /// Start time by the monotonic clock.
     pub started: Instant,
-    /// `true` if standard input is a terminal, so that questions can be asked.
+    /// `true` if standard input is a terminal, so that the program can prompt.
     pub interactive: bool,
     /// `true` if standard error is a terminal.
     pub is_stderr_terminal: bool,
@@ -40,7 +40,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// Reads the input of this process.
-    #[expect(clippy::disallowed_methods, reason = "this is where they become values")]
+    #[expect(clippy::disallowed_methods, reason = "arguments and environment become values here")]
     pub(in crate::cli) fn from_current_process(remote_support: Option<RemoteSupport>) -> Self {
         let name = program_name();
         let args = std::env::args_os().skip(1);
@@ -80,28 +80,28 @@ impl Invocation {
 ///
 /// On an overloaded host, a process may wait for seconds between the two readings.
 /// Every later timestamp of the run would be wrong by that gap, and its sample would
-/// lie in the future for other runs. So the readings with the smallest gap are used.
+/// be in the future for other runs. Therefore the readings with the smallest gap are used.
 fn read_clocks() -> (Duration, Instant) {
     const MAX_GAP: Duration = Duration::from_micros(100);
     let mut readings = std::iter::repeat_with(read_clocks_once).take(10);
-    let first = readings.next().expect("ten are some");
+    let first = readings.next().expect("ten readings are taken");
     if first.0 < MAX_GAP {
         return first.1;
     }
-    readings.chain([first]).min_by_key(|&(gap, _)| gap).expect("one is there").1
+    readings.chain([first]).min_by_key(|&(gap, _)| gap).expect("the first reading is included").1
 }
 
 /// Returns the gap between the readings of the two clocks, and the readings.
-#[expect(clippy::disallowed_methods, reason = "this is where time becomes a value")]
+#[expect(clippy::disallowed_methods, reason = "the time becomes a value here")]
 fn read_clocks_once() -> (Duration, (Duration, Instant)) {
     let started = Instant::now();
-    // A clock before 1970 is wrong in any case; 0 stands for it.
+    // A clock before 1970 is wrong; it counts as 0.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (started.elapsed(), (now, started))
 }
 
-/// Returns the file name that this process was called by, without directories.
-#[expect(clippy::disallowed_methods, reason = "the program that it is depends on that")]
+/// Returns the file name that this process was called as, without directories.
+#[expect(clippy::disallowed_methods, reason = "the name of the file selects the program")]
 pub(in crate::cli) fn program_name() -> String {
     let name = std::env::args_os().next().unwrap_or_default();
     Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned()

@@ -17,8 +17,8 @@ use super::{
     target_config,
 };
 
-/// Returns the part of the time limit that is reserved for sending mail, and as much for
-/// the alert program.
+/// Returns the part of the time limit that is reserved for sending mail. The same time is
+/// reserved for the alert program.
 pub(super) fn reserved_time(timeout: Duration) -> Duration {
     (timeout / 3).min(Duration::from_secs(3))
 }
@@ -38,7 +38,8 @@ pub(super) fn build(
         return Ok(None);
     };
     if cfg!(not(feature = "mail")) {
-        let hints = vec!["Build it with the feature mail, which is on by default.".to_owned()];
+        let hints =
+            vec!["Build topip with the feature mail, which is enabled by default.".to_owned()];
         return Err(Problem::with_hints("this topip was built without mail", hints));
     }
     let send_mail = invocation.require_remote_support()?.send_mail;
@@ -57,11 +58,9 @@ fn transport(args: &MailArgs) -> Result<Transport, Problem> {
     let (name, options) = match &args.smtp {
         MailServer::Smtp { name, options } => (name, options),
         MailServer::Sendmail(_) if args.smtp_password_file.is_some() => {
-            let message = "there is nobody to log in with `--smtp-password-file`";
-            return Err(Problem::with_hints(
-                message,
-                vec!["Leave it out with sendmail.".to_owned()],
-            ));
+            let message = "`--smtp-password-file` cannot be used with sendmail";
+            let hint = "Leave out `--smtp-password-file`.".to_owned();
+            return Err(Problem::with_hints(message, vec![hint]));
         }
         MailServer::Sendmail(path) => return Ok(Transport::Sendmail(path.clone())),
     };
@@ -100,12 +99,12 @@ fn login(name: &ServerName, args: &MailArgs) -> Result<Option<SmtpLogin>, Proble
             Ok(Some(SmtpLogin { user: user.clone(), password }))
         }
         (Some(user), None) => {
-            let message = format!("there is no password to log in to {} as {user}", name.host);
+            let message = format!("cannot log in to {} as {user}: no password is given", name.host);
             Err(Problem::with_hints(&message, vec!["Give `--smtp-password-file`.".to_owned()]))
         }
         (None, Some(_)) => {
-            let message = "there is nobody to log in with `--smtp-password-file`";
-            let hint = "Name a user: `--smtp` smtp://USER@HOST".to_owned();
+            let message = "`--smtp-password-file` needs a user in `--smtp`";
+            let hint = "Give the user in the URL: `--smtp` smtp://USER@HOST".to_owned();
             Err(Problem::with_hints(message, vec![hint]))
         }
     }

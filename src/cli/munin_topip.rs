@@ -29,7 +29,7 @@ pub use variables::munin_variables;
 /// Help text, with the magic markers in its last two lines.
 ///
 /// munin-node-configure searches the plugin's file for these lines, each with a line
-/// end. As part of a text that is printed, the linker cannot remove them.
+/// end. The lines are part of a text that is printed, so that the linker keeps them.
 const HELP: &str = "\
 Graphs the TCP connections of a host by remote address, for Munin
 
@@ -84,8 +84,8 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
             success_output(concat!("munin_topip ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         command => failure_output(&Problem::new(
-            format!("munin_topip does not answer to {command}"),
-            "It does to config, fetch, autoconf and suggest; its settings are variables in \
+            format!("munin_topip has no command {command}"),
+            "The commands are config, fetch, autoconf and suggest; settings are variables in \
              plugin-conf.d. See munin_topip(1).",
         )),
     }
@@ -129,7 +129,7 @@ fn fetch(invocation: &Invocation) -> ProgramOutput {
 #[derive(Clone)]
 struct Renderer {
     graphs: Graphs,
-    /// Whether the output of `config` includes the values.
+    /// `true` if the output of `config` includes the values.
     with_config_values: bool,
     is_debug: bool,
     write_deadline: Option<Instant>,
@@ -185,7 +185,7 @@ fn write_deadline(
 fn autoconf(invocation: &Invocation) -> ProgramOutput {
     let result = variables::read(invocation).and_then(|munin_config| {
         let mut args = munin_config.args;
-        // autoconf is about this host, not about servers.
+        // autoconf reports on this host only, not on servers.
         args.selection.hostname.clear();
         args.selection.input = None;
         let timeout = target_config::timeout(&args, invocation);
@@ -203,8 +203,9 @@ fn autoconf(invocation: &Invocation) -> ProgramOutput {
 /// servers that plugin-conf.d configures for a plugin of this name.
 fn suggest(invocation: &Invocation) -> ProgramOutput {
     if !invocation.name.ends_with('_') {
-        let message = format!("{} has no place for a suggestion in its name", invocation.name);
-        let hint = "Install it as topip_, which munin-node-configure links as topip_HOST.";
+        let message =
+            format!("cannot suggest names for {}: its name does not end in _", invocation.name);
+        let hint = "Install the plugin as topip_; munin-node-configure links it as topip_HOST.";
         return failure_output(&Problem::new(message, hint));
     }
     let servers = match variables::read(invocation) {
@@ -261,7 +262,7 @@ fn sample(
     invocation: &Invocation,
     on_timeout: impl FnOnce(RunFailure) -> ProgramOutput + Send + 'static,
 ) -> Result<Report, Problem> {
-    // Without a host name, Munin would draw the values as values of the node.
+    // Without a host name, Munin would show the values as those of the node.
     if let Some(server) = graphed_server(&args.selection.hostname, invocation) {
         link::host_name(&server.host).ok_or_else(|| link::unnameable_host(&server.host))?;
     }

@@ -3,8 +3,8 @@ use std::ffi::OsStr;
 
 use clap::Arg;
 
-/// Returns the long names of an option, without hyphens; of an option that has none, the
-/// letter.
+/// Returns the long names of an option, without hyphens. For an option without long names,
+/// returns its letter.
 pub(super) fn long_names(arg: &Arg) -> Vec<String> {
     let aliases = arg.get_all_aliases().unwrap_or_default();
     let longs: Vec<_> = arg.get_long().into_iter().chain(aliases).map(str::to_owned).collect();

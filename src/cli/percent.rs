@@ -1,11 +1,11 @@
 //! Percent-encoding of URLs (RFC 3986, section 2.1).
 
-/// Replaces each `%` and its two hexadecimal digits by the byte that they stand for.
+/// Replaces each `%` and its two hexadecimal digits with the byte that they encode.
 ///
 /// # Errors
 ///
-/// Returns an error if digits are missing, or if the result is not text: passwords and
-/// commands of mail servers are separated by control characters.
+/// Returns an error if digits are missing, or if the result is not UTF-8 or contains control
+/// characters: these separate the commands and the login fields of a mail server.
 pub(super) fn decode(text: &str) -> Result<String, String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -24,7 +24,7 @@ pub(super) fn decode(text: &str) -> Result<String, String> {
 const USAGE: &str = "two hexadecimal digits are missing after a %; write %25 for the % itself";
 
 fn hexadecimal(digits: &str) -> Option<u8> {
-    // The standard library also reads a sign.
+    // The parser of the standard library also accepts a sign.
     let is_number = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u8::from_str_radix(digits, 16).ok().filter(|_| is_number)
 }

@@ -1,4 +1,4 @@
-//! Program output, and writing it.
+//! Program output, and functions that write it.
 use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
@@ -31,7 +31,7 @@ pub(in crate::cli) struct ProgramOutput {
     pub(in crate::cli) exit_code: u8,
     /// Time limit for writing; `None` waits for the reader without a limit.
     pub(in crate::cli) write_deadline: Option<Instant>,
-    /// File that is replaced by the text, instead of writing to standard output.
+    /// File that the text replaces; `None` for standard output.
     pub(in crate::cli) output_file: Option<PathBuf>,
 }
 
@@ -69,7 +69,7 @@ pub(in crate::cli) fn write_output(program_output: ProgramOutput, applet: Applet
     }
 }
 
-/// Writes the output file, if there is one, and returns the output that remains.
+/// Writes the output file, if one is set, and returns the remaining output.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ fn write_before(
     });
     match writer {
         Ok(_) => signals::receive(&results, deadline).unwrap_or(false),
-        // Without a thread, write here and risk to block: most readers accept the output.
+        // Without a thread, write here and risk blocking: most readers accept the output.
         Err(_) => write(),
     }
 }

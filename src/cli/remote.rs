@@ -1,6 +1,6 @@
 //! SSH and mail, which only the executable `topip-remote` links.
 //!
-//! Loading OpenSSL takes longer than a sample of this host. So only `topip-remote`
+//! Loading OpenSSL takes longer than sampling this host. Therefore only `topip-remote`
 //! links it, and the other executables `execve` it when a run needs SSH or mail. It
 //! gets the same arguments and environment and starts from the beginning: at that
 //! point, the run has not sampled, read or prompted for anything.
@@ -62,8 +62,8 @@ impl Invocation {
         let path = executable.display();
         if self.env_var(exec::EXEC_GUARD_ENV).is_some() {
             return Problem::new(
-                format!("cannot go on as {path}: it is not what it is called"),
-                "Install topip anew.",
+                format!("cannot use {path}: it does not contain SSH and mail"),
+                "Reinstall topip.",
             );
         }
         let env = self.env.iter().map(|(name, value)| (&**name, &**value));
@@ -71,8 +71,8 @@ impl Invocation {
             self.password.iter().map(|it| (OsStr::new(PASSWORD_ENV), OsStr::new(it.reveal())));
         let error = exec::replace_process(&executable, &self.name, &self.args, env.chain(password));
         Problem::new(
-            format!("cannot go on as {path}, which has SSH and mail: {error}"),
-            "It belongs beside this program: install topip anew, or copy both.",
+            format!("cannot execute {path}, which is needed for SSH and mail: {error}"),
+            "It must be in the directory of this program: reinstall topip, or copy both files.",
         )
     }
 }

@@ -57,7 +57,7 @@ impl FromStr for ServerName {
             return Err(USAGE.to_owned());
         }
         if user.as_ref().is_some_and(|user| user.contains(':')) {
-            return Err("not a server: a password does not belong there".to_owned());
+            return Err("not a server: it must not contain a password".to_owned());
         }
         // A host is one target, however its name or address is written.
         let host = normalized_address(host).unwrap_or_else(|| host.to_ascii_lowercase());
@@ -110,7 +110,7 @@ mod tests {
         check("[0:0::1]:2222", "None ::1 Some(2222)");
         check("Root@Web1.Example.Com", "Some(\"Root\") web1.example.com None");
         check("::ffff:192.0.2.10", "None 192.0.2.10 None");
-        check("user:secret@web1", "not a server: a password does not belong there");
+        check("user:secret@web1", "not a server: it must not contain a password");
         for text in [
             "",
             "@web1",

@@ -62,8 +62,9 @@ pub(super) fn targets(
         let _ = command_line::wipe_passwords();
     }
     if !args.selection.netns.is_empty() && n_remote_servers(args) > 0 {
-        let hint = "Network namespaces are of this host. Run check_topip there, by NRPE for one.";
-        let message = "`--netns` does not go with servers that are reached by SSH";
+        let hint = "Network namespaces are read on this host only. Run check_topip on the server, \
+                    for example with NRPE.";
+        let message = "`--netns` cannot be used with servers that are checked over SSH";
         return Err(Problem::with_hints(message, vec![hint.to_owned()]));
     }
     require_flow_table(&args.selection)?;
@@ -98,15 +99,15 @@ pub(super) fn targets(
 ///
 /// # Errors
 ///
-/// Returns an error if UDP is to be counted from a table of sockets.
+/// Returns an error if UDP is selected, but the source is a socket table.
 fn require_flow_table(selection: &SelectionArgs) -> Result<(), Problem> {
     let SelectionArgs { protocol, source, input, .. } = selection;
     if !protocol.includes_udp() || *source == SourceKind::Conntrack || input.is_some() {
         return Ok(());
     }
     let message = format!("`--protocol` {} needs `--source` conntrack", protocol.name());
-    let hint = "A table of sockets does not have the clients of UDP: a server has one socket for \
-                all of them, QUIC included. Connection tracking has each flow.";
+    let hint = "A socket table does not list UDP clients: a server has one socket for all of its \
+                clients, also for QUIC. Connection tracking lists each flow.";
     Err(Problem::new(message, hint))
 }
 
@@ -115,8 +116,8 @@ fn n_remote_servers(args: &SampleArgs) -> usize {
     args.selection.hostname.iter().filter(|server| !server.is_local()).count()
 }
 
-/// Returns this host as a target. The kernel filters by TCP state and by port where its
-/// interface allows that.
+/// Returns this host as a target. The kernel filters by TCP state and by port if its
+/// interface supports that.
 fn local_target(args: &SampleArgs, tcp_states: TcpStates) -> Target {
     let with_listeners = args.selection.inbound;
     let tcp_states = if with_listeners { tcp_states.with_listen() } else { tcp_states };
@@ -216,7 +217,8 @@ impl<'a> SshSettings<'a> {
         timeout: Timeout,
     ) -> Result<Self, Problem> {
         if cfg!(not(feature = "ssh")) {
-            let hints = vec!["Build it with the feature ssh, which is on by default.".to_owned()];
+            let hints =
+                vec!["Build topip with the feature ssh, which is enabled by default.".to_owned()];
             return Err(Problem::with_hints("this topip was built without SSH", hints));
         }
         let connect = invocation.require_remote_support()?.connect;
@@ -228,7 +230,7 @@ impl<'a> SshSettings<'a> {
             && args.ssh.host_key == HostKeyPolicy::AcceptNew
         {
             let hints = vec!["Name a file with `--known-hosts`.".to_owned()];
-            let message = "cannot accept new host keys: this user has no home to keep them in";
+            let message = "cannot accept new host keys: this user has no home directory for them";
             return Err(Problem::with_hints(message, hints));
         }
         let ssh_dir = user.as_ref().map(|user| user.home_dir.join(".ssh"));
@@ -259,7 +261,7 @@ impl<'a> SshSettings<'a> {
         let user = name.user.clone().or_else(|| self.args.ssh.username.clone());
         let user = user.or_else(|| self.user.as_ref().map(|user| user.name.clone()));
         let Some(user) = user else {
-            let hints = vec!["Name one with `--username`.".to_owned()];
+            let hints = vec!["Give a login name with `--username`.".to_owned()];
             let server = SshServer::name_of(&name.host, port);
             let message = format!("cannot log in to {server}: this user has no name");
             return Err(Problem::with_hints(&message, hints));
@@ -280,7 +282,7 @@ impl<'a> SshSettings<'a> {
     }
 }
 
-/// Returns what to run on each server.
+/// Returns the listing to request from each server.
 fn listing_request(args: &SampleArgs) -> ListingRequest {
     ListingRequest {
         table_kind: match args.selection.source {
@@ -294,7 +296,7 @@ fn listing_request(args: &SampleArgs) -> ListingRequest {
     }
 }
 
-/// Returns the paths of files in `dir`; none if there is no such directory.
+/// Returns the paths of the files in `dir`; empty if `dir` is `None`.
 fn files_in(dir: Option<&Path>, file_names: &[&str]) -> Vec<PathBuf> {
     let Some(dir) = dir else {
         return Vec::new();

@@ -50,6 +50,8 @@ pub(super) fn run(invocation: &Invocation) -> ProgramOutput {
     }
 }
 
+/// Checks that each given option has an effect.
+///
 /// # Errors
 ///
 /// Returns an error if an option has no effect.
@@ -104,7 +106,7 @@ fn usage_hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
     if argument.starts_with('-') {
         None
     } else if is_report {
-        Some(format!("A log is named by --log {argument}"))
+        Some(format!("Give a log with --log {argument}"))
     } else {
         Some("The commands are record, report and watch.".to_owned())
     }

@@ -24,7 +24,7 @@ pub(super) fn describe(error: &clap::Error) -> String {
             format!("{} needs {option}", mail_option(error))
         }
         (ErrorKind::UnknownArgument, _) if option.starts_with('`') => {
-            format!("there is no option {option}")
+            format!("unknown option {option}")
         }
         (ErrorKind::UnknownArgument, _) => {
             format!("unexpected argument {}", redact_server(option))
@@ -33,20 +33,20 @@ pub(super) fn describe(error: &clap::Error) -> String {
             let other_option = context_text(error, ContextKind::PriorArg).unwrap_or_default();
             let other_option = marked(&other_option);
             if let Some(command) = context_text(error, ContextKind::InvalidSubcommand) {
-                return format!("{other_option} goes after {command}");
+                return format!("{other_option} must be given after {command}");
             }
             format!("{option} cannot be used with {other_option}")
         }
         _ => {
             let rendered = error.render().to_string();
-            let line = rendered.lines().next().unwrap_or("the command line is not understood");
+            let line = rendered.lines().next().unwrap_or("cannot parse the command line");
             line.trim_start_matches("error: ").replace(['\'', '"', '<', '>'], "")
         }
     }
 }
 
-/// Returns the first given option that is valid only with `--alert`. clap's error has the
-/// missing option, and the given ones in the usage.
+/// Returns the first given option that is valid only with `--alert`. clap's error contains
+/// the missing option, and the given options in its usage line.
 fn mail_option(error: &clap::Error) -> String {
     let usage = context_text(error, ContextKind::Usage).unwrap_or_default();
     let mail_options = args::options_with_alert();
@@ -64,7 +64,7 @@ fn marked(option: &str) -> String {
     if option.starts_with('-') { format!("`{option}`") } else { option.to_owned() }
 }
 
-/// Returns the value of an option without what may be a password.
+/// Returns the value of an option, with a possible password redacted.
 fn redact_password(option: &str, value: &str) -> String {
     match option {
         "`--smtp`" => redact_url(value),
@@ -83,7 +83,7 @@ fn redact_url(url: &str) -> String {
     }
 }
 
-/// Returns a server without the user part if that has a password, as in
+/// Returns a server without the user part if that part contains a password, as in
 /// `USER:PASSWORD@HOST`. A comma in the password separates servers, and leaves
 /// `USER:PASSWORD`.
 pub(super) fn redact_server(server: &str) -> String {
@@ -98,7 +98,7 @@ pub(super) fn redact_server(server: &str) -> String {
     }
 }
 
-/// Returns true for the text after the first colon of `HOST:PORT` or of an IPv6 address.
+/// Returns `true` for the text after the first colon of `HOST:PORT` or of an IPv6 address.
 fn is_port_or_address(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) || text.contains(':')
 }

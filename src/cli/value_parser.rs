@@ -25,7 +25,7 @@ fn port(digits: &str) -> Option<u16> {
     port.filter(|&port| port > 0)
 }
 
-/// Parses a network namespace. `all` and the prefixes are reserved; a namespace of such a
+/// Parses a network namespace. `all` and the prefixes are reserved; a namespace with such a
 /// name can be given by its path.
 pub(super) fn netns(text: &str) -> Result<NetnsSelector, String> {
     const MAX_NAME_BYTES: usize = 255;
@@ -93,7 +93,7 @@ pub(super) fn members(text: &str) -> Result<u64, String> {
 /// Returns a parser for a property of operators.
 pub(super) fn operator_property() -> impl TypedValueParser<Value = GroupBy> {
     PossibleValuesParser::new([GroupBy::Asn, GroupBy::Country].map(GroupBy::name))
-        .map(|text| GroupBy::from_str(&text, false).expect("the value is a possible one"))
+        .map(|text| GroupBy::from_str(&text, false).expect("clap accepts only these names"))
 }
 
 /// Parses a network and its label.

@@ -218,7 +218,7 @@ pub(super) fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), P
     spawned.map(drop).map_err(|error| {
         Problem::new(
             format!("cannot start a thread: {error}"),
-            "May this user have another process (ulimit -u), and so much more memory?",
+            "Check the limits of this user: processes (ulimit -u) and memory (ulimit -v).",
         )
     })
 }
@@ -233,12 +233,12 @@ pub(super) fn has_time_to_read(n_bytes: usize, timeout: Timeout, invocation: &In
 pub(super) fn output_too_long(n_bytes: usize, timeout: Timeout) -> RunFailure {
     let (size, after) = (n_bytes >> 20, timeout.after.as_secs());
     RunFailure::TimedOut(Problem::new(
-        format!("no answer within {after} s: it has {size} MiB, which take too long to give"),
-        "Give it more time with `--timeout`, or ask for less: fewer -v, or `--prefix6` 64.",
+        format!("no answer within {after} s: writing {size} MiB of output takes too long"),
+        "Increase `--timeout`, or reduce the output: fewer -v, or `--prefix6` 64.",
     ))
 }
 
-/// Files that a run reads, each of which may be a pipe that no process writes to.
+/// Files that a run reads. Each may be a pipe that no process writes to.
 struct FilesToRead {
     secrets: Vec<PathBuf>,
     network_dbs: Vec<PathBuf>,
@@ -286,7 +286,7 @@ pub(super) fn run_failure(
     match interruption {
         Interruption::TimedOut => RunFailure::TimedOut(Problem::new(
             format!("no answer within {} s, while {activity}", after.as_secs()),
-            "Give it more time with `--timeout`, below what the monitoring system allows.",
+            "Increase `--timeout`, but keep it below the timeout of the monitoring system.",
         )),
         Interruption::Signaled(signal) => RunFailure::Failed(signal_problem(signal, activity)),
     }
@@ -294,9 +294,9 @@ pub(super) fn run_failure(
 
 fn signal_problem(signal: TerminationSignal, activity: &str) -> Problem {
     let hint = if signal.is_cpu_limit() {
-        "Allow it more CPU time: ulimit -t, or LimitCPU of its unit."
+        "Allow more CPU time: ulimit -t, or LimitCPU= of the systemd unit."
     } else {
-        "Who ended it? If it was the monitoring system, put `--timeout` below what it allows."
+        "If the monitoring system ended the run, set `--timeout` below its timeout."
     };
     Problem::new(format!("ended by {signal} while {activity}"), hint)
 }
@@ -317,7 +317,7 @@ fn run(
 
 /// Returns the current time in seconds since 1970-01-01 UTC.
 fn unix_seconds(invocation: &Invocation) -> u64 {
-    // Truncate to seconds once: a sum of two truncated values can be a second too
-    // early, and the sample of a run just before would lie in the future.
+    // Truncate to seconds only once: a sum of two truncated values can be a second too
+    // early, and the sample of a run just before would then be in the future.
     (invocation.now + invocation.started.elapsed()).as_secs()
 }

@@ -18,7 +18,7 @@ pub struct Connection {
     /// Remote endpoint, as written in the table: an IPv4 peer of a dual-stack
     /// socket may appear as `::ffff:192.0.2.1`.
     pub peer: SocketAddr,
-    /// `None` if the table does not show it, as with `ss state established`.
+    /// TCP state; `None` if the table does not show it, as with `ss state established`.
     pub tcp_state: Option<TcpState>,
     /// The visible part of the peer address, if the table may have truncated the address;
     /// `None` if the address is complete.
@@ -45,8 +45,9 @@ impl TruncatedAddress {
     /// Maximum length of a text: netstat truncates to 22 characters or fewer.
     const MAX_BYTES: usize = 24;
 
-    /// Takes the visible part of an address, the number of leading bits that are certain, and
-    /// whether it is an address by itself. Bytes beyond the 24th are dropped.
+    /// Creates the value from the visible part of an address, the number of leading bits that
+    /// are certain, and whether the visible part is an address by itself. Bytes beyond the 24th
+    /// are dropped.
     #[must_use]
     pub fn new(visible: &[u8], n_known_bits: u8, is_address: bool) -> Self {
         let mut text = [0; Self::MAX_BYTES];
@@ -58,7 +59,7 @@ impl TruncatedAddress {
 }
 
 impl fmt::Display for TruncatedAddress {
-    /// Writes the visible part and three dots, which no address contains.
+    /// Writes the visible part, followed by three dots, which no address contains.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &byte in self.text.iter().take_while(|&&byte| byte != 0) {
             f.write_char(if byte.is_ascii_graphic() { char::from(byte) } else { '?' })?;
@@ -90,16 +91,16 @@ impl Connection {
         self.tcp_state != Some(TcpState::Listen) && has_peer
     }
 
-    /// Returns the number of connections that the row stands for.
+    /// Returns the number of connections that the row represents.
     #[must_use]
     #[inline]
     pub fn n_connections(&self) -> u64 {
         self.count.map_or(1, |count| count.get().into())
     }
 
-    /// Returns the address that the connection counts for: the canonical address of the
-    /// peer. A truncated address stays as it is, except for an IPv4-mapped one: the
-    /// missing part of a NAT64 address is part of the IPv4 address in it.
+    /// Returns the address by which the connection is counted: the canonical address of the
+    /// peer. Of truncated addresses, only IPv4-mapped ones are converted: the missing part of a
+    /// NAT64 address belongs to the IPv4 address in it.
     #[must_use]
     #[inline]
     pub fn peer_address(&self) -> IpAddr {
@@ -118,8 +119,8 @@ impl Connection {
 /// TCP state, with the names and numbers of the Linux kernel
 /// (`include/net/tcp_states.h`); or the state of a UDP flow of connection tracking.
 ///
-/// `ss` writes them with hyphens, the BSDs and Windows write `SYN_RCVD` or
-/// `SYN_RECEIVED` for [`SynRecv`](Self::SynRecv) and `CLOSED` for
+/// `ss` writes the names with hyphens. The BSDs and Windows write `SYN_RCVD` or
+/// `SYN_RECEIVED` for [`SynRecv`](Self::SynRecv), and `CLOSED` for
 /// [`Close`](Self::Close).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -161,7 +162,7 @@ impl TcpState {
         Self::Closing,
     ];
 
-    /// All states of UDP flows, with the names that conntrack(8) has for its `--status`.
+    /// All states of UDP flows, with the names of the option `--status` of conntrack(8).
     pub const UDP: [Self; 3] = [Self::Unreplied, Self::SeenReply, Self::Assured];
 
     /// Returns the state with this [`number`](Self::number).
@@ -183,8 +184,8 @@ impl TcpState {
         }
     }
 
-    /// Returns the kernel's number, 1 to 11; or a higher number for a state of UDP flows,
-    /// which have none in the kernel.
+    /// Returns the kernel's number, 1 to 11, for a TCP state. The states of UDP flows do not
+    /// have a number in the kernel, and have 16 to 18 here.
     #[must_use]
     pub fn number(self) -> u8 {
         self as u8
@@ -214,7 +215,7 @@ impl TcpState {
 
 /// Error for a word that is not a TCP state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a TCP state; write ESTABLISHED, SYN_RECV, TIME_WAIT or another, as netstat has them")]
+#[error("not a TCP state; write a state as netstat prints it, such as ESTABLISHED or SYN_RECV")]
 pub struct TcpStateError;
 
 impl FromStr for TcpState {

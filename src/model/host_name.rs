@@ -8,8 +8,8 @@ const MAX_LABEL_BYTES: usize = 63;
 /// Returns whether `text` can be a host name (RFC 1123, section 2.1). An underscore is
 /// allowed too: names such as `_gateway` are in use.
 ///
-/// The last label must not be a number, decimal or such as 0x7f, which a resolver would
-/// read as an address. Therefore 192.0.2.300 is not a host name.
+/// The last label must not be a decimal or hexadecimal number such as 0x7f: a resolver would
+/// read it as part of an address. Therefore 192.0.2.300 is not a host name.
 #[must_use]
 pub fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn host_names_have_the_characters_of_host_names() {
+    fn host_names_are_recognized() {
         for name in ["localhost", "mail.example.com", "a_b-1.example.com.", "1.example.com"] {
             assert!(is_host_name(name), "{name}");
         }

@@ -1,7 +1,7 @@
 //! Counters of the kernel for connections that no socket or flow table shows.
 use serde::{Deserialize, Serialize};
 
-/// Counters of a network namespace. They start at 0 with the namespace (the kernel's
+/// Counters of a network namespace. They are 0 when the namespace is created (the kernel's
 /// `Documentation/networking/snmp_counter.rst`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -12,14 +12,14 @@ pub struct KernelCounters {
     /// Connections that were dropped because the accept queue of their listening socket was
     /// full (`ListenOverflows`).
     pub listen_overflows: u64,
-    /// Packets that connection tracking dropped, because its table was full for one (`drop`
-    /// in `/proc/net/stat/nf_conntrack`). 0 where connection tracking is not in use.
+    /// Packets that connection tracking dropped, for example because its table was full (`drop`
+    /// in `/proc/net/stat/nf_conntrack`). 0 if connection tracking is not in use.
     pub flow_drops: u64,
 }
 
 impl KernelCounters {
-    /// Returns the increase of each counter since `earlier`; `None` if one is lower, because
-    /// the namespace is another one that reuses the inode number, or the host was restarted.
+    /// Returns the increase of each counter since `earlier`. Returns `None` if a counter is
+    /// lower: the host was restarted, or another namespace reuses the inode number.
     #[must_use]
     pub fn increase_since(self, earlier: Self) -> Option<Self> {
         Some(Self {
@@ -40,7 +40,7 @@ pub struct FlowTableSize {
 }
 
 impl FlowTableSize {
-    /// Returns whether the kernel drops packets of new flows.
+    /// Returns whether the table is full, so that the kernel drops packets of new flows.
     #[must_use]
     pub fn is_full(self) -> bool {
         self.count >= self.max
@@ -56,9 +56,10 @@ pub struct NamespaceCounters {
     pub name: Option<String>,
     /// Values since the namespace was created.
     pub counters: KernelCounters,
-    /// Increase since the previous sample; `None` if that has no counters of this namespace.
+    /// Increase since the previous sample; `None` if the previous sample has no counters of
+    /// this namespace.
     pub increase: Option<KernelCounters>,
-    /// Size of the flow table; `None` where connection tracking is not in use.
+    /// Size of the flow table; `None` if connection tracking is not in use.
     pub flow_table: Option<FlowTableSize>,
 }
 

@@ -58,7 +58,7 @@ impl Metric {
 pub struct MetricRange {
     /// The metric.
     pub metric: Metric,
-    /// Values without an alert.
+    /// Range of the values without an alert.
     pub range: Range,
 }
 
@@ -66,10 +66,7 @@ pub struct MetricRange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetricRangeError {
     /// No metric has this name.
-    #[error(
-        "there is no metric {0}; they are max, avg, stddev, med, min, addresses, connections \
-         and over"
-    )]
+    #[error("unknown metric {0}; use max, avg, stddev, med, min, addresses, connections or over")]
     UnknownMetric(String),
     /// The range cannot be parsed.
     #[error(transparent)]
@@ -114,9 +111,9 @@ mod tests {
     #[test]
     fn malformed_texts_are_rejected() {
         let error = |text: &str| text.parse::<MetricRange>().unwrap_err().to_string();
-        assert!(error("maximum=5").starts_with("there is no metric maximum; they are max, "));
+        assert!(error("maximum=5").starts_with("unknown metric maximum; use max, "));
         assert!(error("max=").starts_with("not a range"));
-        assert!(error("=5").starts_with("there is no metric ;"));
+        assert!(error("=5").starts_with("unknown metric ;"));
         assert!(error("connections").starts_with("not a range"));
     }
 }

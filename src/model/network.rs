@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub struct Network(IpCidr);
 
 impl Network {
-    /// Creates the network with this prefix length that contains `address`. A
-    /// length beyond the maximum of the address family gives the single address.
+    /// Creates the network with this prefix length that contains `address`. With a length
+    /// beyond the maximum of the address family, the network is the single address.
     #[must_use]
     pub fn new(address: IpAddr, prefix_length: u8) -> Self {
         let inet =
@@ -57,7 +57,7 @@ impl Network {
     /// # Errors
     ///
     /// Returns an error if the text is not a network, or if no counted address can be
-    /// in it: the clients of the NAT64 prefix count as IPv4.
+    /// in it: the clients of the NAT64 prefix are counted as IPv4.
     pub fn parse_selector(text: &str) -> Result<Self, NetworkError> {
         let network: Self = text.parse()?;
         let has_nat64_only = network.contains(NAT64_PREFIX)
@@ -115,10 +115,10 @@ impl From<Network> for String {
 const EMBEDDING_PREFIX_LENGTH: u8 = 96;
 /// First address of the IPv4-mapped addresses (RFC 4291, section 2.5.5.2).
 const MAPPED_PREFIX: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0));
-/// First address of the prefix of NAT64 clients (RFC 6052, section 2.1).
+/// First address of the NAT64 prefix (RFC 6052, section 2.1).
 const NAT64_PREFIX: IpAddr = IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0));
-/// Minimum length of a prefix that holds `64:ff9b::/96` and no other assigned network: the
-/// next one, for local NAT64 gateways, is `64:ff9b:1::/48` (RFC 8215).
+/// Minimum length of a prefix that contains `64:ff9b::/96` and no other assigned network. The
+/// next assigned network is `64:ff9b:1::/48`, for local NAT64 gateways (RFC 8215).
 const NAT64_MIN_PREFIX_LENGTH: u8 = 48;
 
 /// Returns the address by which a host is counted: the IPv4 address in an IPv4-mapped
@@ -135,8 +135,8 @@ pub fn canonical_address(address: IpAddr) -> IpAddr {
 /// Returns the IPv4 address of a NAT64 client; `None` for other addresses.
 ///
 /// RFC 6052, section 3.1, forbids the prefix for private and other non-global addresses.
-/// Such an address stays an IPv6 address, so that nobody counts as an excluded
-/// `127.0.0.1` or `192.168.0.1`.
+/// Such an address stays an IPv6 address. Otherwise, a client that uses it would be counted as
+/// `127.0.0.1` or `192.168.0.1`, which are excluded.
 fn nat64_client(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [0x64, 0xff9b, 0, 0, 0, 0, ..] = address.segments() else {
         return None;
@@ -162,19 +162,19 @@ pub fn is_loopback_host(host: &str) -> bool {
 /// Error for a text that is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// Neither an address nor a network.
+    /// The text is neither an address nor a network.
     #[error("not an address or network; write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
     Syntax,
     /// The prefix length exceeds the maximum of the address family.
-    #[error("a network of {family} has at most {max_length} bits")]
+    #[error("an {family} prefix length is at most {max_length}")]
     PrefixLength {
         /// `IPv4` or `IPv6`.
         family: &'static str,
         /// 32 or 128.
         max_length: u8,
     },
-    /// The network of NAT64 clients, which count as IPv4.
-    #[error("has no effect: NAT64 clients count as IPv4; write their IPv4 network")]
+    /// The network is that of NAT64 clients, which are counted as IPv4.
+    #[error("has no effect: NAT64 clients are counted as IPv4; write their IPv4 network")]
     Nat64Prefix,
 }
 
@@ -183,7 +183,7 @@ impl FromStr for Network {
 
     /// Parses a single address as a network with one address, clears host bits
     /// (`10.1.2.3/8` becomes `10.0.0.0/8`), and maps `::ffff:192.0.2.0/120` and
-    /// `64:ff9b::192.0.2.0/120` to `192.0.2.0/24` because such addresses count as IPv4.
+    /// `64:ff9b::192.0.2.0/120` to `192.0.2.0/24`, because such addresses are counted as IPv4.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let text = text.trim();
         let (address, length) = match text.split_once('/') {
@@ -288,8 +288,8 @@ mod tests {
         ] {
             check(text, &syntax);
         }
-        check("10.0.0.0/33", "a network of IPv4 has at most 32 bits");
-        check("10.0.0.0/999999999999", "a network of IPv4 has at most 32 bits");
-        check("::/129", "a network of IPv6 has at most 128 bits");
+        check("10.0.0.0/33", "an IPv4 prefix length is at most 32");
+        check("10.0.0.0/999999999999", "an IPv4 prefix length is at most 32");
+        check("::/129", "an IPv6 prefix length is at most 128");
     }
 }

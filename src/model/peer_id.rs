@@ -9,7 +9,7 @@ use super::{
     sanitize,
 };
 
-/// Maximum length of the name of a group in bytes: names are part of the status line.
+/// Maximum length of the name of a group in bytes. Names are part of the status line.
 pub const MAX_GROUP_NAME_BYTES: usize = 40;
 
 /// Property by which addresses are combined into groups. The variants are the values of
@@ -17,7 +17,7 @@ pub const MAX_GROUP_NAME_BYTES: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupBy {
-    /// The autonomous system, or the operator's name where the system is not known.
+    /// The autonomous system, or the operator's name if the system is not known.
     #[value(help = None)]
     Asn,
     /// The country.
@@ -45,11 +45,11 @@ impl GroupBy {
 pub struct Group {
     /// The property that the addresses have in common.
     pub by: GroupBy,
-    /// Its value, sanitized, such as `AS64500` or `DE`.
+    /// Sanitized value of the property, such as `AS64500` or `DE`.
     pub name: String,
 }
 
-/// The address, network or group of a peer: what is compared between samples.
+/// The address, network or group of a peer, by which samples are compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum PeerId {

@@ -1,9 +1,9 @@
-//! Failures as users see them: a message, and hints on what to do.
+//! Failures that are shown to users: a message, and hints on what to do.
 use std::{error::Error, io};
 
 use rustix::io::Errno;
 
-/// A failure, as every output shows it.
+/// A failure, for every output format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The failed action, its object and the cause, on one line. Options are marked
@@ -13,15 +13,15 @@ pub struct Problem {
     pub hints: Vec<String>,
 }
 
-/// An error that knows what to do about it.
+/// An error that has hints on what to do about it.
 pub trait Hints: Error + Sized + 'static {
-    /// Returns sentences on what to do; empty if nothing is known.
+    /// Returns sentences on what to do; an empty list without hints.
     fn hints(&self) -> Vec<String>;
 
     /// Returns the error, its causes and its hints as a problem.
     ///
-    /// The limit on open files can be the cause in any stage; its hint replaces the
-    /// others.
+    /// Any stage can fail because of the limit on open files. The hint about this limit
+    /// replaces the others.
     fn to_problem(&self) -> Problem {
         let hints = open_files_hint(self).map_or_else(|| self.hints(), |hint| vec![hint]);
         Problem { message: error_chain(self), hints }
@@ -76,11 +76,12 @@ fn open_files_hint(error: &(dyn Error + 'static)) -> Option<String> {
     let number = cause.downcast_ref::<io::Error>()?.raw_os_error()?;
     let hint = match Errno::from_raw_os_error(number) {
         Errno::MFILE => {
-            "Allow it more open files (ulimit -n, or LimitNOFILE of its unit), or ask for fewer \
-             servers at once."
+            "Raise the limit on open files (ulimit -n, or LimitNOFILE= of the unit), or check \
+             fewer servers at once."
         }
         Errno::NFILE => {
-            "This machine allows no more open files: see sysctl fs.file-nr and fs.file-max."
+            "The limit on open files of this machine is reached: see sysctl fs.file-nr and \
+             fs.file-max."
         }
         _ => return None,
     };

@@ -10,7 +10,7 @@ pub enum Protocol {
     #[default]
     #[value(help = None)]
     Tcp,
-    /// UDP, which only connection tracking has clients of.
+    /// UDP. Only connection tracking shows the clients of UDP.
     #[value(help = None)]
     Udp,
     /// TCP and UDP.

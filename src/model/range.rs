@@ -33,10 +33,10 @@ pub enum RangeError {
     #[error("not a range; write [@][start:]end, such as 50 or 10:50")]
     Syntax,
     /// The start is above the end.
-    #[error("its start, 0 where none is given, is above its end")]
+    #[error("the start of the range (default: 0) is above its end")]
     Order,
     /// The shell has replaced `~` with a home directory.
-    #[error("the shell has put a directory in place of the ~; put the range in quotes")]
+    #[error("the shell has replaced ~ with a directory; put the range in quotes")]
     Tilde,
 }
 
@@ -112,8 +112,8 @@ fn number(text: &str) -> Result<f64, RangeError> {
 }
 
 impl fmt::Display for Range {
-    /// Writes the shortest form: Icinga 2 drops a threshold that contains anything
-    /// but a number, so `0:10` is written as `10`.
+    /// Writes the shortest form: `0:10` is written as `10`, because Icinga 2 drops a threshold
+    /// that contains anything but a number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.alert_inside {
             f.write_str("@")?;
@@ -216,11 +216,11 @@ mod tests {
                 check(text, &[], SYNTAX);
             }
         }
-        check("5:1", &[], "its start, 0 where none is given, is above its end");
+        check("5:1", &[], "the start of the range (default: 0) is above its end");
         check(
             "/root:30",
             &[],
-            "the shell has put a directory in place of the ~; put the range in quotes",
+            "the shell has replaced ~ with a directory; put the range in quotes",
         );
     }
 

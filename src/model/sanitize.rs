@@ -7,7 +7,7 @@
 ///
 /// Nagios starts the perfdata at a `|`, and removes `` `~$&|'"<> `` from macros in
 /// notifications (`illegal_macro_output_chars`). Backquotes, which libraries put
-/// around names, are removed; of the others, all but `~` become `?`, so that a reader
+/// around names, are removed. `~` is kept. The other characters become `?`, so that a reader
 /// notices the missing character.
 #[must_use]
 pub fn single_line(text: &str) -> String {

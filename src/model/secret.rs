@@ -1,4 +1,4 @@
-//! Text that must not be shown.
+//! Secret text, such as passwords.
 use std::{ffi::OsString, fmt, os::unix::ffi::OsStringExt, sync::Arc};
 
 use zeroize::{Zeroize, Zeroizing};

@@ -7,10 +7,9 @@ use super::{metric::Metric, range::RangeViolation};
 
 /// Plugin status as defined by Nagios.
 ///
-/// The greatest of several statuses wins. No standard defines the order. Here
-/// UNKNOWN is below WARNING and CRITICAL, so that an incomplete observation does not
-/// hide a problem that was found, and above OK, because only a judged sample may be
-/// OK.
+/// The greatest of several statuses wins. No standard defines the order. UNKNOWN is below
+/// WARNING and CRITICAL here, so that an incomplete observation does not hide a problem that
+/// was found. UNKNOWN is above OK, because only a judged sample may be OK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Nothing to report; exit code 0.
@@ -121,14 +120,14 @@ pub enum Basis {
         /// Number of addresses in the model: all except the top address and
         /// `excluded_outliers`.
         n_others: u64,
-        /// Connections of a usual address: the center of the model.
+        /// Number of connections of a typical address: the center of the model.
         center: f64,
         /// Logarithm of the limit divided by the center, per unit of normal score.
         scale: f64,
         /// Number of addresses that, in addition to the top address, are excluded from
         /// the model as outliers.
         excluded_outliers: u64,
-        /// `true` if the limit is the lower one that the stddev rule has to confirm.
+        /// `true` if the limit is the lower one, which the stddev rule must confirm.
         is_confirmed: bool,
     },
 }
@@ -149,9 +148,9 @@ pub enum Reason {
 pub struct MetricViolation {
     /// The metric.
     pub metric: Metric,
-    /// Its value.
+    /// Value of the metric.
     pub value: f64,
-    /// Its position relative to the range.
+    /// Position of the value relative to the range.
     pub violation: RangeViolation,
 }
 
@@ -165,7 +164,7 @@ pub enum FirstSampleReason {
         /// Age of the previous sample in seconds.
         age_secs: u64,
     },
-    /// The previous sample is in the future, because a clock was changed.
+    /// The time of the previous sample is in the future, because a clock was changed.
     InFuture {
         /// Seconds by which the previous sample is ahead.
         ahead_secs: u64,
@@ -175,12 +174,12 @@ pub enum FirstSampleReason {
 /// Result of judging one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Status of the worst reason; OK if there is none.
+    /// Status of the worst reason; OK without a reason.
     pub status: Status,
     /// Reasons for the status, worst first.
     pub reasons: Vec<Reason>,
-    /// Rank of the peer that the status is about, from 0: of those that decide it, the one
-    /// with the most connections.
+    /// Rank, from 0, of the peer that the status is about: the busiest of the peers that decide
+    /// the status.
     pub rank: usize,
     /// Reason why no previous sample was used; `None` if one was.
     pub first_sample: Option<FirstSampleReason>,

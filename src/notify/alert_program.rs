@@ -29,7 +29,7 @@ pub enum AlertProgramError {
     Failed {
         /// Path of the program.
         program: PathBuf,
-        /// Exit code, or the signal that killed the program.
+        /// Exit status, or the signal that killed the program, as a phrase.
         code: String,
         /// Beginning of its standard error output.
         output: String,
@@ -61,9 +61,11 @@ impl Hints for AlertProgramError {
             Self::Run { .. } => {
                 "Name an executable file in `--exec`; a script needs a line such as #!/bin/sh."
             }
-            Self::Failed { .. } => "Is there a log of the program?",
+            Self::Failed { .. } => "See the log of the program, if it writes one.",
             Self::TimedOut { .. } => "Let the program do slow work in the background, or raise -t.",
-            Self::Thread(_) => "Allow the user that runs the check more processes.",
+            Self::Thread(_) => {
+                "Raise the limit on processes (ulimit -u) of the user that runs the check."
+            }
         };
         vec![hint.to_owned()]
     }
@@ -74,7 +76,7 @@ impl Hints for AlertProgramError {
 ///
 /// # Errors
 ///
-/// Returns an error if the program does not end with exit code 0.
+/// Returns an error if the program does not end with exit status 0.
 pub fn run(program: &Path, input: Vec<u8>, deadline: Instant) -> Result<(), AlertProgramError> {
     let program_path = program.to_owned();
     match run_with_input(&[program.as_os_str()], input, deadline) {
@@ -96,11 +98,11 @@ pub fn run(program: &Path, input: Vec<u8>, deadline: Instant) -> Result<(), Aler
 ///
 /// # Errors
 ///
-/// Returns an error if the program could not be run.
+/// Returns an error if the program cannot be run.
 pub fn probe(program: &Path) -> Result<(), AlertProgramError> {
     let result = access(program, Access::EXEC_OK).map_err(io::Error::from);
     let result = match result {
-        // Directories have the same mode bit.
+        // A directory has the same mode bit, as the permission to search it.
         Ok(()) if program.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         result => result,
     };

@@ -7,8 +7,8 @@ use super::log_daemon::{LogDaemon, LogDaemonError};
 static JOURNAL: LogDaemon = LogDaemon {
     name: "the journal",
     socket: "/run/systemd/journal/socket",
-    connect_hint: "Does systemd-journald run here? If not, log to a file or to syslog.",
-    send_hint: "Is systemd-journald stopped or overrun?",
+    connect_hint: "Check that systemd-journald runs here, or log to a file or to syslog.",
+    send_hint: "Check whether systemd-journald is stopped or overloaded.",
 };
 
 /// Sends an entry of these fields. Waits at most `timeout` for a busy journal;

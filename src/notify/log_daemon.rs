@@ -10,23 +10,23 @@ use rustix::io::Errno;
 
 use crate::model::problem::Hints;
 
-/// A log daemon, and its part of the messages about it.
+/// A log daemon, with the texts for messages about it.
 #[derive(Debug)]
 pub struct LogDaemon {
     /// Name in messages.
     pub(super) name: &'static str,
     /// Path of its socket.
     pub(super) socket: &'static str,
-    /// Hint if the socket cannot be connected to.
+    /// Hint for a failed connection to the socket.
     pub(super) connect_hint: &'static str,
-    /// Hint if a message is not accepted.
+    /// Hint for a message that is not accepted.
     pub(super) send_hint: &'static str,
 }
 
 /// Failure to send a message to a log daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum LogDaemonError {
-    /// The socket cannot be connected to.
+    /// The connection to the socket failed.
     #[error("cannot reach {} at {}", daemon.name, daemon.socket)]
     Connect {
         /// The daemon.
@@ -102,7 +102,7 @@ impl DaemonSocket {
             }
             Self::Stream(mut socket) => {
                 socket.set_write_timeout(Some(timeout))?;
-                // A busy daemon can delay each of the few writes that a message needs.
+                // The timeout applies to each write, and a message needs few writes.
                 socket.write_all(&[packet, b"\0"].concat())
             }
         }

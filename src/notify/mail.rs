@@ -45,7 +45,7 @@ pub use mail_error::MailError;
 /// Sender and recipients of an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// Sender, who also receives bounces.
+    /// Sender, which also receives bounces.
     pub from: MailAddress,
     /// Recipients; at least one.
     pub to: Vec<MailAddress>,
@@ -63,7 +63,7 @@ impl fmt::Display for MailAddress {
 
 /// The text is not a supported email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address for mail, such as ops@example.com, in ASCII")]
+#[error("not an email address in ASCII, such as ops@example.com")]
 pub struct MailAddressError;
 
 impl FromStr for MailAddress {
@@ -170,7 +170,7 @@ impl fmt::Display for SmtpServer {
     }
 }
 
-/// Result of sending an email that at least one recipient gets.
+/// Result of an email that was accepted for at least one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// Server, encryption and user, or the program, for the report.
@@ -188,8 +188,8 @@ pub type SendMail = fn(&Transport, &Envelope, &Email, u64, Instant) -> Result<De
 ///
 /// # Errors
 ///
-/// Returns an error if no recipient gets the email, or if that is not known before
-/// `deadline`.
+/// Returns an error if the email is not accepted for any recipient, or if the result is
+/// not known before `deadline`.
 #[cfg(feature = "mail")]
 pub fn send(
     transport: &Transport,

@@ -9,8 +9,8 @@ use super::log_daemon::{LogDaemon, LogDaemonError};
 static SYSLOG: LogDaemon = LogDaemon {
     name: "syslog",
     socket: "/dev/log",
-    connect_hint: "Does a syslog daemon run here? ls -l /dev/log; else log to a file.",
-    send_hint: "Is the syslog daemon stopped or overrun?",
+    connect_hint: "Check that a syslog daemon runs here (ls -l /dev/log), or log to a file.",
+    send_hint: "Check whether the syslog daemon is stopped or overloaded.",
 };
 /// Facility `daemon`, severity `warning` (RFC 3164, 4.1.1).
 const PRIORITY: u8 = 3 * 8 + 4;
@@ -28,7 +28,7 @@ pub fn send(
     timestamp: DateTime<FixedOffset>,
     timeout: Duration,
 ) -> Result<(), LogDaemonError> {
-    // Without a host name: each daemon accepts this format from its own host.
+    // The packet has no host name: a daemon accepts this format from its own host.
     let packet = format!(
         "<{PRIORITY}>{} {TAG}[{}]: {message}",
         timestamp.format("%b %e %H:%M:%S"),

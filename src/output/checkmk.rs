@@ -36,7 +36,7 @@ pub fn render_checkmk_failure(status: Status, problem: &Problem) -> String {
 }
 
 fn line(status: Status, service: &str, metrics: &str, text: &str) -> String {
-    // The agent reads \n in the text as the end of a line.
+    // The agent reads \n in the text as a line end.
     let text = text.replace('\\', "?");
     format!("{} \"{service}\" {metrics} {text}\n", status.exit_code())
 }

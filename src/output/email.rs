@@ -16,15 +16,15 @@ use super::{
     text,
 };
 
-/// Maximum length of a line in bytes. A mail server may encode longer lines, and
-/// then neither people nor grep(1) can read the email in a mailbox file.
+/// Maximum length of a line in bytes. A mail server may encode longer lines, which makes
+/// the email unreadable in a mailbox file, also for grep(1).
 const MAX_LINE_BYTES: usize = 74;
 /// Maximum length of a paragraph in bytes, before it is folded.
 const MAX_TEXT_BYTES: usize = 900;
 /// Maximum length of a subject in bytes: with the name of the header, it fits on one line.
 /// RFC 5322, section 2.1.1, recommends at most 78 bytes, and lettre folds at 76.
 const MAX_SUBJECT_BYTES: usize = 76 - "Subject: ".len();
-/// Maximum length of the host name in a subject, so that the peers have room.
+/// Maximum length of the host name in a subject in bytes, which leaves space for the peers.
 const MAX_SUBJECT_HOST_BYTES: usize = 36;
 /// Maximum number of peers in an email; the output with `-vvv` lists all.
 const MAX_LISTED_PEERS: usize = 50;
@@ -44,7 +44,7 @@ pub fn alert_email(report: &Report, mail: &PendingMail, host: &str) -> Email {
     let alerting_view = report.alerting_peers().map(|(view, _)| view).next();
     let view = alerting_view.unwrap_or_else(|| report.worst_view());
     Email {
-        // The subject begins as that of topip.py: existing mail filters match it.
+        // The subject begins like that of topip.py, because existing mail filters match it.
         subject: subject("ALERT", host, &mail.alerts),
         body: body(
             vec![verdict_text(report, view)],
@@ -84,9 +84,9 @@ pub fn recovery_email(
         sent_alerts.push(format!("{}, {ago} s ago", sent.id));
     }
     let heading = match view.sample.n_over {
-        0 => "Nobody is over the limit any more.".to_owned(),
+        0 => "No peer is over the limit now.".to_owned(),
         n_over => format!(
-            "{} over the limit still.",
+            "{} still over the limit.",
             text::pluralize(n_over as u64, "peer is", "peers are")
         ),
     };
@@ -107,8 +107,8 @@ pub fn recovery_email(
     }
 }
 
-/// Returns a line for each peer that the mail is an alert about; none for a single one,
-/// which the verdict names.
+/// Returns a line for each peer that the alert is about; empty for a single peer, which the
+/// verdict names.
 fn alert_lines(report: &Report) -> Vec<String> {
     let lines: Vec<_> = report
         .alerting_peers()
@@ -121,7 +121,7 @@ fn recovered_section(recovered: &[PeerId]) -> Option<Vec<String>> {
     section("No longer over the limit", shortened(recovered.iter().map(PeerId::to_string)))
 }
 
-/// Returns at most [`MAX_LISTED_PEERS`] lines, and the number of those left out.
+/// Returns at most [`MAX_LISTED_PEERS`] lines, and the number of omitted lines.
 fn shortened(lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
     let n_left_out = lines.len().saturating_sub(MAX_LISTED_PEERS);
     let mut lines: Vec<_> = lines.take(MAX_LISTED_PEERS).collect();
@@ -175,7 +175,7 @@ fn body<const N: usize>(
     parts.join("\n\n") + "\n"
 }
 
-/// Returns a heading with `lines` below it; `None` if there are no lines.
+/// Returns a heading with `lines` below it; `None` without lines.
 fn section(heading: &str, lines: Vec<String>) -> Option<Vec<String>> {
     if lines.is_empty() {
         return None;
@@ -185,7 +185,7 @@ fn section(heading: &str, lines: Vec<String>) -> Option<Vec<String>> {
 }
 
 /// Folds `text` to lines of at most [`MAX_LINE_BYTES`] bytes, indented by
-/// `indent`. A longer word stays whole.
+/// `indent`. A longer word is not broken.
 fn fold(text: &str, indent: &str) -> String {
     let text = sanitize::truncate(&sanitize::single_line(text), MAX_TEXT_BYTES);
     let mut lines = vec![indent.to_owned()];
@@ -246,7 +246,7 @@ fn not_logged_section(report: &Report) -> Option<Vec<String>> {
 
 fn problems_section(report: &Report) -> Option<Vec<String>> {
     let lines = report.problems().map(|problem| text::options_as_flags(&problem.message));
-    section("What could not be seen or kept", lines.collect())
+    section("Problems", lines.collect())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Writes HTML. All text goes through one escape function, and the result is well-formed XML
-//! as well.
+//! HTML markup. All text goes through one escape function, and the result is also well-formed
+//! XML.
 use std::fmt::Write;
 
 use crate::model::sanitize;
 
-/// Elements that have no end tag in HTML, or that are of SVG, where an empty element may
+/// Elements that have no end tag in HTML, and elements of SVG, where an empty element may
 /// end in `/>`.
 const EMPTY_ELEMENTS: [&str; 3] = ["meta", "line", "path"];
 
@@ -13,7 +13,7 @@ const EMPTY_ELEMENTS: [&str; 3] = ["meta", "line", "path"];
 pub(super) struct Html(String);
 
 impl Html {
-    /// Returns text that is shown as it is, without control characters.
+    /// Returns text with special characters escaped and control characters replaced.
     pub(super) fn text(text: &str) -> Self {
         Self(escape(text))
     }
@@ -37,7 +37,7 @@ impl Html {
         Self(markup)
     }
 
-    /// Returns an element that contains text alone.
+    /// Returns an element that contains only text.
     pub(super) fn text_element(name: &'static str, text: &str) -> Self {
         Self::element(name, &[], [Self::text(text)])
     }

@@ -33,7 +33,7 @@ use super::{
     text,
 };
 
-/// The version of the object. It is raised if a field is removed or changes its
+/// The version of the object. It is incremented if a field is removed or changes its
 /// meaning, but not if a field is added.
 const SCHEMA_VERSION: u32 = 1;
 const PROGRAM: &str = concat!("topip ", env!("CARGO_PKG_VERSION"));

@@ -14,7 +14,7 @@ use super::{
 
 /// Maximum number of episodes of a lane that are described one by one.
 const MAX_EPISODES: usize = 12;
-/// A label that begins behind this part of the axis, in percent, would not fit.
+/// Maximum position of a label on the axis in percent; a label after it would not fit.
 const MAX_LABEL_PERCENT: i64 = 94;
 /// Height of a lane in units of the drawing.
 const LANE_HEIGHT: u64 = 50;
@@ -49,7 +49,7 @@ impl Scale {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "it is between the two"
+            reason = "the value is between `lowest` and `highest`"
         )]
         let middle = (float(self.lowest) * float(self.highest)).sqrt() as u64;
         middle
@@ -84,7 +84,7 @@ pub(super) struct LaneDrawing<'a> {
 }
 
 impl<'a> LaneDrawing<'a> {
-    /// Creates a drawing for these lanes and parts of them.
+    /// Creates a drawing whose scale fits these lanes and parts of them.
     pub(super) fn new(
         axis: Axis,
         lanes: &[Lane],
@@ -94,7 +94,7 @@ impl<'a> LaneDrawing<'a> {
         Self { axis, ticks: ticks(axis, to_local), scale, to_local }
     }
 
-    /// Returns the axis. It is not stretched, because of its labels.
+    /// Returns the axis. It is not stretched like a lane, because that would distort its labels.
     pub(super) fn axis(&self) -> Html {
         let [start, end] = [self.axis.start, self.axis.start + axis_seconds(self.axis)];
         let title = format!("Time, {}", period_text(self.to_local, start, end));
@@ -188,7 +188,8 @@ impl<'a> LaneDrawing<'a> {
         path
     }
 
-    /// Returns the bars: each episode with its description, or all in one if they are many.
+    /// Returns the bars: each episode with its description, or all as one path if there are
+    /// more than [`MAX_EPISODES`].
     fn bars(&self, lane: &Lane) -> Vec<Html> {
         let episodes = episodes(lane);
         if episodes.len() > MAX_EPISODES {
@@ -242,7 +243,7 @@ fn path(class: &str, data: &str) -> Html {
     Html::element("path", &[("class", class), ("d", data)], [])
 }
 
-/// Returns the columns with alerts, those that follow each other together.
+/// Returns the runs of adjacent columns with alerts.
 fn episodes(lane: &Lane) -> Vec<&[Cell]> {
     lane.cells.chunk_by(|a, b| b.column == a.column + 1).collect()
 }

@@ -21,7 +21,8 @@ use super::{
 
 /// Style sheet. It has no character that HTML escapes.
 const STYLE: &str = include_str!("log_page.css");
-/// Keeps the browser from loading or running anything, even if a text is not escaped.
+/// Policy that prevents the browser from loading or running anything, even if a text is not
+/// escaped.
 const SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 /// Maximum length of a list of servers in bytes.
@@ -31,19 +32,19 @@ const MAX_SERVERS_BYTES: usize = 200;
 pub struct OffenderPage<'a> {
     /// The offenders.
     pub table: &'a OffenderTable<'a>,
-    /// The time lines of all of them.
+    /// The time lines of all offenders.
     pub time_lines: &'a TimeLines,
     /// The lanes of each listed offender.
     pub lanes: &'a [Vec<Lane>],
     /// Failures to read a log or to look up a name.
     pub problems: &'a [Problem],
-    /// The command line that made the page.
+    /// The command line that created the page.
     pub command: &'a str,
     /// Time of the report in seconds since 1970-01-01 UTC.
     pub created: i64,
 }
 
-/// Returns the report as a page without scripts that refers to nothing outside of it.
+/// Returns the report as a page without scripts and without references to other resources.
 #[must_use]
 pub fn render_offender_page(page: &OffenderPage<'_>) -> String {
     let attributes = [("lang", "en"), ("xmlns", "http://www.w3.org/1999/xhtml")];
@@ -98,7 +99,7 @@ fn summary(page: &OffenderPage<'_>) -> Option<Html> {
         return None;
     }
     let totals = if is_empty {
-        "No alerts. The log has alerts only: it does not show whether samples were taken."
+        "No alerts. The log contains only alerts: it does not show whether samples were taken."
             .to_owned()
     } else {
         totals_line(page.table)
@@ -131,7 +132,7 @@ struct TimeLineTable<'a> {
     column_seconds: u64,
     /// Lanes of all addresses, if there are several addresses.
     total: Vec<Lane>,
-    /// True if the lanes are of different servers.
+    /// `true` if the lanes are of different servers.
     has_servers: bool,
 }
 
@@ -181,29 +182,28 @@ impl<'a> TimeLineTable<'a> {
         )
     }
 
-    /// Explains the drawings, and what the log does not show.
+    /// Explains the drawings and the limits of the log.
     fn legend(&self) -> String {
         let cells = || self.lanes().flat_map(|lane| &lane.cells);
         let has_limits = cells().any(|cell| cell.limit.is_some());
         let has_gaps = self.lanes().any(|lane| !lane.gaps.is_empty());
         let mut sentences = vec![
-            "A bar shows when an address was over the limit, and its height the most \
-             connections.",
+            "A bar shows when an address was over the limit; its height shows the maximum number \
+             of connections.",
         ];
         sentences.push(if has_limits {
             "The line in a bar is the limit."
         } else {
-            "This log does not have the limits; with --log-format json it would."
+            "This log does not contain the limits; a log with --log-format json does."
         });
         if has_gaps {
             sentences.push(
-                "The count of consecutive samples shows that no sample was taken in a gray \
-                 time.",
+                "In a gray time, no sample was taken, as the number of consecutive samples shows.",
             );
         }
         sentences.push(
-            "The log has alerts only: a time without a bar is a time within the limit or a \
-             time without samples.",
+            "The log contains only alerts: at a time without a bar, the address was within the \
+             limit, or no sample was taken.",
         );
         sentences.join(" ")
     }
@@ -244,7 +244,7 @@ impl<'a> TimeLineTable<'a> {
     }
 }
 
-/// Returns the servers with blanks between them, so that a long list has line breaks.
+/// Returns the servers with spaces between them, so that the browser can break a long list.
 fn servers_text(lane: &Lane) -> String {
     sanitize::truncate(&lane.servers.replace(',', ", "), MAX_SERVERS_BYTES)
 }

@@ -17,10 +17,10 @@ const MIN_BAR_COLUMNS: usize = 4;
 /// The space and the characters that are available for the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableLayout {
-    /// Width of the terminal; `None` if the output is not a terminal, and no bars
-    /// are drawn.
+    /// Width of the terminal; `None` if the output is not a terminal. Bars are drawn only
+    /// on a terminal.
     pub columns: Option<u16>,
-    /// True if block characters can be shown.
+    /// `true` if block characters can be shown.
     pub has_blocks: bool,
 }
 
@@ -30,7 +30,7 @@ pub fn render_log_problem(problem: &Problem) -> String {
     render_stderr_problem("topip_log", problem)
 }
 
-/// Returns an error message for standard error, `PROGRAM: …`, with more lines below.
+/// Returns an error message for standard error, `PROGRAM: …`, with the hints below.
 #[must_use]
 pub fn render_stderr_problem(program: &str, problem: &Problem) -> String {
     let mut lines = problem.lines();
@@ -64,7 +64,7 @@ pub enum OffenderColumns {
     Groups {
         /// Property by which the addresses are grouped.
         grouping: GroupBy,
-        /// Number of all groups, those that are not listed included.
+        /// Number of all groups, including those that are not listed.
         total: usize,
     },
 }
@@ -219,7 +219,7 @@ fn append_bars(lines: &mut [String], listed: &[Offender], layout: TableLayout) {
 }
 
 /// Returns a bar whose length is `columns` for the `highest` peak, in eighths of
-/// a column if block characters can be shown. Every bar has a minimum length.
+/// a column if block characters can be shown. The minimum length is one such unit.
 fn bar(peak: u64, highest: u64, columns: usize, has_blocks: bool) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let max_units = columns * if has_blocks { 8 } else { 1 };
@@ -289,7 +289,7 @@ pub fn render_offender_json(table: &OffenderTable<'_>, n_bad_lines: u64) -> Stri
 }
 
 /// Returns the offenders as comma-separated values by RFC 4180, but with Unix line
-/// ends. Several servers are separated by blanks.
+/// ends. Several servers are separated by spaces.
 #[must_use]
 pub fn render_offender_csv(table: &OffenderTable<'_>) -> String {
     let heading = match table.columns {
@@ -300,7 +300,7 @@ pub fn render_offender_csv(table: &OffenderTable<'_>) -> String {
     let name = if table.unresolved.is_some() { ",name" } else { "" };
     let mut lines = format!("address,alerts,peak,first,last,servers{heading}{name}\n");
     for offender in table.listed {
-        // Server names contain no comma, quote or blank: the log parser rejects
+        // Server names contain no comma, quote or space: the log parser rejects
         // lines with such names. Names of operators and hosts contain no comma or quote
         // either.
         let [first, last] =

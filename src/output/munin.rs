@@ -23,7 +23,7 @@ pub struct Graphs {
     pub host_name: Option<String>,
     /// Counted protocols.
     pub protocol: Protocol,
-    /// True if the master accepts several graphs from one plugin.
+    /// `true` if the master accepts several graphs from one plugin.
     pub is_multigraph: bool,
     /// Properties of the groups whose maximum is drawn.
     pub groups: Vec<GroupBy>,
@@ -102,17 +102,16 @@ const PER_ADDRESS: Graph = Graph {
            graph_scale no\n\
            graph_vlabel connections\n\
            graph_category network\n\
-           graph_info How many TCP connections the remote addresses have, by address. \
-           Where the area is above the limit, one address has more than the others let expect: \
-           check_topip warns there.\n",
+           graph_info TCP connections per remote address. If the area is above the limit, one \
+           address has more connections than expected from the others, and check_topip warns.\n",
     fields: &[
         Field {
             name: JUDGED_FIELD,
             label: "busiest address",
             draw: "AREA",
             color: "9ec5e8",
-            info: "Connections of the remote address that has the most. \
-                   An alert names it.",
+            info: "Connections of the remote address with the most connections. \
+                   An alert names this address.",
             value: |report| graphed_view(report).sample.summary.max.to_string(),
         },
         Field {
@@ -120,7 +119,7 @@ const PER_ADDRESS: Graph = Graph {
             label: "average",
             draw: "LINE1",
             color: "00802b",
-            info: "Connections per remote address, the arithmetic mean.",
+            info: "Arithmetic mean of the connections per remote address.",
             value: |report| text::decimal(graphed_view(report).sample.summary.avg),
         },
         Field {
@@ -128,8 +127,7 @@ const PER_ADDRESS: Graph = Graph {
             label: "standard deviation",
             draw: "LINE1",
             color: "7a3e9d",
-            info: "How far the addresses are from that average: \
-                   the population standard deviation of their connections.",
+            info: "Population standard deviation of the connections per remote address.",
             value: |report| text::decimal(graphed_view(report).sample.summary.stddev),
         },
         Field {
@@ -152,7 +150,7 @@ const GROUP_FIELDS: [(GroupBy, Field); 3] = [
             label: "busiest operator",
             draw: "LINE2",
             color: "e6870d",
-            info: "Connections of the network operator that has the most.",
+            info: "Connections of the network operator with the most connections.",
             value: |report| group_max(report, GroupBy::Asn),
         },
     ),
@@ -163,7 +161,7 @@ const GROUP_FIELDS: [(GroupBy, Field); 3] = [
             label: "busiest country",
             draw: "LINE2",
             color: "8c564b",
-            info: "Connections of the country that has the most.",
+            info: "Connections of the country with the most connections.",
             value: |report| group_max(report, GroupBy::Country),
         },
     ),
@@ -174,13 +172,13 @@ const GROUP_FIELDS: [(GroupBy, Field); 3] = [
             label: "busiest label",
             draw: "LINE2",
             color: "17becf",
-            info: "Connections of the labeled networks that have the most together.",
+            info: "Connections of the label with the most connections.",
             value: |report| group_max(report, GroupBy::Label),
         },
     ),
 ];
 
-/// Returns the connections of the busiest group; unknown if the groups are not known.
+/// Returns the connections of the busiest group; `U` (unknown) if the groups are not known.
 fn group_max(report: &Report, by: GroupBy) -> String {
     let mut views = report.views.iter();
     let view = views.find(|view| view.sample.aggregation == Aggregation::Group(by));
@@ -194,15 +192,15 @@ const TOTALS: Graph = Graph {
            graph_scale no\n\
            graph_vlabel number\n\
            graph_category network\n\
-           graph_info How many TCP connections there are, and how many remote addresses they \
-           come from. Both rise with many visitors; connections alone rise with a few busy ones.\n",
+           graph_info Number of TCP connections, and number of their remote addresses. With more \
+           visitors, both rise; with a few busy visitors, only the connections rise.\n",
     fields: &[
         Field {
             name: "connections",
             label: "connections",
             draw: "AREA",
             color: "9ec5e8",
-            info: "TCP connections that count, of all remote addresses together.",
+            info: "Counted TCP connections of all remote addresses.",
             value: |report| graphed_view(report).sample.connections.to_string(),
         },
         Field {
@@ -222,7 +220,7 @@ pub fn field_names() -> impl Iterator<Item = &'static str> {
     fields.map(|field| field.name).chain(GROUP_FIELDS.map(|(_, field)| field.name))
 }
 
-/// The report of a run, or the message if there is none.
+/// The report of a run, or the problem of a run without a report.
 pub type ReportResult<'a> = Result<&'a Report, &'a Problem>;
 
 impl Graphs {
@@ -307,8 +305,8 @@ fn graphed_view(report: &Report) -> &View {
     report.views.first().expect("a report has at least one view")
 }
 
-/// Returns the limit of the rule as a range. Exceeding it is critical only for a peer that
-/// was over the limit in enough consecutive samples; otherwise there is no critical range.
+/// Returns the limit of the rule as a range. The critical range is set only if a peer was
+/// over the limit in enough consecutive samples.
 fn limit_range(level: ThresholdLevel, report: &Report) -> Option<String> {
     let sample = &graphed_view(report).sample;
     let is_critical = sample.peers_over().any(|peer| report.judge_config.is_alert(peer));
@@ -334,7 +332,7 @@ fn value_lines(field: &Field, result: ReportResult<'_>) -> String {
     lines
 }
 
-/// Returns the text that Munin adds to an alert.
+/// Returns the text that Munin includes in an alert.
 fn extinfo(result: ReportResult<'_>) -> String {
     let text = match result {
         Err(problem) => text::options_as_variables(&problem.message),
@@ -388,7 +386,7 @@ pub fn render_munin_problem(problem: &Problem) -> String {
     problem.lines().iter().map(|line| log_line(line)).collect()
 }
 
-/// Returns the answer of `autoconf` for a host that cannot be sampled.
+/// Returns the output of `autoconf` for a host that cannot be sampled.
 #[must_use]
 pub fn render_autoconf_no(problem: &Problem) -> String {
     format!("no ({})\n", log_line(&problem.message).trim_end())

@@ -105,7 +105,7 @@ fn capitalize(text: &str) -> String {
 }
 
 /// A number or threshold of the performance data. The nagiosplugin crate would
-/// write a float with all its digits, and does not support ranges.
+/// write all digits of a float, and does not support ranges.
 enum PerfValue {
     Number(f64),
     Count(u64),
@@ -150,7 +150,7 @@ fn perfdata(report: &Report) -> String {
 /// is the limit by default.
 fn metric_of(report: &Report, sample: &Sample, name: Metric) -> String {
     let value = match name {
-        // The limit is for peers that may be blamed, and a graph shows all.
+        // The limit applies only to attributable peers; the graph shows the maximum of all.
         Metric::Max => PerfValue::Count(sample.summary.max),
         _ => PerfValue::Number(sample.metric(name)),
     };

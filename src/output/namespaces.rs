@@ -3,8 +3,8 @@ use crate::model::namespace::Namespace;
 
 use super::report::{DEFAULT_LISTED_PEERS, Report, Verbosity};
 
-/// Returns the connections of each namespace, busiest first. Unless all are
-/// requested, as many namespaces as peers are listed.
+/// Returns the connections of each namespace, busiest first. Lists at most
+/// [`DEFAULT_LISTED_PEERS`] namespaces, unless `verbosity` requests all.
 pub(super) fn namespace_lines(report: &Report, verbosity: Verbosity) -> Vec<String> {
     let namespaces = &report.observation.namespaces;
     let shown = match verbosity {

@@ -20,21 +20,21 @@ use super::{
 pub fn note_text(note: &Note) -> String {
     match note {
         Note::UnverifiedServers(names) => {
-            format!("Who answered as {} was not checked (`--host-key` ignore).", names.join(", "))
+            format!("Host key not verified (`--host-key` ignore): {}.", names.join(", "))
         }
         Note::VanishedNamespaces(names) => namespaces_text(
             names,
-            "went away before it was looked into",
-            "went away before they were looked into",
+            "was removed before it was sampled",
+            "were removed before they were sampled",
         ),
         Note::ForeignNamespaces { count, owners } => foreign_namespaces_text(*count, owners),
         Note::StaleNamespaceNames(names) => namespaces_text(
             names,
-            "is a name in /run/netns without one, as seen from here",
-            "are names in /run/netns without one, as seen from here",
+            "has a name in /run/netns, but this process does not see it",
+            "have names in /run/netns, but this process does not see them",
         ),
         Note::StateFileQuarantined { defect, renamed_to } => format!(
-            "The state file was damaged ({defect}) and is kept as {}; this is a first sample.",
+            "The state file was damaged ({defect}) and renamed to {}; this is a first sample.",
             renamed_to.display()
         ),
         Note::HiddenNamespaces { count } => hidden_namespaces_text(*count),
@@ -150,7 +150,7 @@ fn source_detail_text(detail: &SourceDetail) -> String {
             format!("{server}: reached by {program}; ran {command}")
         }
         SourceDetail::Capture(CaptureNote::FlowTableSize { count, max }) => {
-            format!("The kernel tracks {count} flows; it has room for {max}.")
+            format!("The kernel tracks {count} flows, of at most {max}.")
         }
         SourceDetail::NetworkDb { path, database_type, build_time } => {
             let build_time = i64::try_from(*build_time).unwrap_or(i64::MAX);
@@ -159,16 +159,17 @@ fn source_detail_text(detail: &SourceDetail) -> String {
             format!("Network database: {}, {database_type}{built}", path.display())
         }
         SourceDetail::UnknownLocalAddresses { source } => format!(
-            "{source} does not tell the addresses of its host: flows that it opened count too."
+            "{source} does not show the addresses of its host: flows that the host opened are \
+             counted as well."
         ),
     }
 }
 
 /// Returns a source with the dialects that it was parsed as.
 fn source_text(source: &str, dialects: &[Dialect], other_rows: (u64, TableKind)) -> String {
-    let mut line = format!("Looked at: {source}");
+    let mut line = format!("Source: {source}");
     match dialects {
-        [] => line += ", which has headings only",
+        [] => line += ", which has only headings",
         // These have a single format, so it is not shown.
         [Dialect::InetDiag | Dialect::BpfWalk | Dialect::Ctnetlink] => {}
         [Dialect::BpfWalk, Dialect::InetDiag] => line += "; listening sockets: netlink",
@@ -191,9 +192,9 @@ fn source_text(source: &str, dialects: &[Dialect], other_rows: (u64, TableKind))
 
 fn mail_text(detail: &MailDetail) -> String {
     match detail {
-        MailDetail::SentByOtherRun => "Mail: another run has just sent it.".to_owned(),
+        MailDetail::SentByOtherRun => "Mail: already sent by another run.".to_owned(),
         MailDetail::RecentlySent { id, seconds_ago, remind_after } => format!(
-            "Mail: about {id} sent {seconds_ago} s ago already; again after {}",
+            "Mail: sent {seconds_ago} s ago about {id}; sent again after {}",
             text::format_duration(remind_after.as_secs())
         ),
         MailDetail::Sent { subject, to, route } => {
@@ -229,8 +230,8 @@ fn foreign_namespaces_text(count: usize, owners: &[u32]) -> String {
         owners.iter().take(MAX_LISTED_OWNERS).map(|uid| format!("user:{uid}")).collect();
     let more = if owners.len() > listed.len() { ", and others" } else { "" };
     format!(
-        "{namespaces} of unprivileged users ({}{more}) {are} not in this count: connections there \
-         can be made up. `--netns` all,{} counts those of a user that you trust.",
+        "{namespaces} of unprivileged users ({}{more}) {are} not counted: a user can fake \
+         connections there. `--netns` all,{} counts those of a user that you trust.",
         listed.join(", "),
         listed.first().map_or("user:NAME", String::as_str)
     )
@@ -241,12 +242,12 @@ fn foreign_namespaces_text(count: usize, owners: &[u32]) -> String {
 /// found to hold sockets.
 fn hidden_namespaces_text(count: usize) -> String {
     let others = match count {
-        0 => "has other network namespaces, whose connections are not in this count".to_owned(),
-        1 => "another network namespace holds sockets, which are not in this count".to_owned(),
-        n => format!("{n} other network namespaces hold sockets, which are not in this count"),
+        0 => "has other network namespaces, whose connections are not counted".to_owned(),
+        1 => "another network namespace has sockets that are not counted".to_owned(),
+        n => format!("{n} other network namespaces have sockets that are not counted"),
     };
     format!(
-        "This host forwards and {others}: containers, for one. See `--netns` all and `--source` \
-         conntrack, and Containers, routers, balancers in check_topip(1)."
+        "This host forwards packets and {others}, for example those of containers. See `--netns` \
+         all and `--source` conntrack, and Containers, routers, balancers in check_topip(1)."
     )
 }

@@ -1,7 +1,7 @@
-//! The noun for what is counted.
+//! The noun for the counted connections or flows.
 use crate::model::protocol::Protocol;
 
-/// The noun for what is counted, by protocol.
+/// The noun for the counted connections or flows, by protocol.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noun {
     one: &'static str,
@@ -43,7 +43,8 @@ impl Noun {
         format!("{n} {}", if n == 1 { self.one } else { self.many })
     }
 
-    /// Returns a text about TCP connections with this noun in place of that one.
+    /// Returns `text`, which is about TCP connections, with this noun in place of
+    /// "connections".
     pub(super) fn replace_in(self, text: &str) -> String {
         let parts = text.split("TCP connections").map(|part| {
             let part = part.replace("connections", self.many);

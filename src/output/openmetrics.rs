@@ -2,7 +2,7 @@
 //! "OpenMetrics 1.0").
 //!
 //! All metrics are gauges: node_exporter reads the older text format of Prometheus, in which
-//! a counter has another type line.
+//! the type line of a counter differs.
 use std::fmt::{Display, Write};
 
 use crate::{
@@ -19,13 +19,13 @@ use super::report::Report;
 /// Name of a label and its value.
 type Label<'a> = (&'static str, &'a dyn Display);
 
-/// Returns the report as text. `max_addresses` of the busiest peers of each view have a
-/// metric of their own: each is a new time series.
+/// Returns the report as text. Up to `max_addresses` of the busiest peers of each view have a
+/// metric of their own; each of these metrics is a new time series.
 #[must_use]
 pub fn render_openmetrics(report: &Report, max_addresses: usize) -> String {
     let mut text = MetricsText::default();
     text.status(report.status());
-    text.family("problems", "Failures of the check, such as a server that gave no listing.");
+    text.family("problems", "Failures of the check, such as a server that could not be read.");
     text.sample("problems", &[], report.problems().count());
     if report.protocol != Protocol::Tcp {
         text.family("protocol_info", "Protocols that are counted as connections.");
@@ -39,7 +39,7 @@ pub fn render_openmetrics(report: &Report, max_addresses: usize) -> String {
         let name = tcp_state.map_or("UNKNOWN", |tcp_state| tcp_state.name());
         text.sample("tcp_state_connections", &[("state", &name)], connections);
     }
-    text.family("server_connections", "Connections of each server of a group.");
+    text.family("server_connections", "Connections of each server, if there are several.");
     for (server, connections) in &report.observation.servers {
         text.sample("server_connections", &[("server", server)], connections);
     }
@@ -51,7 +51,7 @@ pub fn render_openmetrics(report: &Report, max_addresses: usize) -> String {
     text.finish()
 }
 
-/// Returns the text for a run without a verdict: its status alone.
+/// Returns the text for a run without a verdict: only its status.
 #[must_use]
 pub fn render_openmetrics_failure(status: Status) -> String {
     let mut text = MetricsText::default();
@@ -147,17 +147,20 @@ impl MetricsText {
         let families: [(&str, &str, Value); 5] = [
             (
                 "kernel_syn_cookies",
-                "Connection requests answered with a SYN cookie since the network namespace exists.",
+                "Connection requests answered with a SYN cookie since the creation of the network \
+                 namespace.",
                 |it| Some(it.counters.syn_cookies),
             ),
             (
                 "kernel_listen_overflows",
-                "Connections dropped at a full accept queue since the network namespace exists.",
+                "Connections dropped at a full accept queue since the creation of the network \
+                 namespace.",
                 |it| Some(it.counters.listen_overflows),
             ),
             (
                 "kernel_flow_drops",
-                "Packets dropped by connection tracking since the network namespace exists.",
+                "Packets dropped by connection tracking since the creation of the network \
+                 namespace.",
                 |it| Some(it.counters.flow_drops),
             ),
             ("kernel_flows", "Flows in the connection tracking table.", |it| {
@@ -188,7 +191,7 @@ impl MetricsText {
 type ViewValue = fn(&View) -> f64;
 
 /// Metrics of a view: name, help and value.
-#[expect(clippy::cast_precision_loss, reason = "no host has 2^53 connections")]
+#[expect(clippy::cast_precision_loss, reason = "a host has fewer than 2^53 connections")]
 const VIEW_METRICS: [(&str, &str, ViewValue); 9] = [
     ("connections", "Connections of all addresses.", |view| view.sample.connections as f64),
     ("addresses", "Addresses with a connection.", |view| view.sample.addresses as f64),
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_has_the_status_alone() {
+    fn failure_has_only_the_status() {
         let text = render_openmetrics_failure(Status::Unknown);
         assert!(text.ends_with("\ntopip_status 3\n# EOF\n"), "{text}");
     }

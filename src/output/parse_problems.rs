@@ -46,15 +46,15 @@ fn truncated_addresses(stats: &ParseStats) -> Option<Problem> {
     } else {
         "-W"
     };
-    let hint = format!("List wide, with netstat {flag}: a cut address can be another one.");
+    let hint = format!("Use netstat {flag}: an address that is cut off can look like another one.");
     Some(Problem::new(message, hint))
 }
 
 fn assumed_byte_order(stats: &ParseStats) -> Option<Problem> {
     let byte_order = stats.assumed_byte_order?;
     Some(Problem::new(
-        format!("the addresses of /proc show no byte order, and were taken for {byte_order}"),
-        "List the sockets of that machine with ss -tan instead.",
+        format!("cannot determine the byte order of /proc, and assumed {byte_order}"),
+        "List the sockets of that host with ss -tan instead.",
     ))
 }
 
@@ -64,7 +64,7 @@ fn unknown_tcp_states(n: u64) -> Option<Problem> {
     }
     let connections = text::pluralize(n, "connection", "connections");
     Some(Problem::new(
-        format!("the listing does not tell the TCP state of {connections}"),
-        "List with ss -tan, without a filter by state.",
+        format!("the listing does not show the TCP state of {connections}"),
+        "List the sockets with ss -tan, without a state filter.",
     ))
 }

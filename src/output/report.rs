@@ -41,9 +41,9 @@ pub struct Report {
     pub observation: Observation,
     /// Counted protocols.
     pub protocol: Protocol,
-    /// True if only connections to the host were selected.
+    /// `true` if only connections to the host were selected.
     pub is_inbound: bool,
-    /// The configuration that the samples were judged by.
+    /// The configuration by which the samples were judged.
     pub judge_config: JudgeConfig,
     /// Number of the busiest peers that are judged; `None` for all.
     pub n_judged: Option<usize>,
@@ -68,7 +68,7 @@ pub struct Report {
     pub passed_on: Option<PassedOn>,
 }
 
-/// Alerts that a program has taken.
+/// Alerts that were passed on to a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOn {
     /// Path of the program.
@@ -108,7 +108,7 @@ impl Report {
         self.observation.problems.iter().chain(&self.problems)
     }
 
-    /// Returns true if no connections are missing from the counts.
+    /// Returns `true` if no connections are missing from the counts.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.observation.problems.is_empty()
@@ -153,8 +153,8 @@ impl Report {
         if self.problems().next().is_none() { status } else { status.max(Status::Unknown) }
     }
 
-    /// Returns the peers that alerts are sent about: those that are critical by the
-    /// limit. A violated `--critical` alone sends no alert.
+    /// Returns the peers about which alerts are sent: those that are critical by the
+    /// limit. A violation of only `--critical` does not send an alert.
     pub fn alerting_peers(&self) -> impl Iterator<Item = (&View, &Peer)> {
         self.views.iter().flat_map(|view| {
             let peers = view.sample.peers_over();
@@ -171,7 +171,7 @@ impl Report {
         alerts.chain(groups).chain(omitted)
     }
 
-    /// Returns the peers that decide about mails.
+    /// Returns the peers that determine which mails are sent.
     #[must_use]
     pub fn alert_state(&self) -> AlertState {
         let mut state = AlertState { is_complete: true, ..AlertState::default() };

@@ -34,7 +34,7 @@ pub(super) fn pluralize(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// Returns the share of `part` in `whole` in percent, rounded down: 100 % is all.
+/// Returns the share of `part` in `whole` in percent, rounded down, so that 100 means all.
 pub(super) fn percent(part: u64, whole: u64) -> u64 {
     let percent = u128::from(part) * 100 / u128::from(whole.max(1));
     u64::try_from(percent.min(100)).expect("at most 100")
@@ -121,8 +121,8 @@ pub(super) fn verdict_text(report: &Report, view: &View) -> String {
     }
 }
 
-/// Returns a metric that violates a range of `option`. The top peer is not the reason if
-/// the metric is about all peers, so it comes after the metric.
+/// Returns a metric that violates a range of `option`. If the metric is about all peers, the
+/// top peer is not the reason, so the top peer follows the metric.
 fn violation_text(violation: &MetricViolation, subject: &str, view: &View, option: &str) -> String {
     let MetricViolation { metric, value, violation } = *violation;
     let violation = format_violation(violation);
@@ -134,8 +134,8 @@ fn violation_text(violation: &MetricViolation, subject: &str, view: &View, optio
     format!("{name} {value}, {violation} ({option}); {subject}, {relation}")
 }
 
-/// Returns the limit as it relates to the decisive peer. A peer above it that cannot be
-/// blamed for its connections is not over.
+/// Returns the limit as it relates to the decisive peer. A peer that is above the limit, but
+/// is not attributable, is not over the limit.
 fn relation_to_limit(view: &View) -> String {
     let limit = &view.sample.limit;
     let relation = match view.decisive_peer() {
@@ -219,7 +219,7 @@ fn others_over_suffix(sample: &Sample) -> String {
 }
 
 /// Returns the peers over the limit that the verdict does not name, with their
-/// connections; `None` if there are none.
+/// connections; `None` without such peers.
 pub(super) fn others_over(view: &View) -> Option<String> {
     let decisive = &view.decisive_peer()?.id;
     let others = view.sample.peers_over().filter(|peer| peer.id != *decisive);
@@ -279,8 +279,8 @@ pub(super) fn peer_line(
 }
 
 /// Returns the ports and TCP states of a peer's connections, the time since the peer was
-/// first on top, and of a peer over the limit the number of samples and its share of all
-/// counted connections, as far as they are known.
+/// first on top, and for a peer over the limit the number of samples and its share of all
+/// counted connections. Unknown details are omitted.
 pub(super) fn peer_details(
     report: &Report,
     peer: &Peer,
@@ -313,7 +313,8 @@ pub(super) fn peer_details(
     details
 }
 
-/// Returns whether the ports and TCP states of a peer are known. Counts by address have none.
+/// Returns whether the ports and TCP states of a peer are known. Counts by address do not
+/// include them.
 fn has_ports(peer: &Peer) -> bool {
     !peer.ports.is_empty()
 }
@@ -355,7 +356,7 @@ fn format_busiest<T>(counts: &[(T, u64)], name: impl Fn(&T) -> String) -> String
 /// Returns the TCP states of a peer: `ESTABLISHED (140), SYN_RECV (12)`.
 pub(super) fn format_tcp_states(peer: &Peer) -> String {
     let states = peer.tcp_states.iter().map(|(tcp_state, n)| {
-        let name = tcp_state.map_or("state not told", TcpState::name);
+        let name = tcp_state.map_or("unknown state", TcpState::name);
         format!("{name} ({n})")
     });
     states.collect::<Vec<_>>().join(", ")
@@ -438,7 +439,7 @@ pub fn previous_sample_lines(views: &[View]) -> Vec<String> {
         .iter()
         .filter_map(|view| {
             let text = previous_sample(view)?;
-            Some(prefixed(views, view, &format!("Earlier sample, {text}")))
+            Some(prefixed(views, view, &format!("Previous sample, {text}")))
         })
         .collect()
 }
@@ -482,15 +483,15 @@ pub(super) fn explain_limits(report: &Report, view: &View) -> Vec<String> {
     lines
 }
 
-/// Returns a line for each view in which the top address is within its limit, and over
-/// that of the rule that is not in use.
+/// Returns a line for each view in which the top address is within its limit, but over
+/// the limit of the rule that is not in use.
 pub(super) fn other_rule_alerts(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     for view in &report.views {
         let sample = &view.sample;
         let max = sample.max_attributable();
         let is_over = sample.limit.is_exceeded_by(max);
-        // A fixed limit is what the administrator wants, whatever a rule says.
+        // A fixed limit is set on purpose, so the other rule is not reported.
         let is_fixed = sample.limit.basis == Basis::Fixed;
         if !is_over && !is_fixed && sample.other_limit.is_exceeded_by(max) {
             for line in explain_rule(report, view, report.judge_config.other_rule) {
@@ -510,8 +511,8 @@ pub(super) fn rule_limitations(report: &Report) -> Vec<String> {
         .collect()
 }
 
-/// Returns the limitation of the stddev rule if the top address is above the
-/// floor, and could not exceed the limit with any number of connections.
+/// Returns the limitation of the stddev rule if the top address is above the value of
+/// `--floor`, but could not exceed the limit with any number of connections.
 fn rule_limitation(report: &Report, view: &View) -> Option<String> {
     let sample = &view.sample;
     let judge_config = &report.judge_config;
@@ -527,7 +528,7 @@ fn rule_limitation(report: &Report, view: &View) -> Option<String> {
     Some(line + " Consider `--rule` auto, or `--warning` and `--critical`.")
 }
 
-/// Explains the limit of `rule` by its basis; and, if the rule is not the one in use, says
+/// Explains the limit of `rule` by its basis. For the rule that is not in use, also states
 /// whether it would alert.
 fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
     let sample = &view.sample;
@@ -536,8 +537,8 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
     let would_alert = limit.is_exceeded_by(sample.summary.max);
     let would = match (is_in_use, would_alert) {
         (true, _) => "",
-        (false, true) => " would say over",
-        (false, false) => " would not say over",
+        (false, true) => " would alert",
+        (false, false) => " would not alert",
     };
     let name = match rule {
         Rule::Auto { .. } => "auto",
@@ -551,12 +552,12 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
             false_alarm_rate, n_others, center, scale, excluded_outliers, ..
         } => {
             let others = match n_others {
-                0 => "nobody else, one browser instead".to_owned(),
+                0 => "no other addresses, one browser assumed".to_owned(),
                 _ => pluralize_peers(n_others, sample.aggregation).replacen(' ', " other ", 1),
             };
             let excluded = match excluded_outliers {
                 0 => String::new(),
-                _ => format!(", {excluded_outliers} more set aside as offenders"),
+                _ => format!(", {excluded_outliers} more excluded as outliers"),
             };
             format!(
                 "{others}, center {}, scale {}{excluded}; false alarm rate {false_alarm_rate}",
@@ -602,26 +603,26 @@ fn unreachable_limit(sample: &Sample, multiplier: f64) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{} standard deviations are out of reach for a lone offender among {}: \
-         this rule needs {min_addresses}.",
-        decimal(multiplier),
+        "With {}, no count can exceed {} standard deviations: the rule stddev needs \
+         {min_addresses}.",
         pluralize_peers(n_peers, sample.aggregation),
+        decimal(multiplier),
     ))
 }
 
 fn explain_first_sample(reason: FirstSampleReason) -> String {
     match reason {
-        FirstSampleReason::NoHistory => "There is no earlier sample.".to_owned(),
+        FirstSampleReason::NoHistory => "No previous sample exists.".to_owned(),
         FirstSampleReason::TooOld { age_secs } => {
-            format!("The earlier sample is {age_secs} s old, over `--max-age`, and does not count.")
+            format!("The previous sample is {age_secs} s old, over `--max-age`, and was ignored.")
         }
         FirstSampleReason::InFuture { ahead_secs } => {
-            format!("The earlier sample lies {ahead_secs} s in the future, and does not count.")
+            format!("The previous sample is {ahead_secs} s in the future, and was ignored.")
         }
     }
 }
 
-/// Returns true if the status is explained even without `-v`.
+/// Returns `true` if the status is explained even without `-v`.
 pub(super) fn needs_explanation(status: Status) -> bool {
     status != Status::Ok
 }

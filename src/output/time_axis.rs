@@ -38,7 +38,7 @@ pub(super) fn axis_seconds(axis: Axis) -> i64 {
     axis.n_columns * axis.column_seconds
 }
 
-/// Returns ticks at round local times: of a day, or at its beginning.
+/// Returns ticks at round local times: times of day, or the start of a day.
 pub(super) fn ticks(axis: Axis, to_local: &dyn Fn(i64) -> DateTime<FixedOffset>) -> Vec<Tick> {
     let step = step(axis_seconds(axis));
     let utc_offset = |time: i64| i64::from(to_local(time).offset().local_minus_utc());

@@ -8,7 +8,7 @@ use super::{report::Report, text};
 #[derive(Debug)]
 pub struct WatchFrame {
     /// The report, with the change in connections of each listed peer of the worst
-    /// view since the previous sample, if there was one; or the error message.
+    /// view since the previous sample (`None` for the first sample); or the error message.
     pub result: Result<(Report, Option<Vec<i64>>), String>,
     /// Local time of the sample.
     pub time: String,
@@ -21,7 +21,7 @@ pub struct WatchFrame {
 pub struct ScreenRow {
     /// The text, at most as wide as the screen.
     pub text: String,
-    /// True for a peer that exceeds the limit.
+    /// `true` for a peer over the limit.
     pub is_over_limit: bool,
 }
 

@@ -20,8 +20,8 @@ pub struct Capture {
     /// Byte order of the machine that wrote the table; `None` if it is unknown and
     /// has to be detected in the bytes.
     pub byte_order: Option<ByteOrder>,
-    /// Connection that transfers the bytes, if it can appear in the table itself. It
-    /// exists only because of the sample and is not counted.
+    /// Connection that transfers the bytes, if the table can list it. It exists only because
+    /// of the sample and is not counted.
     pub session_connection: Option<SessionConnection>,
     /// Identity of the server that wrote the table, as it reports it; `None` if it is
     /// unknown, and for this host.
@@ -92,20 +92,20 @@ pub enum CaptureNote {
 /// stored as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionConnection {
-    /// End of the sampled host.
+    /// Endpoint on the sampled host.
     pub local: SocketAddr,
-    /// End of the host that runs topip.
+    /// Endpoint on the host that runs topip.
     pub peer: SocketAddr,
     /// True if the sampled host itself reported both ends, so that its socket table
     /// must list the connection.
     pub is_confirmed: bool,
 }
 
-/// Identity of a server, by which two names of one server are noticed.
+/// Identity of a server. Two names with the same identity are names of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerIdentity {
-    /// Random number of the kernel's start (`/proc/sys/kernel/random/boot_id`). The containers
-    /// of a host share it.
+    /// Random ID that the kernel creates at boot (`/proc/sys/kernel/random/boot_id`). The
+    /// containers of a host share it.
     pub boot_id: String,
     /// Address and port of the SSH server.
     pub address: SocketAddr,

@@ -11,9 +11,9 @@
 //!
 //! A row is `[ipv4 2] tcp 6 [TIMEOUT] [STATE] src=… dst=… sport=… dport=…`, the
 //! counters of that direction, the same for the reply direction, and more. Rows of
-//! `/proc` and of `-o extended` begin with the family. Rows of UDP have no state: flags in
-//! brackets say what was seen, `[UNREPLIED]` before the reply direction and `[ASSURED]`
-//! after it.
+//! `/proc` and of `-o extended` begin with the family. Rows of UDP have no state. They have
+//! flags in brackets instead: `[UNREPLIED]` before the reply direction and `[ASSURED]` after
+//! it.
 use std::net::SocketAddr;
 
 use crate::model::{
@@ -194,9 +194,9 @@ fn udp_state<'a>(mut fields: Fields<'a>) -> Result<TcpState, RowError<'a>> {
     loop {
         match fields.next_field()? {
             b"[UNREPLIED]" => return Ok(TcpState::Unreplied),
-            // The flag of a flow that a flowtable or hardware forwards takes its place.
+            // If a flowtable or hardware forwards the flow, its flag replaces [ASSURED].
             b"[ASSURED]" | b"[OFFLOAD]" | b"[HW_OFFLOAD]" => return Ok(TcpState::Assured),
-            // It follows all flags.
+            // use= follows all flags.
             word if word.starts_with(b"use=") => return Ok(TcpState::SeenReply),
             _ => {}
         }
@@ -265,9 +265,9 @@ mod tests {
         ] {
             check_protocol(other, Protocol::All, "no connection");
         }
-        // Without its end, the row may lack a flag.
+        // A row without its end may lack a flag.
         let cut = format!("udp 17 29 {}", row("", "mark=0"));
-        check_protocol(&cut, Protocol::Udp, &format!("it ends too early: {cut}"));
+        check_protocol(&cut, Protocol::Udp, &format!("incomplete row: {cut}"));
     }
 
     #[test]
@@ -306,8 +306,8 @@ mod tests {
     #[test]
     fn malformed_rows_are_rejected() {
         let row = "tcp 6 119 ESTABLISHED src=203.0.113.7 dst=192.0.2.1 sport=50000 dport=80";
-        check(row, &format!("it ends too early: {row}"));
-        check("tcp 6 119", "it ends too early: tcp 6 119");
+        check(row, &format!("incomplete row: {row}"));
+        check("tcp 6 119", "incomplete row: tcp 6 119");
         check("tcp 6 119 SYN src=1", "unknown TCP state: SYN");
         check("tcp 0 0 192.0.2.1:22", "not a row of a socket table: tcp 0 0 192.0.2.1:22");
         check("a line of 3 words", "not a row of a socket table: a line of 3 words");

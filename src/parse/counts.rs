@@ -1,7 +1,7 @@
 //! Parser for counts by address, as `sort | uniq -c` prints them.
 //!
-//! A row is `COUNT ADDRESS`, where the count may have blanks before it. Ports, states and
-//! directions are lost in the counting.
+//! A row is `COUNT ADDRESS`, with or without leading blanks. Counts by address do not have
+//! ports, states and directions.
 use std::num::NonZeroU32;
 
 use crate::model::connection::Connection;
@@ -12,11 +12,12 @@ use super::{
     row::{RowError, RowKind, fields},
 };
 
-/// Words of headings in the column of the peer, which `awk '{print $5}'` passes on.
+/// Words that headings have in the column of the peer. `awk '{print $5}'` prints them,
+/// and `uniq -c` counts them like addresses.
 const HEADING_WORDS: [&[u8]; 6] =
     [b"Address", b"Address:Port", b"Foreign", b"Peer", b"servers)", b"and"];
 
-/// Returns true if a line has the form of a row, whatever its second word is.
+/// Returns true if a line has the form of a row: a number and any second word.
 pub(super) fn is_row(line: &[u8]) -> bool {
     let mut fields = fields(line);
     fields.skip_number().is_ok() && fields.next().is_some() && fields.is_at_end()
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn malformed_rows_are_rejected() {
         for (line, expected) in [
-            ("      3 ", "it ends too early:       3 "),
+            ("      3 ", "incomplete row:       3 "),
             ("4294967296 192.0.2.1", "not a number: 4294967296"),
             ("-1 192.0.2.1", "not a number: -1"),
             ("3 web1.example.com", "not an address: web1.example.com"),

@@ -79,7 +79,8 @@ pub(super) fn has_address_columns(line: &[u8]) -> bool {
 }
 
 /// Returns true for the heading of a netstat that prints the address of a kernel structure
-/// first and cuts endpoints for it (`-A` of FreeBSD, macOS, NetBSD and OpenBSD).
+/// first and truncates endpoints to make room for it (`-A` of FreeBSD, macOS, NetBSD and
+/// OpenBSD).
 pub(super) fn has_cut_endpoints(line: &[u8]) -> bool {
     let mut words = words(line);
     matches!(words.next(), Some(b"Tcpcb" | b"Socket" | b"PCB")) && words.next() == Some(b"Proto")
@@ -153,8 +154,8 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
             LazyRegex::new(r"(?-u)^\s*[0-9]+: [0-9A-F]{8}([0-9A-F]{24})?:[0-9A-F]{4} "),
             Table::ProcNet,
         ),
-        // ss -Q prints no queues.
-        // The word after the addresses distinguishes netstat from ss with a Netid.
+        // The word after the addresses distinguishes netstat from ss with a Netid. The rows of
+        // ss -Q do not have queues.
         (
             LazyRegex::new(
                 r"(?-u)^(\s*TCP\s+\S+:|(tcp[0-9]*\s+[0-9]+\s+[0-9]+\s+\S+\s+\S+\s+[^\s:(]+(\s|$)))",
@@ -179,7 +180,7 @@ pub(super) fn detect_row(line: &[u8]) -> Option<Table> {
     ROWS.iter().find(|(regex, _)| regex.is_match(line)).map(|&(_, table)| table)
 }
 
-/// Returns true if a title says that the table has listening sockets only, in any language.
+/// Returns true for the title, in any language, of a table of listening sockets only.
 pub(super) fn is_listeners_title(line: &[u8]) -> bool {
     has_option(
         line,
@@ -195,8 +196,9 @@ pub(super) fn is_listeners_title(line: &[u8]) -> bool {
     )
 }
 
-/// Returns true if a title says that the table has connections, in any language. net-tools has
-/// the same Brazilian title for connections only and for listening sockets only.
+/// Returns true for the title, in any language, of a table with connections. In Brazilian
+/// Portuguese, net-tools prints the same title for connections only and for listening sockets
+/// only.
 pub(super) fn is_connections_title(line: &[u8]) -> bool {
     has_option(
         line,
@@ -232,13 +234,12 @@ fn contains_any(line: &[u8], texts: &[&str]) -> bool {
     texts.iter().any(|text| line.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
-/// Returns true if a title is that of internet connections, in any language.
+/// Returns true for the title, in any language, of a table of internet connections.
 pub(super) fn is_internet_title(line: &[u8]) -> bool {
     contains_any(line, &["nternet", "インターネット"])
 }
 
-/// Returns true for a row of Windows, which is the only system to write protocols in
-/// upper case.
+/// Returns true for a row of Windows, the only system that writes protocols in upper case.
 pub(super) fn is_windows_row(line: &[u8]) -> bool {
     let word = line.trim_ascii_start();
     word.starts_with(b"TCP") || word.starts_with(b"UDP")

@@ -1,8 +1,8 @@
 //! Parsing of an address and port into a [`SocketAddr`].
 //!
 //! The functions `parse_…` take a complete word. The functions `split_…` take a text that
-//! starts with a value and return the value and the rest, so that each byte is looked at
-//! once; they accept the usual notations only.
+//! starts with a value, and return the value and the rest of the text. They read each byte
+//! once, and accept the usual notations only.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use memchr::{memchr, memrchr};
@@ -23,8 +23,7 @@ pub(super) fn parse_with_dot(word: &[u8], endpoint: &mut SocketAddr) -> Result<(
     parse_host_and_port(&word[..at], &word[at + 1..], endpoint)
 }
 
-/// Returns true if a dot separates the port: the last separator of the word is then a
-/// dot, but in a word with a colon before the port it is the colon.
+/// Returns true if a dot precedes the port: the last dot or colon of the word is a dot.
 pub(super) fn has_dot_before_port(word: &[u8]) -> bool {
     word.iter().rfind(|byte| matches!(byte, b'.' | b':')) == Some(&b'.')
 }
@@ -196,8 +195,8 @@ fn split_group(text: &[u8]) -> Option<(u16, &[u8])> {
     if (1..=4).contains(&n_digits) { Some((group as u16, rest)) } else { None }
 }
 
-/// Value of each byte as a hexadecimal digit; 0xFF for other bytes. Without the table,
-/// decoding the digits takes half of the time for a row.
+/// Value of each byte as a hexadecimal digit; 0xFF for other bytes. Without this table,
+/// decoding the digits would take half of the time for a row.
 pub(super) const HEX_DIGIT_VALUES: [u8; 256] = {
     let mut values = [0xFF; 256];
     let mut value = 0;
@@ -237,8 +236,8 @@ fn split_port(text: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::try_from(port).ok()?, rest))
 }
 
-/// Removes a scope such as `%eth0`, which names an interface of the listed host and not
-/// the peer. The scope may stand inside or after the brackets.
+/// Removes a scope such as `%eth0`: it names an interface of the listed host, and does not
+/// belong to the peer. The scope may be inside or after the brackets.
 fn strip_scope(text: &[u8]) -> &[u8] {
     match memchr(b'%', text) {
         Some(at) if !text[at..].ends_with(b"]") => &text[..at],
@@ -248,7 +247,7 @@ fn strip_scope(text: &[u8]) -> &[u8] {
 
 /// Returns the known prefix of a truncated IPv6 address, and its length in bits: the
 /// complete groups before any `::`. Groups after a `::` are not known, because their
-/// position depends on the missing rest.
+/// position depends on the missing part.
 pub(super) fn known_prefix(text: &[u8]) -> (Ipv6Addr, u8) {
     let mut groups = [0; 8];
     let mut n_groups = 0;

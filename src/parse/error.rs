@@ -28,7 +28,7 @@ fn render_origin(origin: &Option<String>) -> String {
 }
 
 impl UnreadableRow {
-    /// Number of bytes of a row that are quoted at most.
+    /// Maximum number of bytes of a row that are quoted.
     pub const MAX_QUOTED_BYTES: usize = 60;
 
     pub(super) fn new(line: u64, (kind, text): (RowErrorKind, &[u8])) -> Self {
@@ -42,7 +42,7 @@ impl UnreadableRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowErrorKind {
     /// The row ends before all required fields.
-    #[error("it ends too early")]
+    #[error("incomplete row")]
     MissingField,
     /// The field for the TCP state holds an unknown word.
     #[error("unknown TCP state")]
@@ -60,10 +60,10 @@ pub enum RowErrorKind {
     #[error("not a row of a socket table")]
     UnrecognizedRow,
     /// The footer reports rows, but the listing has none.
-    #[error("the rows that the footer counts are missing")]
+    #[error("rows counted by the footer are missing")]
     MissingRows,
     /// The line exceeds the limit of the line reader.
-    #[error("a line of more than 64 KiB")]
+    #[error("longer than 64 KiB")]
     LineTooLong,
 }
 
@@ -74,17 +74,17 @@ pub enum UnsupportedFormat {
     Xml,
     /// Output of `conntrack -E`: one event per line.
     Events,
-    /// Output of `netstat -A` of a system that cuts endpoints to make room for the addresses
-    /// of kernel structures.
+    /// Output of `netstat -A` of a system that truncates endpoints to make room for the
+    /// addresses of kernel structures.
     CutEndpoints,
 }
 
 impl UnsupportedFormat {
     fn description(self) -> &'static str {
         match self {
-            Self::Xml => "is a flow table in XML, which is not read",
-            Self::Events => "has events of conntrack -E, not a table",
-            Self::CutEndpoints => "was listed with netstat -A, which cuts addresses and ports",
+            Self::Xml => "flow tables in XML are not supported",
+            Self::Events => "events of conntrack -E, not a flow table",
+            Self::CutEndpoints => "netstat -A truncates addresses and ports",
         }
     }
 
@@ -93,7 +93,7 @@ impl UnsupportedFormat {
             Self::Xml | Self::Events => {
                 "List the table as text: conntrack -L -p tcp, without -o xml."
             }
-            Self::CutEndpoints => "Leave out -A: netstat -an.",
+            Self::CutEndpoints => "Omit -A: netstat -an.",
         }
     }
 }
@@ -116,7 +116,7 @@ pub enum ParseError {
         origin: String,
     },
     /// The text is not a recognized listing.
-    #[error("{origin} is no listing of TCP sockets; it begins: {first_line}")]
+    #[error("{origin}: not a recognized socket listing; first line: {first_line}")]
     UnrecognizedListing {
         /// Source of the bytes, for messages.
         origin: String,
@@ -125,7 +125,7 @@ pub enum ParseError {
         first_line: String,
     },
     /// A message of a tool precedes the heading, and no row follows.
-    #[error("{origin} has no rows, and line {line} says: {text}")]
+    #[error("{origin}: no rows; message in line {line}: {text}")]
     ToolFailed {
         /// Source of the bytes, for messages.
         origin: String,
@@ -142,7 +142,7 @@ pub enum ParseError {
         origin: String,
     },
     /// The listing has the same table more than once.
-    #[error("{origin} has several listings, the second one from line {line} on")]
+    #[error("{origin}: several listings; the second one starts in line {line}")]
     SeveralListings {
         /// Source of the bytes, for messages.
         origin: String,
@@ -150,26 +150,26 @@ pub enum ParseError {
         line: u64,
     },
     /// The text is UTF-16, as saved by PowerShell.
-    #[error("{origin} is text in UTF-16")]
+    #[error("{origin}: UTF-16 text is not supported")]
     Utf16 {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// The listing was transferred over TCP, but lacks the connection of that session.
-    #[error("{origin} listed sockets, but not that of this session")]
+    #[error("{origin}: the socket listing lacks the connection of this session")]
     SessionConnectionMissing {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// Only inbound connections were requested, but the listing has no listening
     /// socket to recognize them by.
-    #[error("{origin} shows no listening socket, so that none is known to be inbound")]
+    #[error("{origin}: no listening sockets, so inbound connections cannot be recognized")]
     NoListeners {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// The text is a flow table or flow events in an unsupported format.
-    #[error("{origin} {}", format.description())]
+    #[error("{origin}: {}", format.description())]
     UnsupportedFormat {
         /// Source of the bytes, for messages.
         origin: String,
@@ -178,43 +178,43 @@ pub enum ParseError {
     },
     /// Only flows to the host itself were requested, but the addresses of the host
     /// are unknown.
-    #[error("{origin} does not tell which flows are to addresses of its host")]
+    #[error("{origin}: unknown local addresses, so inbound flows cannot be recognized")]
     UnknownLocalAddresses {
         /// Source of the bytes, for messages.
         origin: String,
     },
-    /// The flow table lacks even the connection of the session, or this host's own
-    /// connections.
-    #[error("{origin} tracks no connection, not even this session")]
+    /// The flow table is empty: it lacks even the connection of the session, or this host's
+    /// own connections.
+    #[error("{origin}: no tracked connections, not even this session")]
     NothingTracked {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// Tracked flows were requested, but the listing has sockets.
-    #[error("{origin} listed sockets, where tracked flows were asked for")]
+    #[error("{origin}: a socket listing instead of tracked flows")]
     NotAFlowTable {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// Flows of UDP were requested, but the listing has sockets.
-    #[error("{origin} is not a flow table: a table of sockets does not have the clients of UDP")]
+    #[error("{origin}: not a flow table; a socket table does not show the clients of UDP")]
     NoUdpFlows {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// The listing has counts by address, and other rows.
-    #[error("{origin} has counts by address, and rows of another listing")]
+    #[error("{origin}: counts by address are mixed with rows of another listing")]
     MixedCounts {
         /// Source of the bytes, for messages.
         origin: String,
     },
     /// The selection needs ports, states or directions, and the listing has counts by
     /// address only.
-    #[error("{origin} has counts by address: {option} has no effect on them")]
+    #[error("{origin}: {option} cannot be applied to counts by address")]
     CountsWithoutDetails {
         /// Source of the bytes, for messages.
         origin: String,
-        /// Option that has no effect.
+        /// Option that cannot be applied.
         option: &'static str,
     },
     /// The kernel reported an error instead of a dump or at the end of the dump.
@@ -233,7 +233,7 @@ pub enum ParseError {
         interface: Interface,
     },
     /// The dump ended without an end message.
-    #[error("the kernel dump by {interface} has no end")]
+    #[error("the kernel dump by {interface} is incomplete")]
     DumpIncomplete {
         /// Netlink interface of the dump.
         interface: Interface,
@@ -247,7 +247,7 @@ pub enum ParseError {
         problem: WalkError,
     },
     /// A message does not match the layout in the kernel's headers.
-    #[error("message {number} of the kernel dump is not understood: {problem}")]
+    #[error("cannot parse message {number} of the kernel dump: {problem}")]
     InvalidMessage {
         /// Number of the message, from 1.
         number: u64,
@@ -263,54 +263,61 @@ impl Hints for ParseError {
 }
 
 impl ParseError {
-    /// Returns advice for the user, if there is any for this error.
+    /// Returns a hint for the user; `None` for an error without a hint.
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Empty { .. } => {
-                "A listing has at least its headings; ss -H prints none on an idle host, so leave -H out."
+                "Omit -H of ss: without headings, the listing of an idle host is empty."
             }
             Self::ToolFailed { .. } => {
-                "List the sockets again, as a user who may see them: ss -tan, or netstat -nat."
+                "List the sockets again, as a user with permission to see them: ss -tan, or \
+                 netstat -nat."
             }
             Self::ListenersOnly { .. } => {
                 "List connections too: ss -tan or netstat -nat, without -l."
             }
             Self::SeveralListings { line, .. } => {
                 return Some(format!(
-                    "Their connections are not added up. Judge each by itself: csplit FILE {line}"
+                    "Several listings are not added up. Split the file and check each part: csplit \
+                     FILE {line}"
                 ));
             }
             Self::UnrecognizedListing { .. } => {
-                "Supported are the listings of netstat, ss and conntrack, /proc/net/tcp, and counts by \
-                 address; see topip(7)."
+                "Supported formats are the listings of netstat, ss and conntrack, /proc/net/tcp, \
+                 and counts by address; see topip(7)."
             }
             Self::SessionConnectionMissing { .. } => {
-                "May its user see the sockets there? Or name another command with `--command`."
+                "Make sure that the login user may see all sockets of the server, or set the \
+                 listing command with `--command`."
             }
             Self::Walk { .. } => {
-                "Use `--source` auto, or load the program again: systemctl restart topip-bpf"
+                "Use `--source` auto, or load the BPF program again: systemctl restart topip-bpf"
             }
-            Self::Read { .. } => "List the sockets there by hand: does that command end?",
+            Self::Read { .. } => "Run the listing command by hand, and make sure that it ends.",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
             Self::UnsupportedFormat { format, .. } => format.hint(),
             Self::UnknownLocalAddresses { .. } => {
-                "Leave `--inbound` out, or look on that host itself with `--source` conntrack."
+                "Omit `--inbound`, or run the check on that host with `--source` conntrack."
             }
             Self::NothingTracked { .. } => {
-                "No rule there uses connection tracking; see nft list ruleset. Or its user may not see the flows."
+                "Either no firewall rule there uses connection tracking (see nft list ruleset), or \
+                 the login user has no permission to see the flows."
             }
             Self::NotAFlowTable { .. } => {
-                "What it runs for topip has to be conntrack -L -p tcp, or cat /proc/net/nf_conntrack."
+                "The command that the server runs must be conntrack -L -p tcp, or cat \
+                 /proc/net/nf_conntrack."
             }
             Self::NoUdpFlows { .. } => {
-                "A server has one socket for all clients of UDP, QUIC included. List the flows: conntrack -L"
+                "A server has one socket for all clients of UDP, including those of QUIC. List the \
+                 flows instead: conntrack -L"
             }
-            Self::MixedCounts { .. } => "Judge each by itself.",
+            Self::MixedCounts { .. } => "Check the counts and the other listing separately.",
             Self::CountsWithoutDetails { .. } => {
-                "Select before the counting, or give the listing itself."
+                "Select the connections before counting them, or use the listing itself as input."
             }
             Self::Utf16 { .. } => {
-                "PowerShell writes that; save the listing with Out-File -Encoding utf8, or by cmd."
+                "Windows PowerShell writes UTF-16 by default. Save the listing with Out-File \
+                 -Encoding utf8, or in cmd."
             }
             _ => return None,
         };

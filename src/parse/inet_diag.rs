@@ -32,7 +32,7 @@ const INET_DIAG_MSG_BYTES: usize = 72;
 /// # Errors
 ///
 /// Returns an error if the kernel refused or interrupted the dump, or if the bytes are
-/// not a complete dump. If the module tcp_diag is missing, the dump does not contain
+/// not a complete dump. If the kernel module tcp_diag is missing, the dump does not contain
 /// sockets, and the error is in the message that *ends* the dump.
 pub(super) fn read(
     bytes: impl BufRead,
@@ -114,8 +114,7 @@ mod tests {
         payload.extend([0; 16]);
         payload.extend(peer);
         payload.resize(INET_DIAG_MSG_BYTES, 0);
-        // INET_DIAG_SHUTDOWN: an attribute of five bytes, so that the message needs
-        // padding.
+        // INET_DIAG_SHUTDOWN is an attribute of five bytes, so the message needs padding.
         payload.extend([5, 0, 8, 0, 0]);
         payload
     }
@@ -186,10 +185,10 @@ mod tests {
         );
         let done = message(NLMSG_DONE, 2 | NLM_F_DUMP_INTR, &0i32.to_ne_bytes());
         check(&[done], "the kernel dump by sock_diag was interrupted");
-        check(&[], "the kernel dump by sock_diag has no end");
+        check(&[], "the kernel dump by sock_diag is incomplete");
         check(
             &[message(TCPDIAG_GETSOCK, 2, &row)],
-            "443 192.0.2.7:50000 ESTABLISHED, the kernel dump by sock_diag has no end",
+            "443 192.0.2.7:50000 ESTABLISHED, the kernel dump by sock_diag is incomplete",
         );
     }
 
@@ -221,14 +220,16 @@ mod tests {
 
     #[test]
     fn malformed_messages_are_rejected() {
-        let text =
-            |problem: &str| format!("message 1 of the kernel dump is not understood: {problem}");
-        check(&[vec![4, 0, 0, 0]], &text("its length is 4 bytes"));
-        check(&[vec![255; 16]], &text("its length is 4294967295 bytes"));
-        check(&[message(99, 0, &[])], &text("its type is 99"));
-        check(&[message(TCPDIAG_GETSOCK, 2, &[2, 1])], &text("it ends too early"));
-        check(&[message(TCPDIAG_GETSOCK, 2, &socket(7, 1, &[]))], &text("its address family is 7"));
-        check(&[message(TCPDIAG_GETSOCK, 2, &socket(2, 13, &[]))], &text("its TCP state is 13"));
-        check(&[message(NLMSG_ERROR, 0, &[])], &text("it ends too early"));
+        let text = |problem: &str| format!("cannot parse message 1 of the kernel dump: {problem}");
+        check(&[vec![4, 0, 0, 0]], &text("invalid message length of 4 bytes"));
+        check(&[vec![255; 16]], &text("invalid message length of 4294967295 bytes"));
+        check(&[message(99, 0, &[])], &text("unexpected message type 99"));
+        check(&[message(TCPDIAG_GETSOCK, 2, &[2, 1])], &text("incomplete message"));
+        check(
+            &[message(TCPDIAG_GETSOCK, 2, &socket(7, 1, &[]))],
+            &text("unknown address family 7"),
+        );
+        check(&[message(TCPDIAG_GETSOCK, 2, &socket(2, 13, &[]))], &text("unknown TCP state 13"));
+        check(&[message(NLMSG_ERROR, 0, &[])], &text("incomplete message"));
     }
 }

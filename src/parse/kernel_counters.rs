@@ -1,8 +1,8 @@
 //! Statistics files of the kernel's network code in `/proc` (proc(5)).
 
-/// Returns a counter of `/proc/net/netstat`, or `None` if the kernel does not have it.
+/// Returns a counter of `/proc/net/netstat`, or `None` if the kernel does not have the counter.
 ///
-/// For each protocol, the file has a line of names and below it a line of values.
+/// For each protocol, the file has a line of names, followed by a line of values.
 #[must_use]
 pub fn tcp_ext_counter(netstat: &str, name: &str) -> Option<u64> {
     let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
@@ -12,8 +12,8 @@ pub fn tcp_ext_counter(netstat: &str, name: &str) -> Option<u64> {
 }
 
 /// Returns the sum of a column of `/proc/net/stat/nf_conntrack`, or `None` if the file does
-/// not have it. Below the names of the columns, there is a line for each processor, with
-/// hexadecimal numbers.
+/// not have the column. The names of the columns are followed by a line of hexadecimal numbers
+/// for each processor.
 #[must_use]
 pub fn conntrack_counter(stat: &str, name: &str) -> Option<u64> {
     let mut lines = stat.lines();

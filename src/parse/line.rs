@@ -15,7 +15,7 @@ pub enum Line<'a> {
     TooLong(&'a [u8]),
 }
 
-/// Iterator-like reader that splits a stream into lines.
+/// Reader that splits a stream into lines.
 pub struct LineReader<R> {
     bytes: R,
     buffer: Vec<u8>,

@@ -1,8 +1,8 @@
 //! Parsing of text listings in any dialect into connections.
 //!
 //! The parser keeps track of the table that a line belongs to and dispatches each
-//! row to the parser of its dialect. docs/decisions/listing-readers.md has what a row
-//! takes, and what was tried to take less.
+//! row to the parser of its dialect. docs/decisions/listing-readers.md has the run time for a
+//! row, and the attempts to reduce it.
 use std::io::BufRead;
 
 use super::{
@@ -99,7 +99,7 @@ pub(super) fn read(
                 let ahead = lines.read_ahead().map_err(read_error)?;
                 parser.byte_order = proc_net::detect_byte_order(ahead);
             }
-            // The row that started the table also counts for the detection.
+            // The row that started the table is used for the detection as well.
             Some(Some(row)) => {
                 let ahead = lines.read_ahead().map_err(read_error)?;
                 let text = [&row[..], b"\n", ahead].concat();
@@ -132,10 +132,10 @@ struct ListingParser<'c, C> {
     /// Byte order of the capture, or else of the rows of the latest table; `None` if
     /// neither is known.
     byte_order: Option<ByteOrder>,
-    /// True if the capture has a byte order, so that none is detected.
+    /// True if the byte order of the capture is given, and is not detected.
     is_byte_order_known: bool,
-    /// Request to detect the byte order in the next rows, with the row that is to be
-    /// parsed afterwards.
+    /// Request to detect the byte order in the next rows, with the row to parse after the
+    /// detection, if there is one.
     pending_detection: Option<Option<Vec<u8>>>,
     /// Table of the latest heading, or of the latest row without a heading.
     table: Option<Table>,
@@ -159,7 +159,7 @@ struct ListingParser<'c, C> {
     /// First text before a table that may be a message of a tool, with its line number.
     message: Option<(u64, String)>,
     /// First text before a table that has the form of a count, with its line number. If
-    /// counts follow, it is a row that cannot be read.
+    /// counts follow, the text is an unreadable row.
     earlier_count: Option<(u64, Vec<u8>)>,
     truncated: TruncatedAddresses,
     /// First non-empty line, for error messages.
@@ -173,12 +173,12 @@ struct ListingParser<'c, C> {
     stats: ParseStats,
 }
 
-/// Counted connections of one table whose addresses may be truncated. A later row of
-/// the table can show that they are not.
+/// Counted connections of one table whose addresses may be truncated. A later row of the
+/// table can show that the tool did not truncate addresses.
 #[derive(Default)]
 struct TruncatedAddresses {
     possibly: TruncatedRows,
-    /// Those whose visible part is not an address, which no other row makes complete.
+    /// Rows whose visible part is not an address, so that the address is certainly truncated.
     certainly: TruncatedRows,
 }
 
@@ -280,7 +280,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                     self.reject_row(number, (RowErrorKind::UnrecognizedRow, line));
                     return true;
                 }
-                // Underlines, program names of Windows.
+                // An underline, a program name of Windows, or a message.
                 None => self.record_message(number, line),
             }
             return false;
@@ -336,7 +336,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             && !detect::looks_like_row_part(line)
     }
 
-    /// Records what the title of a table of internet connections says about its rows.
+    /// Records the kinds of rows that the title of a table of internet connections names.
     fn apply_title(&mut self, line: &[u8]) {
         let has_options = line.contains(&b'(');
         self.lists_connections |= !has_options || detect::is_connections_title(line);
@@ -354,7 +354,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// underline, a title, or a program name, which Windows prints below its rows.
     fn is_unexpected_text(&self, line: &[u8]) -> bool {
         let is_in_table = self.table.is_some_and(|table| table != Table::Other);
-        // The user has interrupted the tool, or rows are left out.
+        // The user has interrupted the tool, or rows are omitted.
         if is_in_table && (line.starts_with(b"^C") || shell_text::is_omission(line)) {
             return true;
         }
@@ -480,7 +480,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
                 let word = fields(line).last().unwrap_or(line);
                 self.reject_row(number, (RowErrorKind::UnknownTcpState, word));
             }
-            // The end of the address may be missing.
+            // The end of the last address may be missing.
             (RowKind::Connection, Some(Dialect::Counts)) if self.is_unterminated => {
                 self.reject_row(number, (RowErrorKind::MissingField, line));
             }
@@ -547,7 +547,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         }
     }
 
-    /// Counts a row before the first count that can be read, unless it is of a heading.
+    /// Counts the row before the first readable count as unreadable, unless the row is from a
+    /// heading.
     fn reject_earlier_count(&mut self) {
         let Some((number, line)) = self.earlier_count.take() else { return };
         if let Err(error) = counts::parse_row(&line, &mut self.connection) {
@@ -555,8 +556,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         }
     }
 
-    /// Counts the footer as an unreadable row if it reports flows but the listing has
-    /// none, because the listing was written to another place than the footer.
+    /// Counts the footer as an unreadable row if the footer reports flows but the listing has
+    /// none. The listing was then written to a different file than the footer.
     fn check_footer(&mut self) {
         let ParseStats { n_rows, n_other, n_unreadable, .. } = self.stats;
         let Some((number, footer)) = self.footer.take() else { return };
@@ -583,8 +584,8 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     ///
     /// # Errors
     ///
-    /// Returns an error for a listing of listening sockets, and for one without rows after a
-    /// message of a tool.
+    /// Returns an error if the listing has listening sockets only, or if a message of a tool
+    /// is followed by no rows.
     fn check_visibility(&mut self, origin: &str) -> Result<(), ParseError> {
         let ParseStats { n_rows, n_unreadable, .. } = self.stats;
         if !self.is_recognized || n_unreadable > 0 || n_rows > self.n_listening {
@@ -607,7 +608,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
             self.end_table();
         }
         self.table = Some(table);
-        // Not every parser writes all fields.
+        // Some parsers do not write all fields, so fields of the previous table are cleared.
         self.connection = Connection::UNSPECIFIED;
         self.is_recognized |= table != Table::Other;
         self.lists_connections |= matches!(table, Table::ProcNet | Table::Counts);

@@ -23,8 +23,8 @@ pub const AF_INET6: u8 = 10;
 pub const HEADER_BYTES: usize = 16;
 /// Size of `struct nlattr`.
 const ATTRIBUTE_HEADER_BYTES: usize = 4;
-/// Maximum length of a message. The kernel does not exceed it: a message fits into one
-/// skb.
+/// Maximum length of a message in bytes. The kernel sends no longer ones: a message fits into
+/// one skb.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Netlink interface of the kernel.
@@ -49,26 +49,26 @@ impl fmt::Display for Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// The length is less than that of a header, or more than the kernel sends.
-    #[error("its length is {0} bytes")]
+    #[error("invalid message length of {0} bytes")]
     Length(usize),
     /// The message ends before its fixed part.
-    #[error("it ends too early")]
+    #[error("incomplete message")]
     Short,
     /// The message type does not belong in this dump.
-    #[error("its type is {0}")]
+    #[error("unexpected message type {0}")]
     Type(u16),
     /// The address family is neither IPv4 nor IPv6.
-    #[error("its address family is {0}")]
+    #[error("unknown address family {0}")]
     Family(u8),
     /// The number is not a TCP state.
-    #[error("its TCP state is {0}")]
+    #[error("unknown TCP state {0}")]
     TcpState(u8),
     /// An attribute exceeds its enclosing message or attribute, or does not have the
     /// length of its type.
-    #[error("an attribute of it is not whole")]
+    #[error("malformed attribute")]
     Attribute,
     /// A required attribute is missing; holds the name of the value.
-    #[error("it has no {0}")]
+    #[error("no {0}")]
     Missing(&'static str),
 }
 
@@ -287,7 +287,7 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Takes the first attribute off `rest`; returns `None` if it is malformed.
+    /// Removes the first attribute from `rest` and returns it; `None` if it is malformed.
     fn split_first(&mut self) -> Option<(u16, &'a [u8])> {
         // The two bits above the type are the flags for nested attributes and for
         // network byte order.

@@ -27,7 +27,7 @@ const OTHER_PROTOCOLS: [&[u8]; 15] = [
 ///
 /// net-tools without `-W` truncates an address so that the address and its port have
 /// [`TRUNCATED_WIDTH`](Self::TRUNCATED_WIDTH) characters together (`addr_do_one` in
-/// its `netstat.c`). The rest is often a valid, but different address. A wider field
+/// its `netstat.c`). The truncated text is often a valid, but different address. A wider field
 /// shows that the listing is not truncated.
 #[derive(Debug, Default)]
 pub(super) struct LinuxAddressWidth {
@@ -39,8 +39,9 @@ impl LinuxAddressWidth {
     /// Width of a truncated address and its port, without the colon.
     const TRUNCATED_WIDTH: usize = 22;
 
-    /// Parses an address and port with a colon and records its width. Returns the visible
-    /// part if the address may be truncated. The protocol does not show the address family: BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
+    /// Parses an address and port with a colon and records their width. Returns the visible
+    /// part if the address may be truncated. The protocol does not show the address family:
+    /// BusyBox and old versions of net-tools print "tcp" for IPv6 as well.
     fn parse_endpoint<'a>(
         &mut self,
         word: &'a [u8],
@@ -61,7 +62,7 @@ impl LinuxAddressWidth {
     }
 }
 
-/// Parser of the rows of one netstat table, with what the previous rows have shown.
+/// Parser of the rows of one netstat table, with the properties that previous rows have shown.
 #[derive(Debug, Default)]
 pub(super) struct NetstatColumns {
     /// True if the address of a kernel structure precedes the protocol (`-A` of AIX).
@@ -109,12 +110,12 @@ impl NetstatColumns {
         fields.skip_number()?;
         connection.peer_truncated = None;
         connection.is_local_truncated = false;
-        // Neither notation reaches the truncation width.
+        // An endpoint in a usual notation never reaches the truncation width.
         if fields.read_usual_endpoints(connection) {
             return Ok((parse_tcp_state(fields.next_field()?, connection)?, Dialect::Netstat));
         }
         let (local, peer) = (fields.next_field()?, fields.next_field()?);
-        // The widths of a row without a state do not count.
+        // The widths are recorded only for a row with a state.
         let tcp_state_word = fields.next_field()?;
         if endpoint::has_dot_before_port(peer) || endpoint::has_dot_before_port(local) {
             connection.is_local_truncated =

@@ -131,8 +131,9 @@ fn byte_order_of_rows(rows: &[u8]) -> Option<ByteOrder> {
 /// Returns a score for `address` as the local address of a machine: positive if it is
 /// plausible, negative if it is not.
 ///
-/// A multicast address is never a local address, so a single one is conclusive. The
-/// score of 10/8 is 0, because the last octet of many public addresses is 10.
+/// A multicast address is never a local address, so a single one is conclusive. The score of
+/// 10/8 is 0: in the wrong byte order, a public address whose last octet is 10 looks like one
+/// of 10/8.
 fn plausibility(address: IpAddr) -> i64 {
     const CONCLUSIVE: i64 = 1000;
     match address {
@@ -182,10 +183,10 @@ mod tests {
 
     #[test]
     fn malformed_rows_are_rejected() {
-        check("0: 0100007F:0016", "it ends too early: 0: 0100007F:0016");
+        check("0: 0100007F:0016", "incomplete row: 0: 0100007F:0016");
         check(
             "0: 0100007F:0016 0200000A:D431 01",
-            "it ends too early: 0: 0100007F:0016 0200000A:D431 01",
+            "incomplete row: 0: 0100007F:0016 0200000A:D431 01",
         );
         check("0: 0100007F:0016 0200000A:D431 0D 0", "unknown TCP state: 0D");
         check("0: 0100007F:0016 0200000A:D431 1 0", "unknown TCP state: 1");

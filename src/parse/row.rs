@@ -1,8 +1,8 @@
 //! Result types and field splitting that the row parsers of all dialects share.
 //!
-//! A row parser takes the words of a row from left to right with [`Fields`], and writes
-//! into the connection that its caller passes: returning a whole connection through several
-//! functions, each of which copies it, takes longer than parsing its addresses.
+//! A row parser takes the words of a row from left to right with [`Fields`], and writes into
+//! the connection that its caller passes. Returning a connection through several functions
+//! would copy it in each of them, which takes longer than parsing its addresses.
 use crate::model::connection::{Connection, TcpState};
 
 use super::{
@@ -26,8 +26,8 @@ pub(super) enum RowKind {
 /// Reason why a row could not be parsed, and the invalid part of the row.
 pub(super) type RowError<'a> = (RowErrorKind, &'a [u8]);
 
-/// Sets the TCP state of a connection to the one that `word` names. A name in an unknown
-/// language is needed only to recognize listening sockets, which have no peer.
+/// Sets the TCP state of a connection to the state that `word` names. If the name is in an
+/// unknown language, the socket is a listening socket if it does not have a peer.
 ///
 /// # Errors
 ///
@@ -150,7 +150,7 @@ impl<'a> Iterator for Fields<'a> {
 #[inline]
 fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut rest = text;
-    // A third of a padded row are spaces, which are counted eight at a time.
+    // A third of a padded row is spaces, so spaces are skipped eight at a time.
     while let Some(bytes) = rest.first_chunk() {
         let differences = u64::from_le_bytes(*bytes) ^ u64::from_le_bytes(*b"        ");
         let n_spaces = differences.trailing_zeros() / 8;

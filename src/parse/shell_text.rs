@@ -3,11 +3,11 @@
 //!
 //! Administrators save a listing together with what their terminal shows. The patterns match
 //! as little as possible of the text that a user can configure, so that the name of a host
-//! or a directory does not decide.
+//! or a directory does not affect the result.
 use super::{detect, lazy_regex::LazyRegex};
 
-/// Returns true for a line that stands for rows which are left out: the mark of a pager, an
-/// ellipsis, or a remark in brackets.
+/// Returns true for a line that stands for omitted rows: the mark of a pager, an ellipsis, or
+/// a remark in brackets.
 pub(super) fn is_omission(line: &[u8]) -> bool {
     const MAX_BYTES: usize = 40;
     let line = line.trim_ascii();
@@ -20,7 +20,7 @@ pub(super) fn is_omission(line: &[u8]) -> bool {
     is_ellipsis || is_remark
 }
 
-/// Returns true for a line that only a shell or `time` prints: no table goes on behind it.
+/// Returns true for a line that only a shell or `time` prints: the table ends before it.
 pub(super) fn ends_table(line: &[u8]) -> bool {
     let is_underline = line.iter().all(|byte| matches!(byte, b'-' | b' '));
     if is_underline || is_omission(line) {
@@ -41,7 +41,7 @@ fn is_prompt(line: &[u8]) -> bool {
         LazyRegex::new(r"(?-u)^\[?[A-Za-z0-9._-]+@[A-Za-z0-9._-]+[: ][^\s#$%>]*[#$%>]"),
         // `C:\Users\alice>`, `PS C:\Users\alice> `
         LazyRegex::new(r"(?-u)^(PS )?[A-Za-z]:\\[^>:]*>|^PS /[^>]*>"),
-        // Prompts with a first line of their own, and those of themes: arrows and boxes.
+        // Prompts of two lines, and prompts of themes: arrows and boxes.
         LazyRegex::new(r"(?-u)^\xE2(\x9E\x9C|\x9D\xAF|\x94\x8C|\x94\x94|\x95\xAD|\x95\xB0)"),
     ];
     let has_sign = line.starts_with(b"\xE2") || line.iter().any(|byte| b"#$%>".contains(byte));
@@ -76,7 +76,7 @@ fn is_date(line: &[u8]) -> bool {
         && !detect::looks_like_row_part(line)
 }
 
-/// Returns true for the output of `time`, of any shell or system.
+/// Returns true for a line of the output of `time`, of any shell or system.
 fn is_time_of_command(line: &[u8]) -> bool {
     static TIMES: [LazyRegex; 5] = [
         LazyRegex::new(r"(?-u)^(real|user|sys)\s+[0-9hm.,:]+s?\s*$"),
@@ -90,7 +90,8 @@ fn is_time_of_command(line: &[u8]) -> bool {
         && TIMES.iter().any(|regex| regex.is_match(line))
 }
 
-/// Returns true for what a shell, ssh or `script` prints at the end of a session.
+/// Returns true for a line that a shell, ssh or `script` prints at the start or end of a
+/// session.
 fn is_end_of_session(line: &[u8]) -> bool {
     matches!(line, b"logout" | b"exit")
         || (line.starts_with(b"Connection to ") && line.ends_with(b" closed."))
@@ -104,7 +105,7 @@ pub(super) fn is_harmless_message(line: &[u8]) -> bool {
     static OTHER_TABLE: LazyRegex = LazyRegex::new(
         r"(?-u)^\S+: (can't open '?)?/proc/(self/)?net/((raw|udp|udplite|icmp|unix|igmp|sctp|packet)6?\b|tcp6'?: No such file or directory$)",
     );
-    // net-tools, for each protocol that the kernel lacks. Its text is translated.
+    // net-tools prints a translated message for each protocol that the kernel lacks.
     static OTHER_PROTOCOL: LazyRegex = LazyRegex::new(
         r"(?-u)^\S*netstat: .*\bAF (INET6? \((raw|udp|udplite|sctp|igmp|icmp)\)|IPX|AX25|X25|NETROM|ROSE|ECONET|BLUETOOTH|UNIX)",
     );
@@ -127,8 +128,9 @@ pub(super) fn is_missing_table(line: &[u8]) -> bool {
         && !is_harmless_message(line)
 }
 
-/// Returns true if text before a table may be a message that no table follows, in any
-/// language: messages have the name of a program and a colon, or words for a failure.
+/// Returns true if text before a table may be a message, in any language, that a tool prints
+/// instead of a table. Such a message has the name of a program and a colon, or words for a
+/// failure.
 pub(super) fn may_be_message(line: &[u8]) -> bool {
     const FAILURES: [&str; 9] =
         ["cannot", "can't", "unable", "denied", "error", "fail", "invalid", "refused", "required"];
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_apart_by_their_table() {
+    fn messages_are_classified_by_their_table() {
         let check = |line: &str, is_harmless, is_missing| {
             let line = line.as_bytes();
             assert_eq!(

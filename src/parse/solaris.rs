@@ -60,7 +60,7 @@ impl SolarisColumns {
 }
 
 /// Skips the columns between the addresses and the state. The command may have blanks, so the
-/// columns are counted from the end of the numbers.
+/// end of these columns is found by the numbers before the state.
 fn skip_processes<'a>(fields: &mut Fields<'a>) -> Result<(), RowError<'a>> {
     let mut n_numbers = 0;
     while n_numbers < N_NUMBERS || fields.has_number_next() {

@@ -87,7 +87,7 @@ impl SsColumns {
             && !has_state
             && fields.next().is_some_and(|word| state_name::tcp_state(word).is_some())
         {
-            // A tool that prints the state last: the row has lost its beginning.
+            // The state is last, so the row is from another tool and has lost its beginning.
             return Err((RowErrorKind::UnrecognizedRow, line));
         }
         if matches!(row, RowKind::UnknownState) && connection.peer.ip().is_unspecified() {

@@ -24,8 +24,8 @@ pub(super) fn tcp_state(word: &[u8]) -> Option<TcpState> {
         b"CLOSE_WAIT" | b"CLOSE-WAIT" | b"ESPERANDO_FECHAR" | b"SCHLIESSEN_WARTEN" => {
             TcpState::CloseWait
         }
-        // Sockets without a connection: UNCONN is of ss; Solaris and Windows have names
-        // for sockets that only have a port.
+        // Sockets without a connection: UNCONN is printed by ss; Solaris and Windows have
+        // names for sockets that only have a port.
         b"CLOSE" | b"CLOSED" | b"UNCONN" | b"IDLE" | b"BOUND" | b"DELETE_TCB" | b"FECHAR" => {
             TcpState::Close
         }

@@ -26,8 +26,8 @@ pub struct ParseStats {
     pub n_truncated: u64,
     /// Line number, from 1, of the first connection in `n_truncated`.
     pub first_truncated_line: Option<u64>,
-    /// Line number, from 1, of the first row of a table that the listing has for the second
-    /// time: its connections are counted twice.
+    /// Line number, from 1, at which the second copy of a table starts: connections of both
+    /// copies are counted.
     pub repeated_table_line: Option<u64>,
 }
 

@@ -1,19 +1,19 @@
 //! Tables of one text, to detect snapshots: the same table more than once.
 //!
-//! Tables of different address families may follow one another, as may `/proc/net/tcp` of
+//! Tables of different address families are not snapshots, and neither are `/proc/net/tcp` of
 //! different hosts.
 use std::net::IpAddr;
 
 use super::{capture::ByteOrder, dialect::Dialect};
 
-/// Tables of a text, as far as their connections are counted.
+/// Tables of a text that have counted connections.
 #[derive(Debug, Default)]
 pub(super) struct TableList {
     current: TableContents,
     /// Number of rows of the current table whose local address was recorded.
     n_recorded_rows: usize,
     earlier: Vec<TableContents>,
-    /// Line number at which the first table begins that the text has again.
+    /// Line number at which the first repeated table begins.
     pub(super) repeated_line: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct TableFamily {
 impl TableList {
     /// Number of rows of a table whose local addresses are kept.
     const MAX_RECORDED_ROWS: usize = 16;
-    /// Maximum number of tables: more are treated as snapshots.
+    /// Maximum number of tables; further tables are treated as snapshots.
     const MAX_TABLES: usize = 64;
 
     /// Returns true if the current table has a connection of this address family.
@@ -94,7 +94,7 @@ impl TableList {
     pub(super) fn end_table(&mut self, number: u64, byte_order: Option<ByteOrder>) {
         let mut table = std::mem::take(&mut self.current);
         self.current.start_line = match table.start_line {
-            // A title or date belongs to the table behind it.
+            // A title or date belongs to the table that follows it.
             start_line @ 1.. if table.families == 0 => start_line,
             _ => number,
         };
@@ -115,8 +115,8 @@ impl TableList {
 }
 
 impl TableContents {
-    /// Returns true if both tables have connections of the same family and may be of the same
-    /// host.
+    /// Returns true if both tables have connections of the same family and may be from the
+    /// same host.
     fn is_same(&self, other: &Self) -> bool {
         let is_other_host = match (&self.host, &other.host) {
             (Some(host), Some(other)) => host.is_other(other),
@@ -127,7 +127,7 @@ impl TableContents {
 }
 
 impl Host {
-    /// Returns true if the tables show that they are of different hosts.
+    /// Returns true if the tables are certainly from different hosts.
     fn is_other(&self, other: &Self) -> bool {
         let is_common = |address| other.local_addresses.contains(address);
         let has_addresses = !self.local_addresses.is_empty() && !other.local_addresses.is_empty();

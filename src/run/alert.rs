@@ -47,7 +47,7 @@ const MAX_ALERTS: usize = 1000;
 pub struct NotifyConfig {
     /// The log that receives one line per alert.
     pub log: Option<LogConfig>,
-    /// Networks that the log and the program must not have alerts about.
+    /// Networks about which the log and the program must not get alerts.
     pub never_log: Vec<Network>,
     /// Mail settings.
     pub mail: Option<MailConfig>,
@@ -66,7 +66,7 @@ pub struct ProgramConfig {
 
 impl NotifyConfig {
     /// Returns whether the report names the peers that are protected from being logged. An
-    /// event handler reads them there, also where nothing is logged.
+    /// event handler reads these names in the report, even if nothing is logged.
     pub(super) fn names_protected_peers(&self) -> bool {
         self.log.is_some() || self.program.is_some() || !self.never_log.is_empty()
     }
@@ -144,7 +144,7 @@ pub(super) fn alerts(report: &Report, servers: &[String], protection: &Protectio
         1 if alerts.n_omitted > 0 || alerts.sent.len() > MAX_LOGGED_ALERTS => {
             report.views.iter().map(View::n_unrecorded).sum()
         }
-        // They are over the limit for the first time, as far as is known.
+        // A peer without a record counts as over the limit for the first time.
         _ => 0,
     };
     alerts.n_omitted += n_unrecorded;
@@ -214,8 +214,8 @@ pub(super) fn notify(config: &CheckConfig, saved_state: &SavedState, report: &mu
     }
 }
 
-/// Runs the program if there are alerts, and tests whether it could be run if there are
-/// none: an administrator should hear of a missing program before an attack.
+/// Runs the program if there are alerts. Without alerts, tests whether the program can be run:
+/// an administrator should learn about a missing program before an attack.
 fn pass_on(
     ProgramConfig { path, deadline }: &ProgramConfig,
     servers: &[String],

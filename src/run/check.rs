@@ -49,11 +49,10 @@ pub struct CheckConfig {
     pub labels: Vec<Label>,
     /// Files that list more names for networks.
     pub label_files: Vec<PathBuf>,
-    /// Files that have the operators of networks.
+    /// Network databases, which have the operators of networks.
     pub network_dbs: Vec<PathBuf>,
-    /// The ways in which addresses are aggregated into peers; each gives a view that is
-    /// judged separately. The first one is by prefix length, and the threshold ranges apply
-    /// to it.
+    /// Aggregations of addresses into peers; each gives a view that is judged separately.
+    /// The first one is by prefix length, and the threshold ranges apply to it.
     pub aggregations: Vec<Aggregation>,
     /// Number of top peers that are judged; `None` for all.
     pub n_judged: Option<usize>,
@@ -67,8 +66,8 @@ pub struct CheckConfig {
     pub state_location: StateLocation,
     /// Notifications to send when the verdict is an alert.
     pub notify: NotifyConfig,
-    /// Add a note if other network namespaces hold connections that the local socket
-    /// table does not list.
+    /// `true` to add a note if other network namespaces have connections that the local
+    /// socket table does not list.
     pub report_hidden_namespaces: bool,
     /// Time limit for sampling, host name resolution, the state file lock and the
     /// log.
@@ -91,7 +90,7 @@ pub fn check(
     progress.enter(Stage::NetworkDbs);
     let mut operators = Operators::open(&config.network_dbs);
     let mut observed = observe(&config, &mut operators, config.deadline, progress)?;
-    // Aggregating can take long, so do it before taking the lock.
+    // Aggregation can take long, so it happens before the state file is locked.
     operators.set_groups(&mut observed.counts, &config.aggregations, &observed.labels);
     let mut samples = observed.samples(&config);
 

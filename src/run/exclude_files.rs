@@ -1,4 +1,4 @@
-//! Reads the files of networks and hosts to exclude.
+//! Reads the files with networks and hosts to exclude.
 use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
 use crate::{
@@ -18,13 +18,13 @@ use super::{
 /// Networks to exclude, and problems with hosts and operators whose networks are not known.
 type ResolvedExcludes = (Vec<Network>, Vec<Problem>);
 
-/// Suggested remedy for a line whose networks are not known.
-const LIST_NETWORKS: &str = "It is to be excluded, and its connections were counted, so no peer \
-                             can be over the limit. List its networks instead.";
+/// Suggested remedy for an entry whose networks are not known.
+const LIST_NETWORKS: &str = "Its connections were not excluded but counted, so no peer can be \
+                             over the limit. List its networks instead.";
 
 /// Reads the files, finds the networks of operators, and resolves the host names. Resolving
-/// uses at most three quarters of the time until `deadline`, so that time for sampling is
-/// left when a resolver is down.
+/// uses at most three quarters of the time until `deadline`, so that enough time for sampling
+/// remains if a name server is down.
 pub(super) fn read_exclude_files(
     files: &[PathBuf],
     operators: &mut Operators,

@@ -45,9 +45,9 @@ pub struct LogQuery {
     pub until: Option<i64>,
     /// Aggregation of the addresses.
     pub grouping: Grouping,
-    /// Files that have the operators of networks.
+    /// Network databases, which have the operators of networks.
     pub network_dbs: Vec<PathBuf>,
-    /// Sum the alerts by operator or country.
+    /// Property by which alerts are summed; `None` to sum by address.
     pub group_by: Option<GroupBy>,
     /// Period of the time lines; `None` if no time lines are needed.
     pub time_lines: Option<Period>,
@@ -71,11 +71,11 @@ pub struct LogSummary {
 /// The offenders that a report lists.
 #[derive(Debug)]
 pub struct TopOffenders {
-    /// Those with the most alerts, most first.
+    /// Offenders with the most alerts, most first.
     pub listed: Vec<Offender>,
-    /// Number of all of them.
+    /// Number of all offenders.
     pub total: usize,
-    /// Time lines of those in `listed`; empty if none were requested.
+    /// Time lines of the offenders in `listed`; empty if no time lines were requested.
     pub lanes: Vec<Vec<Lane>>,
 }
 
@@ -163,9 +163,8 @@ fn find_inputs(finder: &mut LogFinder, path: &Path) -> Vec<Result<LogInput, LogR
 }
 
 impl LogSummary {
-    /// Returns the `n` addresses or groups with the most alerts, with their operators as
-    /// far as the network databases of `query` have them. A database that fails is a
-    /// problem.
+    /// Returns the `n` addresses or groups with the most alerts, with the operators that the
+    /// network databases of `query` have for them. A database that fails is a problem.
     pub fn top(&mut self, n: usize, query: &LogQuery) -> TopOffenders {
         let mut operators = Operators::open(&query.network_dbs);
         let top = match query.group_by {
@@ -263,7 +262,7 @@ impl LogSummary {
     }
 }
 
-/// Returns the lanes of operators or countries, and of addresses without one.
+/// Returns the lanes of operators or countries, and of addresses without a group.
 fn group_lanes(
     time_lines: &TimeLines,
     listed: &[Offender],
@@ -295,7 +294,7 @@ fn parse_entry<'a>(
 ) -> Result<Option<(LogEntry, &'a str)>, String> {
     let bytes = match line {
         Line::Complete(bytes) => bytes,
-        // The end of the line may be missing, and with it a part of the address.
+        // A line without a line end may be truncated in the middle of the address.
         Line::Unterminated(_) => return Err("it has no line end".to_owned()),
         Line::TooLong(_) => return Err("it is too long".to_owned()),
     };

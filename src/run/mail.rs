@@ -1,4 +1,4 @@
-//! Sends the mail about an alert, and about its end.
+//! Sends the mails about an alert and about its end.
 use std::time::{Duration, Instant};
 
 use crate::{
@@ -26,7 +26,7 @@ pub struct MailConfig {
     pub host: String,
     /// Minimum time between two mails about the same address.
     pub remind_after: Duration,
-    /// Send a mail when the alert is over, too.
+    /// `true` to send a mail when the alert ends, too.
     pub notify_recovery: bool,
     /// Time limit for sending.
     pub deadline: Instant,
@@ -54,7 +54,7 @@ pub(super) fn send_pending_mail(
     } else {
         // Without a state file, sent mails cannot be recorded. A repeated mail is
         // better than a missing one.
-        let resend_note = "It is sent again at the next sample.";
+        let resend_note = "The mail is sent again at the next sample.";
         send(config, &pending, mail_history, resend_note, report);
     }
 }
@@ -74,9 +74,9 @@ fn send_with_lock(
         return;
     };
     let resend_note = if pending.alerts.is_empty() {
-        "It is not sent again."
+        "The mail is not sent again."
     } else {
-        "It is not sent again before `--remind`."
+        "The mail is not sent again before `--remind`."
     };
     if !send(config, &pending, &mail_history, resend_note, report) {
         return;
@@ -85,14 +85,14 @@ fn send_with_lock(
     if let Err(error) = state_file.record_mail(sent, own_records, config.deadline + SAVE_TIME) {
         report.problems.push(extended(
             error.to_problem(),
-            "cannot put on record that a mail was sent",
-            "The next sample mails it again.",
+            "cannot record that a mail was sent",
+            "The mail is sent again at the next sample.",
         ));
     }
 }
 
-/// Returns the recent mail about the same address that keeps the alert from being
-/// mailed.
+/// Returns the recent mail about the same address that prevents another mail about the
+/// alert.
 fn recently_sent(
     config: &MailConfig,
     mail_history: &MailHistory,
@@ -135,11 +135,11 @@ fn extended(problem: Problem, prefix: &str, sentence: &str) -> Problem {
 }
 
 fn not_sent(problem: Problem) -> Problem {
-    extended(problem, "mail not sent", "It is tried again at the next sample.")
+    extended(problem, "mail not sent", "The mail is tried again at the next sample.")
 }
 
-/// Sends the mail and reports the outcome. Returns whether a recipient got it or may
-/// have got it; `resend_note` states when it is sent again.
+/// Sends the mail and reports the outcome. Returns whether a recipient got the mail or may
+/// have got it. `resend_note` states when the mail is sent again.
 fn send(
     config: &MailConfig,
     pending: &PendingMail,
@@ -192,6 +192,6 @@ fn sent_detail(email: Email, envelope: &Envelope, delivery: &Delivery) -> MailDe
 fn refused_problem((to, reply): (String, String)) -> Problem {
     Problem::new(
         format!("mail to {to} was refused: {reply}"),
-        "The others have got it. See the log of the mail server.",
+        "The other recipients got the mail. See the log of the mail server.",
     )
 }

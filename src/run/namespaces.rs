@@ -1,7 +1,7 @@
 //! Samples network namespaces one after another.
 //!
-//! They are not sampled in parallel: most of the time is the kernel's walk through a
-//! table, and a host may have thousands of namespaces.
+//! Namespaces are not sampled in parallel: the kernel's walk through a table takes most of
+//! the time, and a host may have thousands of namespaces.
 use std::time::Instant;
 
 use crate::{
@@ -48,7 +48,7 @@ pub(super) fn sample_namespaces(
     totals.finish(stale_names, selectors.contains(&NetnsSelector::All))
 }
 
-/// Returns the same sources, to be read inside a namespace.
+/// Returns the same sources, for reading inside a namespace.
 fn sources_in_namespace(resolved: &ResolvedNamespace, sources: &[Source]) -> Vec<Source> {
     sources
         .iter()
@@ -122,13 +122,13 @@ impl NamespaceTotals {
     /// Returns the error for the case that all requested namespaces have vanished.
     fn all_vanished(self) -> Error {
         let n_namespaces = self.vanished.len();
-        let name = self.vanished.into_iter().next().unwrap_or_else(|| "of nothing".to_owned());
+        let name = self.vanished.into_iter().next().unwrap_or_else(|| "unknown".to_owned());
         let source = Box::new(SourceError::from(NetnsError::Gone).into());
         Error::Namespace { n_namespaces, name, source }
     }
 
-    /// Returns the sum. Namespaces of users that are not selected are noted if all are
-    /// requested.
+    /// Returns the sum. If all namespaces are requested, adds a note about those of users that
+    /// are not selected.
     fn finish(mut self, stale_names: Vec<String>, all: bool) -> Result<Observation, Error> {
         self.sum.namespaces.sort_by_key(|(_, connections)| std::cmp::Reverse(*connections));
         if self.sum.namespaces.is_empty() {

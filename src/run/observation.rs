@@ -118,8 +118,8 @@ fn is_unverified(source: &Source) -> bool {
 }
 
 impl CountedObservation {
-    /// Returns a sample for each aggregation whose peers are known, with `timestamp` 0: the
-    /// time is taken when the state file is locked.
+    /// Returns a sample for each aggregation whose peers are known. `timestamp` is 0: the
+    /// time is read when the state file is locked.
     pub(super) fn samples(&self, config: &CheckConfig) -> Vec<Sample> {
         let size = SampleSize { max_judged: config.n_judged, max_listed: config.n_listed };
         let mut samples = Vec::new();
@@ -136,9 +136,9 @@ impl CountedObservation {
         samples
     }
 
-    /// Returns true if the next sample can be compared with this one. A sample that
-    /// missed all connections does not know the top peer, and one that counted excluded
-    /// connections may have the wrong one.
+    /// Returns `true` if the next sample can be compared with this one. A sample that
+    /// missed all connections has no top peer, and a sample that counted excluded
+    /// connections may have the wrong top peer.
     pub(super) fn is_comparable(&self) -> bool {
         let is_blind = self.counts.addresses() == 0 && !self.observation.problems.is_empty();
         !is_blind && !self.observation.unreliable

@@ -22,7 +22,7 @@ use crate::{
     storage::network_db::{NetworkDb, RecordId},
 };
 
-/// The network databases of a run. A run goes on without those that fail.
+/// The network databases of a run. A run continues without a database that fails.
 #[derive(Debug, Default)]
 pub(super) struct Operators {
     databases: Vec<NetworkDb>,
@@ -32,11 +32,11 @@ pub(super) struct Operators {
     selected: Option<(BTreeSet<OperatorSelector>, SelectedNetworks)>,
 }
 
-/// The networks of operators, and the selectors whose networks are not known.
+/// The networks of operators, and the selectors for which no networks are known.
 type SelectedNetworks = (Vec<Network>, BTreeSet<OperatorSelector>);
 
 impl Operators {
-    /// Reads the databases; of several that know an operator, the first one counts.
+    /// Reads the databases. If several databases know an operator, the first one is used.
     pub(super) fn open(paths: &[PathBuf]) -> Self {
         let mut operators = Self::default();
         for path in paths {
@@ -87,7 +87,7 @@ impl Operators {
             }
         });
         if !problems.is_empty() {
-            // A database that cannot be read may have more networks of each.
+            // A database that cannot be read may have more networks for each selector.
             not_found.extend(selectors);
         }
         (networks, not_found)
@@ -105,7 +105,7 @@ impl Operators {
     }
 
     /// Sets the groups of all addresses in `counts`, for each of `aggregations` that has
-    /// groups. Without a database that could be read, operators and countries are not set.
+    /// groups. If no database could be read, operators and countries are not set.
     pub(super) fn set_groups(
         &mut self,
         counts: &mut Counts,

@@ -48,8 +48,8 @@ impl Progress {
         }
     }
 
-    /// Abandons the run unless it has reached [`Stage::State`], from which on it has
-    /// side effects. Returns whether the run was abandoned.
+    /// Abandons the run unless it has reached [`Stage::State`]: from this stage on, the run
+    /// has side effects. Returns whether the run was abandoned.
     #[must_use]
     pub fn try_abandon(&self) -> bool {
         let abandoned = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
@@ -89,12 +89,12 @@ impl Stage {
             Self::Secrets => "reading a password",
             Self::NetworkDbs => "reading the network database",
             Self::NetworkLists => "reading the list of networks",
-            Self::Resolving => "finding the addresses of the hosts to exclude",
+            Self::Resolving => "resolving the names of excluded hosts",
             Self::Sampling => "reading the socket table",
             Self::Locking => "waiting for the state file",
-            Self::State => "using the state file",
-            Self::Notifying => "telling of an alert",
-            Self::Reporting => "writing the answer",
+            Self::State => "reading or writing the state file",
+            Self::Notifying => "sending notifications",
+            Self::Reporting => "writing the output",
         }
     }
 }

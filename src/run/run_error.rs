@@ -35,7 +35,7 @@ pub enum Error {
         activity: String,
     },
     /// A repeatedly sampled target has not answered an earlier request yet.
-    #[error("{name} has given no answer since an earlier look")]
+    #[error("{name} has not answered an earlier request yet")]
     Busy {
         /// Name of the target.
         name: String,
@@ -49,10 +49,10 @@ pub enum Error {
         source: io::Error,
     },
     /// None of several targets gave a sample.
-    #[error("none of {} servers gave anything: {}", .0.len(), .0.first().map_or_else(String::new, |first| error_chain(first)))]
+    #[error("cannot sample any of {} servers: {}", .0.len(), .0.first().map_or_else(String::new, |first| error_chain(first)))]
     AllTargetsFailed(Vec<Error>),
     /// Network namespaces that failed for the same reason.
-    #[error("cannot look into {}", describe_namespaces(*n_namespaces, name))]
+    #[error("cannot sample {}", describe_namespaces(*n_namespaces, name))]
     Namespace {
         /// Number of these namespaces.
         n_namespaces: usize,
@@ -65,7 +65,7 @@ pub enum Error {
     #[error("{}", .0.first().map_or_else(String::new, |first| error_chain(first)))]
     AllNamespacesFailed(Vec<Error>),
     /// The deadline passed before all network namespaces were read.
-    #[error("no time was left for {n_unread} of {n_found} network namespaces")]
+    #[error("cannot sample {n_unread} of {n_found} network namespaces: no time left")]
     NamespacesTimedOut {
         /// Number of namespaces that were not read.
         n_unread: usize,
@@ -73,7 +73,7 @@ pub enum Error {
         n_found: usize,
     },
     /// None of several sources gave a sample.
-    #[error("cannot look at the {} of this machine: {}", table_name(*table_kind), error_chain(last))]
+    #[error("cannot read the {} of this host: {}", table_name(*table_kind), error_chain(last))]
     AllSourcesFailed {
         /// Kind of table to read.
         table_kind: TableKind,
@@ -88,8 +88,7 @@ pub enum Error {
 }
 
 impl Hints for Error {
-    /// Returns hints on how to fix the error, and the other errors that it stands
-    /// for.
+    /// Returns hints on how to fix the error, and the other errors that it represents.
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NetworkFile(error) => error.hints(),
@@ -113,18 +112,18 @@ impl Hints for Error {
             }
             Self::TimedOut { .. } | Self::Busy { .. } | Self::NamespacesTimedOut { .. } => {
                 vec![
-                    "Give it more time with `--timeout`, below what the monitoring system allows."
+                    "Increase `--timeout`, but keep it below the timeout of the monitoring system."
                         .to_owned(),
                 ]
             }
             Self::OutOfMemory(_) => {
                 vec![
-                    "Allow it more memory (ulimit -v, or LimitAS of its unit), or look at some \
-                      ports alone with `--port`."
+                    "Allow more memory (ulimit -v, or LimitAS= of the systemd unit), or count only \
+                     some ports with `--port`."
                         .to_owned(),
                 ]
             }
-            Self::Thread { .. } => vec!["Ask for fewer servers at once.".to_owned()],
+            Self::Thread { .. } => vec!["Check fewer servers in one run.".to_owned()],
             Self::AllTargetsFailed(errors) => errors
                 .iter()
                 .flat_map(|error| [vec![sentence(error)], error.to_problem().hints].concat())
@@ -134,8 +133,8 @@ impl Hints for Error {
 }
 
 impl Error {
-    /// Returns the error as a problem in the report of a run that goes on: all hints in
-    /// one paragraph.
+    /// Returns the error as a problem in the report of a run that continues, with all hints
+    /// in one paragraph.
     pub(super) fn to_partial_problem(&self) -> Problem {
         let Problem { message, hints } = self.to_problem();
         if hints.is_empty() {

@@ -1,4 +1,4 @@
-//! Takes a sample from the first source that gives one.
+//! Takes a sample from the first usable source.
 use rustix::io::Errno;
 
 use crate::{
@@ -22,7 +22,7 @@ use super::{run_error::Error, session_connection::SessionDetector};
 /// interrupted by the kernel.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Reads the first source that gives a sample.
+/// Reads the first source that does not fail.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ fn is_temporary(error: &Error) -> bool {
         Error::Parse(ParseError::DumpInterrupted { .. } | ParseError::DumpIncomplete { .. }) => {
             true
         }
-        // The kernel reports a missing buffer as one of these two errors.
+        // The kernel reports a lack of buffer space as one of these two errors.
         Error::Parse(ParseError::Read { source, .. } | ParseError::DumpRefused { source, .. })
         | Error::Source(
             SourceError::Netlink { source, .. } | SourceError::Refused { source, .. },
@@ -158,7 +158,8 @@ fn read_detail(source: &Source, stats: &ParseStats) -> SourceDetail {
     }
 }
 
-/// Returns the error of an empty capture: for a flow table, that nothing is tracked.
+/// Returns the error of an empty capture. For a flow table, the error is that no flow is
+/// tracked.
 fn expected_flows_error(source: &Source, error: ParseError) -> ParseError {
     match error {
         ParseError::Empty { .. } if expects_flows(source) => nothing_tracked(source),
@@ -249,11 +250,11 @@ impl ConnectionCounter {
     }
 
     /// Checks that counts by address are the only rows of a listing, and that the selection
-    /// does not need more than the address.
+    /// needs only the address.
     ///
     /// # Errors
     ///
-    /// Returns an error otherwise.
+    /// Returns an error if there are other rows, or if an option needs ports or states.
     fn check_counts(&self, source: &Source, stats: &ParseStats) -> Result<(), ParseError> {
         let origin = source.to_string();
         if stats.table_kind() != TableKind::Counts {
@@ -265,6 +266,8 @@ impl ConnectionCounter {
         }
     }
 
+    /// Checks that the selection works without the addresses of the host.
+    ///
     /// # Errors
     ///
     /// Returns an error if inbound connections are selected: without the addresses of
@@ -276,7 +279,7 @@ impl ConnectionCounter {
         Ok(())
     }
 
-    /// Leaves out outbound connections if only inbound ones are selected.
+    /// Returns the counts, without outbound connections if only inbound ones are selected.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The saved state of earlier runs, as far as the state file is usable.
+//! The saved state of earlier runs, if the state file is usable.
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
@@ -12,14 +12,14 @@ use crate::{
     },
 };
 
-/// Content of the state file, and problems with it. Without a state file the check
-/// goes on.
+/// Content of the state file, and problems with the file. The check continues without a
+/// state file.
 #[derive(Debug, Default)]
 pub(super) struct SavedState {
     file: Option<StateFile>,
     /// Path of the state file; `None` unless it has been loaded.
     pub(super) path: Option<PathBuf>,
-    /// Values of the previous sample, and of this one once they are saved.
+    /// Values of the previous sample; after saving, those of this sample.
     pub(super) state: State,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Note>,
@@ -52,12 +52,12 @@ impl SavedState {
         }
     }
 
-    /// Returns true if the state was loaded and, if that was requested, saved.
+    /// Returns `true` if the state was loaded and, if requested, saved.
     pub(super) fn is_writable(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Replaces the saved records and counters by those of this sample.
+    /// Replaces the saved records and counters with those of this sample.
     pub(super) fn save(&mut self, records: Vec<PreviousSample>, counters: &[NamespaceCounters]) {
         self.state.records = records;
         self.state.kernel_counters = counters.iter().map(|it| (it.inode, it.counters)).collect();
@@ -89,10 +89,7 @@ fn quarantine_note(
     match renamed_to {
         Ok(renamed_to) => Ok(Note::StateFileQuarantined { defect: problem, renamed_to }),
         Err(error) => Err(Problem::new(
-            format!(
-                "the state file {} is damaged ({problem}) and cannot be put aside: {error}",
-                path.display()
-            ),
+            format!("cannot rename the damaged state file {} ({problem}): {error}", path.display()),
             format!("Remove {}.bad", path.display()),
         )),
     }

@@ -1,5 +1,5 @@
-//! The SSH session's own connection: it is left out of the counts, and a server that
-//! does not list it has not listed everything.
+//! The SSH session's own connection. It is not counted, and the listing of a server without
+//! it is incomplete.
 use std::net::SocketAddr;
 
 use crate::{

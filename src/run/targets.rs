@@ -128,7 +128,7 @@ pub(super) fn sample_targets(
     merge_outcomes(outcomes)
 }
 
-/// Adds up the observations of several targets. The targets that failed are problems.
+/// Adds up the observations of several targets. Each target that failed is a problem.
 ///
 /// # Errors
 ///
@@ -164,7 +164,8 @@ fn merge_outcomes(
 }
 
 /// Returns the problem of a server that is named twice. Its connections are counted once.
-/// What a server reports of itself may be false, so that it is more than a note.
+/// This is a problem rather than a note, because the identity that a server reports may be
+/// false.
 fn same_server(name: &str, other_name: &str, identity: &ServerIdentity) -> Problem {
     let ServerIdentity { boot_id, address } = identity;
     let message = format!(
@@ -174,7 +175,7 @@ fn same_server(name: &str, other_name: &str, identity: &ServerIdentity) -> Probl
     Problem::new(message, "Name the server once with `--hostname`.")
 }
 
-/// Samples a target on this thread. A server that fails at the deadline was late.
+/// Samples a target on this thread. If a server fails at the deadline, it has timed out.
 fn sample_here(target: &Target, filter: &Filter, deadline: Instant) -> Result<Observation, Error> {
     let (started, activity) = (Instant::now(), Activity::default());
     let outcome = target.sample(filter, &activity, deadline);
@@ -187,7 +188,7 @@ fn sample_here(target: &Target, filter: &Filter, deadline: Instant) -> Result<Ob
     outcome
 }
 
-/// Returns whether the time limit of a source is not reliable.
+/// Returns whether reading a source may exceed its time limit.
 fn may_hang(source: &Source) -> bool {
     matches!(source, Source::Ssh(_))
 }

@@ -40,8 +40,7 @@ pub struct WatchUpdate {
 }
 
 impl WatchSession {
-    /// Creates a session that samples as `config` states and takes at most `timeout`
-    /// each time.
+    /// Creates a session that samples by `config` and takes at most `timeout` per sample.
     #[must_use]
     pub fn new(config: CheckConfig, timeout: Duration) -> Self {
         Self { config, timeout, records: Vec::new(), previous_counts: None, operators: None }
@@ -86,7 +85,7 @@ fn changes(peers: &[Peer], previous_counts: &Counts) -> Vec<i64> {
         .map(|peer| {
             let previous = previous_counts.connections_of(peer);
             let change = i128::from(peer.connections) - i128::from(previous);
-            i64::try_from(change).expect("a host has less than 2^63 connections")
+            i64::try_from(change).expect("a host has fewer than 2^63 connections")
         })
         .collect()
 }

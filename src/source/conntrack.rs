@@ -1,10 +1,10 @@
-//! Flows that this host's connection tracking knows, read over the kernel's
-//! ctnetlink. Connections that a gateway forwards do not have a socket on it.
+//! Flows that this host tracks, read over the kernel's ctnetlink. Connections that a
+//! gateway forwards do not have a socket on the gateway.
 //!
 //! CAP_NET_ADMIN is needed. The kernel can filter by protocol and by a single
 //! port, but only in a request for one address family and one protocol, so each is
-//! requested separately. Walking past a flow takes a tenth of the time of writing it, so
-//! the second walk pays off if a tenth of all flows are of another protocol. TCP and UDP
+//! requested separately. Skipping a flow takes a tenth of the time of dumping it, so the
+//! second walk pays off if a tenth of all flows are of another protocol. TCP and UDP
 //! together are nearly all flows: without a port, they are requested without a filter.
 //! Kernels before 5.8 do not support the filter and send all flows.
 use std::{io, net::IpAddr, ops::RangeInclusive};
@@ -37,25 +37,26 @@ const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 
 /// Hint for a host that does not track any flow.
-pub(super) const NOTHING_TRACKED_HINT: &str = "No rule of this host uses connection tracking, or nothing has come by: nft list ruleset. \
-     Connections to its own sockets are seen without --source conntrack.";
+pub(super) const NOTHING_TRACKED_HINT: &str = "No firewall rule of this host uses connection \
+     tracking, or no packet has arrived: nft list ruleset. To count the connections of local \
+     sockets, omit --source conntrack.";
 
 /// Returns a hint for an error of ctnetlink or of `/proc/net/nf_conntrack`.
 pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::PERM | Errno::ACCESS) => {
-            "Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; \
+            "Run the check as root, or grant CAP_NET_ADMIN, which is sufficient for ctnetlink; \
              see check_topip(1), GATEWAYS."
         }
         _ => {
-            "Is connection tracking there? modprobe nf_conntrack_netlink; it is loaded with the \
-             first rule that uses it."
+            "Load the kernel module: modprobe nf_conntrack_netlink. The first firewall rule that \
+             uses connection tracking enables it."
         }
     }
 }
 
 /// Opens a dump of the flows of these protocols to these ports; all ports if `ports` is
-/// empty. Several ports are not filtered by the kernel. The dump may have other flows.
+/// empty. The kernel does not filter by several ports; the dump may contain other flows.
 pub(super) fn open(
     protocol: Protocol,
     ports: &[RangeInclusive<u16>],
@@ -76,8 +77,8 @@ pub(super) fn open(
     Ok(captures)
 }
 
-/// Requests a dump per filter and address family; or one dump without a filter if there
-/// are no filters, or if the kernel does not support them.
+/// Requests a dump per filter and address family; or one dump without a filter if
+/// `filters` is empty or the kernel does not support filters.
 fn request_with_fallback(filters: &[Vec<u8>]) -> Result<Vec<DumpSocket>, SourceError> {
     if filters.is_empty() {
         return Ok(vec![request(AF_UNSPEC, &[])?]);
@@ -130,7 +131,7 @@ fn request_payload(family: u8, attributes: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the filters whose flows together include those of these protocols and ports;
-/// none for all flows.
+/// empty for all flows.
 fn filters(protocol: Protocol, ports: &[RangeInclusive<u16>]) -> Vec<Vec<u8>> {
     let port = match ports {
         [range] if range.start() == range.end() => Some(*range.start()),

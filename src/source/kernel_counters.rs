@@ -11,7 +11,7 @@ use crate::{
 use super::netns::read_proc_file;
 
 /// Returns the counters of the network namespace of the calling thread; `None` if `/proc`
-/// does not have them. The counters explain a sample, and a sample without them is complete.
+/// does not have them. The counters only explain a sample: without them, it is complete.
 pub(super) fn read() -> Option<NamespaceCounters> {
     let netstat = read_file("/proc/thread-self/net/netstat").ok()?;
     // The file is missing until connection tracking is in use.

@@ -1,7 +1,7 @@
 //! Sockets of this host, read over the kernel's sock_diag (sock_diag(7)).
 //!
 //! No privilege is needed. The request is the older `TCPDIAG_GETSOCK`: the kernel
-//! answers it with IPv4 and IPv6 in one walk through its tables, where
+//! answers it with IPv4 and IPv6 in one walk through its tables, while
 //! `SOCK_DIAG_BY_FAMILY` takes one walk per family. If the kernel rejects the older
 //! request, the newer one is sent once per family.
 use std::ops::RangeInclusive;
@@ -81,7 +81,7 @@ struct InetDiagRequest {
     /// `struct inet_diag_sockid`: zeros, which match everything, except for the local
     /// port if exactly one is selected.
     socket_id: [u8; 48],
-    /// Attribute with bytecode for the ports; empty if there is none.
+    /// Attribute with bytecode for the ports; empty if the kernel needs no bytecode.
     filter: Vec<u8>,
 }
 

@@ -1,7 +1,7 @@
 //! Network namespaces of this host: resolves the requested ones and opens sources
 //! inside them (network_namespaces(7)).
 //!
-//! A thread of its own enters the namespace, opens the source and ends. The open
+//! A separate thread enters the namespace, opens the source and ends. The open
 //! source stays in that namespace, whichever thread reads it. The other threads
 //! never leave the original namespace: state files, mail and DNS queries always
 //! use the host's network.
@@ -54,7 +54,7 @@ pub enum NetnsSelector {
     Name(String),
     /// Namespace file at this path.
     Path(PathBuf),
-    /// Namespace of the process with this id.
+    /// Namespace of the process with this ID.
     Process(u32),
 }
 

@@ -76,12 +76,13 @@ impl ListingRequest {
                 )
             });
             return format!(
-                "May {user} see the flows there? Let it, in sudoers: {sudoers_user} ALL=(root) NOPASSWD: \
-                 {}",
+                "Allow {user} to list the flows there, in sudoers: {sudoers_user} ALL=(root) \
+                 NOPASSWD: {}",
                 commands.collect::<Vec<_>>().join(", ")
             );
         }
-        "Name a command that lists its sockets with `--command`, such as netstat -n for Windows."
+        "With `--command`, name a command that lists the server's sockets, such as netstat -n \
+         for Windows."
             .to_owned()
     }
 }
@@ -99,7 +100,7 @@ fn sudoers_word(text: &str) -> String {
 }
 
 impl ListingStart {
-    /// Returns the capture of the listing that begins like this.
+    /// Returns the capture of this listing.
     pub(super) fn into_capture(
         self,
         reader: impl BufRead + Send + 'static,
@@ -214,7 +215,7 @@ impl<R: CommandOutput> RemoteListing<R> {
                 let text = String::from_utf8_lossy(&self.buffer);
                 let line = text.lines().map(str::trim).find(|line| !line.is_empty());
                 self.first_line = line.map(|line| line.chars().take(MAX_QUOTED_CHARS).collect());
-                return Ok(unmarked("what the server runs for this key"));
+                return Ok(unmarked("the server's forced command"));
             }
         };
         let marker = String::from_utf8_lossy(&self.buffer[marker_start..marker_end]).into_owned();
@@ -282,8 +283,8 @@ impl<R: CommandOutput> RemoteListing<R> {
         let is_overlong = whole_lines == 0 && rest.len() > MAX_BANNER_BYTES;
         let length = if is_overlong { rest.len() } else { whole_lines };
         if find_marker_line(&rest[..length], BEGIN_MARKER).is_some() {
-            // The output comes from the script, behind a long banner.
-            return Err(self.fail("its shell prints more than 64 KiB before the listing"));
+            // The output comes from the script, after a long banner.
+            return Err(self.fail("the login shell prints more than 64 KiB before the listing"));
         }
         if length > 0 {
             self.end = self.start + length;
@@ -338,7 +339,7 @@ impl<R: CommandOutput> RemoteListing<R> {
         Ok(())
     }
 
-    /// Updates the section by a marker line.
+    /// Updates the section as a marker line indicates.
     fn apply_marker(&mut self, marker: &str) -> io::Result<()> {
         if let Some(address) = marker.strip_prefix("topip-own ") {
             // A prefix length may follow the address. A word that is not an address is
@@ -373,18 +374,18 @@ impl<R: CommandOutput> RemoteListing<R> {
             self.section = Section::Done;
             return Ok(());
         }
-        // A heading alone does not disturb the next listing. Rows that were passed on
+        // A heading alone does not affect the next listing. Rows that were passed on
         // cannot be taken back.
         if *n_lines > 1 {
-            let command = commands.last().map_or("it", |command| command);
-            let problem = format!("{command} ended with {exit_status}");
+            let command = commands.last().map_or("the command", |command| command);
+            let problem = format!("{command} ended with exit status {exit_status}");
             return Err(self.fail(&problem));
         }
         Ok(())
     }
 
-    /// Ends the listing because the output has ended before the listing; returns the
-    /// error.
+    /// Ends the listing because the output has ended before the end of the listing;
+    /// returns the error.
     fn fail_at_early_end(&mut self) -> io::Error {
         let exit_result = match self.command_output.exit_result() {
             Ok(exit_result) => exit_result,
@@ -394,7 +395,7 @@ impl<R: CommandOutput> RemoteListing<R> {
             }
         };
         let Section::Marked { is_inside, commands, .. } = self.section.clone() else {
-            return self.fail("it broke off");
+            return self.fail("the output ended early");
         };
         self.section = Section::Done;
         if !is_inside {
@@ -402,16 +403,16 @@ impl<R: CommandOutput> RemoteListing<R> {
         }
         match exit_result {
             Err(problem) => self.fail(&problem),
-            Ok(()) => self.fail("it broke off"),
+            Ok(()) => self.fail("the output ended early"),
         }
     }
 
     /// Ends the listing because no command has printed one; returns the error.
     fn fail_without_listing(&mut self, commands: &[String]) -> io::Error {
         if commands.is_empty() {
-            return self.fail("nothing was printed");
+            return self.fail("the command printed nothing");
         }
-        self.fail(&format!("none of these worked: {}", commands.join(", ")))
+        self.fail(&format!("none of these commands worked: {}", commands.join(", ")))
     }
 
     /// Ends the listing; returns the error, with a line of the output that may
@@ -473,8 +474,8 @@ fn byte_order_of_machine(machine: &str) -> ByteOrder {
     }
 }
 
-/// Returns the identity of a server from its boot ID, which is a UUID (random(4)), and its
-/// end of the session, as it reports both.
+/// Returns the identity of a server: its boot ID, which is a UUID (random(4)), and its end
+/// of the session connection. `None` if the server has not reported both.
 fn server_identity(
     boot_id: Option<&str>,
     session_connection: Option<SessionConnection>,
@@ -490,7 +491,7 @@ fn server_identity(
 fn parse_ssh_connection(words: &[&str]) -> Option<SessionConnection> {
     let [client, client_port, server, server_port] = words else { return None };
     let end = |address: &str, port: &str| {
-        // A zone id may follow an address.
+        // A zone ID may follow an address.
         let address = address.split('%').next()?.parse::<IpAddr>().ok()?;
         Some(SocketAddr::new(address.to_canonical(), port.parse().ok()?))
     };

@@ -22,9 +22,9 @@ use client_output::ClientOutput;
 
 mod client_output;
 
-/// Words for every client, before the server: no terminal, no X11, no agent; no prompts,
-/// banners and forwardings, and no other command, whatever the client's configuration
-/// requests. A client that does not know a word must ignore it, as dropbear's does.
+/// Options for every client, before the server. They disable the terminal, X11, the agent,
+/// prompts, banners, forwardings and other commands that the client's configuration
+/// requests. A client must ignore options that it does not know, as dropbear's client does.
 const CLIENT_OPTIONS: [&str; 11] = [
     "-T",
     "-x",
@@ -118,7 +118,7 @@ pub enum RshError {
         program: String,
         /// Last lines of its standard error, or its exit status.
         reason: String,
-        /// Command that shows the failure to a person.
+        /// Command that reproduces the failure.
         command_line: String,
     },
     /// The command ran but printed no listing.
@@ -128,7 +128,7 @@ pub enum RshError {
         host: String,
         /// Description of the output.
         problem: String,
-        /// Advice to get a listing.
+        /// Hint on how to get a listing.
         hint: String,
     },
 }
@@ -138,10 +138,10 @@ impl RshError {
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Start { program, .. } if program.contains('/') => {
-                format!("Is it there, and may this user run it? ls -l {program}")
+                format!("Check that it exists and that this user can run it: ls -l {program}")
             }
             Self::Start { program, .. } => {
-                format!("Is it in PATH? Name it by its path: --rsh /usr/bin/{program}")
+                format!("Check that it is in PATH, or name its path: --rsh /usr/bin/{program}")
             }
             Self::Client { command_line, .. } => {
                 format!("Try, as the user that runs the check: {command_line}")
@@ -217,8 +217,8 @@ impl RshServer {
     }
 }
 
-/// Returns a shell's command line of these words and `true`. Special characters are quoted by
-/// backslashes, since a status line cannot have quotation marks.
+/// Returns these words and `true` as a command line for a shell. Special characters are
+/// quoted by backslashes, because a status line cannot have quotation marks.
 fn shell_line(words: &[String]) -> String {
     let is_plain = |ch: char| ch.is_alphanumeric() || "%+,-./:=@_".contains(ch);
     let quote = |ch| iter::repeat_n('\\', usize::from(!is_plain(ch))).chain([ch]);

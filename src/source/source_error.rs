@@ -36,7 +36,7 @@ pub enum SourceError {
     Netlink {
         /// Netlink interface that was used.
         interface: Interface,
-        /// Operation that failed: `open`, `ask` or `read from`.
+        /// Operation that failed: `open`, `query` or `read from`.
         step: &'static str,
         /// Error of the operating system.
         source: io::Error,
@@ -126,15 +126,20 @@ impl SourceError {
             }
             Self::FewSockets { .. } => "Use `--source` netlink.".to_owned(),
             Self::NothingTracked => conntrack::NOTHING_TRACKED_HINT.to_owned(),
-            Self::LocalAddresses(_) => "May this user ask netlink? Try: ip address".to_owned(),
+            Self::LocalAddresses(_) => {
+                "Check that this user may use netlink: ip address".to_owned()
+            }
             Self::Netlink { .. } | Self::Refused { .. } => {
                 "Load the kernel module tcp_diag, or use `--source` proc.".to_owned()
             }
             Self::Open { path, .. } if path.starts_with("/proc") => {
-                "Is /proc mounted, and may this user read it?".to_owned()
+                "Check that /proc is mounted and that this user can read it.".to_owned()
             }
             Self::Open { path, .. } => {
-                format!("Is it there, and may this user read it? ls -l {}", path.display())
+                format!(
+                    "Check that it exists and that this user can read it: ls -l {}",
+                    path.display()
+                )
             }
             Self::Ssh(failure) => failure.hint.clone(),
             Self::Rsh(error) => error.hint(),

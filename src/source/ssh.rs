@@ -5,8 +5,9 @@
 //! methods (`login`), running the listing command and reading its output (`listing`),
 //! and limits for the time and the bytes of a server (`relay`).
 //!
-//! The time limit does not cover everything: a name server or an agent may hang. The caller must open such a source on a thread of its
-//! own, and stop waiting for it at the deadline.
+//! The time limit does not cover everything: a name server or an agent may hang. The
+//! caller must open such a source on a separate thread, and stop waiting for it at the
+//! deadline.
 use std::{
     io,
     net::IpAddr,
@@ -53,8 +54,8 @@ mod remote_command;
 #[cfg(feature = "ssh")]
 mod session;
 
-/// Function that connects to a server and starts its listing. It is a value, so that
-/// an executable that never names such a function links no SSH code.
+/// Type of [`connect`]. Passing the function as a value keeps SSH out of executables that
+/// never name it.
 pub type ConnectFn = fn(&SshServer, &Activity) -> Result<Capture, SshError>;
 
 /// Connects to a server over SSH and starts its listing. An executable that names
@@ -69,11 +70,11 @@ pub fn connect(server: &SshServer, activity: &Activity) -> Result<Capture, SshEr
     connect::open_capture(server, activity)
 }
 
-/// Fails: this topip was built without SSH.
+/// Stands in for SSH support in a build without the `ssh` feature.
 ///
 /// # Errors
 ///
-/// Always returns an error.
+/// Always returns [`SshError::NotBuiltIn`].
 #[cfg(not(feature = "ssh"))]
 pub fn connect(_server: &SshServer, activity: &Activity) -> Result<Capture, SshError> {
     activity.set("nothing");
@@ -98,7 +99,7 @@ pub struct SshServer {
     pub known_hosts_explicit: bool,
     /// Treatment of unknown host keys.
     pub host_key_policy: HostKeyPolicy,
-    /// What to run on the server.
+    /// Request for the listing of the server.
     pub request: ListingRequest,
     /// Time limit for the whole sample, as far as libssh2 can enforce it.
     pub timeout: Duration,
@@ -174,13 +175,13 @@ pub enum SshError {
     #[error("this topip was built without SSH")]
     NotBuiltIn,
     /// The name cannot be resolved.
-    #[error("cannot find {host}")]
+    #[error("cannot find the address of {host}")]
     Resolve { host: String, source: io::Error },
     /// No address of the server answers; the error is that of the last one.
     #[error("cannot connect to {host}, {address}")]
     Connect { host: String, address: IpAddr, source: io::Error },
     /// The SSH handshake failed.
-    #[error("cannot talk SSH with {host}: {problem}")]
+    #[error("cannot establish an SSH session with {host}: {problem}")]
     Handshake { host: String, problem: String },
     /// No known_hosts file has a host key of the server.
     #[error("cannot log in to {host}: its {key_type} host key {fingerprint} is not known")]
@@ -227,24 +228,24 @@ pub enum KeyFileError {
     #[error("others may read it")]
     NotPrivate,
     /// The file does not contain a private key.
-    #[error("it is no private key")]
+    #[error("it is not a private key")]
     NotAPrivateKey,
     /// The file is UTF-16, as redirected output of PowerShell is.
-    #[error("it is UTF-16 text, which no key is")]
+    #[error("it is UTF-16 text instead of ASCII")]
     Utf16,
     /// The certificate is for another key, or the file is not a certificate.
     #[error("it is not a certificate for this key")]
     ForeignCertificate,
 }
 
-/// What can be done about a failed login.
+/// Advice after a failed login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginAdvice {
-    /// Name a key or a password: there was none.
+    /// Name a key or a password: neither was available.
     AddCredential,
     /// Name the password that the server wants in addition to what it has accepted.
     AddPassword,
-    /// Name the key: the server does not wait for the right one.
+    /// Name the right key: the server closes the connection before that key is tried.
     NameKey,
     /// Change the password, which has expired.
     ChangePassword,
@@ -279,7 +280,9 @@ impl SshError {
     #[must_use]
     pub fn hint(&self, server: &SshServer) -> String {
         match self {
-            Self::NotBuiltIn => "Build it with the feature ssh, which is on by default.".to_owned(),
+            Self::NotBuiltIn => {
+                "Build topip with the feature ssh, which is enabled by default.".to_owned()
+            }
             Self::Resolve { .. } => format!("Try: getent hosts {}", server.host),
             Self::UnknownHostKey { .. } => {
                 let file = server
@@ -287,22 +290,26 @@ impl SshError {
                     .first()
                     .map_or_else(String::new, |file| format!(" to {}", file.display()));
                 format!(
-                    "Compare that fingerprint, and add what ssh-keyscan {}{} prints{file}, \
+                    "Compare the fingerprint, and add the output of ssh-keyscan {}{}{file}, \
                      or use `--host-key` accept-new once.",
                     server.port_option(),
                     server.host
                 )
             }
             Self::ChangedHostKey { file, .. } => format!(
-                "Was the server set up anew? Then: ssh-keygen -f {} -R {}. If not, somebody \
-                 stands in between.",
+                "If the server was reinstalled, remove the old key: ssh-keygen -f {} -R {}. If \
+                 not, an attacker may intercept the connection.",
                 file.display(),
                 server.name()
             ),
-            Self::RevokedHostKey { .. } => "Do not log in there with this key.".to_owned(),
+            Self::RevokedHostKey { .. } => {
+                "Do not log in to a server that has this key.".to_owned()
+            }
             Self::KnownHosts { .. } => "Name another file with `--known-hosts`.".to_owned(),
             Self::UnusableKey { path, problem, .. } => key_file_hint(path, problem),
-            Self::KeyFile { path, .. } => format!("Is it a private key? ls -l {}", path.display()),
+            Self::KeyFile { path, .. } => {
+                format!("Check that it is a private key: ls -l {}", path.display())
+            }
             Self::NoListing { .. } => server.request.no_listing_hint(Some(&server.user)),
             Self::Login { advice, .. } => server.login_hint(*advice),
             Self::PasswordExpired { .. } => server.login_hint(LoginAdvice::ChangePassword),
@@ -321,17 +328,19 @@ fn key_file_hint(path: &Path, problem: &KeyFileError) -> String {
     match problem {
         KeyFileError::NotPrivate => format!("chmod 600 {path}"),
         KeyFileError::Utf16 => {
-            format!("Convert it: iconv -f UTF-16 -t ASCII {path}, into a file of mode 600.")
+            format!("Convert the file: iconv -f UTF-16 -t ASCII {path}, into a file with mode 600.")
         }
-        KeyFileError::ForeignCertificate => format!("Compare: ssh-keygen -L -f {path}"),
+        KeyFileError::ForeignCertificate => {
+            format!("Compare it with the key: ssh-keygen -L -f {path}")
+        }
         KeyFileError::Read(_) | KeyFileError::NotAPrivateKey => {
-            format!("Is it a private key? ls -l {path}")
+            format!("Check that it is a private key: ls -l {path}")
         }
     }
 }
 
 impl Credentials {
-    /// Returns the advice to try with ssh what the check logs in with.
+    /// Returns the advice to try the credentials of the check with ssh.
     fn advice(&self) -> LoginAdvice {
         match self.password {
             Some(_) if self.identities.is_empty() => LoginAdvice::TryPassword,
@@ -354,11 +363,11 @@ impl SshServer {
             }
             LoginAdvice::NameKey => {
                 return "Name the key of this server with `--identity`; the file of a public key \
-                        selects one of the agent."
+                        selects a key of the agent."
                     .to_owned();
             }
             LoginAdvice::ChangePassword => {
-                return format!("Log in and change it: {}", self.ssh_command("", ""));
+                return format!("Log in and change the password: {}", self.ssh_command("", ""));
             }
             LoginAdvice::TryKeys => self.ssh_command("-o BatchMode=yes ", " true"),
             LoginAdvice::TryPassword => self.ssh_command("-o PubkeyAuthentication=no ", " true"),
@@ -386,7 +395,8 @@ impl SshServer {
         format!("{command}{}@{}{remote_command}", self.user, self.host)
     }
 
-    /// Returns the option of ssh and ssh-keyscan for the port, with a space behind it.
+    /// Returns the option of ssh and ssh-keyscan for the port, followed by a space; empty
+    /// for port 22.
     fn port_option(&self) -> String {
         if self.port == 22 { String::new() } else { format!("-p {} ", self.port) }
     }

@@ -2,8 +2,8 @@
 //! same time.
 //!
 //! The file is opened for each line, so that a rotation is noticed without a
-//! signal. Each line is one `write`. There is no lock: whoever may read the log could
-//! hold one (flock(2)), and keep alerts out.
+//! signal. Each line is one `write`. The log is not locked: any user who can read the log
+//! could hold the lock (flock(2)) and block alerts.
 #![expect(clippy::disallowed_types, reason = "the log is written here")]
 use std::{
     fs::File,
@@ -32,7 +32,7 @@ const OPEN_FLAGS: OFlags = OFlags::RDWR.union(OFlags::APPEND);
 /// Text that ends an incomplete line. A line end alone would turn it into a valid
 /// line with a truncated address, and fail2ban could ban the wrong address.
 const TRUNCATION_MARK: &str = " [cut off]\n";
-/// Time that another program has to complete a line, on a busy machine.
+/// Time for another program to complete a line, on a busy machine.
 const MAX_LINE_TIME: Duration = Duration::from_millis(100);
 /// Maximum number of times that a line is written because it continues an incomplete
 /// line of another program.
@@ -41,7 +41,7 @@ const MAX_WRITES: usize = 3;
 /// it creates the new one. A log created in between makes the rotation fail.
 const MAX_ROTATION_TIME: Duration = Duration::from_millis(200);
 
-/// An error that occurred while appending a line.
+/// Failure to append a line.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFileError {
     /// The log cannot be opened, created, read or written.
@@ -58,7 +58,7 @@ pub enum LogFileError {
     /// user.
     #[error(transparent)]
     UntrustedPath(TrustedDirError),
-    /// The log is in a directory where others can write, and may be planted.
+    /// The log is in a directory that other users can write to, and may be planted.
     #[error("cannot trust the log {}: {reason}", path.display())]
     Untrusted {
         /// Path of the log.
@@ -74,14 +74,14 @@ pub enum LogFileError {
         /// The type of the file.
         what: &'static str,
     },
-    /// Other programs keep on writing incomplete lines.
+    /// Other programs repeatedly wrote incomplete lines.
     #[error("cannot write the log {}: other programs write to it without line ends", path.display())]
     Interleaved {
         /// Path of the log.
         path: PathBuf,
     },
     /// Only the beginning of the line was written.
-    #[error("cannot write the log {}: it took {written} of {length} bytes", path.display())]
+    #[error("cannot write the log {}: only {written} of {length} bytes written", path.display())]
     ShortWrite {
         /// Path of the log.
         path: PathBuf,
@@ -107,11 +107,11 @@ impl LogFileError {
                 // levels" and "no such device".
                 Some(Errno::LOOP) => Self::NotRegularFile { path, what: "a symbolic link" },
                 Some(Errno::ISDIR) => Self::NotRegularFile { path, what: "a directory" },
-                Some(Errno::NXIO) => Self::NotRegularFile { path, what: "no regular file" },
+                Some(Errno::NXIO) => Self::NotRegularFile { path, what: "not a regular file" },
                 _ => Self::File { action: "open", path, source },
             },
             TrustedFileError::Distrust(Distrust::NotRegularFile) => {
-                Self::NotRegularFile { path, what: "no regular file" }
+                Self::NotRegularFile { path, what: "not a regular file" }
             }
             TrustedFileError::Distrust(reason) => Self::Untrusted { path, reason },
             error => Self::File { action: "open", path, source: error.into() },
@@ -127,28 +127,35 @@ impl LogFileError {
         match self {
             Self::File { path, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
-                    format!("Make the directory {}", parent_directory(path).display())
+                    format!("Create the directory {}", parent_directory(path).display())
                 }
                 io::ErrorKind::PermissionDenied => format!(
-                    "Make it as root, for the user that runs this: install -m 640 -o USER \
-                     /dev/null {}; or name another with `--log`.",
+                    "Create it as root, for the user that runs topip: install -m 640 -o USER \
+                     /dev/null {}; or name another file with `--log`.",
                     path.display()
                 ),
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem => {
-                    format!("df {0}; df -i {0}", parent_directory(path).display())
+                    format!(
+                        "Check the file system: df {0}; df -i {0}",
+                        parent_directory(path).display()
+                    )
                 }
-                _ => format!("Name another with `--log`; see ls -ld {}", path.display()),
+                _ => format!("Name another file with `--log`; see ls -ld {}", path.display()),
             },
             Self::UntrustedPath(_) | Self::Untrusted { .. } => {
-                "Name one with `--log` in a directory where no other user may write.".to_owned()
+                "Use a directory that no other user can write to, with `--log`.".to_owned()
             }
             Self::NotRegularFile { .. } => {
                 "Name a regular file with `--log`, or syslog or journald.".to_owned()
             }
-            Self::Interleaved { path } => format!("Who writes to it? fuser -v {}", path.display()),
-            Self::ShortWrite { path, .. } => format!("df {}", parent_directory(path).display()),
+            Self::Interleaved { path } => {
+                format!("Find these programs: fuser -v {}", path.display())
+            }
+            Self::ShortWrite { path, .. } => {
+                format!("Check the file system: df {}", parent_directory(path).display())
+            }
         }
     }
 }
@@ -183,10 +190,10 @@ pub fn append(path: &Path, line: &str, deadline: Instant) -> Result<(), LogFileE
     Err(LogFileError::Interleaved { path: path.to_owned() })
 }
 
-/// Returns true if the last line is incomplete, and no program completes it.
+/// Returns `true` if the last line is incomplete, and no program completes it.
 ///
-/// A line is seen in parts while it is written, where it crosses from one page of memory
-/// to the next.
+/// While a line is written, a reader may see only a part of it: up to the end of a page of
+/// memory.
 fn is_incomplete(file: &File, deadline: Instant) -> io::Result<bool> {
     let deadline = deadline.min(Instant::now() + MAX_LINE_TIME);
     while ends_mid_line(file)? {
@@ -198,9 +205,9 @@ fn is_incomplete(file: &File, deadline: Instant) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Returns true if the text that was just appended, of this length, follows a line end.
-/// Otherwise another program has written an incomplete line meanwhile, for example
-/// because the disk was full.
+/// Returns `true` if the text that was just appended, with a length of `length` bytes,
+/// follows a line end. Otherwise another program has written an incomplete line meanwhile,
+/// for example because the disk was full.
 fn follows_line_end(mut file: &File, length: usize) -> io::Result<bool> {
     // After a write to a file opened for appending, the position is the end of the text.
     let start = file.stream_position()?.saturating_sub(length as u64);
@@ -212,8 +219,8 @@ fn follows_line_end(mut file: &File, length: usize) -> io::Result<bool> {
     Ok(previous == *b"\n")
 }
 
-/// Checks that a line could be appended, or that a missing log could be created.
-/// An alert is then not the first write to fail.
+/// Checks that a line could be appended, or that a missing log could be created, so that
+/// a problem is reported before the first alert.
 ///
 /// # Errors
 ///
@@ -240,14 +247,14 @@ fn open_or_check_creatable(location: &TrustedPath, may_wait: bool) -> Result<(),
     }
     let write_access = Access::WRITE_OK | Access::EXEC_OK;
     match accessat(&location.directory, ".", write_access, AtFlags::empty()) {
-        // Another user has to create the log, and may be about to do so.
+        // Another user must create the log, and may be about to do so.
         Err(Errno::ACCESS) if may_wait => Err(Errno::NOENT.into()),
         result => Ok(result?),
     }
 }
 
 /// Opens the log with `open_fn`, and retries while the log is being rotated. The
-/// second argument of `open_fn` is true if a missing log will be waited for.
+/// second argument of `open_fn` is `true` if there is time to wait for a missing log.
 fn open_with_retry<T>(
     location: &TrustedPath,
     deadline: Instant,

@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// The first bytes of a gzip file (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// An error that occurred while reading a log.
+/// Failure to read a log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogReaderError {
     /// The file cannot be opened.
@@ -47,7 +47,7 @@ pub enum LogReaderError {
         source: io::Error,
     },
     /// The file is compressed in a format other than gzip.
-    #[error("cannot read the log {name}: of compressed files, gzip alone is read")]
+    #[error("cannot read the log {name}: only gzip compression is supported")]
     Compressed {
         /// Name of the file.
         name: String,
@@ -60,7 +60,7 @@ pub enum LogReaderError {
         /// Number of the last line that could be read.
         line: u64,
     },
-    /// Reading to_error in the middle of the file.
+    /// Reading failed in the middle of the file.
     #[error("cannot read the log {name} after line {line}")]
     Read {
         /// Name of the file.
@@ -83,19 +83,19 @@ impl LogReaderError {
     fn hint(&self) -> String {
         match self {
             Self::Open { name, source } if source.kind() == io::ErrorKind::NotFound => {
-                format!("The first alert makes it; or name another than {name} with `--log`.")
+                format!("The first alert creates it. To read another log than {name}, use `--log`.")
             }
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
-                "Name a file in it with `--log`.".to_owned()
+                "Name a file in this directory with `--log`.".to_owned()
             }
             Self::Open { name, .. } | Self::Directory { name, .. } => {
-                format!("May this user read it? ls -l {name}")
+                format!("Check that this user can read it: ls -l {name}")
             }
             Self::Compressed { name } => {
-                format!("Unpack {name} to standard output, and read that with `--log` -")
+                format!("Decompress {name} to standard output, and read that with `--log` -")
             }
             Self::Gzip { name, .. } | Self::Read { name, .. } => {
-                format!("What it had until there counts. Look at {name}")
+                format!("The lines before were counted. Inspect {name}")
             }
         }
     }
@@ -177,7 +177,7 @@ impl LogFile {
         let line = self.line_number();
         self.lines.next_line().map_err(|source| {
             let name = self.name.clone();
-            // The messages of flate2 do not mention gzip or the cause.
+            // The messages of flate2 mention neither gzip nor the cause.
             if self.is_gzip && is_damaged_data(source.kind()) {
                 LogReaderError::Gzip { name, line }
             } else {
@@ -187,7 +187,7 @@ impl LogFile {
     }
 }
 
-/// Returns true for the errors that flate2 reports for data that is not valid.
+/// Returns `true` for the errors that flate2 reports for damaged data.
 fn is_damaged_data(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -204,8 +204,8 @@ pub fn open_stdin() -> Result<LogFile, LogReaderError> {
     LogFile::new("standard input".to_owned(), None, io::stdin())
 }
 
-/// Maximum number of files that are opened in advance: the newest, which may be
-/// rotated before they are read. Older files are opened when they are read.
+/// Maximum number of files that are opened in advance: the newest files, because they may
+/// be rotated before they are read. Older files are opened when they are read.
 const MAX_OPEN_FILES: usize = 64;
 
 /// A file of a log that has not been read yet.
@@ -253,7 +253,7 @@ impl LogFinder {
     /// cannot be opened is returned as an error.
     pub fn find(&mut self, path: &Path) -> Vec<Result<PendingLogFile, LogReaderError>> {
         let mut files = Vec::new();
-        // Newest first: a file that is rotated meanwhile appears again under its
+        // Newest first: a file that is rotated meanwhile is found again under its
         // next name, and is recognized by its identity.
         let rotated = rotated_files(path).unwrap_or_else(|source| {
             files.push(Err(LogReaderError::Directory { name: path.display().to_string(), source }));
@@ -338,7 +338,7 @@ fn without_compression(name: &str) -> &str {
     compressions.iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name)
 }
 
-/// Returns true if `text` starts with a sortable date, unlike a port or an
+/// Returns `true` if `text` starts with a sortable date, unlike a port or an
 /// address.
 fn starts_with_date(text: &str) -> bool {
     let mut parts = text.split(|it: char| !it.is_ascii_digit());
@@ -347,9 +347,9 @@ fn starts_with_date(text: &str) -> bool {
     first.len() >= 6 || (is_year && second.len() == 2)
 }
 
-/// Returns the sort key of a rotated file of the log `name`, newest first;
-/// `None` if `other` is not one. Recognized are `.1`, `.2.gz`, `-20071128`, `-20071128.gz`, and `topip-20071128.log`
-/// where logrotate knows the extension.
+/// Returns the sort key of a rotated file of the log `name`, newest first; `None` if
+/// `other` is not a rotated file. Recognizes `.1`, `.2.gz`, `-20071128`, `-20071128.gz`,
+/// and `topip-20071128.log`, for which logrotate must know the extension.
 fn rotation_order(name: &str, other: &str) -> Option<(i8, i64)> {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let uncompressed = without_compression(other);

@@ -22,12 +22,12 @@ use crate::{
     sys::trusted_file::{FilePolicy, open_named},
 };
 
-/// Maximum size of a file; the largest ones with operators or countries alone have less
+/// Maximum size of a file; the largest files with only operators or countries have less
 /// than 100 MiB.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
-/// Maximum number of networks that are selected: all that a country has.
+/// Maximum number of networks that are selected; no country has more.
 const MAX_SELECTED_NETWORKS: usize = 2_000_000;
-/// Maximum length of the type of a database in a message.
+/// Maximum length of the type of a database in a message, in bytes.
 const MAX_TYPE_BYTES: usize = 60;
 
 /// A network database in memory.
@@ -41,8 +41,8 @@ pub struct NetworkDb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordId(usize);
 
-/// An error in a network database. The causes that the reader of the format names are
-/// not part of it: they quote the content of the file.
+/// An error in a network database. It does not include the causes that the parser of the
+/// format reports, because they quote the content of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkDbError {
     /// The file cannot be read.
@@ -68,7 +68,7 @@ pub enum NetworkDbError {
     /// More networks are selected than a country has.
     #[error(
         "cannot use the network database {}: more than {MAX_SELECTED_NETWORKS} of its networks \
-         are to be excluded",
+         are excluded",
         path.display()
     )]
     TooManyNetworks {
@@ -101,27 +101,31 @@ impl Hints for NetworkDbError {
     fn hints(&self) -> Vec<String> {
         vec![match self {
             Self::Read { path, .. } => {
-                format!("Is it there, and may this user read it? ls -l {}", path.display())
+                format!(
+                    "Check that it exists and that this user can read it: ls -l {}",
+                    path.display()
+                )
             }
             Self::TooLong { .. } | Self::Kind { .. } => {
                 "Name a database of autonomous systems or countries, such as GeoLite2-ASN.mmdb."
                     .to_owned()
             }
             Self::Format { .. } => {
-                "Unpack a file that ends in .gz or .tar.gz; fetch an incomplete one again."
+                "Unpack a file that ends in .gz or .tar.gz; download an incomplete file again."
                     .to_owned()
             }
-            Self::Record { .. } => "The file is damaged: fetch it again.".to_owned(),
+            Self::Record { .. } => "The file is damaged: download it again.".to_owned(),
             Self::TooManyNetworks { .. } => {
-                "Exclude fewer operators and countries; if they are few, fetch the file again: it is \
-                 damaged.".to_owned()
+                "Exclude fewer operators and countries. If only a few are excluded, the file is \
+                 damaged: download it again."
+                    .to_owned()
             }
         }]
     }
 }
 
-/// The fields of a record that are used, and those by which a record without them is
-/// known to be one about operators or countries.
+/// The fields of a record that are used, and the fields that show that a record without them
+/// is about operators or countries.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Record<'a> {
@@ -138,7 +142,7 @@ struct Record<'a> {
     // A record in GeoLite2-Country and DB-IP Country Lite, a name or code elsewhere.
     #[serde(borrow)]
     country: Option<Country<'a>>,
-    // GeoLite2-Country has addresses with these fields alone.
+    // GeoLite2-Country has addresses with only these fields.
     registered_country: Option<IgnoredAny>,
     continent: Option<IgnoredAny>,
     traits: Option<IgnoredAny>,
@@ -184,7 +188,7 @@ impl NetworkDb {
         Ok(Self { path: path.to_owned(), reader })
     }
 
-    /// Returns what the file says about itself.
+    /// Returns path, type and build time of the database.
     #[must_use]
     pub fn detail(&self) -> SourceDetail {
         let metadata = self.reader.metadata();
@@ -222,8 +226,8 @@ impl NetworkDb {
         Ok(found.offset().map(RecordId))
     }
 
-    /// Returns the networks whose operator or country one of `selectors` selects, and those of
-    /// `selectors` that select none.
+    /// Returns the networks whose operator or country one of `selectors` selects, and the
+    /// selectors that select no network.
     ///
     /// # Errors
     ///
@@ -419,10 +423,10 @@ mod tests {
         );
     }
 
-    /// The first and the last address of 2001:db8::/32 have one operator, and addresses
-    /// between them have another one.
+    /// The first and the last address of 2001:db8::/32 have the same operator, and addresses
+    /// between them have another operator.
     #[test]
-    fn network_has_an_operator_if_all_of_it_has_one_record() {
+    fn network_with_one_record_has_an_operator() {
         check(
             ASN,
             &[

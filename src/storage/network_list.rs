@@ -62,7 +62,7 @@ pub enum NetworkListError {
         hint: &'static str,
     },
     /// The file has more host names than can be resolved in time.
-    #[error("cannot use {}: it names {n} hosts, and {MAX_HOSTS} are the most", path.display())]
+    #[error("cannot use {}: it has {n} host names, more than {MAX_HOSTS}", path.display())]
     TooManyHosts {
         /// Path of the file.
         path: PathBuf,
@@ -82,11 +82,16 @@ impl NetworkListError {
     fn hint(&self) -> String {
         match self {
             Self::Read { path, .. } => {
-                format!("Is it there, and may this user read it? ls -l {}", path.display())
+                format!(
+                    "Check that it exists and that this user can read it: ls -l {}",
+                    path.display()
+                )
             }
-            Self::TooLong { .. } => "Write networks instead of their addresses.".to_owned(),
+            Self::TooLong { .. } => "List networks instead of their addresses.".to_owned(),
             Self::Line { hint, .. } => (*hint).to_owned(),
-            Self::TooManyHosts { .. } => "Write their addresses or networks.".to_owned(),
+            Self::TooManyHosts { .. } => {
+                "List addresses or networks instead of host names.".to_owned()
+            }
         }
     }
 }
@@ -117,7 +122,7 @@ pub fn read_excludes(path: &Path) -> Result<Vec<ExcludeEntry>, NetworkListError>
 ///
 /// Returns an error if the file cannot be read, or if any line is not valid.
 pub fn read_labels(path: &Path) -> Result<Vec<Label>, NetworkListError> {
-    read_entries(path, parse_label, "Write NET=NAME, one a line, and comments behind a #.")
+    read_entries(path, parse_label, "Write one NET=NAME per line, and comments after a #.")
 }
 
 fn read_entries<T>(

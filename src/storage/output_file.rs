@@ -37,7 +37,7 @@ impl Hints for OutputFileError {
             Self::Write { path, .. } => {
                 let directory = path.parent().unwrap_or(path).display();
                 format!(
-                    "Name a file in a directory that this user may write to: ls -ld {directory}"
+                    "Name a file in a directory that this user can write to: ls -ld {directory}"
                 )
             }
             Self::UntrustedPath(_) => "Name a file in another directory.".to_owned(),
@@ -46,8 +46,9 @@ impl Hints for OutputFileError {
     }
 }
 
-/// Replaces the file at `path` by one with this text and the mode 0644. The new version is
-/// written in the same directory and then renamed, so that a reader sees the old or the new one.
+/// Replaces the file at `path` with a file that contains `text` and has mode 0644. The new file
+/// is written in the same directory and then renamed, so that a reader sees the old or the new
+/// text.
 ///
 /// # Errors
 ///
@@ -71,9 +72,11 @@ pub fn replace(path: &Path, text: &str) -> Result<(), OutputFileError> {
     result.map_err(failed)
 }
 
+/// Checks that the output can replace an existing file.
+///
 /// # Errors
 ///
-/// Returns an error if the name is taken by something else than a regular file.
+/// Returns an error if a file with this name exists and is not a regular file.
 fn require_regular_file(location: &TrustedPath) -> io::Result<()> {
     match location.is_regular_file() {
         Ok(false) => Err(io::Error::other("it is not a regular file")),

@@ -13,7 +13,8 @@ use crate::{
 
 /// Maximum size of a settings file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Maximum number of settings in a section: each is parsed by itself.
+/// Maximum number of settings in a section: each setting is parsed separately, which takes
+/// time.
 const MAX_SETTINGS: usize = 1000;
 
 /// One setting.
@@ -60,7 +61,7 @@ pub enum SettingsFileError {
     Untrusted {
         /// Path of the file.
         path: PathBuf,
-        /// Failed demand on the file.
+        /// Failed requirement for the file.
         reason: Distrust,
     },
     /// The file is too long.
@@ -120,21 +121,24 @@ impl SettingsFileError {
     fn hint(&self) -> String {
         match self {
             Self::Missing { .. } => {
-                "Write one, or name a file: --extra-opts=SECTION@FILE".to_owned()
+                "Create one, or name a file: --extra-opts=SECTION@FILE".to_owned()
             }
             Self::Read { path, .. } => {
-                format!("Is it there, and may this user read it? ls -l {}", path.display())
+                format!(
+                    "Check that it exists and that this user can read it: ls -l {}",
+                    path.display()
+                )
             }
             Self::Untrusted { path, reason: Distrust::WritableByOthers } => {
                 format!("chmod go-w {}", path.display())
             }
             Self::Untrusted { path, reason: Distrust::ForeignOwner } => {
-                format!("It has to belong to root or to this user: ls -l {}", path.display())
+                format!("It must belong to root or to this user: ls -l {}", path.display())
             }
             Self::Untrusted { path, .. } => {
-                format!("It has to be a file: ls -l {}", path.display())
+                format!("It must be a regular file: ls -l {}", path.display())
             }
-            Self::TooLong { .. } => "Write long lists to files of their own.".to_owned(),
+            Self::TooLong { .. } => "Write long lists to separate files.".to_owned(),
             Self::Line { .. } => {
                 "Write KEY = VALUE below a [SECTION], and # before a comment.".to_owned()
             }
@@ -195,8 +199,8 @@ fn read_file(path: &Path, section: &str) -> Result<SettingsSection, SettingsFile
     Ok(SettingsSection { path: path.to_owned(), settings, is_private })
 }
 
-/// Returns the settings of a section, or `None` if it does not exist. A section may be in
-/// several parts. Settings in other sections are not read: they may be of other programs.
+/// Returns the settings of a section, or `None` if the section does not exist. A section may
+/// have several parts. Settings in other sections are not read: they may be for other programs.
 fn parse(bytes: &[u8], section: &str) -> Result<Option<Vec<Setting>>, (usize, LineProblem)> {
     let mut settings: Option<Vec<Setting>> = None;
     let mut is_in_section = None;

@@ -1,5 +1,5 @@
 //! The state file: one file per check, which keeps values from one run to the
-//! next.
+//! next run.
 //!
 //! The file is locked from before it is read until after it is written, so that
 //! overlapping runs wait for each other. A new file is written, synced and renamed
@@ -35,8 +35,8 @@ pub use state_file_error::StateFileError;
 /// The format version that this topip writes. Files with a newer version are
 /// rejected; files with an older version are read.
 const FORMAT_VERSION: u32 = 1;
-/// Maximum size of a state file; usually it has a few thousand bytes. A test holds that no
-/// file that is written is larger.
+/// Maximum size of a state file; usually it has a few thousand bytes. A test ensures that
+/// no larger file is written.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A state file that is locked by this run.
@@ -51,7 +51,7 @@ pub struct StateFile {
 ///
 /// It is separate from the lock of the state file: a mail server may be slow, and
 /// other runs have to save their samples meanwhile. The kernel releases the lock
-/// of a killed run. If that run has not recorded its mail, the mail is still due:
+/// of a killed run. If that run has not recorded its mail, the mail is still pending:
 /// it may be sent twice, but it is not lost. A note in the state file that a mail
 /// is being sent would need a timeout instead.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl MailLock {
     }
 }
 
-/// Location of a state file, and the names of the targets that it must be about.
+/// Location of a state file, and the names of the targets to which it must belong.
 #[derive(Clone, Copy, Debug)]
 pub struct StateFileId<'a> {
     /// Location of the file.
@@ -123,7 +123,7 @@ impl StateFileId<'_> {
 /// Values that one run keeps for the next one.
 #[derive(Debug, Default, PartialEq)]
 pub struct State {
-    /// The previous sample, one record per view; empty if there is none.
+    /// The previous sample, one record per view; empty without a previous sample.
     pub records: Vec<PreviousSample>,
     /// The alerts that were sent by mail.
     pub mail_history: MailHistory,
@@ -135,7 +135,7 @@ pub struct State {
 /// The content of a state file.
 #[derive(Debug, Default)]
 pub struct LoadedState {
-    /// The values; the defaults if there is no file, or a damaged one.
+    /// The values; the defaults if the file is missing or damaged.
     pub state: State,
     /// The damaged file, if the file could not be parsed.
     pub damaged_file: Option<DamagedFile>,
@@ -189,7 +189,7 @@ impl StateFile {
                 StateFileError::from_file("read", self.path(), self.path(), error)
             })?,
         };
-        // Most state files are shorter.
+        // Most state files fit.
         let mut bytes = Vec::with_capacity(4096);
         file.take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)
@@ -210,7 +210,7 @@ impl StateFile {
         };
         if contents.servers != self.servers {
             let servers = match contents.servers[..] {
-                [] => "nothing that it names".to_owned(),
+                [] => "unknown servers".to_owned(),
                 _ => contents.servers.join(","),
             };
             return Err(StateFileError::OtherCheck { path: self.path().to_owned(), servers });
@@ -218,8 +218,8 @@ impl StateFile {
         Ok(LoadedState { state: contents.into_state(), damaged_file: None })
     }
 
-    /// Parses the content of the file. The inner error says what is wrong with a
-    /// damaged file.
+    /// Parses the content of the file. The inner error describes the damage of a damaged
+    /// file.
     fn parse(&self, bytes: &[u8]) -> Result<Result<StateContents, String>, StateFileError> {
         // The RON library uses this name in its messages.
         #[derive(Deserialize)]
@@ -233,7 +233,7 @@ impl StateFile {
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Ok(Err("it is longer than 4 MiB".to_owned()));
         }
-        // Administrators may edit the file, and write 2 where RON requires Some(2).
+        // Administrators may edit the file, and write 2 instead of the Some(2) of RON.
         let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
         // Check the version first: a newer one may have fields of other types.
         match options.from_bytes::<VersionHeader>(bytes) {

@@ -36,8 +36,8 @@ pub use with_input::{ProgramEnd, RunError, run_with_input};
 /// Interval between two checks whether a program has ended, where the kernel does not
 /// report it.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// Maximum wait for programs that other threads are starting: their disk may not
-/// respond.
+/// Maximum wait for programs that other threads are starting: the disk of a program may
+/// hang.
 const MAX_START_TIME: Duration = Duration::from_millis(200);
 /// Maximum wait for a killed program. A process in uninterruptible sleep survives
 /// SIGKILL for a while.
@@ -91,7 +91,7 @@ pub struct ChildProcess {
 impl ChildProcess {
     /// Starts the program of the first word with all words, as the leader of its own
     /// process group. A word without a slash is looked up in PATH. The environment does
-    /// not have the password of the sampled servers.
+    /// not contain the password of the sampled servers.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl ChildProcess {
             }
             registry.n_starting += 1;
         }
-        // The registry is not locked meanwhile: the disk of the program may not respond.
+        // The registry is not locked meanwhile, because the disk of the program may hang.
         let spawned = spawn_leader(words, streams);
         let mut registry = registry();
         registry.n_starting -= 1;
@@ -120,7 +120,7 @@ impl ChildProcess {
         Ok(Self { pid, exit_status: None })
     }
 
-    /// Waits for the end of the program; returns `None` if it runs at `deadline`.
+    /// Waits for the end of the program; returns `None` if it still runs at `deadline`.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl ChildProcess {
             // The group may have ended just now.
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
-        // Without a wait, a zombie would stay behind.
+        // Without a wait, the program would remain as a zombie.
         let _ = self.wait_until(Instant::now() + MAX_KILL_TIME);
     }
 
@@ -161,8 +161,7 @@ impl ChildProcess {
         Ok(self.exit_status)
     }
 
-    /// Waits until the program has ended, but not longer than `timeout`. It may return
-    /// early.
+    /// Waits until the program has ended, at most `timeout`. The wait may end early.
     fn wait_for_exit(&self, timeout: Duration) {
         // Kernels before 5.3 and some sandboxes have no pidfd.
         let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) else {
@@ -181,7 +180,7 @@ impl Drop for ChildProcess {
 
 /// Starts a program in a new process group, with no signal blocked and the default
 /// action for SIGPIPE, which the runtime of Rust ignores.
-#[expect(clippy::disallowed_methods, reason = "this is where programs are started")]
+#[expect(clippy::disallowed_methods, reason = "this module starts programs")]
 fn spawn_leader(words: &[&OsStr], streams: &StandardStreams) -> io::Result<Pid> {
     let words = words.iter().map(|word| to_c_string((*word).to_owned()));
     let words = words.collect::<io::Result<Vec<_>>>()?;
@@ -203,7 +202,7 @@ fn spawn_leader(words: &[&OsStr], streams: &StandardStreams) -> io::Result<Pid> 
 }
 
 /// Returns the environment of this process without the password of the sampled servers.
-#[expect(clippy::disallowed_methods, reason = "programs get all of it")]
+#[expect(clippy::disallowed_methods, reason = "programs get the whole environment")]
 fn environment() -> io::Result<Vec<CString>> {
     let variables = std::env::vars_os().filter(|(name, _)| name != "TOPIP_PASSWORD");
     variables

@@ -111,7 +111,7 @@ fn memory_ranges() -> io::Result<[Range<u64>; 2]> {
 }
 
 fn unknown_stat_format() -> io::Error {
-    io::Error::other("/proc/self/stat is not as it is known")
+    io::Error::other("/proc/self/stat: unknown format")
 }
 
 #[cfg(fuzzing)]

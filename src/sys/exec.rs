@@ -2,9 +2,9 @@
 //! link.
 //!
 //! The kernel loads the other executable into this process (execve(2)): the
-//! process id, the standard streams, the resource limits and the waiting parent
+//! process ID, the standard streams, the resource limits and the waiting parent
 //! stay the same.
-#![expect(clippy::disallowed_types, reason = "this is where another executable takes over")]
+#![expect(clippy::disallowed_types, reason = "this module executes another program")]
 use std::{
     ffi::{OsStr, OsString},
     io,
@@ -43,8 +43,8 @@ pub fn replace_process<'a>(
         .env_clear()
         .envs(env)
         .env(EXEC_GUARD_ENV, "1")
-        // Each thread of a server would reserve 64 MiB of address space, which a limit such
-        // as `ulimit -v` counts.
+        // With an arena for each thread of a server, each thread would reserve 64 MiB of
+        // address space, which counts toward a limit such as `ulimit -v`.
         .env("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
         .exec()
 }

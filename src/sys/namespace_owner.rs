@@ -1,5 +1,5 @@
-//! Owner of a network namespace: the user that created the user namespace whose root
-//! has power over it (user_namespaces(7), ioctl_nsfs(2)).
+//! Owner of a network namespace: the user that created the user namespace that owns the
+//! network namespace (user_namespaces(7), ioctl_nsfs(2)).
 #![expect(unsafe_code, reason = "no library has these two ioctls as safe functions")]
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -13,7 +13,7 @@ use rustix::{
 const NSIO: u8 = 0xb7;
 /// `NS_GET_USERNS`.
 const GET_USER_NAMESPACE: Opcode = opcode::none(NSIO, 1);
-/// `NS_GET_OWNER_UID`. It writes a `uid_t`, although its number says otherwise.
+/// `NS_GET_OWNER_UID`. It writes a `uid_t`, although its number declares no data.
 const GET_OWNER_UID: Opcode = opcode::none(NSIO, 4);
 
 /// Root's user ID.
@@ -24,11 +24,11 @@ const ROOT: u32 = 0;
 ///
 /// # Errors
 ///
-/// Returns an error if the kernel does not tell it, for example before Linux 4.11.
+/// Returns an error if the kernel does not report the owner, as before Linux 4.11.
 pub fn owner_uid(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the kernel takes no argument, and returns a new file descriptor.
     let user_namespace = match unsafe { ioctl(namespace, GetUserNamespace) } {
-        // It is above the user namespace of this process.
+        // The user namespace is above that of this process.
         Err(Errno::PERM) => return Ok(ROOT),
         user_namespace => user_namespace?,
     };

@@ -1,4 +1,4 @@
-//! Pipes, with the interface of `std::io::pipe`, which Rust has from 1.87 on.
+//! Pipes, with the interface of `std::io::pipe`, which Rust has since 1.87.
 use std::{
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},

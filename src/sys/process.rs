@@ -27,7 +27,7 @@ pub fn disable_dumping() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Exits the process, whatever its other threads are doing.
+/// Exits the process without waiting for its other threads.
 #[expect(clippy::disallowed_methods, reason = "the thread that could return hangs")]
 pub fn exit(exit_code: u8) -> ! {
     std::process::exit(exit_code.into())

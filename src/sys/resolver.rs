@@ -34,15 +34,14 @@ pub enum ResolveError {
     },
 }
 
-/// Stack size of a resolver thread. The resolver's modules (NSS) were seen to need
-/// 100 KiB.
+/// Stack size of a resolver thread. The resolver's modules (NSS) needed up to 100 KiB in
+/// measurements.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// Resolves all `names` concurrently, until `deadline`.
 ///
-/// The system's resolver has no time limit. Each name has a thread of its own, so
-/// that a name that hangs does not delay the others; the thread of such a name is
-/// left running.
+/// The system's resolver has no time limit. Each name has a separate thread, so that a
+/// name that hangs does not delay the others; the thread of such a name is left running.
 #[must_use]
 pub fn resolve_all(names: &[String], deadline: Instant) -> Vec<Result<Vec<IpAddr>, ResolveError>> {
     let (sender, receiver) = mpsc::channel();
@@ -84,11 +83,11 @@ pub fn canonical_name(name: &str, deadline: Instant) -> Option<String> {
     let lookup = move || {
         let hints = AddrInfoHints {
             flags: nix::libc::AI_CANONNAME,
-            // Otherwise each address is listed three times.
+            // Without a socket type, each address is listed three times.
             socktype: nix::libc::SOCK_DGRAM,
             ..AddrInfoHints::default()
         };
-        // This panics if the name is not UTF-8; the receiver then gets no name.
+        // The iterator panics if the name is not UTF-8; the receiver then gets no name.
         let mut addresses = dns_lookup::getaddrinfo(Some(&name), None, Some(hints)).ok()?;
         let first = addresses.next()?.ok()?;
         // The receiver is gone after the deadline.
@@ -115,7 +114,7 @@ pub enum ReverseName {
 
 /// Looks up the names of `addresses` in their order, several concurrently, until `deadline`.
 ///
-/// As the owner of an address chooses its name, a name counts only if it resolves to the
+/// The owner of an address chooses its name, so a name counts only if it resolves to the
 /// address. The threads of names that hang are left running.
 #[must_use]
 pub fn reverse_names(addresses: Vec<IpAddr>, deadline: Instant) -> Vec<ReverseName> {
@@ -134,7 +133,7 @@ pub fn reverse_names(addresses: Vec<IpAddr>, deadline: Instant) -> Vec<ReverseNa
                 }
             }
         };
-        // With fewer threads, fewer names are found in time.
+        // If a thread cannot be started, fewer names are found in time.
         let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(worker);
     }
     drop(sender);
@@ -169,7 +168,7 @@ fn reverse_name(address: IpAddr) -> ReverseName {
 
 /// Returns whether the host `name` has this address.
 fn has_address(name: &str, address: IpAddr) -> Result<bool, LookupError> {
-    // Otherwise each address is listed three times.
+    // Without a socket type, each address is listed three times.
     let socktype = nix::libc::SOCK_DGRAM;
     let hints = AddrInfoHints { socktype, ..AddrInfoHints::default() };
     let mut found = dns_lookup::getaddrinfo(Some(name), None, Some(hints))?;

@@ -52,7 +52,7 @@ impl SecretFileError {
     fn hint(&self) -> String {
         match self {
             Self::Read { path, .. } => {
-                format!("As the user that runs the check: wc -c {}", path.display())
+                format!("Try, as the user that runs the check: wc -c {}", path.display())
             }
             Self::NotPrivate { path } => format!("chmod 600 {}", path.display()),
             Self::Malformed { .. } => {
@@ -73,7 +73,8 @@ pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
         TrustedFileError::Distrust(_) => SecretFileError::NotPrivate { path: path.to_owned() },
         error => read_error(path, error.into()),
     })?;
-    // The capacity covers the whole file: a buffer that grows leaves copies behind.
+    // The capacity covers the whole file: a buffer that grows leaves copies of the secret
+    // in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(BUFFER_BYTES));
     file.take(MAX_FILE_BYTES + 1)
         .read_to_string(&mut text)

@@ -4,7 +4,7 @@
 //! The signals are blocked from the start and polled wherever a thread waits. No
 //! handler is installed and no thread waits for signals alone: such a thread would
 //! take a tenth of the time of a run.
-#![expect(clippy::disallowed_types, reason = "this is where ignored signals are looked up")]
+#![expect(clippy::disallowed_types, reason = "this module reads the mask of ignored signals")]
 use std::{
     fmt,
     fs::File,
@@ -86,8 +86,7 @@ impl Interruption {
     /// Sends the signal to this process again, so that the next wait receives it.
     pub fn reraise(self) {
         if let Self::Signaled(TerminationSignal(signal)) = self {
-            // If sending fails, the signal is lost; there is no other way to pass it
-            // on.
+            // If sending fails, the signal is lost: no other call can pass it on.
             let _ = kill(Pid::this(), signal);
         }
     }
@@ -183,7 +182,7 @@ fn ignored_mask() -> io::Result<u64> {
     Ok(0)
 }
 
-/// Request that a signal makes of an interactive program.
+/// Request of a signal to an interactive program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalEvent {
     /// Stop: a termination signal such as SIGINT (Ctrl-C), SIGTERM, or SIGHUP from
@@ -200,7 +199,8 @@ pub enum SignalEvent {
 pub struct SignalWaiter(SigSet);
 
 impl SignalWaiter {
-    /// Waits for the termination signals, SIGWINCH and SIGTSTP. Blocks them in this thread.
+    /// Creates a waiter for the termination signals, SIGWINCH and SIGTSTP, and blocks them
+    /// in this thread.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl SignalWaiter {
 /// Stops all threads of this process until SIGCONT. The calling thread stops before this
 /// function returns: a signal to the process could be delivered to another thread first.
 pub fn suspend_self() {
-    // The default action of SIGTSTP is unavailable while it is blocked. A process may
-    // always stop itself.
+    // SIGTSTP has no effect while it is blocked. SIGSTOP cannot be blocked, and a process
+    // may always send it to itself.
     let _ = raise(Signal::SIGSTOP);
 }

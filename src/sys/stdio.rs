@@ -1,5 +1,5 @@
 //! Writes to standard output and standard error.
-#![expect(clippy::disallowed_methods, reason = "this is where the program writes its output")]
+#![expect(clippy::disallowed_methods, reason = "this module writes the output of the program")]
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

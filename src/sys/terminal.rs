@@ -33,9 +33,8 @@ pub fn size() -> Option<(usize, usize)> {
 /// Terminal settings from before the first change; `None` while the terminal is
 /// unchanged.
 ///
-/// The terminal must not be set at any other time: a pager may change its settings
-/// during a run, and a process in the background would be stopped by SIGTTOU
-/// (termios(3)).
+/// The settings must not be changed at any other time: a pager may change them during a
+/// run, and a process in the background would be stopped by SIGTTOU (termios(3)).
 static SAVED_SETTINGS: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Disables the echo of typed characters until [`restore`].

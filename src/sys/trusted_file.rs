@@ -1,9 +1,9 @@
 //! Files that other users could have planted, changed or read: the state file and
 //! its locks, the alert log, known_hosts, files of secrets, and lists.
 //!
-//! All that decides whether such a file is used is here. `directory` walks its path,
-//! `policy` has the demands on its type, owner, links and mode, and this file opens
-//! it, locks it, and checks that its name still leads to it.
+//! This module decides whether such a file is used. `directory` walks its path, `policy`
+//! has the requirements for its type, owner, links and mode, and this file opens it, locks
+//! it, and checks that its name still leads to it.
 #![expect(clippy::disallowed_types, reason = "files that could be planted are opened here")]
 use std::{
     ffi::OsString,
@@ -35,12 +35,12 @@ pub use policy::{Distrust, FilePolicy};
 
 /// Permissions of a new file, independent of the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
-/// Permissions of a lock: every user that may read a file can hold it (flock(2)).
+/// Permissions of a lock: every user that may read a file can lock it (flock(2)).
 const LOCK_MODE: Mode = Mode::from_raw_mode(0o600);
 /// Pause between two attempts to lock a file.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Failure to open or lock a file; each stage has its own words for it.
+/// Failure to open or lock a file. Each stage has its own message for it.
 #[derive(Debug)]
 pub enum TrustedFileError {
     /// The file cannot be opened or created, or its mode cannot be set.
@@ -151,7 +151,7 @@ impl TrustedPath {
     }
 
     /// Opens or creates a lock of the state file. Its mode becomes 0600, so that the
-    /// next run can open it, and no other user can hold it.
+    /// next run can open it, and no other user can lock it.
     pub fn open_lock(&self) -> Result<File, TrustedFileError> {
         // Check the owner before changing the mode: the file may be another user's.
         let mut any_mode = FilePolicy::state();
@@ -185,7 +185,7 @@ impl TrustedPath {
         }
     }
 
-    /// Gives the file the name of `other`, in the same directory.
+    /// Renames the file to the name of `other`, in the same directory.
     pub fn rename_to(&self, other: &Self) -> io::Result<()> {
         Ok(renameat(&self.directory, &self.name, &other.directory, &other.name)?)
     }
@@ -201,8 +201,8 @@ impl TrustedPath {
     }
 }
 
-/// Opens a file that the administrator has named, to read it. Links are followed,
-/// and the other end of a pipe is waited for.
+/// Opens a file that the administrator has named, to read it. Links are followed, and
+/// opening a pipe waits for its other end.
 pub fn open_named(path: &Path, policy: FilePolicy) -> Result<File, TrustedFileError> {
     let file = File::open(path).map_err(TrustedFileError::Open)?;
     policy.check(&file)?;
@@ -241,13 +241,12 @@ pub fn open_following_links(
     Err(Errno::LOOP.into())
 }
 
-/// Returns the device and inode number.
+/// Returns the device and inode numbers.
 pub fn file_identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Returns true if the last line is incomplete, such as after a full disk or a
-/// crash.
+/// Returns true if the last line is incomplete, as after a full disk or a crash.
 pub fn ends_mid_line(file: &File) -> io::Result<bool> {
     let mut last = [b'\n'];
     let length = file.metadata()?.len();

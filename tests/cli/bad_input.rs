@@ -29,12 +29,12 @@ fn malformed_ranges_are_rejected() {
     );
     assert_usage_error(
         &["-w", "5:1"],
-        "cannot read --warning 5:1: its start, 0 where none is given, is above its end",
+        "cannot read --warning 5:1: the start of the range (default: 0) is above its end",
     );
     assert_usage_error(
         &["-w", "/root:30"],
-        "cannot read --warning /root:30: the shell has put a directory in place of the ~; \
-         put the range in quotes",
+        "cannot read --warning /root:30: the shell has replaced ~ with a directory; put the range \
+         in quotes",
     );
 }
 
@@ -52,7 +52,7 @@ fn option_without_effect_is_rejected() {
         "--command=ss",
     ] {
         let name = option.split('=').next().unwrap();
-        let reason = "has no effect because no server is reached by SSH; see --hostname";
+        let reason = "has no effect because no server is checked over SSH; see --hostname";
         for source in [&["-v"][..], &["-H", "LOCALHOST,::1"], &["--input", "f"]] {
             let args = [source, &[option]].concat();
             assert_usage_error(&args, &format!("{name} {reason}"));
@@ -70,18 +70,18 @@ fn option_without_effect_is_rejected() {
         ("--rule lognormal --stddev 5", "--stddev has no effect on the rule lognormal"),
         (
             "-H web1 --source netlink",
-            "--source has no effect on servers that are reached by SSH, except with conntrack",
+            "--source has no effect on servers that are checked over SSH, except with conntrack",
         ),
         (
             "-x 64:ff9b::/96",
-            "cannot read --exclude 64:ff9b::/96: has no effect: NAT64 clients count as IPv4; \
-             write their IPv4 network",
+            "cannot read --exclude 64:ff9b::/96: has no effect: NAT64 clients are counted as \
+             IPv4; write their IPv4 network",
         ),
     ] {
         assert_usage_error(&args.split(' ').collect::<Vec<_>>(), expected);
     }
     let result = TestDir::new().run_log(&["watch", "--state-file", "f"]);
-    let expected = "topip_log: --state-file has no effect on watch, which keeps its samples in \
+    let expected = "topip_log: --state-file has no effect with watch, which keeps its samples in \
                     memory\nLeave out --state-file.\n";
     assert_eq!((result.code, &*result.stderr), (Some(2), expected));
     // topip_log logs without --log.
@@ -91,7 +91,7 @@ fn option_without_effect_is_rejected() {
     assert_eq!(dir.run_log(&args).code, Some(0));
 }
 
-/// Only connection tracking has the clients of UDP.
+/// Only connection tracking shows the clients of UDP.
 #[test]
 fn udp_without_connection_tracking_is_rejected() {
     for args in [
@@ -106,8 +106,8 @@ fn udp_without_connection_tracking_is_rejected() {
         let result = TestDir::new().check(&args);
         let expected = format!(
             "TOPIP UNKNOWN - --protocol {} needs --source conntrack\n\
-             A table of sockets does not have the clients of UDP: a server has one socket for all \
-             of them, QUIC included. Connection tracking has each flow.\n",
+             A socket table does not list UDP clients: a server has one socket for all of its \
+             clients, also for QUIC. Connection tracking lists each flow.\n",
             args[1]
         );
         assert_eq!((result.stdout, result.code), (expected, Some(3)), "{args:?}");
@@ -119,9 +119,9 @@ fn udp_without_connection_tracking_is_rejected() {
     ];
     for listing in sockets {
         let result = TestDir::new().check_listing(listing, &["--protocol", "all"]);
-        let expected = "is not a flow table: a table of sockets does not have the clients of UDP";
+        let expected = ": not a flow table; a socket table does not show the clients of UDP";
         assert!(result.code_and_status().ends_with(expected), "{result:?}");
-        assert!(result.stdout.ends_with(" List the flows: conntrack -L\n"), "{result:?}");
+        assert!(result.stdout.ends_with(" List the flows instead: conntrack -L\n"), "{result:?}");
     }
 }
 
@@ -236,11 +236,11 @@ fn malformed_numbers_are_rejected() {
     );
     assert_usage_error(
         &["--max-age", "5x"],
-        "cannot read --max-age 5x: not a span of time; write 90, 90s, 10m, 2h or 7d",
+        "cannot read --max-age 5x: not a duration; write 90, 90s, 10m, 2h or 7d",
     );
     assert_usage_error(
         &["-t", "5:ok"],
-        "cannot read --timeout 5:ok: what was not seen in time is no OK; \
+        "cannot read --timeout 5:ok: a timeout must not be OK; \
          write warning, critical or unknown",
     );
     assert_usage_error(&["-t", "0"], "cannot read --timeout 0: a check needs at least 1 second");
@@ -253,7 +253,7 @@ fn malformed_numbers_are_rejected() {
 
 #[test]
 fn unknown_and_conflicting_options_are_rejected() {
-    assert_usage_error(&["--nope"], "there is no option --nope");
+    assert_usage_error(&["--nope"], "unknown option --nope");
     assert_usage_error(&["--log", "-"], "cannot read --log -: not a file, syslog or journald");
     assert_usage_error(&["web1"], "unexpected argument web1");
     assert_usage_error(&["--stddev"], "--stddev needs a value");
@@ -272,7 +272,7 @@ fn unknown_and_conflicting_options_are_rejected() {
     assert_usage_error(&["-4", "-6"], "-4 cannot be used with -6");
     assert_usage_error(
         &["-x", "10.0.0.0/33"],
-        "cannot read --exclude 10.0.0.0/33: a network of IPv4 has at most 32 bits",
+        "cannot read --exclude 10.0.0.0/33: an IPv4 prefix length is at most 32",
     );
     assert_usage_error(
         &["-x", "192.0.2.0/24,web1"],
@@ -291,8 +291,8 @@ fn malformed_ports_and_states_are_rejected() {
     }
     assert_usage_error(
         &["--state", "ESTABLISHED,OPEN"],
-        "cannot read --state OPEN: not a TCP state; write ESTABLISHED, SYN_RECV, TIME_WAIT or another, \
-         as netstat has them",
+        "cannot read --state OPEN: not a TCP state; write a state as netstat prints it, \
+         such as ESTABLISHED or SYN_RECV",
     );
 }
 
@@ -331,7 +331,7 @@ fn files_other_than_listings_are_unknown() {
     let check = |name: &str, expected: &str| {
         let result = dir.check(&["--input", name]);
         assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
-        assert!(result.stdout.lines().count() > 1, "no advice: {}", result.stdout);
+        assert!(result.stdout.lines().count() > 1, "no hint: {}", result.stdout);
     };
     check("missing", "cannot open missing: No such file or directory (os error 2)");
     check(".", "cannot read .: it is a directory");
@@ -339,10 +339,10 @@ fn files_other_than_listings_are_unknown() {
     check("blank", "blank is empty");
     check(
         "words",
-        "words is no listing of TCP sockets; it begins: bash: netstat: command not found",
+        "words: not a recognized socket listing; first line: bash: netstat: command not found",
     );
-    check("junk", "junk is no listing of TCP sockets; it begins: ?????????");
-    check("utf-16", "utf-16 is text in UTF-16");
+    check("junk", "junk: not a recognized socket listing; first line: ?????????");
+    check("utf-16", "utf-16: UTF-16 text is not supported");
 }
 
 /// Text about sockets, or a table of other sockets, must not be taken for an empty TCP
@@ -364,7 +364,7 @@ fn text_similar_to_a_listing_is_unknown() {
     ] {
         let result = TestDir::new().check_listing(text, &[]);
         assert!(
-            result.code_and_status().contains(" is no listing of TCP sockets; "),
+            result.code_and_status().contains(": not a recognized socket listing; "),
             "{}",
             result.stdout
         );
@@ -380,7 +380,7 @@ fn truncated_listing_is_unknown() {
     for length in "Active Internet connections (w/o servers)\nProto ".len()..whole.len() - 1 {
         let result = TestDir::new().check_listing(&whole[..length], &["--no-default-excludes"]);
         let rest = &whole[..length];
-        // A cut between two rows cannot be noticed; a cut before the last line end loses
+        // A cut between two rows cannot be detected; a cut before the last line end loses
         // nothing.
         let is_whole = rest.ends_with('\n') || (length > heading && rest.ends_with("ESTABLISHED"));
         assert_eq!(result.code, Some(if is_whole { 0 } else { 3 }), "{rest} {}", result.stdout);
@@ -441,7 +441,7 @@ fn listings_without_heading_are_read() {
     let listener = "   1: 0100007F:0019 00000000:0000 0A 0:0\n";
     check(&format!("{proc}{proc}{listener}"), two);
     // Connections of different tables are not added up.
-    let several = "has several listings, the second one from line 2 on";
+    let several = ": several listings; the second one starts in line 2";
     for tables in [format!("{ss}{windows}"), format!("{ss}{proc}{listener}")] {
         let result = TestDir::new().check_listing(&tables, &[]);
         assert!(result.code_and_status().ends_with(several), "{tables}: {}", result.stdout);
@@ -451,7 +451,7 @@ fn listings_without_heading_are_read() {
         &format!("Active UNIX domain sockets (w/o servers)\nunix 2 [ ] DGRAM 1 /run/x\n{ss}{ss}"),
         two,
     );
-    // Broken rows are not a banner.
+    // A broken row is not taken for a banner.
     check(
         &format!("ESTAB 0 0 192.0.2.10:443\n{ss}{ss}"),
         "3 TOPIP UNKNOWN - cannot read 1 row, line 1: not a row of a socket table: \
@@ -488,7 +488,7 @@ fn peer_address_does_not_decide_byte_order() {
     let heading = "  sl  local_address rem_address   st tx_queue\n";
     let flood = "   1: 0A0200C0:01BB 7F7100CB:C350 01 0:0\n".repeat(200);
     let result = TestDir::new().check_listing(format!("{heading}{flood}"), &[]);
-    let note = "the addresses of /proc show no byte order, and were taken for little-endian";
+    let note = "cannot determine the byte order of /proc, and assumed little-endian";
     assert!(result.stdout.to_lowercase().contains(note), "{}", result.stdout);
     assert_eq!(result.code, Some(1), "{}", result.stdout);
     let local_row = "   0: 0100007F:0019 00000000:0000 0A 0:0\n";
@@ -561,9 +561,9 @@ fn endless_line_uses_bounded_memory() {
         .current_dir(dir.path("."));
     let result = run(&mut command);
     assert!(
-        result.code_and_status().starts_with(
-            "3 TOPIP UNKNOWN - cannot read 1 row, line 5: a line of more than 64 KiB: 777"
-        ),
+        result
+            .code_and_status()
+            .starts_with("3 TOPIP UNKNOWN - cannot read 1 row, line 5: longer than 64 KiB: 777"),
         "{}",
         result.code_and_status()
     );
@@ -579,7 +579,7 @@ fn endless_listing_times_out() {
     let dir = TestDir::new();
     for (input, args) in [("/dev/zero", ["-t", "1"]), ("-", ["-t", "1:critical"])] {
         let mut command = dir.command(&[&["--input", input][..], &args].concat());
-        // A pipe that is neither written to nor closed.
+        // The pipe is neither written to nor closed.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         let started = std::time::Instant::now();
@@ -592,7 +592,7 @@ fn endless_listing_times_out() {
             text,
             format!(
                 "TOPIP {status} - no answer within 1 s, while reading {input}\n\
-                 Give it more time with --timeout, below what the monitoring system allows.\n"
+                 Increase --timeout, but keep it below the timeout of the monitoring system.\n"
             )
         );
         assert_eq!(output.status.code(), Some(code));
@@ -720,12 +720,12 @@ fn malformed_mail_options_are_rejected() {
     }
     assert_usage_error(
         &["-a", "a@b.example"],
-        "cannot read --alert a@b.example: there is nobody to mail to; write FROM,TO[,TO...]",
+        "cannot read --alert a@b.example: no recipient; write FROM,TO[,TO...]",
     );
     assert_usage_error(
         &["-a", "a@b.example,c@d.example>\nBcc: x@y.example"],
         "cannot read --alert a@b.example,c@d.example? Bcc: x@y.example: c@d.example? Bcc: \
-         x@y.example is not an address for mail, such as ops@example.com, in ASCII",
+         x@y.example is not an email address in ASCII, such as ops@example.com",
     );
     let alert = |args: &[&'static str]| [&["-a", "a@b.example,c@d.example"], args].concat();
     assert_usage_error(
@@ -735,7 +735,7 @@ fn malformed_mail_options_are_rejected() {
     );
     assert_usage_error(
         &alert(&["--smtp", "smtp://me:secret@mail"]),
-        "cannot read --smtp smtp://...@mail: not a server: a password does not belong there",
+        "cannot read --smtp smtp://...@mail: not a server: it must not contain a password",
     );
     assert_usage_error(
         &alert(&["--smtp", "smtp://mail?tls=maybe"]),
@@ -744,15 +744,15 @@ fn malformed_mail_options_are_rejected() {
     );
     assert_usage_error(
         &alert(&["--remind", "soon"]),
-        "cannot read --remind soon: not a span of time; write 90, 90s, 10m, 2h or 7d",
+        "cannot read --remind soon: not a duration; write 90, 90s, 10m, 2h or 7d",
     );
 }
 
-/// A password in the place of a server is refused and not shown.
+/// A password that is given as a server name is rejected and not shown.
 #[test]
 fn password_in_server_name_is_not_shown() {
     let dir = TestDir::new();
-    let server = "cannot read --hostname ...@web1: not a server: a password does not belong there";
+    let server = "cannot read --hostname ...@web1: not a server: it must not contain a password";
     for server_option in [&["-H", "root:hunter2@web1"][..], &["--server=web2,root:hunter2@web1"]] {
         assert_usage_error(server_option, server);
         for output in [&["--output", "json"][..], &["-vvv"]] {
@@ -792,11 +792,11 @@ fn mail_password_file_is_checked() {
     };
     let user = "smtp://me@mail";
     let secret = ["--smtp-password-file", "secret"];
-    check(&["--smtp", user], "there is no password to log in to mail as me");
-    check(&secret, "there is nobody to log in with --smtp-password-file");
+    check(&["--smtp", user], "cannot log in to mail as me: no password is given");
+    check(&secret, "--smtp-password-file needs a user in --smtp");
     check(
         &[&["--smtp", "sendmail:"], &secret[..]].concat(),
-        "there is nobody to log in with --smtp-password-file",
+        "--smtp-password-file cannot be used with sendmail",
     );
     let with = [&["--smtp", user], &secret[..]].concat();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();

@@ -18,7 +18,7 @@ fn peers(report: &Value) -> Vec<(String, u64)> {
     top.iter().map(peer).collect()
 }
 
-/// The tools count a listing of netstat, and the check counts the same itself.
+/// The counts of the tools for a listing of netstat match those of the check.
 #[test]
 fn counts_of_uniq_match_those_of_the_listing() {
     let dir = TestDir::new();
@@ -80,9 +80,9 @@ fn addresses_are_selected_and_aggregated_as_in_listings() {
     assert_eq!((only[0].1, &skipped["other_network"]), (2, &35.into()));
 }
 
-/// A count costs the same whatever it is; sums do not overflow.
+/// The time for a count does not depend on its size, and sums do not overflow.
 #[test]
-fn hostile_counts_cost_nothing() {
+fn huge_counts_are_fast_and_do_not_overflow() {
     let dir = TestDir::new();
     let most = "4294967295 192.0.2.1\n4294967295 192.0.2.2\n";
     let result = dir.check_listing(most, &["--output", "json"]);
@@ -108,21 +108,21 @@ fn rows_that_cannot_be_read_are_unknown() {
     for (row, reason) in [
         ("4294967296 192.0.2.1\n", "not a number: 4294967296"),
         ("99999999999999999999 192.0.2.1\n", "not a number: 99999999999999999999"),
-        ("      3 \n", "it ends too early: 3"),
-        ("      3\n", "it ends too early: 3"),
+        ("      3 \n", "incomplete row: 3"),
+        ("      3\n", "incomplete row: 3"),
         ("      3 web1.example.com\n", "not an address: web1.example.com"),
         ("      3 192.0.2.1:443\n", "not an address: 192.0.2.1:443"),
         ("      3 192.0.2.256\n", "not an address: 192.0.2.256"),
         ("      3 192.0.2.1 443\n", "not a row of a socket table: 3 192.0.2.1 443"),
         ("awk: cannot open file\n", "not a row of a socket table: awk: cannot open file"),
         // The end of the address may be missing.
-        ("      3 192.0.2.1", "it ends too early: 3 192.0.2.1"),
+        ("      3 192.0.2.1", "incomplete row: 3 192.0.2.1"),
     ] {
         let result = TestDir::new().check_listing(format!("9 203.0.113.7\n{row}"), &[]);
         assert_eq!(result.code, Some(3), "{row}: {result:?}");
         assert!(result.status_line().contains(reason), "{row}: {result:?}");
     }
-    // Before the first count that can be read, too, except for words of a heading.
+    // A row before the first readable count is rejected too, unless it has words of a heading.
     let result = TestDir::new().check_listing("  3 web1.example.com\n9 203.0.113.7\n", &[]);
     assert!(result.status_line().contains("not an address: web1.example.com"), "{result:?}");
     let headings = "      1 Address\n      1 servers)\n      9 203.0.113.7\n";
@@ -139,7 +139,7 @@ fn counts_and_other_rows_in_one_file_are_rejected() {
         for text in [format!("{counts}{other}"), format!("{other}{counts}")] {
             let result = TestDir::new().check_listing(&text, &[]);
             assert_eq!(result.code, Some(3), "{text}: {result:?}");
-            let expected = "has counts by address, and rows of another listing";
+            let expected = ": counts by address are mixed with rows of another listing";
             assert!(result.status_line().ends_with(expected), "{text}: {result:?}");
         }
     }
@@ -155,15 +155,15 @@ fn selection_by_port_state_or_direction_is_rejected() {
     ] {
         let args: Vec<_> = args.split(' ').collect();
         let result = TestDir::new().check_listing("9 203.0.113.7\n", &args);
-        let expected = format!("has counts by address: {option} has no effect on them");
+        let expected = format!(": {option} cannot be applied to counts by address");
         assert!(result.code_and_status().ends_with(&expected), "{result:?}");
         assert_eq!(result.code, Some(3));
     }
     let result = TestDir::new().check_listing("9 203.0.113.7\n", &["--protocol", "udp"]);
-    assert!(result.status_line().contains("is not a flow table"), "{result:?}");
+    assert!(result.status_line().contains(": not a flow table; "), "{result:?}");
 }
 
-/// A command on a server may count.
+/// A command on a server may print counts.
 #[test]
 fn command_of_a_server_may_print_counts() {
     let dir = TestDir::new();

@@ -19,7 +19,7 @@ fn rules_reach_targets() {
     }
 }
 
-/// The real crowds have no targets of their own; these bounds hold what was measured.
+/// The real crowds have no targets of their own; these bounds are the measured values.
 #[test]
 fn real_crowds_have_few_false_alarms() {
     let crowds = real::crowds();

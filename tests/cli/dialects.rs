@@ -36,7 +36,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     });
     let mapped = any::<u32>()
         .prop_map(|bits| IpAddr::from((0xFFFF_0000_0000 | u128::from(bits)).to_be_bytes()));
-    // A few addresses that occur often, so that there is something to count.
+    // A few addresses that occur often, so that counts above 1 occur.
     let few = (0..4u8).prop_map(|host| IpAddr::from([203, 0, 113, host]));
     let peer = prop_oneof![v4, v6, sparse, mapped, few.clone(), few]
         .prop_filter("the unspecified address is not a peer", |address| !address.is_unspecified());
@@ -313,7 +313,7 @@ proptest! {
         for format in [CaptureFormat::InetDiag, CaptureFormat::Ctnetlink] {
             let error = dump_error(format, bytes.clone());
             prop_assert!(is_error_in_first_message(&error), "{error:?}");
-            // Such a message is ignored, whatever is in it.
+            // Such a message is ignored, regardless of its content.
             let error = dump_error(format, message(NLMSG_NOOP, &bytes));
             prop_assert!(matches!(error, ParseError::DumpIncomplete { .. }), "{error:?}");
         }
@@ -355,7 +355,7 @@ fn is_error_in_first_message(error: &ParseError) -> bool {
     )
 }
 
-/// Rows that the property above found.
+/// Rows that failed the property test above.
 #[test]
 fn short_and_long_ipv6_addresses_round_trip() {
     let row = |local: &str, peer: &str| Row {

@@ -44,7 +44,11 @@ fn topip_remote_keeps_program_name() {
     symlink(MUNIN, &link).unwrap();
     let result = run(&mut dir.program(link.to_str().unwrap(), &["fetch"]));
     assert!(result.stdout.starts_with("connections_max.value U\n"), "{}", result.stdout);
-    assert!(result.stderr.starts_with("cannot find web1.invalid: "), "{}", result.stderr);
+    assert!(
+        result.stderr.starts_with("cannot find the address of web1.invalid: "),
+        "{}",
+        result.stderr
+    );
     let result =
         run(&mut dir.program(LOG, &["-H", CLOSED_PORT_ADDRESS, "--known-hosts", "/dev/null"]));
     assert_eq!((result.code, &*result.stdout), (Some(1), ""));
@@ -64,9 +68,9 @@ fn without_topip_remote_only_local_checks_work() {
     assert_eq!(
         check_closed_port(&dir, &copied_check).stdout,
         format!(
-            "TOPIP UNKNOWN - cannot go on as {}, which has SSH and mail: \
+            "TOPIP UNKNOWN - cannot execute {}, which is needed for SSH and mail: \
              No such file or directory (os error 2)\n\
-             It belongs beside this program: install topip anew, or copy both.\n",
+             It must be in the directory of this program: reinstall topip, or copy both files.\n",
             dir.path("topip-remote").display()
         )
     );
@@ -84,7 +88,7 @@ fn wrong_topip_remote_is_not_executed_twice() {
     copy_executable(CHECK, &dir.path("topip-remote"));
     let result = check_closed_port(&dir, &check);
     let problem = format!(
-        "cannot go on as {}: it is not what it is called",
+        "cannot use {}: it does not contain SSH and mail",
         dir.path("topip-remote").display()
     );
     assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {problem}"));

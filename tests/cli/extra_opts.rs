@@ -143,14 +143,14 @@ fn setting_without_effect_is_accepted() {
                     recovery = yes\nremind = 2h\nprefix-members = 3\nhost-key = accept-new\n";
     let ok = "0 TOPIP OK - 203.0.113.7 has 15 connections, limit 20 (fixed)";
     assert_status(settings, "--extra-opts=@topip.ini", ok);
-    // On the command line it is a mistake.
+    // On the command line, an option without effect is an error.
     assert_status(
         settings,
         "--extra-opts=@topip.ini --identity key",
-        "3 TOPIP UNKNOWN - --identity has no effect because no server is reached by SSH; \
+        "3 TOPIP UNKNOWN - --identity has no effect because no server is checked over SSH; \
          see --hostname",
     );
-    // A setting can give effect to an option of the command line, and the other way round.
+    // A setting can give effect to an option of the command line, and vice versa.
     assert_status(
         "[check_topip]\nlog = log\nlimit = 20",
         "--never-log 192.0.2.7 --extra-opts=@topip.ini",
@@ -180,14 +180,14 @@ fn wrong_settings_are_rejected_with_their_line() {
         ),
         (
             "smtp = smtp://me:secret@mail",
-            "cannot read --smtp smtp://...@mail: not a server: a password does not belong there",
+            "cannot read --smtp smtp://...@mail: not a server: it must not contain a password",
         ),
-        ("password = secret", "others may read this password"),
+        ("password = secret", "other users can read this password"),
         ("floor", "not KEY = VALUE"),
         ("label = \x1b[31m", "it has a control character, or is not UTF-8"),
         ("4 =\n6 = yes", "-6 cannot be used with -4 in line 2"),
         ("rule = auto\nw = 5\nlimit = 5", "--limit cannot be used with --rule in line 2"),
-        ("w = 5\nc = 6\nwarning = max=7", "--warning has a range for max in line 2"),
+        ("w = 5\nc = 6\nwarning = max=7", "--warning already has a range for max in line 2"),
     ] {
         let number = line.lines().count() + 1;
         assert_rejected(line, &format!("topip.ini line {number}: {problem}"));
@@ -206,7 +206,7 @@ fn every_flag_and_letter_is_a_key() {
 fn usage_error_has_the_output_format_of_the_settings() {
     for (args, message) in [
         ("--extra-opts=json@topip.ini --floor x", "cannot read --floor x: "),
-        ("--extra-opts=json@topip.ini --typo", "there is no option --typo"),
+        ("--extra-opts=json@topip.ini --typo", "unknown option --typo"),
         ("--extra-opts=bad@topip.ini", "topip.ini line 5: unknown key foo"),
         ("--output json --extra-opts=none@topip.ini", "topip.ini has no section [none]"),
     ] {
@@ -289,7 +289,7 @@ fn topip_log_reads_its_own_section() {
     for (command, section, expected) in [
         ("record", "--extra-opts=x@topip.ini", "topip.ini has no section [x]"),
         ("watch", "--extra-opts=x@topip.ini", "topip.ini has no section [x]"),
-        ("report", "--extra-opts=@topip.ini", "there is no option --input"),
+        ("report", "--extra-opts=@topip.ini", "unknown option --input"),
     ] {
         let result = args(&[command], section);
         assert_eq!(result.code, Some(2));

@@ -134,12 +134,12 @@ fn concatenated_listings_add_up() {
     let mut expected = BTreeMap::new();
     for listing in listings() {
         let Ok(tally) = fs::read_to_string(listing.with_extension("tally")) else { continue };
-        // Behind another table, a title in an unknown language may be a message of a tool.
+        // After another table, a title in an unknown language may be a message of a tool.
         if listing.ends_with("windows-es.txt") {
             continue;
         }
-        // A listing without a heading takes the byte order of the one before; one with a
-        // heading determines its own.
+        // A listing without a heading has the byte order of the previous listing; the byte
+        // order of a listing with a heading is detected.
         all.extend(fs::read(&listing).unwrap());
         for row in tally.lines() {
             let (row, n) = row.rsplit_once(' ').unwrap();
@@ -183,7 +183,7 @@ fn every_truncated_address_is_counted() {
     let (_, reading) = tally(bytes);
     assert_eq!(wide.len(), narrow.len());
     assert!(unlike > 10, "{unlike}");
-    // Some complete addresses fill the column as well, but no truncated one is missed.
+    // Some complete addresses fill the column as well, but every truncated one is found.
     assert!(reading.n_truncated >= unlike as u64, "{} of {unlike}", reading.n_truncated);
 }
 
@@ -336,15 +336,15 @@ fn conntrack_footer_inside_a_row_is_removed() {
 #[test]
 fn other_conntrack_output_is_rejected_with_hint() {
     for (name, expected) in [
-        ("conntrack-L-xml.other", "is a flow table in XML, which is not read"),
-        ("conntrack-E.other", "has events of conntrack -E, not a table"),
+        ("conntrack-L-xml.other", "flow tables in XML are not supported"),
+        ("conntrack-E.other", "events of conntrack -E, not a flow table"),
     ] {
         let path = support::test_file("fixtures/conntrack").join(name);
         let result = support::TestDir::new().check(&["--input", path.to_str().unwrap()]);
         assert_eq!(
             result.stdout,
             format!(
-                "TOPIP UNKNOWN - {} {expected}\n\
+                "TOPIP UNKNOWN - {}: {expected}\n\
                  List the table as text: conntrack -L -p tcp, without -o xml.\n",
                 path.display()
             )

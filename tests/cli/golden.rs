@@ -27,7 +27,7 @@ fn assert_golden(name: &str, runs: &[(&str, &str)]) {
         output += &format!("[{}]\n", result.code.unwrap());
     }
     // A second may pass between two runs.
-    let output = output.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
+    let output = output.replace("Previous sample, 1 s ago", "Previous sample, 0 s ago");
 
     let golden = test_file("golden").join(format!("{name}.txt"));
     Assert::new().action_env("SNAPSHOTS").eq(output, Data::read_from(&golden, None));
@@ -85,8 +85,8 @@ fn verbose_output_is_golden() {
     );
 }
 
-/// Each of the three limits decides once, and the rule that is not in use is reported
-/// where it alone is exceeded.
+/// Each of the three limits decides once. The rule that is not in use is reported if only its
+/// limit is exceeded.
 #[test]
 fn auto_output_is_golden() {
     let one = crowd(99, &[("203.0.113.7", 30)]);

@@ -82,7 +82,7 @@ fn without_times(output: &str) -> String {
     times.unwrap().replace_all(output, "TIME").into_owned()
 }
 
-/// Each group has its own streak, and one that is over in each sample is an alert.
+/// Each group has its own streak, and a group that is over the limit in each sample is an alert.
 #[test]
 fn group_has_a_history() {
     let dir = fixture();
@@ -128,7 +128,7 @@ fn json_has_the_group() {
     assert_eq!(view(3), json!(["label", "203.0.113.7", null, 1, 40]));
 }
 
-/// The name of an operator cannot make a line of the log that is about an address.
+/// The name of an operator cannot turn a line of the log into an alert about an address.
 #[test]
 fn hostile_group_name_is_not_an_address() {
     let dir = TestDir::new();
@@ -144,10 +144,10 @@ fn hostile_group_name_is_not_an_address() {
     assert_eq!((report.stdout.as_str(), report.stderr.as_str()), ("No alerts.\n", ""));
 }
 
-/// An address without a group is judged by the limit for addresses only, and max is that of
-/// the groups.
+/// An address without a group is compared with the limit for addresses only, and max is that
+/// of the groups.
 #[test]
-fn address_without_group_is_no_offender_among_groups() {
+fn address_without_group_is_not_an_offender_among_groups() {
     let dir = TestDir::new();
     let busy = [("203.0.113.7".to_owned(), 48)];
     let crowd = (1..200).map(|host| (format!("198.51.100.{host}"), 45));
@@ -165,7 +165,7 @@ fn address_without_group_is_no_offender_among_groups() {
     assert_eq!(log.lines().count(), 1, "{log}");
 }
 
-/// The line about a group names no address that is not logged itself.
+/// The line about a group names only addresses that are logged themselves.
 #[test]
 fn protected_member_is_not_named() {
     let dir = fixture();
@@ -177,7 +177,7 @@ fn protected_member_is_not_named() {
     assert!(!log.contains("203.0.113.7"), "{log}");
 }
 
-/// Other labels or databases make other groups, and so another check.
+/// Different labels or databases result in different groups, and in a separate history.
 #[test]
 fn groups_of_other_sources_have_another_history() {
     let dir = fixture();

@@ -75,8 +75,7 @@ fn too_many_excluded_hosts_are_rejected() {
     let hosts: String = (0..101).map(|n| format!("web{n}.invalid\n")).collect();
     let list = dir.write("list", hosts);
     let result = dir.check_listing(listing(&[]), &["--exclude-file", list.to_str().unwrap()]);
-    let problem =
-        format!("cannot use {}: it names 101 hosts, and 100 are the most", list.display());
+    let problem = format!("cannot use {}: it has 101 host names, more than 100", list.display());
     assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {problem}"));
 }
 
@@ -100,7 +99,7 @@ fn malformed_list_line_is_unknown() {
         ("--exclude-file", "b\u{fc}cher.example\n", "not an address or network; write"),
         ("--exclude-file", "192.0.2.300\n", "not an address or network; write"),
         ("--exclude-file", "two words\n", "not an address or network; write"),
-        ("--exclude-file", "192.0.2.0/33\n", "a network of IPv4 has at most 32 bits"),
+        ("--exclude-file", "192.0.2.0/33\n", "an IPv4 prefix length is at most 32"),
         ("--label-file", "office\n", "write a network and its name"),
         ("--label-file", "192.0.2.0/24=\n", "write a network and its name"),
         ("--label-file", "web1=office\n", "not an address or network; write"),

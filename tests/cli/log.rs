@@ -105,7 +105,7 @@ fn protected_peers_are_not_logged() {
     }
 }
 
-/// More protected peers than a sample logs leave room for others.
+/// Protected peers do not count towards the maximum number of alerts of a sample.
 #[test]
 fn protected_peers_are_not_among_the_hundred_alerts() {
     let dir = TestDir::new();
@@ -123,7 +123,8 @@ fn protected_peers_are_not_among_the_hundred_alerts() {
     assert!(result.stdout.contains(note), "{}", result.stdout);
 }
 
-/// A sample logs at most 100 alerts, and how many it left out; readers pass over that line.
+/// A sample logs at most 100 alerts, and then the number of omitted ones in a line that readers
+/// skip.
 #[test]
 fn omitted_alerts_are_counted_in_a_last_line() {
     let dir = TestDir::new();
@@ -239,8 +240,8 @@ fn alert_needs_limit_and_two_samples() {
     assert_eq!(log(&["--stddev", "5.9", "--consecutive", "3"]), "");
 }
 
-/// Several prefix lengths give several alerts, but only one for each peer.
-/// A fixed limit is one like that of a rule: it needs two samples, and each peer alerts.
+/// Several prefix lengths result in several alerts, but only one for each peer. A fixed limit
+/// works like the limit of a rule: an alert needs two samples, and is logged for each peer.
 #[test]
 fn fixed_limit_alerts_about_every_peer() {
     let dir = TestDir::new();
@@ -298,8 +299,8 @@ fn log_that_is_not_a_regular_file_is_rejected() {
     for (name, description) in [
         ("link", "a symbolic link"),
         ("dangling", "a symbolic link"),
-        ("pipe", "no regular file"),
-        ("/dev/full", "no regular file"),
+        ("pipe", "not a regular file"),
+        ("/dev/full", "not a regular file"),
         ("/", "a directory"),
     ] {
         let result = run_record(&dir, &["--log", name]);
@@ -333,8 +334,8 @@ fn unwritable_log_is_reported() {
     assert_eq!(
         result.stderr,
         "topip_log: cannot open the log log: Permission denied (os error 13)\n\
-         Make it as root, for the user that runs this: install -m 640 -o USER /dev/null log; \
-         or name another with --log.\n"
+         Create it as root, for the user that runs topip: install -m 640 -o USER /dev/null log; \
+         or name another file with --log.\n"
     );
     assert_eq!(result.code, Some(1));
 }
@@ -376,16 +377,23 @@ fn full_disk_is_reported_and_next_line_is_separate() {
     assert_eq!(codes, ["[1]", "[1]", "[0]"], "{result:?}");
     let problems: Vec<_> =
         result.stderr.lines().filter(|line| line.starts_with("topip_log")).collect();
-    assert_eq!(problems[0], "topip_log: cannot write the log disk/log: it took 56 of 69 bytes");
+    assert_eq!(
+        problems[0],
+        "topip_log: cannot write the log disk/log: only 56 of 69 bytes written"
+    );
     let full = "topip_log: cannot write the log disk/log: No space left on device (os error 28)";
     assert_eq!(problems[1], full);
-    assert!(result.stderr.ends_with("\ndf disk; df -i disk\n"), "{}", result.stderr);
+    assert!(
+        result.stderr.ends_with("\nCheck the file system: df disk; df -i disk\n"),
+        "{}",
+        result.stderr
+    );
     let last: Vec<_> = result.stdout.lines().rev().take(2).collect();
     assert!(last[1].ends_with(" [cut off]"), "{last:?}");
     assert_eq!(without_time(last[0]), ALERT_TEXT.trim_end());
 }
 
-/// A lock needs no permission to write: each reader of the log can hold one.
+/// A lock does not need write permission: each user who can read the log can hold a lock.
 #[test]
 fn reader_of_log_cannot_keep_alerts_out() {
     let dir = test_dir();
@@ -429,7 +437,7 @@ fn failing_log_never_improves_check_status() {
     let lines: Vec<_> = result.stdout.lines().skip(1).take(2).collect();
     let expected = [
         "Cannot open the log none/log: No such file or directory (os error 2).",
-        "Make the directory none",
+        "Create the directory none",
     ];
     assert_eq!(lines, expected);
     // An unusable log is reported before there is an alert, without creating the log.

@@ -113,7 +113,7 @@ fn pages_are_well_formed_xml() {
     }
 }
 
-/// Nothing is loaded from elsewhere, and nothing runs, whatever the log has.
+/// The page loads no external resources and runs no scripts, regardless of the log's content.
 #[test]
 fn page_is_self_contained() {
     let dir = TestDir::new();
@@ -129,7 +129,7 @@ fn page_is_self_contained() {
     assert!(page.contains("default-src &#39;none&#39;"));
 }
 
-/// The bars of a lane have the peaks of a table that is computed by other means.
+/// The bars of a lane match the peaks of a table that is computed independently.
 #[test]
 fn page_describes_each_episode() {
     let dir = TestDir::new();
@@ -201,7 +201,7 @@ fn page_of_a_week_is_small() {
             let connections = 30 + (n * 7919 + host * 104_729) % 9973 * (host % 9);
             let limit = 20 + (n * 31 + host) % 200;
             let samples = if host % 2 == 0 { 2 } else { n };
-            // Half of the offenders are over the limit now and then.
+            // Half of the offenders are over the limit intermittently.
             if host % 2 == 0 || n % 3 > 0 {
                 log += &format!(
                     "{{\"time\":\"{time}\",\"address\":\"2001:db8:1:2:3:4:5:{host:x}\",\
@@ -218,7 +218,7 @@ fn page_of_a_week_is_small() {
     assert!(page.len() > 100 * 1024, "{} bytes", page.len());
 }
 
-/// Time lines of many addresses are dropped, which the page says.
+/// Time lines of many addresses are dropped, and the page reports that.
 #[test]
 fn page_of_a_huge_log_uses_bounded_memory() {
     let dir = TestDir::new();

@@ -163,7 +163,7 @@ fn repeated_hour_at_end_of_dst_is_ordered() {
     }
 }
 
-/// A file is counted once, however often and by whatever name it is given.
+/// A file is counted once, even if it is given several times or by several names.
 #[test]
 fn each_log_file_is_counted_once() {
     let dir = TestDir::new();
@@ -216,7 +216,7 @@ fn since_and_until_accept_durations() {
     check(&["--since", "1d", "--until", "3h"], &["192.0.2.2"]);
 }
 
-/// Neither a long line nor the content of a small compressed file uses much memory.
+/// Neither a long line nor a small compressed file with a large content uses much memory.
 #[test]
 fn gzip_bomb_uses_bounded_memory() {
     let dir = TestDir::new();
@@ -239,7 +239,7 @@ fn gzip_bomb_uses_bounded_memory() {
     assert_eq!(result.code, Some(0));
 }
 
-/// Computes the same numbers with awk.
+/// Script for awk that computes the same numbers.
 const AWK: &str = r#"{
     sub(/^.* - /, ""); n = $1; a = $4
     count[a]++; if (n > peak[a]) peak[a] = n

@@ -174,7 +174,7 @@ fn debug_mode_prints_source_and_state_file() {
     let dir = TestDir::new();
     dir.write("listing", crowd(3, &[]));
     let result = run_plugin(&dir, "topip", "", &[INPUT, ("MUNIN_DEBUG", "1")]);
-    assert!(result.stderr.starts_with("# Looked at: listing, read as netstat\n# State file: "));
+    assert!(result.stderr.starts_with("# Source: listing, read as netstat\n# State file: "));
     assert!(result.stderr.lines().all(|line| line.starts_with("# ")), "{}", result.stderr);
 }
 
@@ -222,7 +222,7 @@ fn unwritable_state_file_still_gives_values() {
     dir.write("state", "a file where the directory is to be");
     let result = run_plugin(&dir, "topip", "", &[INPUT]);
     assert_eq!(value(&result.stdout, "connections_max"), "1");
-    assert!(result.stderr.starts_with("cannot make the directory "), "{}", result.stderr);
+    assert!(result.stderr.starts_with("cannot create the directory "), "{}", result.stderr);
     assert_eq!(result.code, Some(0));
     assert!(fs::read(dir.path("state")).is_ok());
 }

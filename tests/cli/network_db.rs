@@ -61,11 +61,11 @@ fn operator_output_is_golden() {
         output += &format!("{}[{}]\n", result.stdout, result.code.unwrap());
     }
     // A second may pass between two runs.
-    let output = output.replace("Earlier sample, 1 s ago", "Earlier sample, 0 s ago");
+    let output = output.replace("Previous sample, 1 s ago", "Previous sample, 0 s ago");
     assert_golden("operators", output);
 }
 
-/// The verdict is that of a run without the database, in every status, and its perfdata too.
+/// The verdict and the perfdata are those of a run without the database, in every status.
 #[test]
 fn unusable_database_keeps_the_verdict() {
     let dir = dir_with_databases();
@@ -96,7 +96,7 @@ fn perfdata(result: &CommandResult) -> &str {
     result.stdout.lines().next().unwrap().split_once(" | ").unwrap().1
 }
 
-/// The database is not part of the state key: with it, the history goes on.
+/// The database is not part of the state key, so the history continues with it.
 #[test]
 fn database_does_not_start_a_new_history() {
     let dir = dir_with_databases();
@@ -247,7 +247,7 @@ fn munin_names_operator_and_draws_without_database() {
     assert!(result.stderr.contains("cannot read the network database none.mmdb: "));
 }
 
-/// The records of the published format are those that the tests write.
+/// The databases that the tests write have the published format.
 #[test]
 fn written_database_is_read() {
     let dir = TestDir::new();

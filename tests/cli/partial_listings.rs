@@ -1,5 +1,5 @@
-//! A listing that may lack connections is UNKNOWN, and one that has everything is judged,
-//! whatever the shell printed around it.
+//! A listing that may lack connections is UNKNOWN, and a complete listing is judged,
+//! regardless of the shell's output around it.
 use std::fs;
 
 use crate::support::{self, CommandResult, TestDir, run};
@@ -35,8 +35,9 @@ fn check_relative(text: &str, args: &[&str]) -> CommandResult {
 }
 
 #[test]
-fn complaint_before_heading_without_rows_is_unknown() {
-    let hint = "List the sockets again, as a user who may see them: ss -tan, or netstat -nat.";
+fn message_before_heading_without_rows_is_unknown() {
+    let hint =
+        "List the sockets again, as a user with permission to see them: ss -tan, or netstat -nat.";
     for complaint in [
         "Cannot open netlink socket: Permission denied",
         "Cannot open netlink socket: Keine Berechtigung",
@@ -50,18 +51,18 @@ fn complaint_before_heading_without_rows_is_unknown() {
             "$ ss -tan\n\nState Recv-Q Send-Q Local Address:Port Peer Address:Port\n",
         ] {
             let expected =
-                format!("3 TOPIP UNKNOWN - listing has no rows, and line 1 says: {complaint}");
+                format!("3 TOPIP UNKNOWN - listing: no rows; message in line 1: {complaint}");
             check(&format!("{complaint}\n{heading}"), &expected, hint);
         }
     }
-    // It is a banner if rows follow, and no complaint if it is about other tables.
+    // The text is a banner if rows follow, and a harmless message if it is about other tables.
     check(&format!("sudo: unable to resolve host web1\n{TITLE}{HEADING}{ROW}"), ONE, "");
     let none = "0 TOPIP OK - no connections counted";
     check(&format!("netstat: no support for `AF IPX' on this system.\n{TITLE}{HEADING}"), none, "");
     check(&format!("root@web1:~# netstat -nt\n{TITLE}{HEADING}root@web1:~#"), none, "");
 }
 
-/// Even if rows of the other address family follow.
+/// The status is UNKNOWN even if rows of the other address family follow.
 #[test]
 fn unreadable_table_is_unknown() {
     let row = "tcp6       0      0 2001:db8::10:443        2001:db8::7:50000       ESTABLISHED\n";
@@ -125,7 +126,7 @@ fn listing_of_listeners_only_is_unknown() {
     }
 }
 
-/// A table that has connections as well shows that there are none.
+/// A table that can list connections shows that the host has none.
 #[test]
 fn complete_listing_without_connections_is_ok() {
     let ok = "0 TOPIP OK - no connections counted";
@@ -152,7 +153,7 @@ fn complete_listing_without_connections_is_ok() {
     check(SS_HEADING, ok, "");
 }
 
-/// Each cut of the first row of a listing without its heading is noticed.
+/// Each cut of the first row of a listing without its heading is detected.
 #[test]
 fn first_row_without_its_beginning_is_unknown() {
     let row = ROW.trim_end();
@@ -214,11 +215,11 @@ fn unknown_state_words_are_counted() {
         let row = ROW.replace("ESTABLISHED", word);
         let listener = LISTENER.replace("LISTEN", word);
         check(&format!("{TITLE}{HEADING}{listener}{row}{row}"), TWO, "");
-        // They are not counted in a selection of states.
+        // Connections in unknown states are not counted in a selection of states.
         let result = check_relative(&format!("{TITLE}{HEADING}{row}"), &["--state", "ESTABLISHED"]);
         assert!(
             result.code_and_status().starts_with(
-                "3 TOPIP UNKNOWN - the listing does not tell the TCP state of 1 connection; "
+                "3 TOPIP UNKNOWN - the listing does not show the TCP state of 1 connection; "
             ),
             "{}",
             result.stdout
@@ -247,13 +248,13 @@ fn netstat_with_cut_endpoints_is_rejected_with_hint() {
         let row = "fffff80003e9a000 tcp4       0      0 192.0.2.10.443     198.51.100.200.501 ESTABLISHED\n";
         check(
             &format!("Active Internet connections (including servers)\n{heading}{row}"),
-            "3 TOPIP UNKNOWN - listing was listed with netstat -A, which cuts addresses and ports",
-            "Leave out -A: netstat -an.",
+            "3 TOPIP UNKNOWN - listing: netstat -A truncates addresses and ports",
+            "Omit -A: netstat -an.",
         );
     }
 }
 
-/// The name of the host and the last line end do not decide.
+/// The name of the host and the last line end do not affect the result.
 #[test]
 fn shell_text_around_listings_does_not_matter() {
     let whole = format!("{TITLE}{HEADING}{ROW}{ROW}");
@@ -299,19 +300,20 @@ fn shell_text_around_listings_does_not_matter() {
 fn several_snapshots_are_not_added_up() {
     let snapshot = format!("{TITLE}{HEADING}{ROW}{ROW}");
     let unknown = |line| {
-        format!(
-            "3 TOPIP UNKNOWN - listing has several listings, the second one from line {line} on"
-        )
+        format!("3 TOPIP UNKNOWN - listing: several listings; the second one starts in line {line}")
     };
     let hint = |line| {
-        format!("Their connections are not added up. Judge each by itself: csplit FILE {line}")
+        format!(
+            "Several listings are not added up. Split the file and check each part: csplit \
+             FILE {line}"
+        )
     };
     let check_line = |text: &str, line: usize| check(text, &unknown(line), &hint(line));
     check_line(&snapshot.repeat(2), 6);
     check_line(&snapshot.repeat(3), 6);
     let zzz = "zzz ***Mon Nov 30 01:40:47 UTC 2026\n";
     check_line(&format!("{zzz}{snapshot}{zzz}{snapshot}"), 6);
-    // The whole of the second listing is behind the line, in whatever order its families are.
+    // The reported line is before the whole second listing, in any order of its families.
     let six = "tcp6       0      0 2001:db8::10:443        2001:db8::7:50000       ESTABLISHED\n";
     check_line(&format!("{TITLE}{HEADING}{six}{ROW}").repeat(2), 6);
     // Without headings, a date or a prompt separates them.
@@ -322,7 +324,7 @@ fn several_snapshots_are_not_added_up() {
     }
     let flow = "tcp 6 9 ESTABLISHED src=203.0.113.7 dst=192.0.2.10 sport=1 dport=80 src=10.1.0.2 dst=203.0.113.7 sport=80 dport=1\n";
     check_line(&format!("{flow}web1$ conntrack -L\n{flow}"), 2);
-    // Of one host, by its addresses.
+    // Two tables with the same local addresses are from one host.
     let proc_heading = "  sl  local_address rem_address   st tx_queue\n";
     let proc = |local: &str| {
         format!(
@@ -330,19 +332,19 @@ fn several_snapshots_are_not_added_up() {
         )
     };
     check_line(&format!("{}{}", proc("0A0200C0"), proc("0A0200C0")), 4);
-    // The title in line 5 stays behind the first listing, and does no harm there.
+    // The title in line 5 belongs to neither listing, and does not affect the result.
     check(&format!("{snapshot}{TITLE}"), TWO, "");
     check(&format!("{}{}", proc("0A0200C0"), proc("0B0200C0")), TWO, "");
     // Tables of different families are one listing.
     let six = "tcp6       0      0 2001:db8::10:443        2001:db8::7:50000       ESTABLISHED\n";
     check(&format!("{TITLE}{HEADING}{ROW}{ROW}{TITLE}{HEADING}{six}"), TWO, "");
-    // Nothing is counted twice in tables without connections.
+    // Repeated tables without connections are accepted: no connection is counted twice.
     let listeners =
         format!("Active Internet connections (servers and established)\n{HEADING}{LISTENER}");
     check(&format!("{listeners}{snapshot}"), TWO, "");
 }
 
-/// A line that stands for rows which were left out, between rows and at the end.
+/// A line that stands for omitted rows, between rows and at the end.
 #[test]
 fn omission_marks_are_unknown() {
     for mark in ["...", "[...]", "\u{2026}", "--More--", "(END)", "[truncated]", "<snip>", "; cut"]
@@ -355,7 +357,7 @@ fn omission_marks_are_unknown() {
     }
 }
 
-/// The other outputs have no values either.
+/// The other output formats have no values either.
 #[test]
 fn partial_listings_are_unknown_in_every_output() {
     let dir = TestDir::new();
@@ -378,7 +380,7 @@ fn partial_listings_are_unknown_in_every_output() {
     }
 }
 
-/// The captured and written listings are read whole without their last line end.
+/// The captured and written listings are read completely without their last line end.
 #[test]
 fn saved_listings_match_tally_without_last_line_end() {
     for name in

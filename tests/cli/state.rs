@@ -60,7 +60,7 @@ fn different_top_address_resets_consecutive() {
     }
 }
 
-/// The state file records recent top addresses and since when they have been on top.
+/// The state file has the recent top addresses and the times since which they are on top.
 #[test]
 fn first_on_top_time_is_reported() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -146,7 +146,7 @@ fn different_prefix_lengths_have_no_previous_sample() {
     assert_eq!(codes, [1, 2, 2, 2, 2, 1, 2]);
 }
 
-/// Only samples with the address over the limit count, whoever else is on top.
+/// Only samples with the address over the limit count, even if another address is on top.
 #[test]
 fn consecutive_counts_samples_over_the_limit() {
     let dir = TestDir::new();
@@ -191,9 +191,9 @@ fn state_file_without_peers_over_is_read() {
 #[test]
 fn old_or_future_sample_is_ignored() {
     let dir = TestDir::new();
-    // A slow run finds an old sample older, and one in the future nearer.
-    let too_old = Some(("is", 3700..3800, "old, over --max-age"));
-    let in_future = Some(("lies", 1..101, "in the future"));
+    // In a slow run, an old sample is older, and a sample in the future is nearer.
+    let too_old = Some((3700..3800, "old, over --max-age"));
+    let in_future = Some((1..101, "in the future"));
     for (age, args, expected, explanation) in [
         (60, &["-v"][..], CRITICAL, None),
         (3500, &["-v"], CRITICAL, None),
@@ -206,12 +206,11 @@ fn old_or_future_sample_is_ignored() {
         dir.write("state", state_text(age));
         let result = check(&dir, args);
         assert_eq!(result.code_and_status(), expected, "{age}");
-        let found = result.stdout.lines().find(|line| line.ends_with(", and does not count."));
+        let found = result.stdout.lines().find(|line| line.ends_with(", and was ignored."));
         assert_eq!(found.is_some(), explanation.is_some(), "{age}: {}", result.stdout);
-        if let (Some(line), Some((verb, seconds, reason))) = (found, explanation) {
+        if let (Some(line), Some((seconds, reason))) = (found, explanation) {
             let found = line.split(' ').find_map(|word| word.parse::<u32>().ok()).unwrap();
-            let expected =
-                format!("The earlier sample {verb} {found} s {reason}, and does not count.");
+            let expected = format!("The previous sample is {found} s {reason}, and was ignored.");
             assert_eq!(line, expected);
             assert!(seconds.contains(&found), "{age}: {line}");
         }
@@ -239,7 +238,7 @@ fn damaged_state_file_is_quarantined() {
         assert_eq!(result.code_and_status(), WARNING);
         let note = result.stdout.lines().nth(1).unwrap();
         assert!(note.starts_with(&format!("The state file was damaged ({problem}")), "{note}");
-        assert!(note.ends_with("is kept as state.bad; this is a first sample."), "{note}");
+        assert!(note.ends_with("and renamed to state.bad; this is a first sample."), "{note}");
         assert_eq!(fs::read_to_string(dir.path("state.bad")).unwrap(), damaged);
         assert_eq!(check(&dir, &[]).code_and_status(), CRITICAL);
     }
@@ -295,8 +294,8 @@ fn state_file_lists_views() {
     assert_eq!(written, expected.replace("NOW", timestamp.trim_end_matches(',')));
 }
 
-/// A file without views, such as one of a layout before the first release, is no
-/// previous sample, and is not damaged either.
+/// A file without views, such as one with a layout from before the first release, is treated
+/// neither as a previous sample nor as damaged.
 #[test]
 fn state_file_without_views_is_first_sample() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -338,12 +337,12 @@ fn unusable_state_file_is_unknown() {
 
     let dir = TestDir::new();
     let newer = dir.write("state", "(version: 2, samples: {\"192.0.2.1\": [1]})");
-    assert_unknown(&dir, "The state file state is of version 2, and this topip knows 1.");
+    assert_unknown(&dir, "The state file state has version 2, and this topip supports 1.");
     assert!(fs::read_to_string(newer).unwrap().contains("version: 2"), "it was overwritten");
 
     let dir = TestDir::new();
     dir.write("state", state_text(60).replace("input", "web1"));
-    assert_unknown(&dir, "The state file state is that of a check of web1.");
+    assert_unknown(&dir, "The state file state belongs to a check of web1.");
 
     let dir = TestDir::new();
     fs::create_dir(dir.path("state")).unwrap();
@@ -375,12 +374,12 @@ fn damaged_state_file_that_cannot_be_renamed_is_unknown() {
     let result = dir.check_listing(listing(&[("203.0.113.7", 2)]), &["--state-file", "state"]);
     assert_eq!(
         result.code_and_status(),
-        "3 TOPIP UNKNOWN - the state file state is damaged (1:1-1:6: Expected struct State but found hello) \
-         and cannot be put aside: Is a directory (os error 21); 203.0.113.7 has 2 connections, limit 43.8"
+        "3 TOPIP UNKNOWN - cannot rename the damaged state file state (1:1-1:6: Expected struct State but found hello): \
+         Is a directory (os error 21); 203.0.113.7 has 2 connections, limit 43.8"
     );
 }
 
-/// A sample in which nothing was readable is not an empty sample.
+/// A sample without a readable row is not an empty sample.
 #[test]
 fn unreadable_sample_is_not_saved() {
     let dir = TestDir::new();
@@ -479,7 +478,7 @@ fn locked_state_file_times_out() {
     assert_eq!(result.code_and_status(), WARNING);
     assert_eq!(
         result.stdout.lines().nth(1).unwrap(),
-        "The state file state is held by another run."
+        "Cannot lock the state file state: another run holds the lock."
     );
     assert!(result.elapsed.as_millis() < 1500, "{:?}", result.elapsed);
     drop(lock);
@@ -528,7 +527,7 @@ fn state_files_are_private_to_user() {
     let mut names = Vec::new();
     for entry in fs::read_dir(&directory).unwrap() {
         let entry = entry.unwrap();
-        // Whoever may read a lock can hold it.
+        // Every user who may read a lock file can hold the lock.
         let is_lock = entry.path().extension().is_some_and(|it| it == "lock");
         assert_eq!(mode(entry.path()), if is_lock { 0o600 } else { 0o640 });
         names.push(entry.file_name().into_string().unwrap());

@@ -29,9 +29,9 @@ fn twelve_clients() -> String {
 const ARGS: [&str; 8] =
     ["--state-file", "state", "--consecutive", "1", "--stddev", "2", "--log", "log"];
 
-/// Asserts that nothing was logged and nobody is on record as over the limit.
+/// Asserts that nothing was logged and that no peer is on record as over the limit.
 #[track_caller]
-fn assert_nobody_blamed(dir: &TestDir, result: &CommandResult) {
+fn assert_no_peer_blamed(dir: &TestDir, result: &CommandResult) {
     assert_eq!(fs::read_to_string(dir.path("log")).unwrap_or_default(), "", "{result:?}");
     let state = fs::read_to_string(dir.path("state")).unwrap();
     assert!(
@@ -52,9 +52,9 @@ fn two_clients_with_one_visible_address_are_unknown() {
         );
         assert!(result.stdout.contains(" over=0;;;0\n"), "{}", result.stdout);
         assert!(!result.stdout.contains("Mail"), "{}", result.stdout);
-        assert_nobody_blamed(&dir, &result);
+        assert_no_peer_blamed(&dir, &result);
     }
-    // Neither is a threshold for one address judged by it; a total is not attributed.
+    // A threshold for one address does not apply to it; a total needs no address.
     let result = dir.check_listing(two_clients(), &[&ARGS[..], &["-c", "100"]].concat());
     assert_eq!(result.code, Some(3), "{result:?}");
     let result = dir.check_listing(two_clients(), &[&ARGS[..], &["-c", "0"]].concat());
@@ -77,12 +77,12 @@ fn truncated_clients_do_not_hide_a_whole_address() {
     assert_eq!(log.lines().count(), 1, "{log}");
     let n_listed = result.stdout.matches("... (cut off) 3").count();
     assert_eq!(n_listed, 9, "{}", result.stdout);
-    // Beyond the listed peers, too.
+    // The peer over the limit is found beyond the listed peers, too.
     let result = dir.check_listing(twelve_clients(), &[&ARGS[..], &["-n", "2"]].concat());
     assert_eq!(result.code, Some(2), "{result:?}");
 }
 
-/// A truncated address on top is not the one that a WARNING is about.
+/// A WARNING is not about a truncated address on top.
 #[test]
 fn warning_names_a_whole_address() {
     let listing = crowd(200, &[("203.0.113.7", 350)]) + &truncated_rows("2001:db8:aaaa:bbb", 400);
@@ -95,7 +95,7 @@ fn warning_names_a_whole_address() {
         let expected = format!("203.0.113.7 has 350 connections, {reason}");
         assert!(result.status_line().contains(&expected), "{options:?}: {}", result.stdout);
     }
-    // A total is nobody's: the line goes on with the top address.
+    // A total does not belong to an address: the line continues with the top address.
     let options = ["--limit", "100", "-c", "connections=500"];
     let result = TestDir::new().check_listing(&listing, &options);
     let expected = "TOPIP CRITICAL - connections 950, over 500 (--critical); \
@@ -103,7 +103,7 @@ fn warning_names_a_whole_address() {
     assert!(result.stdout.starts_with(expected), "{}", result.stdout);
 }
 
-/// An address that is exactly as wide as the column is whole if another one is wider.
+/// An address that is exactly as wide as the column is complete if another address is wider.
 #[test]
 fn addresses_of_a_wide_listing_are_whole() {
     let wide = "tcp6 0 0 2001:db8::10:443 2001:db8:aaaa:bbbb:cccc:dddd:eeee:1:50000 ESTABLISHED\n";
@@ -119,9 +119,9 @@ fn addresses_of_a_wide_listing_are_whole() {
     );
 }
 
-/// A wider row does not make a whole address of a text that is none.
+/// A wider row does not turn a text that is not an address into a complete address.
 #[test]
-fn text_that_is_no_address_is_never_blamed() {
+fn text_that_is_not_an_address_is_never_blamed() {
     let wide = "tcp6 0 0 2001:db8:aaaa:bbbb:cccc:dddd:eeee:1:443 2001:db8::7:50000 ESTABLISHED\n";
     for visible in ["2001:db8:aaaa:bbb", "::ffff:203.0.113.", "2001:db8:aaaa:bb:"] {
         let dir = TestDir::new();
@@ -130,7 +130,7 @@ fn text_that_is_no_address_is_never_blamed() {
         let shown = format!("{visible}... (cut off) may have 60 connections");
         let status = result.code_and_status();
         assert!(status.starts_with(problem) && status.contains(&shown), "{result:?}");
-        assert_nobody_blamed(&dir, &result);
+        assert_no_peer_blamed(&dir, &result);
     }
 }
 
@@ -150,7 +150,7 @@ fn every_output_marks_truncated_addresses() {
     let result = run(record.env_clear().current_dir(dir.path(".")));
     assert_eq!(result.code, Some(1), "{result:?}");
     assert!(result.stderr.contains("400 addresses may be cut off"), "{result:?}");
-    assert_nobody_blamed(&dir, &result);
+    assert_no_peer_blamed(&dir, &result);
 
     let mut munin = Command::new(MUNIN);
     munin.env_clear().envs([("MUNIN_PLUGSTATE", "."), ("input", "listing"), ("stddev", "2")]);

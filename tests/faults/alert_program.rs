@@ -64,7 +64,7 @@ fn program_reads_the_offenders() {
         assert_eq!(input["omitted"], 0);
         assert_eq!(input["servers"][0]["name"], "input");
         assert_eq!(input["servers"][0]["connections"], 334);
-        // The fields of an offender are those of the peer in the answer.
+        // The fields of an offender are those of the peer in the output.
         let answer = run(&mut self::command(&dir, CHECK, &exec, &["--output", "json"]));
         let answer: Value = serde_json::from_str(&answer.stdout).unwrap();
         let offenders = input["offenders"].as_array().unwrap();
@@ -82,7 +82,7 @@ fn program_reads_the_offenders() {
     }
 }
 
-/// The program runs at each sample with an alert, and at no other.
+/// The program runs at each sample with an alert, and at no other sample.
 #[test]
 fn program_runs_only_with_an_alert() {
     let dir = test_dir();
@@ -128,9 +128,12 @@ fn program_is_tested_without_an_alert() {
 fn failing_programs_are_reported_in_time() {
     let long_line = "head -c 3000 /dev/zero | tr '\\0' x >&2; exit 3";
     for (text, reason) in [
-        ("exit 1", "ended with 1"),
-        ("cat >/dev/null; echo 'no such |room' >&2; exit 67", "ended with 67 (no such ?room)"),
-        ("exec <&-; exit 75", "ended with 75"),
+        ("exit 1", "ended with exit status 1"),
+        (
+            "cat >/dev/null; echo 'no such |room' >&2; exit 67",
+            "ended with exit status 67 (no such ?room)",
+        ),
+        ("exec <&-; exit 75", "ended with exit status 75"),
         ("kill -9 $$", "ended with signal 9"),
         (
             "sleep 60 & exec sleep 60",
@@ -139,8 +142,8 @@ fn failing_programs_are_reported_in_time() {
         ("cat >/dev/null; sleep 60", "did not end in time and was killed."),
         ("yes", "did not end in time and was killed"),
         ("yes >&2", "did not end in time and was killed"),
-        (long_line, "ended with 3 (x"),
-        ("sleep 2 & exit 1", "ended with 1"),
+        (long_line, "ended with exit status 3 (x"),
+        ("sleep 2 & exit 1", "ended with exit status 1"),
     ] {
         let dir = test_dir();
         let exec = script(&dir, text);
@@ -161,7 +164,7 @@ fn failing_programs_are_reported_in_time() {
     }
 }
 
-/// Programs that succeed whatever they do with their streams.
+/// A program succeeds regardless of what it does with its streams.
 #[test]
 fn careless_programs_do_not_fail() {
     for text in [
@@ -246,7 +249,7 @@ fn program_starts_without_arguments_and_shell() {
     let result = run(&mut strace);
     assert!(result.stdout.contains("\nPassed on: 2 alerts to "), "{result:?}");
     let trace = fs::read_to_string(dir.path("trace")).unwrap();
-    // A call during which another thread makes one has two lines.
+    // A call that is interrupted by a call of another thread has two lines.
     let calls: Vec<_> = trace.lines().filter(|line| line.contains("execve(")).collect();
     assert_eq!(calls.len(), 2, "{calls:#?}");
     assert!(calls[1].contains(&format!("execve(\"{program}\", [\"{program}\"]")), "{calls:#?}");
@@ -261,7 +264,7 @@ fn program_ends_with_the_run() {
     wait_until(|| fs::read_to_string(dir.path("started")).is_ok_and(|it| it.ends_with('\n')));
     running.send_signal(Signal::TERM);
     let result = running.wait();
-    let status = "TOPIP UNKNOWN - ended by SIGTERM while telling of an alert";
+    let status = "TOPIP UNKNOWN - ended by SIGTERM while sending notifications";
     assert_eq!(result.status_line(), status);
     assert_invariants(CHECK, &dir, &result, 5);
 }

@@ -108,7 +108,7 @@ fn sample_repeatedly() {
             assert_clean(&result);
             assert!(matches!(result.code, Some(0..=2)), "{source_args:?}: {result:?}");
             assert!(!result.stdout.contains("annot read"), "{source_args:?}: {result:?}");
-            assert!(!result.stdout.contains("\nNot by "), "{source_args:?}: {result:?}");
+            assert!(!result.stdout.contains("\nFailed source: "), "{source_args:?}: {result:?}");
             assert_eq!(
                 lasting_counts(&result),
                 LASTING_CLIENTS.map(|(_, n)| n),
@@ -118,7 +118,7 @@ fn sample_repeatedly() {
     }
 }
 
-/// Listings that other tools make meanwhile are readable as well.
+/// Listings that other tools print at the same time are readable as well.
 #[test]
 fn listings_during_churn_are_readable() {
     if Command::new("ss").arg("-V").output().is_err() {

@@ -106,8 +106,8 @@ fn clock_jumps_reset_consecutive() {
     }
 }
 
-/// If the clock is set during a run, the sample has the time that it would have had without
-/// that, and the next run is not misled.
+/// If the clock is set during a run, the sample has the time that it would have had otherwise,
+/// and the next run continues its history.
 #[test]
 fn clock_set_during_run_keeps_sample_time() {
     let Some(faketime_library) = faketime_library() else { return };
@@ -121,7 +121,7 @@ fn clock_set_during_run_keeps_sample_time() {
             let mut running = RunningCommand::start(command.stdin(Stdio::piped()));
             let mut stdin = running.child.stdin.take().unwrap();
             stdin.write_all(listing.as_bytes()).unwrap();
-            // All of it has been read, but end of file has not been reached.
+            // The whole listing has been read, but not the end of the file.
             super::invariants::wait_until(|| rustix::io::ioctl_fionread(&stdin).unwrap() == 0);
             fs::write(&clock, then).unwrap();
             drop(stdin);

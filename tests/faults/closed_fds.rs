@@ -61,7 +61,7 @@ fn files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// Nothing was read, and that is not OK.
+/// A sample without input is UNKNOWN, not OK.
 #[test]
 fn closed_stdin_is_unknown() {
     let dir = TestDir::new();
@@ -70,7 +70,7 @@ fn closed_stdin_is_unknown() {
     super::invariants::assert_invariants(CHECK, &dir, &result, 10);
 }
 
-/// Output to a full device reaches no reader.
+/// Output to a full device is lost, which is a failure.
 #[test]
 fn undeliverable_output_is_a_failure() {
     let dir = TestDir::new();

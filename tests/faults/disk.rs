@@ -332,7 +332,7 @@ fn special_files_in_place_of_files_are_rejected() {
             _ => "Cannot trust disk/state: it is not a regular file.",
         };
         assert_reported(&result, WARNING, problem);
-        let kind = if kind == "directory" { "a directory" } else { "no regular file" };
+        let kind = if kind == "directory" { "a directory" } else { "not a regular file" };
         assert_log_error(&log(&dir), &format!("cannot write the log disk/log: it is {kind}"));
         // The same in place of the lock.
         let dir = super::disk::test_dir();

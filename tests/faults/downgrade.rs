@@ -13,12 +13,13 @@ fn broken_algorithms_are_refused() {
     if !is_possible() {
         return;
     }
-    const NO_CIPHER: &[&str] = &["there is no cipher that both sides know"];
-    const NO_MAC: &[&str] = &["there is no MAC that both sides know"];
+    const NO_CIPHER: &[&str] = &["the server supports none of the accepted ciphers"];
+    const NO_MAC: &[&str] = &["the server supports none of the accepted MACs"];
     // The server may notice it first, and closes the connection without a reason.
     const NO_KEY_EXCHANGE: &[&str] = &[
-        "there is no key exchange or host key that both sides know",
-        "it closed the connection, maybe for want of a key exchange that both sides know",
+        "the server supports none of the accepted key exchange or host key algorithms",
+        "the server closed the connection, perhaps because it supports none of the accepted key \
+         exchange algorithms",
     ];
     for (options, message) in [
         ("Ciphers 3des-cbc", NO_CIPHER),
@@ -31,7 +32,8 @@ fn broken_algorithms_are_refused() {
         let fixture = SshFixture::new("/bin/sh", options);
         let result = fixture.check_by_key(&[]);
         let answer = result.code_and_status();
-        let prefix = format!("3 TOPIP UNKNOWN - cannot talk SSH with {}: ", fixture.server.name());
+        let name = fixture.server.name();
+        let prefix = format!("3 TOPIP UNKNOWN - cannot establish an SSH session with {name}: ");
         let reason = answer.strip_prefix(&*prefix);
         assert!(reason.is_some_and(|reason| message.contains(&reason)), "{options}: {answer}");
     }
@@ -48,7 +50,7 @@ fn ignored_host_key_is_reported() {
     }
     let fixture = SshFixture::new("/bin/sh", "");
     let message = format!(
-        "\nWho answered as [127.0.0.1]:{} was not checked (--host-key ignore).\n",
+        "\nHost key not verified (--host-key ignore): [127.0.0.1]:{}.\n",
         fixture.server.port
     );
     for (policy, is_reported) in [("strict", false), ("ignore", true)] {

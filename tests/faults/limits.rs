@@ -102,14 +102,14 @@ fn million_addresses_fit_into_64_mebibytes() {
             let result = run_with_memory_limit(64, program, &dir, listing);
             assert!(has_sampled(program, &result), "{listing:?} {result:?}");
         }
-        // If they do not fit, no result is made of a part of them.
+        // If the addresses do not fit, no result is calculated from a part of them.
         let too_little: &[u64] = if program == CHECK { &[40, 32, 24] } else { &[28] };
         for &mebibytes in too_little {
             let result = run_with_memory_limit(mebibytes, program, &dir, Some("million"));
             let reported = reported_number_of_addresses(&result);
             assert!(has_sampled(program, &result) != reported.is_some(), "{mebibytes} {result:?}");
             assert!(reported.is_some() || mebibytes > 32, "{mebibytes} {result:?}");
-            // An address needs 16 bytes, and no more than that many were listed.
+            // An address needs 16 bytes, and a million addresses were listed.
             if let Some(n) = reported {
                 assert!((100_000..=1_000_000).contains(&n), "{mebibytes} {result:?}");
             }
@@ -117,11 +117,10 @@ fn million_addresses_fit_into_64_mebibytes() {
     }
 }
 
-/// Returns the number of addresses that the memory was enough for, if it was not enough
-/// for all.
+/// Returns the number of addresses that fit into the memory, if not all of them did.
 fn reported_number_of_addresses(result: &CommandResult) -> Option<u64> {
     let output = format!("{}{}", result.stdout, result.stderr);
-    let (_, rest) = output.split_once("there is no memory to count more than ")?;
+    let (_, rest) = output.split_once("out of memory after counting ")?;
     let number = rest.split_once(" addresses").expect("a number of addresses").0;
     Some(number.parse().unwrap())
 }
@@ -171,7 +170,7 @@ fn process_limit_is_reported() {
         assert_invariants(program, &dir, &result, 10);
         let output = format!("{}{}", result.stdout, result.stderr);
         let problem = "cannot start a thread: Resource temporarily unavailable (os error 11)\n\
-                       May this user have another process (ulimit -u), and so much more memory?\n";
+                       Check the limits of this user: processes (ulimit -u) and memory (ulimit -v).\n";
         assert!(output.contains(problem), "{result:?}");
         assert!(!has_sampled(program, &result), "{result:?}");
     }
@@ -227,7 +226,7 @@ fn cpu_time_limit_is_reported() {
                 assert_invariants(program, &dir, &result, 300);
                 let output = format!("{}{}", result.stdout, result.stderr);
                 let problem = "ended by SIGXCPU while reading /dev/zero\n\
-                               Allow it more CPU time: ulimit -t, or LimitCPU of its unit.\n";
+                               Allow more CPU time: ulimit -t, or LimitCPU= of the systemd unit.\n";
                 assert!(output.contains(problem), "{result:?}");
                 assert!(!has_sampled(program, &result), "{result:?}");
             });
@@ -315,7 +314,7 @@ fn missing_sources_are_reported_by_each_program() {
         });
         let Some(result) = result else { return };
         let output = format!("{}{}", result.stdout, result.stderr);
-        assert!(output.contains("cannot look at the sockets of this machine: "), "{result:?}");
+        assert!(output.contains("cannot read the sockets of this host: "), "{result:?}");
         assert!(!has_sampled(program, &result), "{result:?}");
     }
 }

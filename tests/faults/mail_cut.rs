@@ -101,7 +101,7 @@ impl MailFixture {
             let sessions = printed(Command::new("ss").args(["-Htn", "sport", "=", &port]));
             !queue.contains("is empty") || sessions.contains("ESTAB")
         };
-        // Between the session and the queue, the mail is in neither for a moment.
+        // Between the session and the queue, a mail is briefly in neither.
         let mut n_idle = 0;
         while n_idle < 5 {
             assert!(
@@ -138,8 +138,7 @@ fn cut_points(
     (0..=all).filter(is_chosen).map(move |k| (direction, k))
 }
 
-/// Wherever the session breaks, the verdict is reported, and so is the true outcome of the
-/// mail.
+/// For every position of the break, the verdict and the true outcome of the mail are reported.
 fn cut_everywhere(fixture: &MailFixture, failure: Failure, step: usize) {
     let (uncut, traffic) = fixture.check(None, "whole");
     assert_eq!((uncut.code, MailReport::by(&uncut)), (Some(2), MailReport::Sent), "{uncut:?}");

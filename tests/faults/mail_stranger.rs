@@ -90,10 +90,10 @@ fn assert_nothing_secret_received(received: &Mutex<Vec<u8>>) {
 #[test]
 fn password_is_not_sent_in_clear() {
     for (answers, reason) in [
-        (&[&b"220 x\r\n"[..], b"250-x\r\n250 AUTH PLAIN LOGIN\r\n"][..], "offers no STARTTLS"),
+        (&[&b"220 x\r\n"[..], b"250-x\r\n250 AUTH PLAIN LOGIN\r\n"][..], "does not offer STARTTLS"),
         (
             &[b"220 x\r\n", b"250-x\r\n250-XXXXXXXX\r\n250 AUTH PLAIN LOGIN\r\n"],
-            "offers no STARTTLS",
+            "does not offer STARTTLS",
         ),
         (
             &[
@@ -101,7 +101,7 @@ fn password_is_not_sent_in_clear() {
                 b"250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n",
                 b"454 4.7.0 not now\r\n",
             ],
-            "refused it, told STARTTLS: 454 4.7.0 not now",
+            "refused the mail after STARTTLS: 454 4.7.0 not now",
         ),
         (
             &[
@@ -109,7 +109,7 @@ fn password_is_not_sent_in_clear() {
                 b"250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n",
                 b"250 fine without\r\n250 x\r\n",
             ],
-            "talks no SMTP, told STARTTLS: it said more in clear",
+            "sent an unexpected SMTP reply after STARTTLS: more data in clear text",
         ),
     ] {
         let (port, received) = scripted_server(answers);
@@ -121,7 +121,7 @@ fn password_is_not_sent_in_clear() {
             &format!("{address} {reason}"),
         );
         assert_nothing_secret_received(&received);
-        // Without a user, `tls=required` does.
+        // Without a user, `tls=required` requires encryption.
         let (port, received) = scripted_server(answers);
         let address = format!("localhost:{port}");
         assert_not_sent(
@@ -139,14 +139,14 @@ fn premature_replies_are_not_accepted() {
     for (answers, reason) in [
         (
             &[&b"220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n250 queued\r\n221 x\r\n"[..]][..],
-            "talks no SMTP, told EHLO: it had answered before",
+            "sent an unexpected SMTP reply after EHLO: the reply arrived before the command was sent",
         ),
         (
             &[b"220 x\r\n", b"250 x\r\n", b"250 x\r\n", b"250 x\r\n", b"354 x\r\n250 queued\r\n"],
-            "talks no SMTP, given the mail: it had answered before",
+            "sent an unexpected SMTP reply after the mail data: the reply arrived before the command was sent",
         ),
         // A server may send 421 at any time to announce that it shuts down.
-        (&[b"220 x\r\n421 4.3.2 bye\r\n"], "refused it, told EHLO: 421 4.3.2 bye"),
+        (&[b"220 x\r\n421 4.3.2 bye\r\n"], "refused the mail after EHLO: 421 4.3.2 bye"),
     ] {
         let (port, _heard) = scripted_server(answers);
         let address = format!("localhost:{port}");
@@ -163,15 +163,18 @@ fn binary_replies_are_reported() {
     for (answers, reason) in [
         (
             &[&b"220 \0\0\0\r\n"[..], b"250 \0x\r\n", b"550 no \0|x=1\x1b[2J\xff\r\n"][..],
-            "refused it, told MAIL FROM topip@example.com: 550 no ??x=1?[2J?",
+            "refused the mail after MAIL FROM topip@example.com: 550 no ??x=1?[2J?",
         ),
-        (&[b"\0\0\0\0\r\n"], "talks no SMTP, on being connected: "),
-        (&[b"220\x00x\r\n"], "talks no SMTP, on being connected: "),
-        (&[b"999 x\r\n"], "talks no SMTP, on being connected: "),
-        (&[b"22\xb2 x\r\n"], "talks no SMTP, on being connected: "),
-        (&[b"220-x\r\n250-x\r\n220 x\r\n"], "talks no SMTP, on being connected: "),
-        (&[b"\r\n"], "talks no SMTP, on being connected: "),
-        (&[b"220 x\r\n", b"250-\r\n250-\r\n250 \r\n"], "talks no SMTP, told EHLO: "),
+        (&[b"\0\0\0\0\r\n"], "sent an unexpected SMTP reply after connecting: "),
+        (&[b"220\x00x\r\n"], "sent an unexpected SMTP reply after connecting: "),
+        (&[b"999 x\r\n"], "sent an unexpected SMTP reply after connecting: "),
+        (&[b"22\xb2 x\r\n"], "sent an unexpected SMTP reply after connecting: "),
+        (&[b"220-x\r\n250-x\r\n220 x\r\n"], "sent an unexpected SMTP reply after connecting: "),
+        (&[b"\r\n"], "sent an unexpected SMTP reply after connecting: "),
+        (
+            &[b"220 x\r\n", b"250-\r\n250-\r\n250 \r\n"],
+            "sent an unexpected SMTP reply after EHLO: ",
+        ),
     ] {
         let (port, _heard) = scripted_server(answers);
         let address = format!("localhost:{port}");

@@ -20,7 +20,7 @@ use crate::{
 
 const N_SERVERS: usize = 50;
 /// Hint about too few descriptors.
-const DESCRIPTOR_HINT: &str = "\nAllow it more open files (ulimit -n";
+const DESCRIPTOR_HINT: &str = "\nRaise the limit on open files (ulimit -n";
 
 fn addresses(fixture: &SshFixture) -> String {
     let port = fixture.server.port;
@@ -93,7 +93,7 @@ fn check_fifty_servers() {
     assert!(has_few_descriptors(&result), "{result:?}");
 }
 
-/// Whatever cannot be opened, the reason is reported.
+/// For each file or socket that cannot be opened, the reason is reported.
 #[test]
 fn too_few_descriptors_for_one_server_are_reported() {
     if !is_possible() {
@@ -132,8 +132,8 @@ fn too_few_descriptors_for_one_server_are_reported() {
     );
 }
 
-/// A default key that cannot be opened for that reason may be the one that is accepted. The
-/// agent takes a descriptor that known_hosts could have.
+/// A default key that cannot be opened because of the limit may be the accepted one. The agent
+/// uses a descriptor that known_hosts would need.
 #[test]
 fn too_few_descriptors_for_a_default_key_are_reported() {
     if !is_possible() {
@@ -174,8 +174,8 @@ fn too_few_descriptors_for_a_default_key_are_reported() {
     assert!(problems.iter().any(is_key_problem), "{problems:?}");
 }
 
-/// Returns whether the descriptor limit and the hint are reported. A server is named
-/// wherever its descriptors ran out: at the connection, or at a file for it.
+/// Returns whether the descriptor limit and the hint are reported. The message names the server
+/// whether the connection or a file for it lacked a descriptor.
 fn has_few_descriptors(result: &CommandResult) -> bool {
     let problem = |line: &str| {
         line.starts_with("Cannot ") && line.ends_with(": Too many open files (os error 24).")
@@ -231,7 +231,7 @@ fn watch_of_hanging_agent_does_not_leak() {
     let lines = fs::read_to_string(&watch.lines).unwrap();
     let lines: Vec<_> = lines.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     assert!(lines[0].contains(" gave no answer in "), "{lines:?}");
-    assert!(lines[7].ends_with(" has given no answer since an earlier look"), "{lines:?}");
+    assert!(lines[7].ends_with(" has not answered an earlier request yet"), "{lines:?}");
 }
 
 /// Hundreds of thousands of rows are parsed as a stream.

@@ -32,16 +32,16 @@ fn question_section(question: &[u8]) -> &[u8] {
 const SERVERS: [(&str, Respond); 7] = [
     ("never answers", |_| vec![]),
     ("answers garbage", |_| vec![vec![0xff; 512], vec![0; 12], vec![1], vec![]]),
-    ("answers somebody else", |question| {
+    ("answers another client", |question| {
         let mut answer =
             [&header(question, [0x81, 0x80], 0)[..], question_section(question)].concat();
         answer[0] ^= 0x55;
         vec![answer]
     }),
-    ("says that it is broken", |question| {
+    ("reports a server failure", |question| {
         vec![[&header(question, [0x81, 0x82], 0)[..], question_section(question)].concat()]
     }),
-    ("says that there is more by TCP", |question| {
+    ("truncates its replies", |question| {
         vec![[&header(question, [0x83, 0x80], 0)[..], question_section(question)].concat()]
     }),
     ("points to itself", |question| {
@@ -134,7 +134,7 @@ fn check_mail_server_name() {
     assert!(fs::read_to_string(dir.path("s")).unwrap().contains("sent_mails: []"));
 }
 
-/// The report lists every address without its name, and says so.
+/// The report lists every address without its name, and reports that.
 fn check_report() {
     let dir = TestDir::new();
     let line = |n| format!("2026-11-10T02:10:00Z - {} connections from 203.0.113.{n}\n", 900 - n);
@@ -145,7 +145,7 @@ fn check_report() {
         let result = run(&mut with_name_server(&dir, "", &words));
         assert_eq!(result.code, Some(0), "{result:?}");
         assert!(result.stdout.contains("203.0.113.150"), "{result:?}");
-        // An answer without a name is an answer.
+        // A reply without a name is a valid reply.
         let is_answered = result.stderr.is_empty();
         let note = "topip_log: cannot look up the name of 203.0.113.1 and 149 more: no answer in \
                     time\nTry: getent hosts 203.0.113.1\n";
@@ -161,7 +161,7 @@ fn check_report() {
     }
 }
 
-/// Whatever the name server does, the check ends in time and reports the name.
+/// With each broken name server, the check ends in time and reports the name.
 #[test]
 fn broken_name_servers_do_not_delay_output() {
     if !rustix::process::geteuid().is_root() {

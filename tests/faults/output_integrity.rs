@@ -74,9 +74,9 @@ const ENTRY_POINTS: [EntryPoint; 18] = [
         let row = [b"tcp 0 0 192.0.2.10:443 203.0.113.9:1 ", text, b"\n"].concat();
         vec![write_listing(dir, &[flood().as_bytes(), &without_line_breaks(&row)].concat())]
     }),
-    ("what is no listing", |dir, text| vec![write_listing(dir, &[text, b"\n"].concat())]),
+    ("a text that is not a listing", |dir, text| vec![write_listing(dir, &[text, b"\n"].concat())]),
     ("the name of a listing", |dir, text| vec![("input", file(dir, text, flood().as_bytes()))]),
-    ("the name of what is not there", |_, text| vec![("input", name(text))]),
+    ("the name of a missing file", |_, text| vec![("input", name(text))]),
     ("a label", |dir, text| {
         let label = [b"203.0.113.7=x", text].concat();
         vec![
@@ -118,7 +118,7 @@ const ENTRY_POINTS: [EntryPoint; 18] = [
     ("the name of a network database", |dir, text| {
         vec![write_listing(dir, flood().as_bytes()), ("network_db", name(text))]
     }),
-    ("what is no network", |dir, text| {
+    ("a line that is not a network", |dir, text| {
         let list = without_line_breaks(&[b"192.0.2.0/x", text, b"\n"].concat());
         vec![write_listing(dir, flood().as_bytes()), ("exclude_file", file(dir, b"list", &list))]
     }),
@@ -191,8 +191,8 @@ fn file(dir: &TestDir, text: &[u8], content: &[u8]) -> OsString {
     name
 }
 
-/// Replaces line breaks inside of a line: whoever writes a listing may add rows, which is
-/// not tested here.
+/// Replaces line breaks inside of a line. The author of a listing may add rows, which is not
+/// tested here.
 fn without_line_breaks(text: &[u8]) -> Vec<u8> {
     let (line, end) = text.split_at(text.len() - 1);
     let line = line.iter().map(|&it| if b"\n\r".contains(&it) { b' ' } else { it });
@@ -384,7 +384,7 @@ fn hostile_text_does_not_change_munin_output() {
     }
 }
 
-/// Program names and environment variables.
+/// The texts are program names and values of environment variables.
 #[test]
 fn hostile_names_and_variables_do_not_change_output() {
     let run_as = |program: &str, name: &OsStr, variable: Option<(&str, &[u8])>| {
@@ -486,7 +486,7 @@ fn hostile_text_does_not_change_log_lines() {
     assert!(n_lines > 100, "only {n_lines} lines were written");
 }
 
-/// Names of logs that cannot be written, and of unknown commands.
+/// The texts are names of logs that cannot be written, and of unknown commands.
 #[test]
 fn hostile_log_arguments_do_not_change_output() {
     for hostile_text in HOSTILE_TEXTS {

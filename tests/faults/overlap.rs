@@ -16,7 +16,7 @@ use super::invariants::{
 };
 
 const ARGS: [&str; 6] = ["--input", "listing", "--state-file", "state", "--consecutive", "1000000"];
-const STATE_LOCKED: &str = "The state file state is held by another run.";
+const STATE_LOCKED: &str = "Cannot lock the state file state: another run holds the lock.";
 
 fn test_dir() -> TestDir {
     let dir = TestDir::new();
@@ -34,7 +34,7 @@ fn state_text(dir: &TestDir) -> String {
 fn overlapping_runs_are_counted_once() {
     for n in [2, 10, 50] {
         let dir = test_dir();
-        // On a busy machine, many runs take their time.
+        // On a busy machine, many runs at once are slow.
         let start = |_| RunningCommand::start(dir.command(&ARGS).args(["-t", "60"]));
         let running: Vec<_> = (0..n).map(start).collect();
         for run in running {
@@ -80,8 +80,8 @@ fn overlapping_logs_write_one_line_each() {
     assert_eq!(samples, (1..=50).collect::<Vec<_>>());
 }
 
-/// Another program writes an incomplete line between the look at the end of the log and the
-/// write, as on a disk that is full.
+/// Another program writes an incomplete line between the check of the log's end and the write,
+/// as on a full disk.
 #[test]
 fn line_that_continues_an_incomplete_one_is_written_again() {
     const LOGGED: &str = "Wed Nov 28 23:40:34 2007 - 152 connections from 203.0.113.7\n";

@@ -64,7 +64,7 @@ fn background_process_of_client_is_not_waited_for() {
     let result = run(&mut command(&dir, CHECK, 10));
     assert_eq!(result.code, Some(0), "{result:?}");
     assert!(result.elapsed < Duration::from_secs(5), "{result:?}");
-    // It goes on, as a master connection does.
+    // The child process keeps running, as a master connection does.
     let pid = fs::read_to_string(dir.path("pid")).unwrap();
     assert!(Command::new("kill").arg(pid.trim()).status().unwrap().success());
     assert_no_leftovers(&dir);
@@ -73,25 +73,25 @@ fn background_process_of_client_is_not_waited_for() {
 #[test]
 fn failing_client_is_unknown() {
     for (script, expected) in [
-        ("exit 255", "web1: client: it ended with 255"),
+        ("exit 255", "web1: client: ended with exit status 255"),
         ("echo no >&2; exit 255", "web1: client: no"),
         ("echo a >&2; echo client: b. >&2; echo >&2; exit 255", "web1: client: a; client: b"),
-        ("echo no >&2; exit 1", "web1: client: it ended with 1 (no)"),
-        ("kill -9 $$", "web1: client: it was ended by signal 9"),
-        ("exec >&-; kill -TERM $$", "web1: client: it was ended by signal 15"),
-        ("exit 0", "web1 gave no listing: nothing was printed"),
-        ("echo topip-begin Linux x; exit 255", "web1 gave no listing: nothing was printed"),
-        ("echo topip-begin", "web1 gave no listing: nothing was printed"),
-        ("echo Welcome; exit 1", "cannot read web1: it ended with 1 (Welcome)"),
+        ("echo no >&2; exit 1", "web1: client: ended with exit status 1 (no)"),
+        ("kill -9 $$", "web1: client: ended with signal 9"),
+        ("exec >&-; kill -TERM $$", "web1: client: ended with signal 15"),
+        ("exit 0", "web1 gave no listing: the command printed nothing"),
+        ("echo topip-begin Linux x; exit 255", "web1 gave no listing: the command printed nothing"),
+        ("echo topip-begin", "web1 gave no listing: the command printed nothing"),
+        ("echo Welcome; exit 1", "cannot read web1: the client ended with exit status 1 (Welcome)"),
     ] {
         let status = check(script, 10).code_and_status();
         assert_eq!(status, format!("3 TOPIP UNKNOWN - {expected}"), "{script}");
     }
     for (end, expected) in [
-        ("exit 255", "it ended with 255"),
-        ("kill -9 $$", "it was ended by signal 9"),
-        ("exit 0", "it broke off"),
-        ("echo; echo topip-end 1 ss; exit 127", "ss -tan ended with 1"),
+        ("exit 255", "the client ended with exit status 255"),
+        ("kill -9 $$", "the client ended with signal 9"),
+        ("exit 0", "the output ended early"),
+        ("echo; echo topip-end 1 ss; exit 127", "ss -tan ended with exit status 1"),
     ] {
         let status = check(&format!("{START} echo {ROW}; {end}"), 10).code_and_status();
         assert_eq!(status, format!("3 TOPIP UNKNOWN - cannot read web1: {expected}"), "{end}");
@@ -115,7 +115,7 @@ fn hanging_client_ends_with_the_run() {
         let expected = format!("3 TOPIP UNKNOWN - web1 gave no answer in 1 s (while {activity})");
         assert_eq!(status, expected, "{script}");
     }
-    // The listing is complete, so the end of the client is not worth waiting for.
+    // The listing is complete, so the run does not wait for the end of the client.
     let started = Instant::now();
     let end = "echo; echo topip-end 0 ss -tan;";
     let result = check(&format!("{START} echo {ROW}; {end} {hang}"), 10);
@@ -138,7 +138,7 @@ fn flooding_client_uses_bounded_memory_and_time() {
         let result = check(script, 2);
         let line = result.status_line();
         let is_late = line.contains(" gave no answer in 2 s (while ");
-        let is_long = line.contains("it wrote more than 256 MiB");
+        let is_long = line.contains("the command wrote more than 256 MiB");
         let is_complete = script.contains("topip-end") && result.code == Some(0);
         assert!(is_late || is_long || is_complete, "{script}: {result:?}");
     }
@@ -184,7 +184,7 @@ fn watch_leaves_no_clients() {
     assert_no_leftovers(&dir);
 }
 
-/// Several clients at once end with the run, also those that are being started.
+/// Several clients at once end with the run, including those that are being started.
 #[test]
 fn signal_ends_all_clients() {
     let dir = TestDir::new();
@@ -241,8 +241,8 @@ fn client_output_does_not_change_output() {
     }
 }
 
-/// Signals that are blocked in the run are not blocked in the client, which could not be
-/// ended by them; nor is SIGPIPE ignored.
+/// Signals that are blocked in the run are not blocked in the client, so that they can end it.
+/// SIGPIPE is not ignored in the client.
 #[test]
 fn client_has_default_signals() {
     let dir = TestDir::new();

@@ -33,6 +33,6 @@ fn service_sandbox_allows_both_sources() {
             return skip(&format!("permission to mount /proc ({})", result.stderr.trim()));
         }
         assert_eq!((result.code, &*result.stderr), (Some(0), ""), "{source}: {}", result.stdout);
-        assert!(result.stdout.contains("\nLooked at: "), "{source}: {}", result.stdout);
+        assert!(result.stdout.contains("\nSource: "), "{source}: {}", result.stdout);
     }
 }

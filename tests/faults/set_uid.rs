@@ -7,8 +7,8 @@ use crate::support::{
 };
 
 const REFUSED: &str = "cannot run set-uid or set-gid\n\
-     Take the bit from its file (chmod ug-s), and start it as that user: by sudo, or as a \
-     service of that user.\n";
+     Remove the bit from the executable (chmod ug-s), and run it as that user: with sudo, or as \
+     a service of that user.\n";
 
 /// Runs `program` as nobody, with options that would write files.
 fn run_as_nobody(program: &Path, args: &[&str]) -> CommandResult {

@@ -27,8 +27,7 @@ const TERMINATION_SIGNALS: [(Signal, &str); 5] = [
     (Signal::ALARM, "SIGALRM"),
 ];
 
-const HINT: &str =
-    "Who ended it? If it was the monitoring system, put --timeout below what it allows.\n";
+const HINT: &str = "If the monitoring system ended the run, set --timeout below its timeout.\n";
 /// Timeout for the invariants: a signal ends a run immediately.
 const NO_TIMEOUT: u64 = 0;
 
@@ -96,7 +95,7 @@ fn assert_same_output(result: &CommandResult, expected: &CommandResult) {
     );
 }
 
-/// Before there is a sample, nothing is saved and nothing is notified.
+/// Without a sample, nothing is saved and no alert is sent.
 #[test]
 fn signal_while_sampling_is_reported() {
     thread::scope(|scope| {
@@ -154,7 +153,7 @@ fn signal_while_waiting_for_state_is_reported() {
 #[test]
 fn signal_while_notifying_is_reported() {
     signal_while_locked(
-        "telling of an alert",
+        "sending notifications",
         "state.mail.lock",
         &["--consecutive", "1", "--log", "log", "-a", "topip@web1.example,ops@web1.example"],
         |dir| {
@@ -196,7 +195,7 @@ fn signal_with_unread_output_ends_the_run() {
     });
 }
 
-/// Signals that the parent ignores stay ignored: SIGPIPE, SIGHUP (`nohup`) and SIGINT.
+/// Signals that the parent process ignores stay ignored: SIGPIPE, SIGHUP (`nohup`) and SIGINT.
 #[test]
 fn ignored_signals_stay_ignored() {
     for (ignored, signal) in [("PIPE", Signal::PIPE), ("HUP", Signal::HUP), ("INT", Signal::INT)] {
@@ -239,7 +238,7 @@ fn sendmail_ends_with_the_run() {
     wait_until(|| fs::read_to_string(dir.path("started")).is_ok_and(|it| it.ends_with('\n')));
     running.send_signal(Signal::TERM);
     let result = running.wait();
-    assert_same_output(&result, &expected_output(CHECK, "telling of an alert", "SIGTERM"));
+    assert_same_output(&result, &expected_output(CHECK, "sending notifications", "SIGTERM"));
     assert_invariants(CHECK, &dir, &result, NO_TIMEOUT);
     // Signals that are blocked in the run are not blocked in sendmail.
     let blocked_signals = fs::read_to_string(dir.path("held")).unwrap();

@@ -93,8 +93,8 @@ fn timeout_for(failure: Failure) -> Duration {
     if failure == Failure::Stall { STALL_TIMEOUT } else { LONG_TIMEOUT }
 }
 
-/// Returns the number of bytes up to the end of the offer of algorithms. The bytes behind
-/// it are encrypted.
+/// Returns the number of bytes up to the end of the offer of algorithms. The bytes after it are
+/// encrypted.
 fn clear_text_length(traffic_bytes: &[u8]) -> usize {
     let banner = traffic_bytes.windows(2).position(|it| it == b"\r\n").unwrap() + 2;
     let length: [u8; 4] = traffic_bytes[banner..banner + 4].try_into().unwrap();
@@ -133,7 +133,7 @@ impl CutPoints {
     }
 }
 
-/// Whatever is cut off, the status is UNKNOWN unless the listing was complete.
+/// For every cut, the status is UNKNOWN unless the listing was complete.
 fn cut_everywhere(listing: &str, cut_points: CutPoints) {
     let failure = cut_points.failure;
     let cut_fixture = SshCutFixture::new(listing);
@@ -154,7 +154,7 @@ fn cut_everywhere(listing: &str, cut_points: CutPoints) {
     thread::scope(|scope| {
         for state in &states {
             scope.spawn(|| {
-                // A previous sample, which a run without a verdict must not change.
+                // Save a previous sample, which a run without a verdict must not change.
                 cut_fixture.check(None, state);
                 let file = cut_fixture.fixture.dir.path(state);
                 while let Some(&(direction, after_bytes)) =

@@ -59,12 +59,12 @@ fn assert_server_unknown(reason: &str, serve: impl Fn(TcpStream) + Send + Sync +
     assert!(result.status_line().contains(reason), "{reason}: {result:?}");
 }
 
-/// Asserts that the output is a valid UNKNOWN, in time. It depends on the order of events
-/// whether the server is reported for its bytes or for its silence.
+/// Asserts that the output is a valid UNKNOWN, in time. Depending on the order of events, the
+/// reported reason is the bytes that the server sent or the missing reply.
 #[track_caller]
 fn assert_no_key_exchange(serve: impl Fn(TcpStream) + Send + Sync + 'static) {
     let result = check_unknown(serve);
-    let silence = " gave no answer in 2 s (while agreeing on keys)";
+    let silence = " gave no answer in 2 s (while exchanging keys)";
     let line = result.status_line();
     assert!(line.contains(PROTOCOL_ERROR) || line.contains(silence), "{result:?}");
 }
@@ -208,7 +208,7 @@ fn after_banner(bytes: &[u8]) -> Vec<u8> {
     [BANNER, bytes].concat()
 }
 
-const PROTOCOL_ERROR: &str = "cannot talk SSH with [127.0.0.1]:";
+const PROTOCOL_ERROR: &str = "cannot establish an SSH session with [127.0.0.1]:";
 
 #[test]
 fn non_ssh_server_is_unknown() {
@@ -230,30 +230,33 @@ fn non_ssh_server_is_unknown() {
     });
 }
 
-/// What a server says in place of its identification is the reason (RFC 4253, section 4.2),
-/// but not what it says before that.
+/// The text that a server sends instead of its identification is quoted as the reason
+/// (RFC 4253, section 4.2), but not the text before that.
 #[test]
 fn refusal_in_place_of_identification_is_quoted() {
     for (sent, reason) in [
-        (&b"Not allowed at this time\r\n"[..], "it answered Not allowed at this time"),
-        (b"Exceeded MaxStartups\r\n", "it answered Exceeded MaxStartups"),
-        (b"\r\nHTTP/1.1 400 Bad Request\r\nServer: x\r\n", "it answered HTTP/1.1 400 Bad Request"),
-        (b"\x1b[31mno|x=1\n", "it answered ?[31mno?x=1"),
-        (b"hello\r\nSSH-2.0-x\r\n", "it closed the connection"),
-        (b"", "it closed the connection"),
+        (&b"Not allowed at this time\r\n"[..], "the server answered Not allowed at this time"),
+        (b"Exceeded MaxStartups\r\n", "the server answered Exceeded MaxStartups"),
+        (
+            b"\r\nHTTP/1.1 400 Bad Request\r\nServer: x\r\n",
+            "the server answered HTTP/1.1 400 Bad Request",
+        ),
+        (b"\x1b[31mno|x=1\n", "the server answered ?[31mno?x=1"),
+        (b"hello\r\nSSH-2.0-x\r\n", "the server closed the connection"),
+        (b"", "the server closed the connection"),
     ] {
         let result = check_unknown(send_and_close(sent.to_vec()));
         assert!(result.status_line().contains(reason), "{reason}: {result:?}");
     }
     let long = check_unknown(send_and_close(vec![b'a'; 5000]));
-    let expected = format!(": it answered {}", "a".repeat(120));
+    let expected = format!(": the server answered {}", "a".repeat(120));
     assert!(long.status_line().ends_with(&expected), "{long:?}");
 }
 
 /// A timeout for each read would start again with every byte.
 #[test]
 fn dripping_banner_times_out() {
-    assert_server_unknown("gave no answer in 2 s (while agreeing on keys)", |mut stream| {
+    assert_server_unknown("gave no answer in 2 s (while exchanging keys)", |mut stream| {
         for byte in b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7 and so on and so on\r\n".iter().cycle()
         {
             if stream.write_all(&[*byte]).is_err() {
@@ -269,10 +272,10 @@ fn dripping_banner_times_out() {
 fn flooding_server_is_unknown_in_time() {
     let garbage: Vec<u8> =
         (0..65_521_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let too_much = "it sent more than 256 KiB before the end of the login";
+    let too_much = "the server sent more than 256 KiB before the end of the login";
     let kexinit = kexinit(USUAL_ALGORITHMS);
     let mut floods = vec![
-        ("lines".to_owned(), vec![], b"a line that is no banner\r\n".to_vec(), too_much),
+        ("lines".to_owned(), vec![], b"a line that is not a banner\r\n".to_vec(), too_much),
         ("line".to_owned(), vec![], b"a".to_vec(), too_much),
         ("newlines".to_owned(), vec![], b"\n".to_vec(), too_much),
         ("zeros".to_owned(), vec![], vec![0], PROTOCOL_ERROR),
@@ -335,9 +338,9 @@ fn flooding_server_with_login_is_unknown_in_time() {
         return skip("python3-paramiko");
     };
     let limits = [
-        ("login", "it sent more than 256 KiB before the end of the login"),
-        ("command", "it sent more than 3 MiB that are not output of the command"),
-        ("output", "it sent more than 3 MiB that are not output of the command"),
+        ("login", "the server sent more than 256 KiB before the end of the login"),
+        ("command", "the server sent more than 3 MiB that are not output of the command"),
+        ("output", "the server sent more than 3 MiB that are not output of the command"),
     ];
     let mut floods = Vec::new();
     for (stage, reason) in limits {
@@ -396,7 +399,7 @@ fn expired_passwords_and_other_questions_are_reported() {
     for (user, reason) in [
         ("expired.x", "the password has expired"),
         ("question.New password", "the password has expired (New password)"),
-        ("question.Code|x=1", "it asked for more than a password (Code?x=1)"),
+        ("question.Code|x=1", "the server asked for more than a password (Code?x=1)"),
         ("question.Password", "the password was refused"),
     ] {
         let result = check_scripted_server(&server, user);
@@ -404,7 +407,7 @@ fn expired_passwords_and_other_questions_are_reported() {
         assert!(result.status_line().contains(reason), "{user}: {result:?}");
         assert!(!result.stdout.contains("secret"), "{user}: {result:?}");
         let is_expired = reason.contains("expired");
-        let has_hint = result.stdout.contains("\nLog in and change it: ssh ");
+        let has_hint = result.stdout.contains("\nLog in and change the password: ssh ");
         assert_eq!(has_hint, is_expired, "{user}: {result:?}");
     }
 }
@@ -418,7 +421,7 @@ fn listing_without_exit_status_is_unknown() {
     for user in ["half.6", "signal.6", "half.0"] {
         let result = check_scripted_server(&server, user);
         assert_eq!(result.code, Some(3), "{user}: {result:?}");
-        let reason = "it broke off without an exit status";
+        let reason = "the output ended early, without an exit status";
         assert!(result.status_line().contains(reason), "{user}: {result:?}");
     }
     let result = check_scripted_server(&server, "rows.6");
@@ -501,16 +504,16 @@ fn malformed_packets_are_unknown() {
 #[test]
 fn missing_common_algorithm_is_reported() {
     let server_with = |lists| after_banner(&kexinit(lists));
-    let none = "there is no key exchange or host key that both sides know";
+    let none = "the server supports none of the accepted key exchange or host key algorithms";
     assert_server_unknown(none, send_and_hold(server_with(["x"; 10])));
     assert_server_unknown(
-        "it closed the connection, maybe for want of a",
+        "the server closed the connection, perhaps because it supports",
         send_and_close(BANNER.to_vec()),
     );
     for (lists, algorithm_kind) in [(2..4, "cipher"), (4..6, "MAC")] {
         let mut lacking = USUAL_ALGORITHMS;
         lacking[lists].fill("x");
-        let message = format!("there is no {algorithm_kind} that both sides know");
+        let message = format!("the server supports none of the accepted {algorithm_kind}s");
         assert_server_unknown(&message, send_and_hold(server_with(lacking)));
         assert_server_unknown(&message, send_and_close(server_with(lacking)));
     }
@@ -563,24 +566,27 @@ fn failing_remote_commands_are_unknown() {
     };
     // A listing is not used if its command failed.
     for (ending, reason) in [
-        ("exit 255", "it ended with 255"),
-        ("exit 127", "it ended with 127"),
-        ("exit 1", "it ended with 1"),
-        ("kill -9 $$", "it was ended by SIGKILL"),
-        ("kill -15 $$", "it was ended by SIGTERM"),
+        ("exit 255", "the command ended with exit status 255"),
+        ("exit 127", "the command ended with exit status 127"),
+        ("exit 1", "the command ended with exit status 1"),
+        ("kill -9 $$", "the command ended with SIGKILL"),
+        ("kill -15 $$", "the command ended with SIGTERM"),
         ("exec sleep 20", "gave no answer in 3 s"),
         ("exec >&-; exec sleep 20", "gave no answer in 3 s"),
     ] {
         is_unknown_for(&format!("cat listing; {ending}"), reason);
     }
-    // Three megabytes on standard error, and then a last line.
+    // The last line follows three megabytes on standard error.
     is_unknown_for(
         "yes noise | head -c 3000000 >&2; printf 'no |x=1 \\033[2J\\n' >&2; exit 1",
-        "it ended with 1 (no ?x=1 ?[2J)",
+        "the command ended with exit status 1 (no ?x=1 ?[2J)",
     );
-    is_unknown_for("head -c 3000000 /dev/urandom >&2; exit 1", "it ended with 1");
-    // Less than the parser can reject in 3 s on a busy machine.
-    is_unknown_for("head -c 300000 /dev/urandom", "listing of TCP sockets");
+    is_unknown_for(
+        "head -c 3000000 /dev/urandom >&2; exit 1",
+        "the command ended with exit status 1",
+    );
+    // The parser can reject this number of bytes within 3 s on a busy machine.
+    is_unknown_for("head -c 300000 /dev/urandom", "not a recognized socket listing");
     for endless in [
         "cat listing; yes >&2",
         "while cat listing; do :; done",

@@ -15,13 +15,13 @@ use crate::support::{
 /// Descriptions of the planted entries, and the commands that create them.
 pub const PLANTED_ENTRIES: [(&str, &str); 8] = [
     ("a link to a file", "ln -s ../precious $P"),
-    ("a link to a file that is not there", "ln -s ../made $P"),
-    ("a link to a file of the system", "ln -s /etc/hosts $P"),
+    ("a link to a missing file", "ln -s ../made $P"),
+    ("a link to a system file", "ln -s /etc/hosts $P"),
     ("a hard link", "HARD"),
     ("a pipe", "mkfifo $P"),
     ("a directory", "mkdir $P"),
     ("a file", "echo mine >$P; chmod 666 $P"),
-    ("a file that nobody reads", "echo mine >$P; chmod 0 $P"),
+    ("an unreadable file", "echo mine >$P; chmod 0 $P"),
 ];
 
 /// Creates a test directory with a directory like /tmp, and files next to it that must not
@@ -283,8 +283,8 @@ fn user_directory_does_not_redirect_root() {
     }
 }
 
-/// `sudo -u nagios check_topip` in root's home directory keeps the user out of the working
-/// directory, and not out of his files.
+/// With `sudo -u nagios check_topip` in root's home directory, the user cannot access the
+/// working directory, but can access its own files.
 #[test]
 fn inaccessible_working_directory_does_not_matter() {
     if !is_possible() {

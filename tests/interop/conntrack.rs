@@ -96,7 +96,7 @@ fn gateway_flows_match_container_sockets() {
         "{}",
         result.stdout
     );
-    assert!(result.stdout.contains("\nLooked at: netlink (ctnetlink)\n"), "{}", result.stdout);
+    assert!(result.stdout.contains("\nSource: netlink (ctnetlink)\n"), "{}", result.stdout);
     // The ports are the original destination ports.
     let busy = "\n203.0.113.4 9 connections on ports 80 (5), 22 (3), 443 (1); ESTABLISHED (9)\n";
     assert!(result.stdout.contains(busy), "{}", result.stdout);
@@ -136,16 +136,16 @@ fn gateway_flows_match_container_sockets() {
     assert_needs_net_admin(&net, &dir, &result.stdout);
 }
 
-/// By /proc, where ctnetlink is not available; and by listings, which do not reveal the
-/// gateway's addresses.
+/// Asserts that /proc, which is used without ctnetlink, and listings, which do not show the
+/// gateway's addresses, give the same output.
 fn assert_all_sources_agree(net: &Topology, dir: &TestDir, expected_lines: &[String]) {
     let by_proc = without_sockets(Some(NETLINK_NETFILTER), 93, || {
         check_on_gateway(net, dir, &CONNTRACK_ARGS)
     });
     assert_eq!(address_lines(&by_proc.stdout), expected_lines);
-    let expected = "\nNot by netlink (ctnetlink): cannot open netlink: \
+    let expected = "\nFailed source: netlink (ctnetlink): cannot open netlink: \
                 Protocol not supported (os error 93)\n\
-                Looked at: /proc/thread-self/net/nf_conntrack, read as conntrack\n";
+                Source: /proc/thread-self/net/nf_conntrack, read as conntrack\n";
     assert!(by_proc.stdout.contains(expected), "{}", by_proc.stdout);
     for tool in [
         "conntrack -L",
@@ -164,7 +164,7 @@ fn assert_all_sources_agree(net: &Topology, dir: &TestDir, expected_lines: &[Str
     }
 }
 
-/// By the kernel, by the parser, and by the filters of `conntrack`.
+/// Asserts that the filters of the kernel, of the parser and of `conntrack` agree.
 fn assert_filters_agree(net: &Topology, dir: &TestDir) {
     for (selection, tool) in [
         (&["--port", "443"][..], "conntrack -L -p tcp --orig-port-dst 443"),
@@ -187,7 +187,7 @@ fn assert_filters_agree(net: &Topology, dir: &TestDir) {
     }
 }
 
-/// CAP_NET_ADMIN is required and sufficient.
+/// Asserts that CAP_NET_ADMIN is required and sufficient.
 fn assert_needs_net_admin(net: &Topology, dir: &TestDir, expected_output: &str) {
     let program = dir.path("check_topip");
     copy_program(CHECK, &program);
@@ -202,11 +202,11 @@ fn assert_needs_net_admin(net: &Topology, dir: &TestDir, expected_output: &str) 
     let result = as_nobody(&[]);
     assert_eq!(
         result.stdout,
-        "TOPIP UNKNOWN - cannot look at the tracked connections of this machine: cannot open \
+        "TOPIP UNKNOWN - cannot read the tracked connections of this host: cannot open \
          /proc/thread-self/net/nf_conntrack: Permission denied (os error 13)\n\
-         Not by netlink (ctnetlink): the kernel refused a dump by ctnetlink: Operation not \
+         Failed source: netlink (ctnetlink): the kernel refused a dump by ctnetlink: Operation not \
          permitted (os error 1)\n\
-         Flows are shown to root, or by ctnetlink to whoever has CAP_NET_ADMIN: grant that; see \
+         Run the check as root, or grant CAP_NET_ADMIN, which is sufficient for ctnetlink; see \
          check_topip(1), GATEWAYS.\n"
     );
     assert_eq!(result.code, Some(3));
@@ -283,11 +283,12 @@ fn empty_flow_table_is_unknown() {
         let result = TestDir::new().check(&["--source", "conntrack"]);
         assert_eq!(
             result.stdout,
-            "TOPIP UNKNOWN - cannot look at the tracked connections of this machine: the kernel \
+            "TOPIP UNKNOWN - cannot read the tracked connections of this host: the kernel \
              tracks no connection here\n\
-             Not by netlink (ctnetlink): the kernel tracks no connection here\n\
-             No rule of this host uses connection tracking, or nothing has come by: nft list \
-             ruleset. Connections to its own sockets are seen without --source conntrack.\n"
+             Failed source: netlink (ctnetlink): the kernel tracks no connection here\n\
+             No firewall rule of this host uses connection tracking, or no packet has arrived: \
+             nft list ruleset. To count the connections of local sockets, omit --source \
+             conntrack.\n"
         );
         assert_eq!(result.code, Some(3));
     });
@@ -310,11 +311,11 @@ fn missing_connection_tracking_is_unknown() {
     }
     assert_eq!(
         result.stdout,
-        "TOPIP UNKNOWN - cannot look at the tracked connections of this machine: cannot open \
+        "TOPIP UNKNOWN - cannot read the tracked connections of this host: cannot open \
          /proc/thread-self/net/nf_conntrack: No such file or directory (os error 2)\n\
-         Not by netlink (ctnetlink): cannot open netlink: Protocol not supported (os error 93)\n\
-         Is connection tracking there? modprobe nf_conntrack_netlink; it is loaded with the first \
-         rule that uses it.\n"
+         Failed source: netlink (ctnetlink): cannot open netlink: Protocol not supported (os error 93)\n\
+         Load the kernel module: modprobe nf_conntrack_netlink. The first firewall rule that uses \
+         connection tracking enables it.\n"
     );
     assert_eq!(result.code, Some(3));
 }

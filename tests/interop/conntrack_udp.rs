@@ -43,7 +43,7 @@ fn receive(server: &UdpSocket) -> SocketAddr {
     loop {
         match server.recv_from(&mut [0; 16]) {
             Ok((_, peer)) => return peer,
-            // Other tests have children, whose end is a signal.
+            // The end of a child process of another test interrupts the call with a signal.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}"),
         }
@@ -116,7 +116,7 @@ fn udp_flows_match_what_was_sent() {
         send(&net, clients(&v4[..]), "192.0.2.1:443", (&green, true)),
         send(&net, clients(&v6[..]), "[2001:db8::1]:443", (&green, true)),
         send(&net, clients(&one[..]), "192.0.2.1:53", (&host, false)),
-        // Masqueraded, and opened by the gateway itself.
+        // One flow is masqueraded, and one is opened by the gateway itself.
         send(&net, (TestNetns::Blue, &lan), "192.0.2.2:9000", (&outside, true)),
         send(&net, (TestNetns::Host, &gateway), "192.0.2.2:9000", (&outside, true)),
     ];
@@ -168,7 +168,7 @@ fn udp_flows_match_what_was_sent() {
     assert_json_has_protocol(&net, &dir);
 }
 
-/// By /proc, where ctnetlink is not available, and by listings.
+/// Asserts that /proc, which is used without ctnetlink, and listings give the same output.
 fn assert_other_sources_agree(net: &Topology, dir: &TestDir, expected_lines: &[String]) {
     let args = ["--source", "conntrack", "--protocol", "all", "-vvv"];
     let by_proc =

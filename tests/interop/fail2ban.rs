@@ -68,8 +68,8 @@ fn filter_matches_every_alert() {
     assert_eq!(filtered_addresses("filter.d/topip.conf", &(log.join("\n") + "\n")), expected);
 }
 
-/// Every member of a line in JSON that topip writes is known to the filter, and a line about a
-/// group is none about an address.
+/// The filter matches lines with every JSON member that topip writes, and does not take a line
+/// about a group for one about an address.
 #[test]
 fn filter_matches_lines_with_all_members() {
     if !has_fail2ban() {
@@ -280,7 +280,7 @@ fn packaged_jail_is_disabled_and_valid() {
     }
     let jail = fs::read_to_string(packaged("jail.d/topip.conf")).unwrap();
     assert!(jail.contains("\n[topip]\nenabled = false\n"), "{jail}");
-    // With the configuration of the distribution, enabled, and with the packaged action.
+    // Use the configuration of the distribution, enabled, with the packaged action.
     let dir = TestDir::new();
     let etc = dir.path("etc");
     assert!(Command::new("cp").args(["-a", "/etc/fail2ban"]).arg(&etc).status().unwrap().success());
@@ -369,7 +369,7 @@ fn alerted_addresses_are_banned() {
         let result = alert(LOG, &[]);
         assert!(result.stdout.ends_with(" - 30 connections from 203.0.113.9\n"), "{result:?}");
         server.wait("to ban", || server.bans() == ["ban 203.0.113.9"]);
-        // From check_topip, in another format.
+        // check_topip logs in another format.
         flood("203.0.113.7", 60);
         let result = alert(CHECK, &["--consecutive", "1", "--log-format", "json"]);
         assert_eq!(result.code, Some(2), "{result:?}");
@@ -414,14 +414,14 @@ impl Clients {
         }
     }
 
-    /// Returns how many connections of this address are open. A byte is sent over each.
+    /// Returns the number of open connections of this address. Sends a byte over each.
     fn open(&self, from: &str) -> usize {
         let from: IpAddr = from.parse().unwrap();
         let streams = self.streams.iter().filter(|(address, ..)| *address == from);
         streams.filter(|(_, client, server)| is_open(client, server)).count()
     }
 
-    /// Returns how many connections of this address the server holds, open or stuck.
+    /// Returns the number of connections of this address that the server holds, open or stuck.
     fn held(&self, from: &str) -> usize {
         let port = self.listener.local_addr().unwrap().port();
         let filter = format!("state connected dst [{from}] sport = :{port}");
@@ -439,7 +439,7 @@ impl Clients {
         };
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None).unwrap();
-        // This is the time limit of connect(2), too.
+        // The timeout limits connect(2), too.
         let timeout = Some(Duration::from_millis(900));
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, timeout).unwrap();
         rustix::net::bind(&socket, &SocketAddr::new(from, 0)).unwrap();

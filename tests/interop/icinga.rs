@@ -135,7 +135,10 @@ fn master_and_agent_run_the_check() {
     let result = master.check("rsh!topip");
     assert!(command(&result).join("|").contains("|--rsh|/bin/false 'a b'|"), "{result}");
     let output = result["output"].as_str().unwrap();
-    assert!(output.starts_with("TOPIP UNKNOWN - 192.0.2.5: false: it ended with 1\n"), "{output}");
+    assert!(
+        output.starts_with("TOPIP UNKNOWN - 192.0.2.5: false: ended with exit status 1\n"),
+        "{output}"
+    );
 }
 
 /// The command line that Icinga runs for variables of a service and of its template.
@@ -147,7 +150,7 @@ fn variables_become_arguments() {
     const THRESHOLDS: &str = "--critical 99 --limit 9 --warning 50 --warning addresses=900";
     let cases = [
         ("inherited", "", "THRESHOLDS -vv"),
-        // Nothing in place of the value of the template.
+        // An empty value replaces the value of the template.
         ("null", "vars.topip_warning = null", "--critical 99 --limit 9 -vv"),
         ("empty", "vars.topip_warning = \"\"", "--critical 99 --limit 9 -vv"),
         ("no-array", "vars.topip_warning = [ ]", "--critical 99 --limit 9 -vv"),
@@ -181,7 +184,7 @@ fn variables_become_arguments() {
     for (name, variables, _) in cases {
         objects += &format!("object Service \"{name}\" {{\n import \"limits\"\n {variables}\n}}\n");
     }
-    // Settings of two sections, and the command line counts more.
+    // The settings are of two sections, and the command line overrides them.
     let listing = master.dir.write("listing", crowd(30, &[]));
     let input = format!("input = {}", listing.display());
     let text = format!("[a]\n{input}\nlimit = 7\n[b]\nlabel = 198.51.100.1=first\n");

@@ -216,12 +216,12 @@ fn all_sources_give_the_same_tally() {
         for state in ["ESTABLISHED", "TIME_WAIT", "SYN_RECV", "CLOSE_WAIT", "FIN_WAIT2"] {
             assert!(netlink.contains(&format!("{state} (")), "no {state}");
         }
-        assert!(netlink.contains("\nLooked at: netlink (sock_diag)\n"));
+        assert!(netlink.contains("\nSource: netlink (sock_diag)\n"));
 
         let proc = by("proc");
         assert_eq!(address_lines(&proc), expected_lines);
         assert!(
-            proc.contains("\nLooked at: /proc/self/net/tcp and tcp6, read as /proc/net/tcp\n"),
+            proc.contains("\nSource: /proc/self/net/tcp and tcp6, read as /proc/net/tcp\n"),
             "{proc}"
         );
         for tool in [
@@ -257,7 +257,7 @@ fn all_sources_give_the_same_tally() {
     });
 }
 
-/// By the kernel, by the parser, and by the filters of `ss`.
+/// Asserts that the filters of the kernel, of the parser and of `ss` agree.
 fn assert_filters_agree(dir: &TestDir) {
     // Under the limit, the lines of a second sample are those of the first.
     let options = ["--no-default-excludes", "-vvv", "--state-file", "selected", "--limit", "9999"];

@@ -1,13 +1,13 @@
-//! Connections that the kernel's tables do not list are noted, by its counters.
+//! Connections that the kernel's tables do not list are noted, by the kernel's counters.
 use std::fs;
 
 use serde_json::Value;
 
 use crate::support::{CHECK, TestDir, run, skip};
 
-/// A network namespace in which every request is answered with a SYN cookie. `overflow` opens
-/// connections to a socket whose accept queue holds three, and closes them. `count` prints the
-/// kernel's counters by nstat(8).
+/// Script that runs in a network namespace in which every request is answered with a SYN cookie.
+/// Its function `overflow` opens connections to a socket whose accept queue holds three, and
+/// closes them. `count` prints the kernel's counters with nstat(8).
 const SCRIPT: &str = r#"
     ip link set lo up || exit 9
     echo 2 >/proc/sys/net/ipv4/tcp_syncookies || exit 9

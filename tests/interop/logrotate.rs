@@ -75,8 +75,8 @@ fn rotation_loses_and_mixes_no_lines() {
             rotate(&config, &state);
             n_rotations += 1;
         }
-        // A writer that has just opened the log has until the next rotation to write to it,
-        // by delaycompress.
+        // With delaycompress, a writer that has just opened the log can write to it until the
+        // next rotation.
         thread::sleep(Duration::from_millis(100));
     }
     for writer in &mut writers {

@@ -128,7 +128,7 @@ fn rejected_mail_is_reported_and_retried() {
     ] {
         let result = mail_to(to);
         assert_eq!(result.code, Some(2), "{result:?}");
-        let line = format!("Mail not sent: {server} refused it, told RCPT TO {to}: {reply}");
+        let line = format!("Mail not sent: {server} refused the mail after RCPT TO {to}: {reply}");
         let mail_line = mail_lines(&result);
         match to {
             // Mail to other domains is relayed by the server.
@@ -152,7 +152,7 @@ fn rejected_mail_is_reported_and_retried() {
     let to = "topip@example.com,nobody@example.com,ops@example.com";
     let result = flood(dir, &["-a", to, "--smtp", &url, "--remind", "0", "-vv"]);
     let sent = format!(
-        "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by {server}, in clear"
+        "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by {server}, unencrypted"
     );
     assert!(mail_lines(&result).contains(&sent.as_str()), "{result:?}");
 }
@@ -173,7 +173,7 @@ fn unsent_mail_is_retried_with_next_sample() {
     assert_eq!(
         mail_lines(&result),
         [format!(
-            "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by localhost:{}, in clear",
+            "Mail: ALERT on listing: 203.0.113.7 sent to ops@example.com by localhost:{}, unencrypted",
             postfix.clear
         )]
     );
@@ -217,7 +217,7 @@ fn tls_and_login_follow_the_url() {
     };
     // A local mail server is used without TLS by default.
     let at = |port: u16| format!("localhost:{port}");
-    sent(&format!("smtp://{}", at(offering)), None, &format!("{}, in clear", at(offering)));
+    sent(&format!("smtp://{}", at(offering)), None, &format!("{}, unencrypted", at(offering)));
     for (scheme, port, query) in [
         ("smtp", offering, "?tls=offered"),
         ("smtp", offering, "?tls=required"),
@@ -234,7 +234,7 @@ fn tls_and_login_follow_the_url() {
     sent(
         &format!("smtp://monitor@{}?tls=none", at(clear_submission)),
         Some("secret"),
-        &format!("{}, in clear, as monitor", at(clear_submission)),
+        &format!("{}, unencrypted, as monitor", at(clear_submission)),
     );
     sent(&format!("smtp://m%6Fnitor@{}", at(submission)), Some("secret"), &encrypted(submission));
     let n_sent = 9;
@@ -251,12 +251,16 @@ fn tls_and_login_follow_the_url() {
     sent(&format!("smtp://{by_address}?tls=unverified"), None, &format!("{by_address}, encrypted"));
     for query in ["required", "unverified"] {
         let url = format!("smtp://{}?tls={query}", at(clear));
-        not_sent(&url, None, &format!("{} offers no STARTTLS", at(clear)));
+        not_sent(&url, None, &format!("{} does not offer STARTTLS", at(clear)));
     }
     // A password is not sent in clear unless requested.
     for query in ["", "?tls=offered", "?tls=required"] {
         let url = format!("smtp://monitor@{}{query}", at(clear_submission));
-        not_sent(&url, Some("secret"), &format!("{} offers no STARTTLS", at(clear_submission)));
+        not_sent(
+            &url,
+            Some("secret"),
+            &format!("{} does not offer STARTTLS", at(clear_submission)),
+        );
     }
     not_sent(
         &format!("smtp://monitor@{}", at(offering)),
@@ -265,11 +269,11 @@ fn tls_and_login_follow_the_url() {
     );
     for (port, mechanism) in [(submission, "PLAIN"), (old_submission, "LOGIN")] {
         let url = format!("smtp://monitor@{}", at(port));
-        let reason = format!("{} refused it, told AUTH {mechanism}: 535 5.7.8", at(port));
+        let reason = format!("{} refused the mail after AUTH {mechanism}: 535 5.7.8", at(port));
         not_sent(&url, Some("wrong"), &reason);
     }
     let refused =
-        format!("{} refused it, told MAIL FROM topip@example.com: 530 5.7.0", at(submission));
+        format!("{} refused the mail after MAIL FROM topip@example.com: 530 5.7.0", at(submission));
     not_sent(&format!("smtp://{}?tls=none", at(submission)), None, &refused);
     postfix.mails(n_sent + 1);
 }
@@ -327,7 +331,9 @@ fn sendmail_delivers_mail() {
     let result = flood(dir, &[&to[..], &["--smtp", "sendmail:", "--remind", "0"]].concat());
     let mail_line = mail_lines(&result)[0];
     assert!(
-        mail_line.starts_with("Mail not sent: /usr/sbin/sendmail ended with 75 (sendmail: fatal: "),
+        mail_line.starts_with(
+            "Mail not sent: /usr/sbin/sendmail ended with exit status 75 (sendmail: fatal: "
+        ),
         "{mail_line}"
     );
 }

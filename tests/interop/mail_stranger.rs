@@ -32,16 +32,16 @@ const GOOD_REPLIES: [&str; 6] = [
 
 /// Activity while each of these replies is awaited, as in error messages.
 const ACTIVITIES: [&str; 6] = [
-    "on being connected",
-    "told EHLO",
-    "told MAIL FROM topip@example.com",
-    "told RCPT TO ops@example.com",
-    "told DATA",
-    "given the mail",
+    "after connecting",
+    "after EHLO",
+    "after MAIL FROM topip@example.com",
+    "after RCPT TO ops@example.com",
+    "after DATA",
+    "after the mail data",
 ];
 
-/// Takes part in the session for as many replies as given. Returns the connection, or
-/// `None` if the peer has closed it.
+/// Takes part in the session until all `answers` are sent. Returns the connection, or `None`
+/// if the peer has closed it.
 fn reply_script(stream: TcpStream, answers: &[&str]) -> Option<TcpStream> {
     let mut reader = BufReader::new(stream);
     for (n, answer) in answers.iter().enumerate() {
@@ -115,7 +115,7 @@ fn stalling_mail_server_times_out() {
                 });
                 assert_not_sent_in_clear(
                     port,
-                    &format!("PORT gave no answer in time, {}", ACTIVITIES[n]),
+                    &format!("PORT gave no answer in time {}", ACTIVITIES[n]),
                 );
             });
         }
@@ -127,8 +127,8 @@ fn stalling_mail_server_times_out() {
                     reply_script(stream, answers).into_iter().for_each(wait_for_close);
                 });
                 let url = url.replace("PORT", &port.to_string());
-                let activity = "while the connection was encrypted";
-                assert_not_sent(port, &url, &format!("PORT gave no answer in time, {activity}"));
+                let activity = "during the TLS handshake";
+                assert_not_sent(port, &url, &format!("PORT gave no answer in time {activity}"));
             });
         }
     });
@@ -145,7 +145,7 @@ fn dripping_mail_server_times_out() {
             thread::sleep(Duration::from_millis(50));
         }
     });
-    assert_not_sent_in_clear(port, "PORT gave no answer in time, on being connected");
+    assert_not_sent_in_clear(port, "PORT gave no answer in time after connecting");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn closed_mail_connection_is_reported() {
                 let dir = TestDir::new();
                 let result = check(&dir, &format!("smtp://localhost:{port}"), &[]);
                 let line = result.stdout.lines().nth(1).unwrap();
-                let lost = format!("Mail not sent: lost the connection to localhost:{port}, ");
+                let lost = format!("Mail not sent: lost the connection to localhost:{port} ");
                 assert!(line.starts_with(&format!("{lost}{}: ", ACTIVITIES[n])), "{line}");
                 assert_eq!(result.code, Some(2));
             });
@@ -183,31 +183,31 @@ fn unconfirmed_mail_is_reported_and_not_repeated() {
         let lines: Vec<_> = result.stdout.lines().collect();
         let expected_line = format!("Mail perhaps not sent: {expected}");
         assert!(lines[1].starts_with(&expected_line), "{lines:?}");
-        let hint = "The log of the mail server tells whether it has taken it. \
-                      It is not sent again before --remind.";
+        let hint = "The log of the mail server shows whether the server accepted the mail. \
+                      The mail is not sent again before --remind.";
         assert!(lines[2].trim() == hint, "{lines:?}");
         // A mail that may have arrived is not sent with every sample.
         let result = check(&dir, &url, &["-vv", "-t", "2"]);
         let lines: Vec<_> = result.stdout.lines().filter(|line| line.contains("Mail")).collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(lines[0].starts_with("Mail: about 203.0.113.7 sent "), "{lines:?}");
-        assert!(lines[0].ends_with(" s ago already; again after 1 h"), "{lines:?}");
+        assert!(lines[0].starts_with("Mail: sent "), "{lines:?}");
+        assert!(lines[0].ends_with(" s ago about 203.0.113.7; sent again after 1 h"), "{lines:?}");
     };
     let take_mail = |stream| reply_script(stream, &[&GOOD_REPLIES[..5], &[""]].concat());
     let silent = start_server(move |stream| take_mail(stream).into_iter().for_each(wait_for_close));
     assert_unconfirmed(
         silent,
-        &format!("localhost:{silent} gave no answer in time, given the mail."),
+        &format!("localhost:{silent} gave no answer in time after the mail data."),
     );
     let closing = start_server(move |stream| drop(take_mail(stream)));
     assert_unconfirmed(
         closing,
-        &format!("lost the connection to localhost:{closing}, given the mail: "),
+        &format!("lost the connection to localhost:{closing} after the mail data: "),
     );
 }
 
-/// On a busy machine, the thread that talks to the server is late with its result: strace(1)
-/// delays it after the reply that it has received.
+/// strace(1) delays the thread of the mail session after a reply that the thread has received,
+/// so that its result is late, as on a busy machine.
 #[test]
 fn late_result_is_of_the_step_that_was_reached() {
     if Command::new("strace").arg("-V").output().is_err() {
@@ -227,7 +227,7 @@ fn late_result_is_of_the_step_that_was_reached() {
                 assert_eq!(result.code, Some(2), "{result:?}");
                 let activity = ACTIVITIES[n_reads - 1];
                 let line =
-                    format!("Mail {sent}: 127.0.0.1:{port} gave no answer in time, {activity}.");
+                    format!("Mail {sent}: 127.0.0.1:{port} gave no answer in time {activity}.");
                 assert_eq!(result.stdout.lines().nth(1), Some(&*line), "{result:?}");
                 let state = fs::read_to_string(dir.path("state")).unwrap();
                 assert_eq!(state.contains("sent_mails: []"), sent == "not sent", "{state}");
@@ -247,20 +247,19 @@ fn mail_that_hanging_sendmail_has_read_is_not_repeated() {
     let url = format!("sendmail:{}", program.display());
     let result = check(&dir, &url, &["-t", "2"]);
     let line = format!(
-        "Mail perhaps not sent: {} gave no answer in time, after it had read the mail, and was \
-         ended.",
+        "Mail perhaps not sent: {} gave no answer in time after reading the mail, and was killed.",
         program.display()
     );
     assert_eq!(result.stdout.lines().nth(1), Some(&*line), "{result:?}");
     assert_eq!(result.code, Some(2), "{result:?}");
     let result = check(&dir, &url, &["-vv", "-t", "2"]);
-    assert!(result.stdout.contains("\nMail: about 203.0.113.7 sent "), "{result:?}");
+    assert!(result.stdout.contains("\nMail: sent "), "{result:?}");
     let mails = fs::read_to_string(dir.path("mails")).unwrap();
     assert_eq!(mails.matches("Subject:").count(), 1, "{mails}");
 }
 
-/// A signal leaves no time to save that the mail perhaps was sent: a mail that comes twice
-/// is better than none.
+/// After a signal, the run does not save that the mail may have been sent: a mail that is sent
+/// twice is better than none.
 #[test]
 fn mail_of_a_run_that_a_signal_ends_is_sent_again() {
     let dir = TestDir::new();
@@ -289,7 +288,7 @@ fn mail_of_a_run_that_a_signal_ends_is_sent_again() {
     }
 }
 
-/// With several prefix lengths, one sample may be an alert about more than 1,000 networks.
+/// With several prefix lengths, the alerts of one sample can be about more than 1,000 networks.
 #[test]
 fn alert_about_many_networks_is_not_repeated() {
     let dir = TestDir::new();
@@ -318,19 +317,28 @@ fn invalid_smtp_replies_are_reported() {
     };
     answers(
         &["SSH-2.0-OpenSSH_9.2\r\n"],
-        "PORT talks no SMTP, on being connected: SSH-2.0-OpenSSH_9.2",
+        "PORT sent an unexpected SMTP reply after connecting: SSH-2.0-OpenSSH_9.2",
     );
-    answers(&["\x1b[2J|`$(x)`\r\n"], "PORT talks no SMTP, on being connected: ?[2J??(x)");
-    answers(&["354 go on\r\n"], "PORT talks no SMTP, on being connected: 354 go on");
-    answers(&["220-x\r\n250 x\r\n"], "PORT talks no SMTP, on being connected: 220-x 250 x");
-    answers(&["421 busy\r\n"], "PORT refused it, on being connected: 421 busy");
-    answers(&["220 x\r\n", "250 \r\n"], "PORT talks no SMTP, told EHLO: 250");
+    answers(
+        &["\x1b[2J|`$(x)`\r\n"],
+        "PORT sent an unexpected SMTP reply after connecting: ?[2J??(x)",
+    );
+    answers(&["354 go on\r\n"], "PORT sent an unexpected SMTP reply after connecting: 354 go on");
+    answers(
+        &["220-x\r\n250 x\r\n"],
+        "PORT sent an unexpected SMTP reply after connecting: 220-x 250 x",
+    );
+    answers(&["421 busy\r\n"], "PORT refused the mail after connecting: 421 busy");
+    answers(&["220 x\r\n", "250 \r\n"], "PORT sent an unexpected SMTP reply after EHLO: 250");
     let early = &["220 x\r\n", "250 x\r\n", "250 x\r\n", "250 x\r\n", "250 sent\r\n"];
-    answers(early, "PORT talks no SMTP, told DATA: 250 sent");
+    answers(early, "PORT sent an unexpected SMTP reply after DATA: 250 sent");
     let late = &["220 x\r\n", "250 x\r\n", "250 x\r\n", "250 x\r\n", "354 x\r\n", "354 x\r\n"];
-    answers(late, "PORT talks no SMTP, given the mail: 354 x");
+    answers(late, "PORT sent an unexpected SMTP reply after the mail data: 354 x");
     let no = &["220 x\r\n", "250 x\r\n", "550-5.7.1 not \u{202e}\x07\r\n550 5.7.1 you\r\n"];
-    answers(no, "PORT refused it, told MAIL FROM topip@example.com: 550 5.7.1 not ?? 5.7.1 you");
+    answers(
+        no,
+        "PORT refused the mail after MAIL FROM topip@example.com: 550 5.7.1 not ?? 5.7.1 you",
+    );
 }
 
 /// Starts a server that offers a login, takes the given steps of it, and quotes the next
@@ -355,18 +363,18 @@ fn password_quoted_by_mail_server_is_not_shown() {
     let login = "250-x\r\n250 AUTH LOGIN\r\n";
     let steps = &["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n"];
     for (offer, steps, code, expected) in [
-        (plain, &[][..], "500 unrecognized command: ", "refused it, told AUTH PLAIN: 500"),
-        (plain, &[], "535 5.7.8 no: ", "refused it, told AUTH PLAIN: 535 5.7.8"),
-        (plain, &[], "535-5.7.8 no\r\n535 ", "refused it, told AUTH PLAIN: 535 5.7.8"),
-        (plain, &[], "334 ", "talks no SMTP, told AUTH PLAIN: 334"),
+        (plain, &[][..], "500 unrecognized command: ", "refused the mail after AUTH PLAIN: 500"),
+        (plain, &[], "535 5.7.8 no: ", "refused the mail after AUTH PLAIN: 535 5.7.8"),
+        (plain, &[], "535-5.7.8 no\r\n535 ", "refused the mail after AUTH PLAIN: 535 5.7.8"),
+        (plain, &[], "334 ", "sent an unexpected SMTP reply after AUTH PLAIN: 334"),
         (
             plain,
             &[],
             "what? ",
-            "talks no SMTP, told AUTH PLAIN: its words may have the password in them",
+            "sent an unexpected SMTP reply after AUTH PLAIN: the text is hidden because it may contain the password",
         ),
-        (login, steps, "500 what? ", "refused it, told AUTH LOGIN: 500"),
-        (login, steps, "334 ", "talks no SMTP, told AUTH LOGIN: 334"),
+        (login, steps, "500 what? ", "refused the mail after AUTH LOGIN: 500"),
+        (login, steps, "334 ", "sent an unexpected SMTP reply after AUTH LOGIN: 334"),
     ] {
         let port = quoting_server(offer, steps, code);
         let dir = TestDir::new();
@@ -393,7 +401,11 @@ fn text_injected_before_tls_is_rejected() {
         reply_script(stream, &tls).into_iter().for_each(wait_for_close);
     });
     let url = format!("smtp://localhost:{port}?tls=required");
-    assert_not_sent(port, &url, "PORT talks no SMTP, told STARTTLS: it said more in clear");
+    assert_not_sent(
+        port,
+        &url,
+        "PORT sent an unexpected SMTP reply after STARTTLS: more data in clear text",
+    );
 }
 
 #[test]
@@ -436,17 +448,26 @@ fn flooding_mail_server_uses_bounded_memory() {
         assert_eq!(result.code, Some(2), "{result:?}");
         assert!(started.elapsed() < Duration::from_secs(5), "{result:?}");
         let line = result.stdout.lines().nth(1).unwrap();
-        // If it sends too early, its text is rejected before it is read.
-        let early = format!(" talks no SMTP, {}: it had answered before.", ACTIVITIES[2]);
+        // If the server sends too early, its text is rejected before it is read.
+        let early = format!(
+            " sent an unexpected SMTP reply {}: the reply arrived before the command was sent.",
+            ACTIVITIES[2]
+        );
         let is_early = !before.is_empty() && line.ends_with(&early);
         let expected = format!("Mail not sent: localhost:{port} {expected}.");
         assert!(line == expected || is_early, "{line}");
     };
-    let endless = |activity: &str| format!("talks no SMTP, {activity}: its answer does not end");
-    flood(&[], b"a", &endless("on being connected"));
-    flood(&[], b"220-a\r\n", &endless("on being connected"));
-    flood(&GOOD_REPLIES[..2], b"250-a\r\n", &endless("told MAIL FROM topip@example.com"));
-    flood(&GOOD_REPLIES[..2], b"\r\n", "talks no SMTP, told MAIL FROM topip@example.com: ");
+    let endless = |activity: &str| {
+        format!("sent an unexpected SMTP reply {activity}: the reply does not end within 64 KiB")
+    };
+    flood(&[], b"a", &endless("after connecting"));
+    flood(&[], b"220-a\r\n", &endless("after connecting"));
+    flood(&GOOD_REPLIES[..2], b"250-a\r\n", &endless("after MAIL FROM topip@example.com"));
+    flood(
+        &GOOD_REPLIES[..2],
+        b"\r\n",
+        "sent an unexpected SMTP reply after MAIL FROM topip@example.com: ",
+    );
 }
 
 /// The name server of the mail server's domain does not reply.
@@ -474,10 +495,7 @@ fn unanswered_name_lookup_times_out() {
     assert_eq!(result.code, Some(2), "{result:?}");
     assert_eq!(
         result.stdout.lines().nth(1),
-        Some(
-            "Mail not sent: mail.example.com:25 gave no answer in time, while its address was \
-             looked for."
-        )
+        Some("Mail not sent: mail.example.com:25 gave no answer in time during name resolution.")
     );
 }
 
@@ -567,7 +585,7 @@ fn waiting_for_another_mail_times_out() {
     assert!(result.elapsed < Duration::from_millis(2500), "{result:?}");
     assert_eq!(
         result.stdout.lines().nth(1),
-        Some("Mail not sent: another run of the state file state is still sending its mail.")
+        Some("Mail not sent: another run with the state file state is still sending its mail.")
     );
     first.kill().unwrap();
     first.wait().unwrap();
@@ -608,12 +626,12 @@ fn failing_sendmail_programs_are_reported() {
         "cannot run /nowhere/sendmail: No such file or directory (os error 2)",
     );
     let stalls = program("stalls", "sleep 60 & exec sleep 60");
-    let unread = "gave no answer in time, before it had read the mail, and was ended";
+    let unread = "gave no answer in time before reading the mail, and was killed";
     assert_reported(&stalls, &format!("{stalls} {unread}"));
     let refuses = program("refuses", "cat >/dev/null; echo 'no such |user' >&2; exit 67");
-    assert_reported(&refuses, &format!("{refuses} ended with 67 (no such ?user)"));
+    assert_reported(&refuses, &format!("{refuses} ended with exit status 67 (no such ?user)"));
     let shut = program("shut", "exec <&-; exit 75");
-    assert_reported(&shut, &format!("{shut} ended with 75"));
+    assert_reported(&shut, &format!("{shut} ended with exit status 75"));
     let dies = program("dies", "kill -9 $$");
     assert_reported(&dies, &format!("{dies} ended with signal 9"));
     let floods = program("floods", "yes >&2");
@@ -621,10 +639,10 @@ fn failing_sendmail_programs_are_reported() {
     let tells = program("tells", "printenv TOPIP_PASSWORD >&2 || exit 69");
     let mut command = dir.command(&args(&dir, &format!("sendmail:{tells}")));
     let result = run(command.env("TOPIP_PASSWORD", "hunter2"));
-    let line = format!("Mail not sent: {tells} ended with 69.");
+    let line = format!("Mail not sent: {tells} ended with exit status 69.");
     assert_eq!(result.stdout.lines().nth(1), Some(line.as_str()));
     let leaves = program("leaves", "sleep 60 & exit 1");
-    assert_reported(&leaves, &format!("{leaves} ended with 1"));
+    assert_reported(&leaves, &format!("{leaves} ended with exit status 1"));
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn master_stores_values_and_alerts() {
         assert!(is_picture(&path), "{}", path.display());
     }
     let page = fs::read_to_string(site.dir.path("html/example/here.example/topip.html")).unwrap();
-    for text in ["busiest address", "An alert names it.", "check_topip warns there."] {
+    for text in ["busiest address", "An alert names this address.", "check_topip warns."] {
         assert!(page.contains(text), "{text}");
     }
     let log = fs::read_to_string(site.dir.path("log/munin-update.log")).unwrap();

@@ -34,7 +34,7 @@ fn flood() -> String {
     crowd(30, &[("203.0.113.7", 152)])
 }
 
-/// A complete session, word by word.
+/// The output of a complete session is golden.
 #[test]
 fn node_session_is_golden() {
     if !is_possible() {
@@ -148,12 +148,12 @@ fn munin_run_prints_values_and_errors() {
     assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
     assert_eq!(site.munin_run(&["topip", "autoconf"], &[]).stdout, "yes\n");
     let debug = site.munin_run(&["--pidebug", "topip"], &[]);
-    assert!(debug.stderr.starts_with("# Looked at: "), "{}", debug.stderr);
+    assert!(debug.stderr.starts_with("# Source: "), "{}", debug.stderr);
 
     site.dir.write("etc/plugin-conf.d/topip", "[topip]\nenv.max_age soon\n");
     let result = site.munin_run(&["topip"], &[]);
     assert_eq!(FIELDS.map(|field| value(&result.stdout, field)), ["U"; 4]);
-    let reason = "cannot read env.max_age soon: not a span of time; write 90, 90s, 10m, 2h or 7d\n";
+    let reason = "cannot read env.max_age soon: not a duration; write 90, 90s, 10m, 2h or 7d\n";
     assert!(result.stderr.starts_with(reason), "{}", result.stderr);
     assert_eq!(result.code, Some(1));
     let config = site.munin_run(&["topip", "config"], &[]);

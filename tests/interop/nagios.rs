@@ -182,7 +182,7 @@ fn nrpe_returns_complete_output() {
     assert!(first.ends_with("connections=192;;;0 over=1;;;0"), "{first}");
     assert_eq!(long.stdout.lines().count(), 12, "{}", long.stdout);
 
-    // The packaged commands sample this host, whatever its connections are.
+    // The packaged commands sample this host, with any connections.
     assert_eq!(names, ["check_topip", "check_topip_web", "check_topip_mail"]);
     for name in names {
         let result = run_check_nrpe(name, &[]);
@@ -190,7 +190,7 @@ fn nrpe_returns_complete_output() {
         assert!(result.code.is_some_and(|code| code < 3), "{name}: {}", result.stdout);
     }
     let rsh = run_check_nrpe("rsh", &[]);
-    let expected = "TOPIP UNKNOWN - web1: false: it ended with 1\n";
+    let expected = "TOPIP UNKNOWN - web1: false: ended with exit status 1\n";
     assert!(rsh.stdout.starts_with(expected), "{rsh:?}");
     // NRPE rejects arguments.
     let result = run_check_nrpe("check_topip", &["-a", "-w 1"]);

@@ -163,10 +163,10 @@ fn host_and_containers_match_ss() {
         ];
         assert_eq!(shares(&result.stdout), expected, "{source}");
         let source_line = match source {
-            "proc" => "Looked at: /proc/self/net/tcp and tcp6, read as /proc/net/tcp",
-            _ => "Looked at: netlink (sock_diag)",
+            "proc" => "Source: /proc/self/net/tcp and tcp6, read as /proc/net/tcp",
+            _ => "Source: netlink (sock_diag)",
         };
-        assert_eq!(lines(&result.stdout, "Looked at"), [source_line]);
+        assert_eq!(lines(&result.stdout, "Source: "), [source_line]);
     }
     // The check's options and the filters of ss select the same sockets.
     for (selection, filter) in [
@@ -208,13 +208,12 @@ fn output_has_a_line_for_each_namespace() {
          Network namespace own: 1 connection\n\
          Network namespace blue: 0 connections\n\
          Network namespace pid:{} sleep: 0 connections\n\
-         Rule auto: nobody else, one browser instead, center 5, scale 1; \
+         Rule auto: no other addresses, one browser assumed, center 5, scale 1; \
          false alarm rate 0.015; limit 43.8 (lognormal).\n\
-         Rule stddev would not say over: 1 address with 1 connection to 1, median 1, average 1, \
+         Rule stddev would not alert: 1 address with 1 connection to 1, median 1, average 1, \
          stddev 0; limit 10 (floor).\n\
-         5 standard deviations are out of reach for a lone offender among 1 address: \
-         this rule needs 24.\n\
-         There is no earlier sample.\n",
+         With 1 address, no count can exceed 5 standard deviations: the rule stddev needs 24.\n\
+         No previous sample exists.\n",
         fixture.net.green_pid()
     );
     assert_eq!(result.stdout, expected);
@@ -314,27 +313,27 @@ fn suggested_capabilities_are_sufficient() {
     assert_eq!(
         result.status_line(),
         format!(
-            "TOPIP UNKNOWN - cannot see the network namespaces of {hidden} processes: Permission \
+            "TOPIP UNKNOWN - cannot read the network namespaces of {hidden} processes: Permission \
              denied (os error 13); 203.0.113.7 has 1 connection, limit 43.8"
         )
     );
     assert_eq!(
         result.stdout.lines().nth(1).unwrap(),
         format!(
-            "Cannot see the network namespaces of {hidden} processes: Permission denied (os error 13)."
+            "Cannot read the network namespaces of {hidden} processes: Permission denied (os error 13)."
         )
     );
     let grant = |capability: &str| {
         format!(
-            "Grant it {capability}: by sudo, or by AmbientCapabilities of a systemd unit. See Containers, \
-             routers, balancers in check_topip(1)."
+            "Grant {capability} to the check: with sudo, or with AmbientCapabilities= of a systemd \
+             unit. See Containers, routers, balancers in check_topip(1)."
         )
     };
     let both = grant("CAP_SYS_ADMIN and CAP_SYS_PTRACE");
     assert!(result.stdout.contains(&both), "{}", result.stdout);
     assert!(
         result.stdout.contains(
-            "\nCannot look into network namespace blue: cannot enter it: Operation not permitted \
+            "\nCannot sample network namespace blue: cannot enter the network namespace: Operation not permitted \
              (os error 1).\n"
         ),
         "{}",
@@ -342,19 +341,19 @@ fn suggested_capabilities_are_sufficient() {
     );
     assert_eq!(result.code, Some(3));
 
-    // Entering namespaces does not reveal those of other processes.
+    // Permission to enter namespaces does not show the namespaces of other processes.
     let result = all(&["sys_admin"]);
     assert_eq!(
-        (result.code, lines(&result.stdout, "Grant it")),
+        (result.code, lines(&result.stdout, "Grant CAP_SYS_")),
         (Some(3), vec![&*grant("CAP_SYS_PTRACE")])
     );
     let top_peer = "; 203.0.113.2 has 3 connections, limit 10.91";
     assert!(result.status_line().ends_with(top_peer), "{}", result.status_line());
-    // And the reverse.
+    // Permission to see the namespaces does not allow entering them.
     let result = all(&["sys_ptrace"]);
     assert_eq!(result.code, Some(3));
-    assert_eq!(lines(&result.stdout, "Grant it"), [grant("CAP_SYS_ADMIN")]);
-    assert!(result.status_line().contains("cannot look into 2 network namespaces, blue first: cannot enter it: Operation not permitted"), "{}", result.status_line());
+    assert_eq!(lines(&result.stdout, "Grant CAP_SYS_"), [grant("CAP_SYS_ADMIN")]);
+    assert!(result.status_line().contains("cannot sample 2 network namespaces, blue first: cannot enter the network namespace: Operation not permitted"), "{}", result.status_line());
     let result = all(&["sys_admin", "sys_ptrace"]);
     assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 22.39");
 
@@ -367,7 +366,7 @@ fn suggested_capabilities_are_sufficient() {
     assert_eq!(
         check_namespace(&[], "blue"),
         refused(
-            "cannot look into network namespace blue: cannot enter it: Operation not permitted (os error 1)",
+            "cannot sample network namespace blue: cannot enter the network namespace: Operation not permitted (os error 1)",
             &grant("CAP_SYS_ADMIN")
         )
     );
@@ -434,18 +433,18 @@ fn packaged_sudoers_allows_only_the_check() {
     }
 }
 
-/// With hidepid, users do not see the processes of others.
+/// With hidepid, users do not see the processes of other users.
 #[test]
 fn hidden_processes_are_unknown() {
     let Some(fixture) = ContainerFixture::new() else { return };
     fixture.net.shell("mount -o remount,hidepid=2 /proc");
     let all = |capabilities: &[&str]| fixture.check_as_nobody(capabilities, &["--netns", "all"]);
     let result = all(&["sys_admin"]);
-    let problem = "TOPIP UNKNOWN - cannot see the processes of others: /proc hides them (hidepid); \
+    let problem = "TOPIP UNKNOWN - cannot list the processes of other users: /proc hides them (hidepid); \
                    203.0.113.2 has 3 connections, limit 10.91";
     assert_eq!((result.code, result.status_line()), (Some(3), problem), "{}", result.stdout);
     assert_eq!(
-        lines(&result.stdout, "Grant it CAP_SYS_PTRACE: by sudo").len(),
+        lines(&result.stdout, "Grant CAP_SYS_PTRACE to the check: with sudo").len(),
         1,
         "{}",
         result.stdout
@@ -465,9 +464,9 @@ fn hidden_processes(result: &CommandResult) -> u64 {
 #[test]
 fn missing_namespace_is_unknown() {
     let Some(fixture) = ContainerFixture::new() else { return };
-    let more = "ip netns list shows the names that there are; a container without one is the pid:N \
-                of a process in it. See lsns -t net.";
-    let over = "Is that process still there? Those of containers: lsns -t net";
+    let more = "To list the names: ip netns list. For a container without a name, use pid:N of a \
+                process in it, which lsns -t net lists.";
+    let over = "Check that the process is running. To list containers: lsns -t net";
     for (netns, problem, advice) in [
         ("red", "cannot find /run/netns/red: No such file or directory (os error 2)", more),
         (
@@ -475,10 +474,10 @@ fn missing_namespace_is_unknown() {
             "cannot find /proc/4194304/ns/net: No such file or directory (os error 2)",
             over,
         ),
-        ("/dev/null", "/dev/null is no network namespace", more),
+        ("/dev/null", "/dev/null is not a network namespace", more),
         (
             "/proc/self/ns/mnt",
-            "cannot look into network namespace /proc/self/ns/mnt: /proc/self/ns/mnt is no network namespace",
+            "cannot sample network namespace /proc/self/ns/mnt: /proc/self/ns/mnt is not a network namespace",
             more,
         ),
     ] {
@@ -486,7 +485,7 @@ fn missing_namespace_is_unknown() {
         assert_eq!(result.stdout, format!("TOPIP UNKNOWN - {problem}\n{advice}\n"));
         assert_eq!(result.code, Some(3));
     }
-    // With a verdict on the other namespaces.
+    // The status line has a verdict on the other namespaces.
     let result = fixture.check(&["--netns", "red,blue", "-w", "2"]);
     assert_eq!(
         result.code_and_status(),
@@ -500,7 +499,7 @@ fn missing_namespace_is_unknown() {
     fs::write(fixture.net.path("/run/netns/grey"), "").unwrap();
     let result = fixture.check(&["--netns", "all"]);
     assert_eq!(result.code, Some(0));
-    let note = "Network namespace grey is a name in /run/netns without one, as seen from here.";
+    let note = "Network namespace grey has a name in /run/netns, but this process does not see it.";
     assert_eq!(result.stdout.lines().nth(1), Some(note), "{}", result.stdout);
 }
 
@@ -511,21 +510,22 @@ fn blocked_setns_is_reported() {
         (
             "ENOSYS",
             "Function not implemented (os error 38)",
-            "The kernel or a seccomp filter has no setns(2).",
+            "The kernel does not have setns(2), or a seccomp filter blocks it.",
         ),
         (
             "EPERM",
             "Operation not permitted (os error 1)",
-            "It has CAP_SYS_ADMIN: a container, a seccomp filter or another user \
-             namespace forbids it all the same. Run it on the host itself.",
+            "The check has CAP_SYS_ADMIN, but a container, a seccomp filter or another user \
+             namespace forbids the access. Run the check on the host itself.",
         ),
     ] {
         let inject = format!("inject=setns:error={error}");
         let mut strace = fixture.command_on_host("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, CHECK, "--netns", "blue"]);
         let result = run(&mut strace);
-        let problem =
-            format!("cannot look into network namespace blue: cannot enter it: {error_text}");
+        let problem = format!(
+            "cannot sample network namespace blue: cannot enter the network namespace: {error_text}"
+        );
         assert_eq!(result.stdout, format!("TOPIP UNKNOWN - {problem}\n{advice}\n"));
     }
 }
@@ -569,7 +569,7 @@ fn namespace_removed_during_run_is_a_note() {
         fixture.net.shell("ip netns del red");
     });
     assert_eq!(result.code, Some(0), "{}", result.stdout);
-    let note = "Network namespace red went away before it was looked into.";
+    let note = "Network namespace red was removed before it was sampled.";
     assert_eq!(result.stdout.lines().nth(1), Some(note), "{}", result.stdout);
     assert_eq!(shares(&result.stdout).len(), 4, "{}", result.stdout);
     assert!(
@@ -579,8 +579,8 @@ fn namespace_removed_during_run_is_a_note() {
     );
 }
 
-/// The processes of a container end between the search for namespaces and the look into its
-/// one, as the workers of a web server do.
+/// The processes of a container end between the search for namespaces and the sample of the
+/// container's namespace, as the workers of a web server do.
 #[test]
 fn namespace_is_entered_by_process_that_started_meanwhile() {
     let Some(fixture) = ContainerFixture::new() else { return };
@@ -608,13 +608,13 @@ fn namespace_with_short_lived_processes_is_unknown() {
     strace.args(["-P", &format!("/proc/{green}/ns/net"), CHECK, "--netns", "all"]);
     let result = run(&mut strace);
     let problem = format!(
-        "3 TOPIP UNKNOWN - cannot look into network namespace pid:{green} sleep: its processes \
+        "3 TOPIP UNKNOWN - cannot sample network namespace pid:{green} sleep: its processes \
          end before it can be entered; 203.0.113.2 has 3 connections, limit 10.91"
     );
     assert_eq!(result.code_and_status(), problem, "{}", result.stdout);
 }
 
-/// A process goes on when its first thread ends, and so does its container.
+/// A process continues after the end of its first thread, and so does its container.
 #[test]
 fn process_without_first_thread_has_a_namespace() {
     const SCRIPT: &str = "import ctypes, platform, threading
@@ -660,11 +660,13 @@ fn namespaces_skipped_by_timeout_are_unknown() {
         Some(result).filter(|result| !result.status_line().contains("no answer within 4 s"))
     };
     let result = (0..8).find_map(attempt).expect("one attempt of eight is fast enough");
-    let (problem, _) =
-        result.status_line().split_once(" of 63 network namespaces; 203.0.113.").unwrap();
-    let (_, n_left) = problem.split_once("TOPIP UNKNOWN - no time was left for ").unwrap();
+    let (problem, _) = result
+        .status_line()
+        .split_once(" of 63 network namespaces: no time left; 203.0.113.")
+        .unwrap();
+    let (_, n_left) = problem.split_once("TOPIP UNKNOWN - cannot sample ").unwrap();
     assert!((1..63).contains(&n_left.parse::<u32>().unwrap()), "{}", result.stdout);
-    let advice = "Give it more time with --timeout, below what the monitoring system allows.";
+    let advice = "Increase --timeout, but keep it below the timeout of the monitoring system.";
     assert_eq!(result.stdout.lines().nth(2), Some(advice), "{}", result.stdout);
 }
 
@@ -687,7 +689,7 @@ fn more_namespaces_than_descriptors_are_read() {
     assert_eq!(lines(&all.stdout, "Network namespace").len(), 123);
 }
 
-/// A dump of one namespace walks through the sockets of all.
+/// A dump of one namespace walks through the sockets of all namespaces.
 #[test]
 fn namespaces_without_sockets_are_not_dumped() {
     let Some(fixture) = ContainerFixture::new() else { return };
@@ -704,7 +706,7 @@ fn namespaces_without_sockets_are_not_dumped() {
     assert_eq!(trace.matches("NETLINK_SOCK_DIAG").count(), 3, "{trace}");
 }
 
-/// One socket of a kind that the statistics of the namespace count in their own way.
+/// The namespace has one socket of a kind that its statistics count separately.
 #[test]
 fn namespace_with_one_socket_is_counted() {
     let Some(net) = Topology::new() else { return };
@@ -742,9 +744,8 @@ fn namespace_with_one_socket_is_counted() {
 /// User ID of a user without privileges.
 const USER: u32 = 4711;
 
-/// Makes a network namespace in a user namespace, both as an unprivileged user, with 50
-/// connections to an address that has none (`TCP_REPAIR`). Returns the process ID of its
-/// process; `None` without the permission.
+/// Creates a network namespace in a user namespace, both as an unprivileged user, with 50 forged
+/// connections (`TCP_REPAIR`). Returns the ID of its process; `None` without the permission.
 fn forge_connections(fixture: &ContainerFixture) -> Option<u32> {
     const SCRIPT: &str = "import os, socket, time
 sockets = []
@@ -778,14 +779,14 @@ time.sleep(1000)";
     }
 }
 
-/// Any user can make up connections in a network namespace of a user namespace.
+/// Any user can forge connections in a network namespace of a user namespace.
 #[test]
 fn namespaces_of_unprivileged_users_are_not_counted() {
     let Some(fixture) = ContainerFixture::new() else { return };
     let Some(pid) = forge_connections(&fixture) else { return };
-    let note = "1 network namespace of unprivileged users (user:4711) is not in this count: \
-                connections there can be made up. --netns all,user:4711 counts those of a user \
-                that you trust.";
+    let note = "1 network namespace of unprivileged users (user:4711) is not counted: a user can \
+                fake connections there. --netns all,user:4711 counts those of a user that you \
+                trust.";
     let result = fixture.check(&["--netns", "all", "-v", "--consecutive", "1"]);
     assert_eq!(result.code_and_status(), "0 TOPIP OK - 203.0.113.2 has 4 connections, limit 22.39");
     assert_eq!(lines(&result.stdout, "1 network namespace"), [note], "{}", result.stdout);
@@ -817,14 +818,14 @@ fn namespaces_of_unprivileged_users_are_not_counted() {
     assert_eq!(
         result.stdout,
         "TOPIP UNKNOWN - no network namespace belongs to the users of --netns\n\
-         lsns -t net shows those that there are.\n"
+         To list the network namespaces: lsns -t net\n"
     );
     let result = fixture.check(&["--netns", "user:root,user:daemon"]);
     assert_eq!(shares(&fixture.check(&["--netns", "user:root", "-v"]).stdout).len(), 3);
     assert_eq!(result.code, Some(0), "{}", result.stdout);
 }
 
-/// A user namespace that root made, as for containers with remapped users, is root's.
+/// A user namespace that root created, as for containers with remapped users, is owned by root.
 #[test]
 fn namespace_of_roots_user_namespace_is_counted() {
     let Some(fixture) = ContainerFixture::new() else { return };
@@ -888,9 +889,9 @@ fn munin_and_log_read_namespaces() {
     assert!(line.contains(" - 3 connections from 203.0.113.2\n"), "{line}");
 }
 
-const HINT: &str = "This host forwards and another network namespace holds sockets, which are not \
-                    in this count: containers, for one. See --netns all and --source conntrack, \
-                    and Containers, routers, balancers in check_topip(1).";
+const HINT: &str = "This host forwards packets and another network namespace has sockets that are \
+                    not counted, for example those of containers. See --netns all and --source \
+                    conntrack, and Containers, routers, balancers in check_topip(1).";
 
 #[test]
 fn hint_about_hidden_namespaces_keeps_status() {
@@ -914,9 +915,9 @@ fn hint_about_hidden_namespaces_keeps_status() {
     // Blue has a name, but no process whose sockets could be seen.
     fixture.net.shell(&format!("kill {}", fixture.net.green_pid()));
     let started = Instant::now();
-    let names = "This host forwards and has other network namespaces, whose connections are not in \
-                 this count: containers, for one. See --netns all and --source conntrack, and \
-                 Containers, routers, balancers in check_topip(1).";
+    let names = "This host forwards packets and has other network namespaces, whose connections \
+                 are not counted, for example those of containers. See --netns all and --source \
+                 conntrack, and Containers, routers, balancers in check_topip(1).";
     while hints(&fixture.check(&["-v"])) != names {
         assert!(started.elapsed() < Duration::from_secs(20), "{}", fixture.check(&["-v"]).stdout);
         thread::sleep(Duration::from_millis(20));
@@ -984,8 +985,9 @@ fn malformed_netns_values_are_rejected() {
     let result = dir.check(&["--netns", "all", "-H", "localhost,web1"]);
     assert_eq!(
         result.stdout,
-        "TOPIP UNKNOWN - --netns does not go with servers that are reached by SSH\n\
-         Network namespaces are of this host. Run check_topip there, by NRPE for one.\n"
+        "TOPIP UNKNOWN - --netns cannot be used with servers that are checked over SSH\n\
+         Network namespaces are read on this host only. Run check_topip on the server, for \
+         example with NRPE.\n"
     );
     assert_eq!(result.code, Some(3));
 }

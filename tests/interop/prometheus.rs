@@ -130,7 +130,7 @@ fn node_exporter_serves_the_output_file() {
     assert!(!scraped.contains("topip_connections"), "{scraped}");
 }
 
-/// An exporter that ends with the value.
+/// A node_exporter that runs until it is dropped.
 struct Exporter(Child);
 
 impl Drop for Exporter {

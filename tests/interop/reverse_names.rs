@@ -9,7 +9,7 @@ use crate::{
     support::{CommandResult, LOG, TestDir, run, skip, wait_for_listener, with_name_server},
 };
 
-/// Addresses with the name that a report has to show.
+/// Addresses, each with the name that a report must show.
 const ADDRESSES: [(&str, Option<&str>); 9] = [
     ("203.0.113.7", Some("crawler.example.com")),
     ("2001:db8::7", Some("six.example.com")),
@@ -18,7 +18,7 @@ const ADDRESSES: [(&str, Option<&str>); 9] = [
     // The name has no address.
     ("203.0.113.9", None),
     ("203.0.113.10", None),
-    // Names in /etc/hosts, of which some are no host names.
+    // Names in /etc/hosts, some of which are not host names.
     ("203.0.113.11", Some("office")),
     ("203.0.113.12", None),
     ("203.0.113.13", None),

@@ -100,8 +100,8 @@ fn every_login_shell_works() {
     });
 }
 
-/// The client's configuration decides user, port and address, unless the options do; and
-/// it cannot disturb the listing.
+/// The client's configuration sets user, port and address unless the options do, and does not
+/// affect the listing.
 #[test]
 fn client_configuration_is_used() {
     with_clients(|fixture| {
@@ -172,10 +172,13 @@ fn failures_of_the_client_are_reported() {
             status("./client", "web"),
             "3 TOPIP UNKNOWN - cannot start ./client: Permission denied (os error 13)"
         );
-        assert_eq!(status("/bin/false", "web"), "3 TOPIP UNKNOWN - web: false: it ended with 1");
+        assert_eq!(
+            status("/bin/false", "web"),
+            "3 TOPIP UNKNOWN - web: false: ended with exit status 1"
+        );
         assert_eq!(
             status("/bin/true", "web"),
-            "3 TOPIP UNKNOWN - web gave no listing: nothing was printed"
+            "3 TOPIP UNKNOWN - web gave no listing: the command printed nothing"
         );
     });
 }
@@ -189,8 +192,8 @@ fn custom_and_forced_commands_are_run() {
         assert_sees_clients(&with_command("netstat -ntW"), "netstat -ntW");
         assert_sees_clients(&with_command("cat; ss -tan"), "cat; ss");
         for (command, problem) in [
-            ("ss -tan; exit 7", "it ended with 7"),
-            ("ss -tan; kill -9 $$", "it ended with 255"),
+            ("ss -tan; exit 7", "the client ended with exit status 7"),
+            ("ss -tan; kill -9 $$", "the client ended with exit status 255"),
             ("no-such-command-here", "no-such-command-here: not found"),
             ("ss -tln", " lists listening sockets only"),
         ] {
@@ -209,7 +212,7 @@ fn custom_and_forced_commands_are_run() {
                 .replace(&format!("IdentityFile {}\n", fixture.dir.path("./id").display()), ""),
         );
         let result = run(&mut command(&fixture.dir, &client, "web", &OUTSIDE_ARGS));
-        assert_sees_clients(&result, "what the server runs for this key");
+        assert_sees_clients(&result, "the server's forced command");
     });
 }
 
@@ -228,11 +231,11 @@ fn master_connection_is_used_and_kept() {
         // With no terminal, the master goes into the background once it is logged in.
         let started = client_command(fixture, &["-M", "-N", "-f", "web"]).status();
         assert!(started.unwrap().success());
-        // Only the master is logged in; nothing else can be.
+        // Only the master is logged in; no other login is possible.
         fs::write(fixture.account.home.join(".ssh/authorized_keys"), "").unwrap();
         assert_sees_clients(&check(fixture, &OUTSIDE_ARGS), "ss -tan (Linux)");
         assert_eq!(sessions(&check(fixture, &["-vvv"])), [""; 0]);
-        // A run that gives up does not end the master.
+        // A run that times out does not end the master.
         let late = check(fixture, &["--command", "sleep 60", "-t", "2"]);
         let expected = "3 TOPIP UNKNOWN - web gave no answer in 2 s (while running sleep 60)";
         assert_eq!(late.code_and_status(), expected);
@@ -243,7 +246,7 @@ fn master_connection_is_used_and_kept() {
     });
 }
 
-/// The check that finds no master starts one, which stays after the check.
+/// A check that does not find a master starts one, which keeps running after the check.
 #[test]
 fn persistent_master_outlives_the_check() {
     with_clients(|fixture| {
@@ -368,7 +371,7 @@ fn dropbear_client_and_server_work() {
             assert_sees_clients(&result, "ss -tan (Linux)");
         }
         let refused = run(&mut command(&fixture.dir, &client, "127.0.0.1:1", &[]));
-        let expected = "3 TOPIP UNKNOWN - [127.0.0.1]:1: dbclient: it ended with 1 (dbclient: \
+        let expected = "3 TOPIP UNKNOWN - [127.0.0.1]:1: dbclient: ended with exit status 1 (dbclient: \
                         Connection to root@127.0.0.1:1 exited: Connect failed: Connection refused)";
         assert_eq!(refused.code_and_status(), expected);
     });
@@ -421,7 +424,7 @@ fn several_servers_and_other_programs_work() {
     });
 }
 
-/// An alias may be another host with another client: the samples are not compared.
+/// With another client, an alias may be another host, so the samples are not compared.
 #[test]
 fn each_client_has_its_own_state_file() {
     with_clients(|fixture| {
@@ -491,7 +494,8 @@ fn flows_are_listed() {
         let result = check(&fixture, &args);
         assert!(result.stdout.contains("\n203.0.113.7 1 connection on port 443"), "{result:?}");
         let denied = check(&fixture, &["--source", "conntrack"]);
-        let start = "3 TOPIP UNKNOWN - web gave no listing: none of these worked: conntrack -L, ";
+        let start =
+            "3 TOPIP UNKNOWN - web gave no listing: none of these commands worked: conntrack -L, ";
         assert!(denied.code_and_status().starts_with(start), "{denied:?}");
         assert!(denied.stdout.contains("\nMay USER see the flows there? "), "{denied:?}");
     });

@@ -1,5 +1,5 @@
-//! Blocked kernel interfaces, by a real seccomp filter and a missing /proc: another source
-//! is used, or the error is reported.
+//! Kernel interfaces that are blocked by a real seccomp filter or by a missing /proc: another
+//! source is used, or the error is reported.
 use std::{collections::BTreeMap, process::Command, thread};
 
 use seccompiler::{
@@ -52,9 +52,9 @@ pub fn without_sockets<T: Send>(
 fn blocked_netlink_falls_back_to_proc() {
     let result = without_netlink(|| TestDir::new().check(&["-vv"]));
     assert!(matches!(result.code, Some(0..=2)), "{}", result.stdout);
-    let expected = "\nNot by netlink (sock_diag): cannot open netlink: \
+    let expected = "\nFailed source: netlink (sock_diag): cannot open netlink: \
                 Address family not supported by protocol (os error 97)\n\
-                Looked at: /proc/self/net/tcp and tcp6, ";
+                Source: /proc/self/net/tcp and tcp6, ";
     assert!(result.stdout.contains(expected), "{}", result.stdout);
 }
 
@@ -84,10 +84,10 @@ fn no_usable_source_is_unknown() {
     }
     assert_eq!(
         result.stdout,
-        "TOPIP UNKNOWN - cannot look at the sockets of this machine: cannot open /proc/self/net/tcp: \
+        "TOPIP UNKNOWN - cannot read the sockets of this host: cannot open /proc/self/net/tcp: \
          No such file or directory (os error 2)\n\
-         Not by netlink (sock_diag): cannot open netlink: Address family not supported by protocol (os error 97)\n\
-         Is /proc mounted, and may this user read it?\n"
+         Failed source: netlink (sock_diag): cannot open netlink: Address family not supported by protocol (os error 97)\n\
+         Check that /proc is mounted and that this user can read it.\n"
     );
     assert_eq!(result.code, Some(3));
 }

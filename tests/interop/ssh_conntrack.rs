@@ -1,5 +1,5 @@
-//! Flows of a server: by conntrack if its user may run that, else by sudo; otherwise an
-//! error with a hint.
+//! Flows of a server: from conntrack if the login user may run it, from sudo conntrack if sudo
+//! allows it, and otherwise an error with a hint.
 use std::{
     fs,
     net::{SocketAddr, TcpListener, UdpSocket},
@@ -67,10 +67,10 @@ fn assert_sees_flows(result: &CommandResult, command: &str) {
 #[test]
 fn server_flows_are_read_with_sudo() {
     with_flows(|fixture| {
-        // Without a sudo rule for the user.
+        // The user does not have a sudo rule yet.
         let result = fixture.check_by_key(&CONNTRACK_ARGS);
         let start = format!(
-            "3 TOPIP UNKNOWN - {} gave no listing: none of these worked: \
+            "3 TOPIP UNKNOWN - {} gave no listing: none of these commands worked: \
              conntrack -L, cat /proc/net/nf_conntrack, sudo -n conntrack -L, \
              sudo -n cat /proc/net/nf_conntrack (",
             fixture.server.name()
@@ -149,14 +149,14 @@ fn forced_command_must_list_flows() {
             "{}",
             result.stdout
         );
-        let note = " does not tell the addresses of its host: flows that it opened count too.\n";
+        let note = " does not show the addresses of its host: flows that the host opened are counted as well.\n";
         assert!(result.stdout.contains(note), "{}", result.stdout);
         let result = with(fixture, listing, &["--source", "conntrack", "--inbound"]);
-        let refused = "does not tell which flows are to addresses of its host";
+        let refused = "unknown local addresses, so inbound flows cannot be recognized";
         assert!(result.code_and_status().ends_with(refused), "{}", result.stdout);
         // A listing of sockets is rejected if flows are requested.
         let result = with(fixture, "ss -tan", &["--source", "conntrack"]);
-        let other = "listed sockets, where tracked flows were asked for";
+        let other = ": a socket listing instead of tracked flows";
         assert!(result.code_and_status().ends_with(other), "{}", result.stdout);
         let result = with(fixture, "true", &["--source", "conntrack"]);
         assert!(result.code_and_status().starts_with("3 TOPIP UNKNOWN - "), "{}", result.stdout);

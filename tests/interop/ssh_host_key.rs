@@ -22,7 +22,7 @@ fn openssh_accepts(fixture: &SshFixture) -> bool {
     output.status.success()
 }
 
-/// Asserts that both come to the same decision on `known_hosts`, and that check_topip
+/// Asserts that OpenSSH and check_topip decide the same on `known_hosts`, and that check_topip
 /// reports the reason.
 #[track_caller]
 fn assert_both_agree(fixture: &SshFixture, known_hosts: &str, expected: Result<(), &str>) {
@@ -180,7 +180,7 @@ fn accept_new_appends_key_once() {
     assert_eq!(fs::read_to_string(&file).unwrap(), fixture.server.known_hosts_lines("127.0.0.1"));
     assert_logged_in(&accept(&[]));
     assert_eq!(fs::read_to_string(&file).unwrap(), fixture.server.known_hosts_lines("127.0.0.1"));
-    // After a last line without a line end.
+    // The file ends with a line that has no line end.
     fs::write(&file, "# mine").unwrap();
     assert_logged_in(&accept(&[]));
     assert_eq!(
@@ -197,7 +197,7 @@ fn accept_new_appends_key_once() {
         "{}",
         result.stdout
     );
-    // Neither is a key of another type if one is known.
+    // A key of another type is not a new key if a key is known.
     create_key(&fixture.dir, "rsa", &["-t", "rsa", "-b", "2048"]);
     let rsa = fs::read_to_string(fixture.dir.path("rsa.pub")).unwrap();
     fs::write(&file, format!("[127.0.0.1]:{} {rsa}", fixture.server.port)).unwrap();

@@ -92,7 +92,7 @@ fn every_login_shell_works() {
             assert!(!result.stdout.contains("203.0.113.99"), "{shell}: {}", result.stdout);
             fixture.account = own;
         }
-        // Beyond the limit of a banner, the listing is not searched.
+        // After the maximum length of a banner, the search for the listing stops.
         let account = Account::new(&fixture.dir, "/bin/bash");
         account.authorize(&fixture.key, "");
         fs::write(account.home.join(".bashrc"), "yes 'a long banner' | head -c 100000\n").unwrap();
@@ -102,7 +102,7 @@ fn every_login_shell_works() {
         assert!(
             result
                 .code_and_status()
-                .contains("its shell prints more than 64 KiB before the listing"),
+                .contains("the login shell prints more than 64 KiB before the listing"),
             "{}",
             result.stdout
         );
@@ -141,7 +141,7 @@ fn first_available_command_is_run() {
             ("rm /usr/bin/uname", "ss -tan (Linux)"),
             ("mount -t tmpfs tmpfs /proc/sys", "ss -tan (Linux)"),
             ("rm /usr/bin/uname; mount -t tmpfs tmpfs /proc/sys", "ss -tan (unknown)"),
-            // It prints its heading and fails.
+            // The command prints its heading and fails.
             (
                 "printf '#!/bin/sh\\necho State Recv-Q Send-Q Local Address:Port Peer Address:Port; exit 1\\n' >/usr/bin/ss",
                 "ss -tan (Linux)",
@@ -163,7 +163,7 @@ fn first_available_command_is_run() {
         fixture.dir.write("known_hosts", fixture.server.known_hosts_lines("127.0.0.1"));
         let result = fixture.check_by_key(&[]);
         let start = format!(
-            "3 TOPIP UNKNOWN - {} gave no listing: none of these worked: ss -tan, \
+            "3 TOPIP UNKNOWN - {} gave no listing: none of these commands worked: ss -tan, \
              cat /proc/net/tcp, netstat -natW, netstat -nat, netstat -an (",
             fixture.server.name()
         );
@@ -179,9 +179,17 @@ fn custom_and_forced_commands_are_run() {
             "netstat -ntW",
         );
         let result = fixture.check_by_key(&["--command", "kill -9 $$"]);
-        assert!(result.code_and_status().contains("it was ended by SIGKILL"), "{}", result.stdout);
+        assert!(
+            result.code_and_status().contains("the command ended with SIGKILL"),
+            "{}",
+            result.stdout
+        );
         let result = fixture.check_by_key(&["--command", "ss -tan; exit 7"]);
-        assert!(result.code_and_status().contains("it ended with 7"), "{}", result.stdout);
+        assert!(
+            result.code_and_status().contains("the command ended with exit status 7"),
+            "{}",
+            result.stdout
+        );
         let result = fixture.check_by_key(&["--command", "no-such-command-here"]);
         assert!(
             result.code_and_status().contains("no-such-command-here: not found"),
@@ -192,7 +200,7 @@ fn custom_and_forced_commands_are_run() {
         let forced = create_key(&fixture.dir, "forced", &["-t", "ed25519"]);
         fixture.account.authorize(&forced, "command=\"ss -tan\",restrict");
         let result = fixture.check(&[&OUTSIDE_ARGS[..], &["-i", "forced"]].concat());
-        assert_sees_clients(&result, "what the server runs for this key");
+        assert_sees_clients(&result, "the server's forced command");
         // Standard input is empty, so that a command does not wait for it.
         assert_sees_clients(
             &fixture.check_by_key(&[&OUTSIDE_ARGS[..], &["--command", "cat; ss -tan"]].concat()),
@@ -201,7 +209,9 @@ fn custom_and_forced_commands_are_run() {
         // The listing must contain the connection of the session.
         let result = fixture.check_by_key(&["--command", "ss -tan | head -1"]);
         assert!(
-            result.code_and_status().ends_with("listed sockets, but not that of this session"),
+            result
+                .code_and_status()
+                .ends_with("the socket listing lacks the connection of this session"),
             "{}",
             result.stdout
         );
@@ -298,7 +308,7 @@ fn several_servers_are_added_up() {
             fifty.stdout
         );
 
-        // One server fails: a verdict on the others, but not OK.
+        // If one server fails, there is a verdict on the others, but the status is not OK.
         let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let some = check(&format!("{},{dead}", servers[0]), &["--floor", "1000"]);
         let problem = format!(
@@ -372,7 +382,8 @@ enum Failure {
 fn stalled_or_closed_session_is_unknown_in_time() {
     with_clients(|fixture| {
         let to: SocketAddr = fixture.server.address().parse().unwrap();
-        // After TCP, after the banner, in the key exchange, in the login, in the listing.
+        // The session fails after the TCP handshake, after the banner, in the key exchange, in
+        // the login, or in the listing.
         let runs = thread::scope(|scope| {
             let fixture = &*fixture;
             let mut runs = Vec::new();
@@ -434,7 +445,7 @@ fn timeout_status_is_configurable() {
     let result = dir.check(&["-H", &server, "-t", "1:critical", "--host-key", "ignore"]);
     assert_eq!(
         result.code_and_status(),
-        "2 TOPIP CRITICAL - [127.0.0.1]:PORT gave no answer in 1 s (while agreeing on keys)"
+        "2 TOPIP CRITICAL - [127.0.0.1]:PORT gave no answer in 1 s (while exchanging keys)"
             .replace("PORT", &silent.local_addr().unwrap().port().to_string())
     );
     assert!(result.elapsed < Duration::from_millis(1500), "{:?}", result.elapsed);
@@ -552,7 +563,7 @@ fn million_rows_of_a_server_are_counted() {
     assert_eq!(result.code, Some(0), "{}", result.stdout);
 }
 
-/// Two names of one server: its connections are counted once, and the answer says so.
+/// The connections of a server with two names are counted once, and the output reports that.
 #[test]
 fn server_named_twice_is_counted_once() {
     with_clients(|fixture| {

@@ -70,7 +70,7 @@ fn every_key_type_logs_in() {
         assert_refused(
             &fixture.check(&["-i", name]),
             &fixture,
-            &format!("{name} is encrypted, and there is no passphrase"),
+            &format!("{name} is encrypted, and no passphrase is available"),
         );
         let wrong = fixture.dir.write("wrong", "another phrase\n");
         fs::set_permissions(wrong, fs::Permissions::from_mode(0o600)).unwrap();
@@ -109,7 +109,7 @@ fn unusable_key_files_are_rejected() {
     cannot(&["-i", "missing"], "missing: No such file or directory (os error 2)");
     fixture.dir.write("words", "hello\n");
     fs::set_permissions(fixture.dir.path("words"), fs::Permissions::from_mode(0o600)).unwrap();
-    cannot(&["-i", "words"], "words: it is no private key");
+    cannot(&["-i", "words"], "words: it is not a private key");
     fs::set_permissions(fixture.dir.path("id"), fs::Permissions::from_mode(0o644)).unwrap();
     cannot(&["-i", "id"], "id: others may read it");
 }
@@ -139,7 +139,7 @@ fn passwords_from_all_sources_are_never_shown() {
     check(fixture.command(&["-vvv"]).env("TOPIP_PASSWORD", PASSWORD), "");
     check(&mut fixture.command(&["-p", PASSWORD, "-vvv"]), "");
     check(&mut fixture.command(&["-p", "wrong-one", "-vvv"]), ": the password was refused");
-    check(&mut fixture.command(&["-vvv"]), ": there is no key and no password to try");
+    check(&mut fixture.command(&["-vvv"]), ": no key or password is available");
     mode(0o644);
     check(
         &mut fixture.command(&["--password-file", "password"]),
@@ -316,12 +316,12 @@ fn public_key_file_selects_agent_key() {
     assert_refused(
         &result,
         &fixture,
-        "the server hung up after 3 keys (Too many authentication failures)",
+        "the server closed the connection after 3 keys (Too many authentication failures)",
     );
     assert_eq!(
         result.stdout.lines().nth(1),
         Some(
-            "Name the key of this server with --identity; the file of a public key selects one \
+            "Name the key of this server with --identity; the file of a public key selects a key \
              of the agent."
         ),
         "{}",
@@ -341,7 +341,7 @@ fn public_key_file_selects_agent_key() {
     assert_refused(
         &fixture.check(&["-i", "f.pub"]),
         &fixture,
-        "f.pub cannot be used: it is a public key, and there is no agent with its private key",
+        "f.pub cannot be used: it is a public key, and no agent with its private key is available",
     );
 }
 
@@ -376,12 +376,12 @@ fn private_keys_from_windows_log_in() {
         let utf16: Vec<_> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         fs::write(&key, utf16).unwrap();
         let result = fixture.check(&["-i", name]);
-        let reason = format!("cannot use the key {name}: it is UTF-16 text, which no key is");
+        let reason = format!("cannot use the key {name}: it is UTF-16 text instead of ASCII");
         assert!(result.status_line().ends_with(&reason), "{}", result.stdout);
     }
 }
 
-/// A key whose public key file belongs to another key is used all the same.
+/// A key is used even if its public key file belongs to another key.
 #[test]
 fn foreign_public_key_file_is_ignored() {
     if !is_possible() {

@@ -1,5 +1,5 @@
-//! Servers that want more than one credential, or refuse a login for another reason than a
-//! wrong one.
+//! Servers that require more than one credential, or reject a login for a reason other than a
+//! wrong credential.
 use std::{
     fs,
     io::Read,
@@ -64,8 +64,8 @@ fn server_that_wants_no_credential_logs_in() {
     let options = "PasswordAuthentication yes\nPermitEmptyPasswords yes";
     let fixture = SshFixture::new("/bin/bash", options);
     run_ok("usermod", &["-p", "", &fixture.account.name]);
-    assert_logged_in(&fixture.check(&["-vv"]), "no proof, as it asks for none");
-    assert_logged_in(&fixture.check_by_key(&["-vv"]), "no proof, as it asks for none");
+    assert_logged_in(&fixture.check(&["-vv"]), "no credential (the server requires none)");
+    assert_logged_in(&fixture.check_by_key(&["-vv"]), "no credential (the server requires none)");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn missing_second_credential_is_named() {
         (
             "publickey",
             &["-p", PASSWORD, "-i", "stranger"],
-            "the key was not accepted, it takes no password (publickey)",
+            "the key was not accepted, the server does not accept a password (publickey)",
             Err("-o BatchMode=yes -i stranger "),
         ),
     ] {
@@ -161,8 +161,8 @@ fn hinted_command_shows_the_failure() {
     assert!(stderr.contains("Permission denied (publickey)"), "{command}: {stderr}");
 }
 
-/// PAM asks for a new password, which is never the old one; a session after another login
-/// runs no command.
+/// PAM requires a new password. The check never answers with the old one, and a session after
+/// another login method does not run a command.
 #[test]
 fn expired_password_is_reported() {
     if !is_possible() {
@@ -184,7 +184,7 @@ fn expired_password_is_reported() {
         assert!(line.starts_with(&start), "{methods}: {line}");
         assert!(line.contains("the password has expired ("), "{methods}: {line}");
         let hint = result.stdout.lines().nth(1).unwrap();
-        assert!(hint.starts_with("Log in and change it: ssh "), "{methods}: {hint}");
+        assert!(hint.starts_with("Log in and change the password: ssh "), "{methods}: {hint}");
         assert!(hint.ends_with(&format!(" {user}@127.0.0.1")), "{methods}: {hint}");
         // The password is the same as before.
         let password_of = |shadow: &str| {
@@ -206,7 +206,7 @@ fn too_many_tries_are_reported() {
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         agent.add(&create_key(&fixture.dir, name, &["-t", "ed25519"]));
     }
-    let reason = "the server hung up after 6 keys (Too many authentication failures)";
+    let reason = "the server closed the connection after 6 keys (Too many authentication failures)";
     let result = run(fixture.command(&[]).env("SSH_AUTH_SOCK", &agent.socket));
     assert_refused(&result, &fixture, reason);
     assert!(
@@ -216,10 +216,12 @@ fn too_many_tries_are_reported() {
 
     let fixture = SshFixture::new("/bin/bash", &format!("{PAM}\nMaxAuthTries 1"));
     fixture.account.set_password(PASSWORD);
-    let reason = "the server hung up after the password (Too many authentication failures)";
+    let reason =
+        "the server closed the connection after the password (Too many authentication failures)";
     assert_refused(&fixture.check(&["-p", "wrong"]), &fixture, reason);
     create_key(&fixture.dir, "stranger", &["-t", "ed25519"]);
-    let reason = "the server hung up after the key (Too many authentication failures)";
+    let reason =
+        "the server closed the connection after the key (Too many authentication failures)";
     assert_refused(&fixture.check(&["-i", "stranger", "-p", PASSWORD]), &fixture, reason);
 }
 
@@ -230,7 +232,7 @@ fn two_methods_with_one_try_are_reported() {
         return;
     }
     let fixture = fixture("publickey,password\nMaxAuthTries 1");
-    let reason = "the key was accepted, but the server hung up (Too many authentication failures)";
+    let reason = "the key was accepted, but the server closed the connection (Too many authentication failures)";
     assert_refused(&fixture.check(&["-i", "id", "-p", PASSWORD]), &fixture, reason);
 }
 
@@ -253,7 +255,7 @@ fn dropbear_with_two_factors_and_few_tries_is_reported() {
     );
     fixture.server = Server::dropbear(&fixture.dir, &["-T", "1"]);
     let result = fixture.check(&["-p", "wrong", "--host-key", "ignore"]);
-    assert_refused(&result, &fixture, "the server hung up after the password");
+    assert_refused(&result, &fixture, "the server closed the connection after the password");
 }
 
 /// A certificate authority signs keys of each type; no key is in authorized_keys.
@@ -320,7 +322,7 @@ fn refusal_before_the_login_is_quoted() {
     let _waiting = waiting_connection(&fixture.server);
     let result = fixture.check_by_key(&[]);
     let expected = format!(
-        "3 TOPIP UNKNOWN - cannot talk SSH with {}: it answered Exceeded MaxStartups",
+        "3 TOPIP UNKNOWN - cannot establish an SSH session with {}: the server answered Exceeded MaxStartups",
         fixture.server.name()
     );
     assert_eq!(result.code_and_status(), expected, "{}", result.stdout);
@@ -341,7 +343,7 @@ fn waiting_connection(server: &Server) -> TcpStream {
     }
 }
 
-/// A server that goes away has printed no listing, but that is not the reason.
+/// If a server disconnects before the listing, the disconnect is reported as the reason.
 #[test]
 fn disconnect_before_the_listing_is_reported() {
     if !is_possible() {
@@ -352,13 +354,14 @@ fn disconnect_before_the_listing_is_reported() {
     // The parent of the shell is the daemon of the session.
     let kill = "kill -9 $PPID; sleep 10";
     let result = fixture.check_by_key(&["--command", &format!("cat /proc/net/tcp; {kill}")]);
-    let expected = format!("3 TOPIP UNKNOWN - cannot read {name}: it closed the connection");
+    let expected =
+        format!("3 TOPIP UNKNOWN - cannot read {name}: the server closed the connection");
     assert_eq!(result.code_and_status(), expected, "{}", result.stdout);
     for command in [kill.to_owned(), format!("echo x; {kill}")] {
         let fixture = SshFixture::new("/bin/sh", &format!("ForceCommand {command}"));
         let result = fixture.check_by_key(&[]);
         let expected = format!(
-            "3 TOPIP UNKNOWN - cannot read the listing of {}: it closed the connection",
+            "3 TOPIP UNKNOWN - cannot read the listing of {}: the server closed the connection",
             fixture.server.name()
         );
         assert_eq!(result.code_and_status(), expected, "{command}: {}", result.stdout);

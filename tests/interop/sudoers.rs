@@ -57,8 +57,8 @@ fn documented_lines() -> Vec<(String, String)> {
     found
 }
 
-/// Returns whether sudoers(5) takes a character of `arguments` for something else. A regular
-/// expression needs no escapes.
+/// Returns whether `arguments` has an unescaped character that is special in sudoers(5). A
+/// regular expression needs no escapes.
 fn has_unescaped_character(arguments: &str) -> bool {
     if arguments.starts_with('^') {
         return false;

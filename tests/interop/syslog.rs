@@ -156,13 +156,13 @@ fn missing_daemon_is_reported() {
         (
             "syslog",
             "topip_log: cannot reach syslog at /dev/log: No such file or directory (os error 2)\n\
-             Does a syslog daemon run here? ls -l /dev/log; else log to a file.\n",
+             Check that a syslog daemon runs here (ls -l /dev/log), or log to a file.\n",
         ),
         (
             "journald",
             "topip_log: cannot reach the journal at /run/systemd/journal/socket: \
              No such file or directory (os error 2)\n\
-             Does systemd-journald run here? If not, log to a file or to syslog.\n",
+             Check that systemd-journald runs here, or log to a file or to syslog.\n",
         ),
     ] {
         let dir = TestDir::new();
@@ -172,8 +172,8 @@ fn missing_daemon_is_reported() {
     }
 }
 
-/// Daemons that do not read their socket: two alerts are delayed as little as one, within
-/// the timeout. The verdict stays.
+/// A daemon that does not read its socket delays two alerts no longer than one, within the
+/// timeout, and does not change the verdict.
 #[test]
 fn blocked_daemon_does_not_block_check() {
     for (log, socket_path) in [("syslog", "/dev/log"), ("journald", "/run/systemd/journal/socket")]

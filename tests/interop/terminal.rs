@@ -42,7 +42,7 @@ fn run_on_terminal(dir: &TestDir, args: &[&str], columns: u16, locale: &str) -> 
         screen_output
     });
     let mut child = command.spawn().unwrap();
-    // The command has the other end open, too.
+    // The command keeps the other end open as well.
     drop(command);
     assert!(child.wait().unwrap().success());
     String::from_utf8(reader.join().unwrap()).unwrap().replace("\r\n", "\n")
@@ -236,16 +236,16 @@ fn watch_in_pipe_prints_a_line_per_sample() {
 fn malformed_watch_arguments_are_rejected() {
     let dir = TestDir::new();
     for (args, problem) in [
-        ("watch 0", "topip_log: cannot read [SECONDS] 0: not from 1 second to a day"),
+        ("watch 0", "topip_log: cannot read [SECONDS] 0: not a duration from 1 second to 1 day"),
         (
             "watch soon",
-            "topip_log: cannot read [SECONDS] soon: not a span of time; write 90, 90s, 10m, 2h or 7d",
+            "topip_log: cannot read [SECONDS] soon: not a duration; write 90, 90s, 10m, 2h or 7d",
         ),
         (
             "watch --prefix4 33",
             "topip_log: cannot read --prefix4 33: not a number of bits, 1 to 32",
         ),
-        ("watch -l log", "topip_log: there is no option -l"),
+        ("watch -l log", "topip_log: unknown option -l"),
         ("watch --input -", "topip_log: cannot watch standard input"),
     ] {
         let result = dir.run_log(&args.split(' ').collect::<Vec<_>>());

@@ -16,7 +16,7 @@ fn dev_check_with(version: Option<&str>) -> CommandResult {
     run(Command::new(Path::new(PACKAGE_DIR).join("dev")).arg("check").env("PATH", path))
 }
 
-/// Debian 12 has cargo 0.66, which does not know the edition.
+/// Debian 12 has cargo 0.66, which does not support the edition.
 #[test]
 fn old_or_missing_rust_is_one_line_with_the_remedy() {
     for (version, state) in [

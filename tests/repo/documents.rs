@@ -96,7 +96,7 @@ fn every_munin_variable_is_in_manual() {
     ] {
         assert!(names.len() > 8, "{names:?}");
         for name in names {
-            assert!(known.contains(&name), "there is no env.{name}, in {document}");
+            assert!(known.contains(&name), "{document}: unknown variable env.{name}");
         }
     }
 }
@@ -196,7 +196,7 @@ fn manuals_pass_mandoc_lint() {
     }
 }
 
-/// The recipes name files and functions, which change their places.
+/// The recipes name files and functions, which are renamed or moved at times.
 #[test]
 fn contributing_names_existing_files_and_items() {
     let text = read("CONTRIBUTING.md");

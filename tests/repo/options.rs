@@ -11,11 +11,11 @@ use crate::support::{PACKAGE_DIR, run, skip};
 
 /// Options that are not useful in Icinga, and the reason.
 const NOT_FOR_ICINGA: [(&str, &str); 7] = [
-    ("ipv6", "it does nothing"),
-    ("password", "a command line is no place for it; TOPIP_PASSWORD is"),
-    ("output", "Icinga reads the plugin's own form"),
+    ("ipv6", "no effect"),
+    ("password", "a password does not belong on a command line; use TOPIP_PASSWORD"),
+    ("output", "Icinga reads the default plugin format"),
     ("output_file", "Icinga reads standard output"),
-    ("metrics_addresses", "Icinga reads the plugin's own form"),
+    ("metrics_addresses", "Icinga reads the default plugin format"),
     ("version", "for people"),
     ("help", "for people"),
 ];

@@ -95,7 +95,7 @@ fn cron_reads_the_options_of_the_default_file() {
     assert!(result.stdout.contains("30 connections from 30 addresses"), "{}", result.stdout);
 }
 
-/// The example has every setting as a comment, and each is accepted.
+/// The example has every setting as a comment, and each setting is accepted.
 #[test]
 fn settings_example_is_valid() {
     let text = packaged("topip.ini");
@@ -115,7 +115,7 @@ fn settings_example_is_valid() {
         assert_eq!(result.code, Some(0), "{}", result.stdout);
         // The settings are read before an unknown option is reported.
         let args = [format!("--extra-opts={section}@all.ini"), "--typo".to_owned()];
-        let expected = "there is no option --typo";
+        let expected = "unknown option --typo";
         assert_eq!(dir.check(&args).code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
         let result = dir.run_log(&args);
         assert!(
@@ -202,7 +202,8 @@ fn rpm_has_the_files_of_the_debian_package() {
     ] {
         assert!(expected.remove(debian), "{debian}");
     }
-    // The Debian package has the units by debhelper, and refers to the licenses of Debian.
+    // In the Debian package, debhelper installs the units, and the copyright file refers to
+    // the licenses in Debian.
     expected.extend(["LICENSE-*", "packaging/systemd/*"].map(str::to_owned));
     assert_eq!(package_sources(rpm), expected);
 }

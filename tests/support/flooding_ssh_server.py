@@ -4,8 +4,8 @@ The user name selects the stage and the packet: `login.ignore`. Stages:
 login: before the reply to the password
 command: instead of the output of the command
 output: between the rows of a listing
-rows: nothing else than a listing, one packet for each row; the packet is the number of rows
-half: no more than the first rows of a listing, and no exit status
+rows: only a listing, with one packet for each row; the packet is the number of rows
+half: only the first rows of a listing, and no exit status
 signal: the same, and an exit signal without a name
 methods: a list of login methods that is not UTF-8; no login succeeds
 expired: a request to change the password, which has expired

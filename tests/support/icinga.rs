@@ -63,7 +63,7 @@ impl Instance {
             let [key, request, certificate] =
                 ["key", "csr", "crt"].map(|end| instance.certificate(end).display().to_string());
             instance.pki(&["new-cert", "--cn", instance.name, "--key", &key, "--csr", &request]);
-            // The signing instance writes as its own user.
+            // The signing instance writes the certificate as its own user.
             self.pki(&["sign-csr", "--csr", &request, "--cert", &certificate]);
             fs::copy(&authority, instance.dir.path("data/certs/ca.crt")).unwrap();
         }

@@ -95,7 +95,7 @@ pub fn create_key(dir: &TestDir, name: &str, args: &[&str]) -> PathBuf {
 pub struct Server {
     child: Child,
     pub port: u16,
-    /// Private files of its host keys, where known.
+    /// Private files of its host keys, if known.
     pub host_keys: Vec<PathBuf>,
 }
 
@@ -124,7 +124,7 @@ impl Server {
     ) -> Self {
         fs::create_dir_all("/run/sshd").unwrap();
         let port = free_port();
-        // Of this keyword, it uses the last line.
+        // For MaxStartups, sshd uses the last line.
         let has_max_startups = options.contains("MaxStartups");
         let startups = if has_max_startups { "" } else { "MaxStartups 200\n" };
         let keys: String =
@@ -314,5 +314,8 @@ pub fn assert_endless_output_unknown(command: &str, result: &CommandResult) {
     assert_eq!(result.code, Some(3), "{command}: {result:?}");
     let line = result.status_line();
     let is_late = line.contains(" gave no answer in 3 s (while running ");
-    assert!(is_late || line.ends_with(": it wrote more than 256 MiB"), "{command}: {result:?}");
+    assert!(
+        is_late || line.ends_with(": the command wrote more than 256 MiB"),
+        "{command}: {result:?}"
+    );
 }

@@ -61,7 +61,7 @@ pub struct Topology {
     green_pid: u32,
 }
 
-/// Disables duplicate address detection, so that addresses are usable at once.
+/// Script that disables duplicate address detection, so that addresses are usable at once.
 const DISABLE_DAD: &str = "for it in all default; do \
     echo 0 >/proc/sys/net/ipv6/conf/$it/accept_dad; done";
 

@@ -6,8 +6,8 @@ use std::{
 
 use crate::model::connection::Connection;
 
-/// Maximum number of connections in memory. Only as many connections as arrive
-/// while a table is read can be listed twice.
+/// Maximum number of remembered connections. The kernel lists at most as many connections
+/// twice as arrive while the table is read.
 const MAX_REMEMBERED: usize = 32 * 1024;
 
 /// The connections that a table listed most recently.
@@ -89,7 +89,7 @@ mod tests {
         detector.is_duplicate(&connection(0, TcpState::Established))
     }
 
-    /// The numbers are literal, so that a smaller constant is noticed.
+    /// The numbers are literals, so that the test fails if the constant becomes smaller.
     #[test]
     fn connection_is_remembered_for_32_thousand_others() {
         assert!(is_duplicate_after(32_767));

@@ -1,17 +1,17 @@
-//! The record of mailed alerts, and the decision whether a mail is to be sent.
+//! The record of mailed alerts, and the decision to send a mail.
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{MAX_RECORDED_OVER, MAX_VIEWS};
 use crate::model::peer_id::PeerId;
 
-/// Maximum number of peers on record: all that one sample may be an alert about. When they
-/// change, a mail may be repeated before the reminder time; but untrusted peers cannot make
-/// the state file large.
+/// Maximum number of peers on record: all peers that the alerts of one sample can be about.
+/// If the peers change often, a mail can be repeated before the reminder time, but untrusted
+/// peers cannot make the state file larger than this.
 pub const MAX_SENT_ALERTS: usize = MAX_VIEWS * MAX_RECORDED_OVER;
 
-/// Maximum time in seconds by which an overlapping run, which sent its mail first, may
-/// have taken its sample after this one: samples of overlapping runs are no further
-/// apart than the duration of one run.
+/// Maximum time in seconds between the sample of this run and a later sample of an overlapping
+/// run that sent its mail first. The samples of overlapping runs differ by at most the
+/// duration of one run.
 const MAX_OVERLAP_SECONDS: u64 = 60;
 
 /// The mailed alerts since the last recovery mail: one for each peer, latest last.
@@ -34,11 +34,11 @@ pub struct AlertState {
     pub alerting: Vec<PeerId>,
     /// Peers over the limit.
     pub over: BTreeSet<PeerId>,
-    /// True if no other peer is over the limit: the sample is complete.
+    /// True if the sample is complete, so that no peer other than `over` is over the limit.
     pub is_complete: bool,
 }
 
-/// A mail that is to be sent.
+/// A mail that has not been sent yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingMail {
     /// Peers that the mail is an alert about; empty in a mail about recovered peers only.
@@ -48,9 +48,9 @@ pub struct PendingMail {
 }
 
 impl MailHistory {
-    /// Returns the mail that is to be sent at `now`. An alert is sent if one of the peers
-    /// was not mailed within `remind`, and is about all of them. Recovered peers are mailed
-    /// if `recovery` is true.
+    /// Returns the mail to send at `now`. It is an alert about all alerting peers if at least
+    /// one of them was not mailed within `remind`. It also names the recovered peers if
+    /// `recovery` is true.
     #[must_use]
     pub fn pending_mail(
         &self,
@@ -82,7 +82,7 @@ impl MailHistory {
         ids
     }
 
-    /// Records that a mail was sent at `now`. Recovered peers are removed, so that a later
+    /// Records that `mail` was sent at `now`. Removes its recovered peers, so that a later
     /// alert about them is mailed at once.
     pub fn record(&mut self, mail: &PendingMail, now: u64) {
         let replaced: BTreeSet<_> = mail.alerts.iter().chain(&mail.recovered).collect();
@@ -95,8 +95,8 @@ impl MailHistory {
 
 /// Returns whether a mail at `timestamp` is less than `remind` seconds old.
 ///
-/// A mail with a time in the future was sent by another run, or the clock was set back,
-/// which must not suppress mails.
+/// A time in the future means that an overlapping run sent the mail, or that the clock was set
+/// back. A clock that was set back must not suppress mails.
 fn is_recent(timestamp: u64, now: u64, remind: u64) -> bool {
     match now.checked_sub(timestamp) {
         Some(age) => age < remind,
@@ -130,7 +130,7 @@ mod tests {
         AlertState { over: alerting.iter().cloned().collect(), alerting, is_complete: true }
     }
 
-    /// Checks the mail at the time 10,000: the hosts of its alert and those recovered.
+    /// Checks the mail at the time 10,000: the hosts of its alert, and the recovered hosts.
     #[track_caller]
     fn check(
         sent: &[(u8, u64)],

@@ -1,4 +1,4 @@
-//! The limit of a rule, with the calculation that decides it.
+//! The limit of a rule, and the calculation that it results from.
 use super::{
     Rule,
     lognormal::{self, LognormalLimit, Support},
@@ -10,10 +10,10 @@ use crate::{
     model::verdict::{Basis, Limit},
 };
 
-/// Returns the limit of `rule`, in connections; not below `floor`, unless it is fixed.
+/// Returns the limit of `rule`, in connections. Only a fixed limit can be below `floor`.
 ///
-/// `counts` are those of all peers, highest first; `summary` has the statistics of the
-/// judged ones.
+/// `counts` has the counts of all peers, highest first; `summary` has the statistics of the
+/// judged peers.
 #[must_use]
 pub fn limit_of(rule: Rule, counts: &[u64], summary: &Summary, floor: f64) -> Limit {
     let (connections, basis) = match rule {
@@ -29,8 +29,7 @@ pub fn limit_of(rule: Rule, counts: &[u64], summary: &Summary, floor: f64) -> Li
             auto_limit(counts, summary, multiplier, false_alarm_rate)
         }
     };
-    // Rounded before it is judged, so that the output never says "28 connections,
-    // over 28".
+    // Round before comparing, so that the output never shows "28 connections, over 28".
     let connections = round_to_hundredths(connections);
     let is_floor = connections < floor || connections <= 0.0;
     Limit { connections: if is_floor { floor } else { connections }, basis, is_floor }
@@ -61,10 +60,9 @@ fn lognormal_limit(counts: &[u64], false_alarm_rate: f64, support: Support) -> (
 
 /// Returns the limit of the rule `auto`: min(L, max(N σ, L′)).
 ///
-/// L is the lognormal limit. Two rules that agree are stronger evidence than one, so
-/// that a count may be over with less of it: above N standard deviations and above L′,
-/// the lognormal limit that needs such a confirmation. Among so few addresses that a
-/// lone one cannot exceed N standard deviations, L alone is the limit.
+/// L is the lognormal limit. L′ is a lower lognormal limit, for counts that are also above N
+/// standard deviations: two rules that agree are stronger evidence than one. If there are too
+/// few addresses for a single one to exceed N standard deviations, L alone is the limit.
 fn auto_limit(
     counts: &[u64],
     summary: &Summary,

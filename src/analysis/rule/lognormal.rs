@@ -4,32 +4,31 @@ use libm::{exp, expm1, log, log1p};
 
 use super::{normal::upper_quantile, round_to_hundredths};
 
-/// The limit for the top address, and the figures that it follows from.
+/// The limit for the top address, and the values that it is calculated from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LognormalLimit {
     /// Limit for the connections of the top address, rounded to hundredths.
     pub connections: f64,
-    /// Connections that a usual address has: the center of the model.
+    /// Number of connections of a typical address: the center of the model.
     pub center: f64,
-    /// Distance of the limit from the center: in logarithms, divided by the normal
-    /// score of the highest value.
+    /// Logarithm of the limit divided by the center, per unit of the highest value's normal
+    /// score.
     pub scale: f64,
-    /// Number of addresses, in addition to the top one, that are excluded as
-    /// offenders.
+    /// Number of addresses that are excluded as offenders, in addition to the top address.
     pub excluded_outliers: usize,
 }
 
-/// Support that a count has for being over the limit.
+/// Evidence from another rule that a count is over the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// None but the lognormal rule itself.
+    /// No evidence from another rule.
     None,
-    /// It is also over the limit of the stddev rule.
+    /// The count is also over the limit of the stddev rule.
     Stddev,
 }
 
 impl Support {
-    /// Returns the part of the floor of the scale that remains whatever the slope is.
+    /// Returns the share of the scale's floor that remains for any slope of the tail.
     fn floor_share(self) -> f64 {
         match self {
             Self::None => 1.0,
@@ -38,52 +37,53 @@ impl Support {
     }
 }
 
-/// One in this many addresses may be an offender; the top address always may.
+/// Number of addresses per possible offender. The top address always may be one.
 const OUTLIER_DIVISOR: usize = 6;
-/// Number of offenders that there may be among few addresses, if they are fewer than
-/// half of them.
+/// Maximum number of offenders among few addresses, if that is less than half of the
+/// addresses.
 const MIN_OUTLIERS: usize = 3;
-/// Part of the others that is the tail, ...
+/// Share of the other addresses that forms the tail.
 const TAIL_SHARE: f64 = 0.35;
-/// ... which has at least this many ranks, or else all down to the median.
+/// Minimum number of ranks in the tail, as long as the tail does not reach below the median.
 const MIN_TAIL_RANKS: usize = 20;
-/// Ratio of one rank that represents the tail to the rank before it.
+/// Ratio of each rank that represents the tail to the previous one.
 const RANK_RATIO: f64 = 1.3;
-/// Rank from which the misfit of the line weighs more than chance.
+/// Rank from which the misfit of the line is larger than the random scatter.
 const MISFIT_RANK: f64 = 24.0;
-/// Mean square of the sizes of bunches, divided by their mean size: connections
-/// come in bunches of 1 to 4, all equally likely.
+/// Mean square of the sizes of bunches, divided by their mean size, for bunches of 1 to 4
+/// connections that are equally likely.
 const BUNCH_DISPERSION: f64 = 3.0;
-/// Maximum that bunches contribute to the floor, however small the counts are.
+/// Maximum contribution of bunches to the floor of the scale.
 const MAX_BUNCH_SCALE: f64 = 0.9;
 /// Sample size at which data and prior weigh the same in the floor of the scale.
 const PRIOR_SAMPLE_SIZE: f64 = 18.0;
 /// Number of others at which their slope and the prior slope weigh the same.
 const PRIOR_SLOPE_SIZE: f64 = 8.0;
-/// Part of the floor of the scale that remains where the stddev rule confirms the limit, ...
+/// Minimum share of the scale's floor that remains if the stddev rule confirms the limit.
 const CONFIRMED_FLOOR_SHARE: f64 = 2.0 / 3.0;
-/// ... unless the slope of the tail, times this, is above it.
+/// Factor by which the tail's slope is multiplied to get the floor of a confirmed limit's
+/// scale.
 const CONFIRMED_SLOPE_FACTOR: f64 = 1.3;
 /// Minimum of the floor of the scale.
 const MIN_SCALE_FLOOR: f64 = 0.2;
 /// Maximum of the floor of the scale.
 const MAX_SCALE_FLOOR: f64 = 1.0;
-/// Connections of one browser, which counts as one more address in the center.
+/// Number of connections of one browser, which is added to the addresses for the center.
 const BROWSER_CONNECTIONS: f64 = 5.0;
 /// Maximum of the limit: more connections than a table of sockets holds.
 const MAX_LIMIT: f64 = 1e9;
 
-/// Returns the limit that the highest of `counts` does not exceed with
-/// probability 1 − `false_alarm_rate`, as estimated from the other counts.
+/// Returns the limit that the highest of `counts` does not exceed with probability
+/// 1 − `false_alarm_rate`, estimated from the other counts.
 ///
 /// `counts` are sorted, highest first. The highest count itself does not affect
-/// its limit. Returns `None` where `counts` is empty; `false_alarm_rate` is above 0
-/// and below 1.
+/// its limit. Returns `None` if `counts` is empty. `false_alarm_rate` is above 0 and
+/// below 1.
 ///
 /// # The formula
 ///
-/// Counts of connections are skewed, and multiply rather than add up, so they
-/// are modeled as lognormal: ln x = μ + σz. The largest of n such values stays
+/// Counts of connections are skewed, and their causes multiply instead of adding up, so
+/// they are modeled as lognormal: ln x = μ + σz. The largest of n such values stays
 /// under μ + σz₁ with probability 1 − α where Φ(z₁)ⁿ = 1 − α, that is
 ///
 /// > z₁ = Φ⁻¹((1 − α)^(1/n))
@@ -103,8 +103,8 @@ const MAX_LIMIT: f64 = 1e9;
 ///
 /// # The center
 ///
-/// Most hosts have few clients, and the median of few says little. So one browser
-/// with 5 connections counts as one more address, unless it lowers the center:
+/// Most hosts have few clients, and the median of few counts is unreliable. So one browser
+/// with 5 connections is added to the addresses, unless that lowers the center:
 ///
 /// > ln c = max(ln median, (m ln median + ln 5)/(m + 1))
 ///
@@ -118,20 +118,20 @@ const MAX_LIMIT: f64 = 1e9;
 /// > s = min(√(3/c), 0.9) · √(1 + 18/(m + 18)), between 0.2 and 1
 ///
 /// Connections come in bunches, because a browser opens several at once. So even
-/// identical addresses scatter as a compound Poisson variable does, in logarithms
-/// by √(b/c), where b is the mean square of the bunches divided by their mean. The
-/// floor keeps a few browsers from being read as evidence that no client is behind
-/// a gateway, and keeps uniform pools of twelve proxies uniform. A smaller sample
-/// says less about other clients that may connect. Without the floor, 45 % of the
+/// identical addresses scatter like a compound Poisson variable: in logarithms by √(b/c),
+/// where b is the mean square of the bunches divided by their mean. Without the floor, a
+/// few browsers would be evidence that no client is behind a gateway, and small
+/// differences in a uniform pool of twelve proxies would be outliers. A smaller sample is
+/// weaker evidence about other clients that may connect. Without the floor, 45 % of the
 /// clean samples of a public site with 30 addresses exceed the limit, and with it
 /// 3 %; its cost is missed offenders with 50 connections among browsers
 /// (docs/detection.md).
 ///
-/// # The slope of few
+/// # The slope for few addresses
 ///
-/// The line through the tail of a few addresses is as steep as chance makes it:
-/// beside 10, 1 and 1 connections it allows 1,184. So a slope b above s is drawn
-/// towards s, as if 8 more addresses had that slope, and the limit is 68.69:
+/// The slope of the line through the tail of a few addresses is mostly random: with other
+/// addresses that have 10, 1 and 1 connections, it allows 1,184. So a slope b above s is
+/// shrunk towards s, as if 8 more addresses had the slope s, and the limit is 68.69:
 ///
 /// > σ = (m b + 8 min(b, s))/(m + 8)
 ///
@@ -140,9 +140,9 @@ const MAX_LIMIT: f64 = 1e9;
 ///
 /// # The confirmed limit
 ///
-/// Where a count is also over the limit of the stddev rule ([`Support::Stddev`]), less
-/// evidence is enough: the floor of the scale then follows the slope b of the line through
-/// the tail, where that is gentler, but no further than to two thirds:
+/// If a count is also over the limit of the stddev rule ([`Support::Stddev`]), less evidence
+/// is enough. The floor of the scale then follows the slope b of the line through the tail
+/// if b is smaller, but it keeps at least two thirds of s:
 ///
 /// > s′ = clamp(1.3 b, ⅔ s, s)
 ///
@@ -150,27 +150,27 @@ const MAX_LIMIT: f64 = 1e9;
 ///
 /// # Masking
 ///
-/// Several offenders would hide one another in any mean and, where they are a
-/// sixth, in the upper quantiles. So the line is first fitted without the
-/// highest sixth, or the highest three of few where these are less than half.
-/// Then each value of that part, from the inside out, is compared
-/// with the limit that follows from all values below it. The first value over its
-/// limit is an offender, as are all above it, and its limit is the result. A value
-/// that is not over its limit counts as one of the others from then on: a tail that
-/// climbs step by step is heavy, one that jumps is an attack. Equal counts are
-/// compared one by one, as if they differed a little. Each limit is rounded before
-/// it is compared, because e^(ln 400) is below 400.
+/// Several offenders would hide one another in any mean and, if they are a sixth of the
+/// addresses, in the upper quantiles. So the line is first fitted without the highest
+/// sixth; with few addresses, without the highest three if these are less than half. Then
+/// each of the omitted values, the lowest first, is compared with the limit that follows
+/// from all values below it. The first value over its limit is an offender, as are all
+/// values above it, and its limit is the result. A value that is not over its limit is
+/// treated as one of the others for the next comparison: a tail that rises step by step is
+/// heavy, and a tail that jumps is an attack. Equal counts are compared one by one, as if
+/// they differed slightly. Each limit is rounded before the comparison, because
+/// e^(ln 400) is below 400 in floating point.
 ///
-/// # Samples of one, two and three
+/// # Samples of one, two and three addresses
 ///
-/// A single address is compared with the prior alone. Two have a median, and the
-/// floor of the scale; from three on there is a line.
+/// A single address is compared with the prior alone. With two addresses, the limit
+/// follows from the median and the floor of the scale. A line needs three addresses.
 ///
 /// # Sources
 ///
 /// - B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers, 1993;
 ///   NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.5.17: scores from
-///   robust figures, and the failure of scores from mean and standard deviation.
+///   robust statistics, and the failure of scores from mean and standard deviation.
 /// - H. A. David and H. N. Nagaraja, Order Statistics, 2003: extreme values of
 ///   the normal distribution. G. Blom, Statistical Estimates and Transformed
 ///   Beta-Variables, 1958: the normal scores.
@@ -178,7 +178,7 @@ const MAX_LIMIT: f64 = 1e9;
 /// - L. Davies and U. Gather, The Identification of Multiple Outliers, JASA 88
 ///   (1993): testing from the inside out.
 /// - B. Efron and C. Morris, Stein's Estimation Rule and Its Competitors, JASA 68
-///   (1973): drawing estimates from few values towards a common one.
+///   (1973): shrinkage of estimates from few values towards a common value.
 #[must_use]
 pub fn limit(counts: &[u64], false_alarm_rate: f64, support: Support) -> Option<LognormalLimit> {
     if counts.is_empty() {
@@ -199,7 +199,7 @@ fn max_offenders(n: usize) -> usize {
     (n / OUTLIER_DIVISOR).max(few).max(1)
 }
 
-/// The addresses that the limit for one more address follows from.
+/// The addresses from which the limit for one more address is calculated.
 struct Others<'a> {
     /// Connections per address, highest first.
     counts: &'a [u64],
@@ -273,19 +273,20 @@ fn median(counts: &[u64]) -> u64 {
     counts[counts.len() - 1 - counts.len() / 2]
 }
 
-/// Returns the floor of the scale beside `n` addresses with this center.
+/// Returns the floor of the scale for `n` other addresses with this center.
 fn scale_floor(ln_center: f64, n: usize) -> f64 {
     let bunch_scale = (BUNCH_DISPERSION / exp(ln_center)).sqrt().min(MAX_BUNCH_SCALE);
     let prior_factor = (1.0 + PRIOR_SAMPLE_SIZE / (float(n as u64) + PRIOR_SAMPLE_SIZE)).sqrt();
     (bunch_scale * prior_factor).clamp(MIN_SCALE_FLOOR, MAX_SCALE_FLOOR)
 }
 
-/// Returns the number of the highest `counts` that need to be compared with a limit of
-/// their own: the top one, and the suspects that are not below every limit.
+/// Returns the number of the highest `counts` that must be compared with a limit of their own:
+/// the top count, and the suspects that are not below every possible limit.
 ///
-/// In a crowd of a million, a sixth are suspects, and a line for each takes half a second.
-/// No limit is below the one of the lowest center, score and floor of the scale. Fewer
-/// others have the first two, and more others with a higher center have the third.
+/// In a crowd of a million addresses, a sixth are suspects, and fitting a line for each takes
+/// half a second. No limit is below the limit that results from the lowest center, score and
+/// floor of the scale. The center and the score are lowest for the fewest others, and the floor
+/// is lowest for the most others with the highest center.
 fn n_compared(counts: &[u64], false_alarm_rate: f64, support: Support) -> usize {
     let suspects = &counts[..max_offenders(counts.len())];
     let fewest_others = &counts[suspects.len()..];
@@ -300,8 +301,8 @@ fn n_compared(counts: &[u64], false_alarm_rate: f64, support: Support) -> usize 
 }
 
 /// Returns the normal score that the highest of `n` values does not exceed with
-/// probability 1 − `false_alarm_rate`: Φ⁻¹((1 − α)^(1/n)). Computed from its
-/// distance from 1, because a float has more precision near 0.
+/// probability 1 − `false_alarm_rate`: Φ⁻¹((1 − α)^(1/n)). The calculation uses the distance
+/// of the power from 1, because floats are more precise near 0.
 fn highest_score(n: usize, false_alarm_rate: f64) -> f64 {
     upper_quantile(-expm1(log1p(-false_alarm_rate) / float(n as u64)))
 }
@@ -348,8 +349,8 @@ impl FittedLine {
     }
 }
 
-/// Returns the ranks that represent the tail of `n` values, starting at 1: a few
-/// dozen whatever `n` is, each a third above the one before.
+/// Returns the ranks that represent the tail of `n` values, starting at 1. Each rank is about
+/// a third above the previous one, so there are only a few dozen, even for a large `n`.
 fn tail_ranks(n: usize) -> impl Iterator<Item = usize> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below n")]
     let tail_share = (float(n as u64) * TAIL_SHARE) as usize;
@@ -370,8 +371,8 @@ fn tail_ranks(n: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Returns the logarithm of a count. A listed address has at least 1 connection;
-/// 0 is taken as 1.
+/// Returns the logarithm of a count. A count of 0 is treated as 1; a listed address has at
+/// least 1 connection.
 fn ln(count: u64) -> f64 {
     log(float(count.max(1)))
 }
@@ -416,9 +417,9 @@ mod tests {
         vec![count; n]
     }
 
-    /// The expected values are from a program with mpmath, at 50 digits.
+    /// The expected values were computed with mpmath, at 50 digits.
     #[test]
-    fn samples_of_few_addresses_match_other_means() {
+    fn limits_of_few_addresses_match_mpmath() {
         assert_eq!(limit(&[], RATE, Support::None), None);
         check(&[1], "43.80 0");
         check(&[75], "43.80 0");
@@ -472,9 +473,9 @@ mod tests {
         assert!(is_close(confirmed, expected_confirmed), "{confirmed}");
     }
 
-    /// The expected values are from a program with mpmath, at 50 digits.
+    /// The expected values were computed with mpmath, at 50 digits.
     #[test]
-    fn limits_of_large_crowds_match_other_means() {
+    fn limits_of_large_crowds_match_mpmath() {
         check_exact(100, |_, _| 1, 33.425_944_749_990_4, 10.432_435_156_628_95);
         check_exact(1000, |_, _| 1, 44.223_845_957_379_87, 12.512_305_197_720_1);
         let harmonic = |index, _| 1 + 2000 / index;
@@ -491,7 +492,7 @@ mod tests {
         check_exact(1000, proxies, 469.876_454_885_949_1, 355.794_457_219_886_9);
     }
 
-    /// Returns the limit as the definition has it: each suspect is compared with its own.
+    /// Returns the limit by definition: each suspect is compared with its own limit.
     fn limit_by_definition(counts: &[u64], rate: f64, support: Support) -> LognormalLimit {
         let limit_below = |rank: usize| Others::new(&counts[rank + 1..], rate, support).limit();
         for rank in (1..max_offenders(counts.len())).rev() {
@@ -591,7 +592,7 @@ mod tests {
             prop_assert_eq!(limit(&counts, rate, support), Some(expected));
         }
 
-        /// Support lowers a limit, and never to less than two thirds of its logarithm.
+        /// Support lowers a limit, but never its distance from the center by more than a third.
         #[test]
         fn confirmed_limit_is_lower(others in prop_oneof![sorted_counts(), tied_counts()]) {
             let alone = Others::new(&others, RATE, Support::None);
@@ -638,8 +639,8 @@ mod tests {
             }
         }
 
-        /// As many offenders as there may be, with any counts above the limit that the
-        /// others alone have, do not raise it.
+        /// Up to the maximum number of offenders, with any counts above the limit that follows
+        /// from the others alone, do not raise that limit.
         #[test]
         fn offenders_do_not_hide_one_another(
             browsers in prop::collection::vec(1..=12u64, 1..300),
@@ -655,9 +656,9 @@ mod tests {
             prop_assert!(found.connections <= alone, "{:?} {}", found, alone);
         }
 
-        /// The limit is a smooth function of the counts as long as no other address is
-        /// excluded: a count that is larger by a factor changes it by no more than the
-        /// third power of the factor. That is the weight of the highest of two others.
+        /// As long as no other address is excluded, the limit is a smooth function of the
+        /// counts: multiplying a count by a factor changes the limit by at most about the third
+        /// power of the factor, which is the weight of the highest of two others.
         #[test]
         fn one_more_connection_does_not_make_the_limit_jump(
             exponents in prop::collection::vec(0.0..9.0f64, 1..300),
@@ -673,7 +674,7 @@ mod tests {
         }
     }
 
-    /// An address more, like all others, changes the limit little from the first on.
+    /// Adding an address with the same count changes the limit only slightly.
     #[test]
     fn one_more_address_does_not_make_the_limit_jump() {
         for count in [1, 2, 5, 12] {

@@ -4,18 +4,19 @@
 /// `times` standard deviations. Among fewer addresses it cannot, however far it is
 /// above the others.
 ///
-/// The more connections one of n addresses has, the closer its count divided by
-/// the population standard deviation of all n comes to n/√(n − 1), *from above*: a
-/// uniform listing, whose deviation is 0, exceeds every multiple, and a flood
-/// exceeds no more than that. So a flood is missed as long as n ≤ times × √(n − 1),
-/// which is a quadratic in n. Several busy addresses exceed even less.
+/// The more connections one of n addresses has, the closer the quotient of its count and
+/// the population standard deviation of all n counts is to n/√(n − 1). The quotient
+/// approaches this value *from above*: in a uniform listing the deviation is 0 and every
+/// multiple is exceeded, and in a flood no multiple above n/√(n − 1) is exceeded. So a flood
+/// is missed if n ≤ times × √(n − 1), which is a quadratic inequality in n. With several
+/// busy addresses, the quotient is even smaller.
 #[must_use]
 pub fn min_addresses(times: f64) -> u64 {
-    // n² − t²n + t² = 0; its greater root is where n/√(n − 1) reaches t again.
+    // The greater root of n² − t²n + t² = 0 is the n from which n/√(n − 1) exceeds t again.
     let square = times * times;
     let discriminant = square * square - 4.0 * square;
     if discriminant < 0.0 {
-        return 0; // Below 2 any number of addresses is enough.
+        return 0; // Below 2, any number of addresses is enough.
     }
     let greater_root = f64::midpoint(square, discriminant.sqrt());
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
@@ -34,7 +35,7 @@ mod tests {
         assert_eq!(min_addresses(5.0), 24);
     }
 
-    /// Two deviations are the least that depend on the number of addresses.
+    /// Two deviations are the smallest multiple for which the number of addresses matters.
     #[test]
     fn fewer_than_two_deviations_need_no_number_of_addresses() {
         assert_eq!(min_addresses(2.0), 3);

@@ -12,13 +12,13 @@ pub struct AddressGroups {
 }
 
 impl AddressGroups {
-    /// Returns the number of a group, which is added if it is new; `operator` is what its
-    /// addresses have in common.
+    /// Returns the number of a group, and adds the group if it is new. `operator` has the
+    /// properties that the addresses of the group have in common.
     pub fn number_of(&mut self, group: Group, operator: Operator) -> u32 {
         if let Some(&number) = self.numbers.get(&group) {
             return number;
         }
-        let number = u32::try_from(self.groups.len()).expect("a sample has less than 2^32 groups");
+        let number = u32::try_from(self.groups.len()).expect("a sample has fewer than 2^32 groups");
         self.numbers.insert(group.clone(), number);
         self.groups.push((group, operator));
         number
@@ -39,12 +39,13 @@ impl AddressGroups {
         &self.of_address
     }
 
-    /// Returns a group and what its addresses have in common.
+    /// Returns a group and the operator data that its addresses have in common.
     pub(super) fn group(&self, number: u32) -> (Group, Operator) {
         self.groups[number as usize].clone()
     }
 
-    /// Returns the number of a group of this or another sample.
+    /// Returns the number of a group, which may be from another sample; `None` if no address
+    /// belongs to it.
     pub(super) fn find(&self, group: &Group) -> Option<u32> {
         self.numbers.get(group).copied()
     }

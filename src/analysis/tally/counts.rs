@@ -27,7 +27,7 @@ pub struct Counts {
     truncated: Vec<(TruncatedKey, u32)>,
     /// Local addresses by their numbers in the keys, which start at 1.
     local_addresses: Vec<IpAddr>,
-    /// Whether the connections are to several local addresses, of IPv4 and of IPv6.
+    /// True if the connections are to several local addresses: of IPv4, and of IPv6.
     has_several_local: [bool; 2],
     addresses: u64,
     groups: BTreeMap<GroupBy, AddressGroups>,
@@ -36,8 +36,8 @@ pub struct Counts {
 /// An address, network or group, and its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The address, never an IPv4-mapped one; or the network or group of the addresses; or
-    /// the certain part of a truncated address.
+    /// The address, which is never IPv4-mapped; the network or group of the addresses; or the
+    /// certain part of a truncated address.
     pub id: PeerId,
     /// The visible part of the address, if the listing has truncated it.
     pub truncated: Option<TruncatedAddress>,
@@ -45,9 +45,9 @@ pub struct Peer {
     pub addresses: u64,
     /// Number of connections.
     pub connections: u64,
-    /// Connections by local address, busiest first; `None` stands for truncated
-    /// addresses, and for those beyond the maximum of a tally. Empty unless connections of
-    /// the address family are to several local addresses.
+    /// Connections by local address, busiest first. `None` stands for truncated addresses, and
+    /// for those beyond the maximum of a tally. Empty if all connections of the address family
+    /// are to one local address.
     pub local_addresses: Vec<(Option<IpAddr>, u64)>,
     /// Connections by local port, busiest first; without those whose ports are unknown.
     pub ports: Vec<(u16, u64)>,
@@ -78,8 +78,8 @@ impl Peer {
         }
     }
 
-    /// Returns the group of the peer and what its addresses have in common, by its operator
-    /// and its label; `None` if they are not known.
+    /// Returns the group that the peer's operator or label puts it into, and the operator data
+    /// that the addresses of the group have in common; `None` if the property is not known.
     #[must_use]
     pub fn group(&self, by: GroupBy) -> Option<(Group, Operator)> {
         match by {
@@ -107,7 +107,7 @@ pub struct Streak {
     pub since: u64,
 }
 
-/// How addresses are combined into peers.
+/// Rule by which addresses are combined into peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregation {
     /// By prefix length.
@@ -119,8 +119,8 @@ pub enum Aggregation {
 /// The prefix lengths by which addresses are aggregated into peers.
 ///
 /// A client owns one IPv4 address, and at least a /64 of IPv6 (RFC 4291,
-/// section 2.5.1: an interface chooses the other 64 bits itself); and rented fleets
-/// have neighboring addresses.
+/// section 2.5.1: an interface chooses the other 64 bits itself). The addresses of rented
+/// servers are often neighbors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefixLengths {
     /// Prefix length of IPv4 peers, 0 to 32.
@@ -145,7 +145,7 @@ impl Aggregation {
         }
     }
 
-    /// Returns the property of the groups; `None` if the peers are no groups.
+    /// Returns the property of the groups; `None` if the peers are not groups.
     #[must_use]
     pub fn group_by(self) -> Option<GroupBy> {
         match self {
@@ -175,8 +175,8 @@ enum PeerKey {
     Group(GroupBy, u32),
 }
 
-/// A peer without its ports and TCP states. The greatest is the busiest, and of
-/// equal counts the one with the lower address.
+/// A peer without its ports and TCP states. The busiest peer is the greatest; among equal
+/// counts, the peer with the lower address is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct PeerCount {
     connections: u64,
@@ -204,7 +204,7 @@ impl PeerCount {
 }
 
 impl Counts {
-    /// Takes the counts of the keys, sorted by key.
+    /// Creates the counts from the counts of the keys, which are sorted by key.
     pub(super) fn new(
         v4: Vec<(u64, u32)>,
         v6: Vec<(V6Key, u32)>,
@@ -233,7 +233,7 @@ impl Counts {
         self.connections_by_address().map(|(address, _)| address)
     }
 
-    /// Sets the groups of the addresses, for the aggregation by `by`.
+    /// Sets the groups of the addresses for the aggregation `by`.
     pub fn set_groups(&mut self, by: GroupBy, groups: AddressGroups) {
         self.groups.insert(by, groups);
     }
@@ -266,9 +266,9 @@ impl Counts {
         counts
     }
 
-    /// Returns the `n_listed` peers with the most connections, and the `n_complete` with
-    /// the most connections whose address is not truncated, busiest first. Among groups, the
-    /// latter are groups.
+    /// Returns the `n_listed` peers with the most connections, and the `n_complete` peers with
+    /// the most connections among those whose address is not truncated, busiest first. In an
+    /// aggregation by group, the latter are groups.
     ///
     /// Equal counts are ordered by address, IPv4 before IPv6, so that two runs with
     /// the same counts have the same output.
@@ -310,11 +310,10 @@ impl Counts {
         aggregation: Aggregation,
         is_wanted: fn(&PeerCount) -> bool,
     ) -> Vec<PeerCount> {
-        // The first element of the heap is the smallest of the top peers, and is the next
-        // to be replaced.
+        // The first element of the heap is the smallest of the top peers, and is replaced next.
         let mut top = BinaryHeap::new();
         self.for_each_peer(aggregation, |peer| {
-            // Most peers are below the smallest one, and need one comparison only.
+            // Most peers are below the smallest top peer, and need one comparison only.
             let is_full = top.len() >= n;
             let is_small = is_full && top.peek().is_none_or(|Reverse(smallest)| peer <= *smallest);
             if is_small || !is_wanted(&peer) {
@@ -350,8 +349,8 @@ impl Counts {
         keys.map(|(details, n)| (Details::unpack(details), n))
     }
 
-    /// Returns the indices of the local addresses that connections are to. A tally also has
-    /// those of connections that were removed from it.
+    /// Returns the indices of the local addresses that counted connections are to. The list
+    /// of local addresses also has those of connections that were removed from the tally.
     fn used_local_addresses(&self) -> impl Iterator<Item = usize> {
         let mut is_used = vec![false; usize::from(LocalAddresses::MAX_NUMBER) + 1];
         for (details, _) in self.details() {
@@ -406,7 +405,7 @@ impl Counts {
             {
                 peer.connections += connections;
                 peer.addresses += 1;
-                // With `min_members` addresses the list is not needed.
+                // From `min_members` addresses on, the network is the peer.
                 if peer.addresses < lengths.min_members {
                     members.push((address, connections));
                 }
@@ -494,8 +493,8 @@ impl Counts {
         v4.chain(v6)
     }
 
-    /// Returns the identity of a peer, and what is known of the operator of a group; `None`
-    /// for a truncated address.
+    /// Returns the identity of a peer, and the known operator data of a group; `None` for a
+    /// truncated address.
     fn peer_id(&self, key: PeerKey) -> Option<(PeerId, Operator)> {
         match key {
             PeerKey::Network(network) => Some((PeerId::Network(network), Operator::default())),
@@ -521,7 +520,7 @@ impl Counts {
             details.retain(|(details, _)| !details.are_unknown());
             let (id, operator) = match key {
                 PeerKey::Truncated(network, _) => (PeerId::Network(network), Operator::default()),
-                _ => self.peer_id(key).expect("the key is of this tally"),
+                _ => self.peer_id(key).expect("the key is from this tally"),
             };
             let local_addresses = self.local_addresses(&id, &details);
             Peer {
@@ -544,7 +543,7 @@ impl Counts {
         peers.into_iter().map(to_peer).collect()
     }
 
-    /// Returns details and number of connections of the groups among `peers`, from one pass
+    /// Returns details and number of connections of the groups among `peers`. Takes one pass
     /// over all addresses.
     fn details_of_groups(&self, peers: &[PeerCount]) -> BTreeMap<PeerKey, Vec<DetailsCount>> {
         let mut of_groups = BTreeMap::new();
@@ -575,8 +574,8 @@ impl Counts {
         }
     }
 
-    /// Returns the connections of a peer by local address; nothing if connections of its
-    /// address family are to one local address only.
+    /// Returns the connections of a peer by local address; an empty list if all connections of
+    /// its address family are to one local address.
     fn local_addresses(
         &self,
         peer: &PeerId,

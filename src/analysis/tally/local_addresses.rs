@@ -10,14 +10,15 @@ pub(super) struct LocalAddresses {
     in_order: Vec<IpAddr>,
     /// The same addresses with their numbers, sorted.
     sorted: Vec<(IpAddr, u16)>,
-    /// Most hosts have one address for nearly all connections.
+    /// The latest address and its number: on most hosts, nearly all connections have the same
+    /// local address.
     latest: Option<(IpAddr, u16)>,
 }
 
 impl LocalAddresses {
-    /// Maximum number: keys have 11 bits for it.
+    /// Maximum number: keys have 11 bits for the number.
     pub(super) const MAX_NUMBER: u16 = 2047;
-    /// Number of addresses that are not known.
+    /// Number that stands for unknown addresses, and for those beyond the maximum.
     pub(super) const OTHER: u16 = 0;
 
     /// Returns the number of an address.
@@ -46,8 +47,8 @@ impl LocalAddresses {
         number
     }
 
-    /// Adds the addresses of `other`. Returns the new number for each of its numbers, from 0
-    /// on; `None` if all numbers are the same.
+    /// Adds the addresses of `other`. Returns the new number for each number of `other`,
+    /// starting at 0; `None` if all numbers stay the same.
     pub(super) fn merge(&mut self, other: Self) -> Option<Vec<u16>> {
         let new_numbers = other.in_order.into_iter().map(|address| self.number(address));
         let numbers: Vec<_> = std::iter::once(Self::OTHER).chain(new_numbers).collect();
@@ -55,7 +56,7 @@ impl LocalAddresses {
         if is_same { None } else { Some(numbers) }
     }
 
-    /// Returns the addresses: that with number 1 is the first.
+    /// Returns the addresses in the order of their numbers, starting at 1.
     pub(super) fn into_addresses(self) -> Vec<IpAddr> {
         self.in_order
     }

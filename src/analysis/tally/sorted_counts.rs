@@ -6,7 +6,7 @@
 //! library's sort takes O(n log n) comparisons, whatever the keys are.
 //! docs/decisions/tally-sort.md compares it with a radix sort.
 
-/// Distinct keys, and how often each was added.
+/// Distinct keys, and the number of times that each was added.
 #[derive(Debug)]
 pub(super) struct SortedCounts<K> {
     /// Sorted, each key once.
@@ -31,8 +31,8 @@ impl<K> Default for SortedCounts<K> {
     }
 }
 
-/// Minimum number of keys that are sorted at a time: few enough for a processor's
-/// cache, enough to make merging cheap.
+/// Minimum number of keys that are sorted at a time: they fit into a processor's cache, and
+/// are enough to make merging cheap.
 const MIN_BATCH_KEYS: usize = 32 * 1024;
 
 impl<K: Copy + Ord> SortedCounts<K> {
@@ -42,14 +42,14 @@ impl<K: Copy + Ord> SortedCounts<K> {
             return;
         }
         self.pending.push(key);
-        // At least as many as `counts` has: each merge passes over all counts, and
-        // all merges together stay linear in the number of added keys.
+        // Each merge passes over all counts. Waiting for at least as many pending keys as
+        // `counts` has keeps the total time linear in the number of added keys.
         if self.pending.len() >= MIN_BATCH_KEYS.max(self.counts.len()) {
             self.merge_pending_keys();
         }
     }
 
-    /// Adds a key `n` times, in the same time for each `n`.
+    /// Adds a key `n` times. The run time does not depend on `n`.
     pub(super) fn add_many(&mut self, key: K, n: u32) {
         if self.keys_when_exhausted.is_some() {
             return;
@@ -63,7 +63,7 @@ impl<K: Copy + Ord> SortedCounts<K> {
         }
     }
 
-    /// Reserves memory for pending keys, and returns whether there is any.
+    /// Reserves memory for pending keys. Returns false if memory is exhausted.
     fn reserve_pending(&mut self) -> bool {
         // Doubles the capacity, like a growing `Vec`.
         let more = self.pending.capacity().max(64);
@@ -106,7 +106,7 @@ impl<K: Copy + Ord> SortedCounts<K> {
             return;
         }
         if self.counts.is_empty() || other.keys_when_exhausted.is_some() {
-            // Usually there is one target, whose counts are moved instead of copied.
+            // With one target, which is the usual case, the counts are moved, not copied.
             let keys_when_exhausted = self.keys_when_exhausted.or(other.keys_when_exhausted);
             *self = Self { keys_when_exhausted, ..other };
             return;
@@ -166,7 +166,7 @@ impl<K: Copy + Ord> SortedCounts<K> {
         n_merged + n_pending + self.pending.len() as u64
     }
 
-    /// Returns each key and how often it was added, sorted by key.
+    /// Returns each key and the number of times that it was added, sorted by key.
     pub(super) fn into_sorted(mut self) -> Vec<(K, u32)> {
         self.merge_pending();
         self.counts
@@ -190,7 +190,7 @@ impl<K: Copy + Ord> SortedCounts<K> {
             return self.discard();
         }
         self.counts.resize(to, (filler, 0));
-        // From the back, so that the old entries are moved within the same memory.
+        // Merging from the back moves the old entries within the same memory.
         for equal_keys in self.pending.chunk_by(|a, b| a == b).rev() {
             let key = equal_keys[0];
             while from > 0 && self.counts[from - 1].0 > key {

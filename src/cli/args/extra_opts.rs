@@ -28,7 +28,7 @@ command line take precedence."
 /// Section of a settings file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct SettingsLocation {
-    /// Name of the section; `None` for that of the program.
+    /// Name of the section; `None` for the name of the program.
     pub(in crate::cli) section: Option<String>,
     /// Path of the file; `None` for the default file.
     pub(in crate::cli) file: Option<PathBuf>,

@@ -158,7 +158,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     let max = Duration::from_secs(86_400);
     let interval = duration(text)?;
     let is_in_range = !interval.is_zero() && interval <= max;
-    if is_in_range { Ok(interval) } else { Err("not from 1 second to a day".to_owned()) }
+    if is_in_range { Ok(interval) } else { Err("not a duration from 1 second to 1 day".to_owned()) }
 }
 
 #[derive(Debug, Args)]
@@ -256,7 +256,7 @@ pub(in crate::cli) struct ReportArgs {
 /// Output format of `topip_log report`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ReportFormat {
-    /// Table for people.
+    /// Table.
     #[default]
     #[value(help = None)]
     Text,

@@ -81,7 +81,7 @@ impl FromStr for MailAddresses {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut addresses = text.split(',').map(mail_address).collect::<Result<Vec<_>, _>>()?;
         if addresses.len() < 2 {
-            return Err("there is nobody to mail to; write FROM,TO[,TO...]".to_owned());
+            return Err("no recipient; write FROM,TO[,TO...]".to_owned());
         }
         let from = addresses.remove(0);
         Ok(Self { from, to: addresses })
@@ -115,7 +115,7 @@ pub(in crate::cli) enum MailServer {
 pub(in crate::cli) struct SmtpOptions {
     /// Default port of the scheme.
     pub(in crate::cli) port: u16,
-    /// Encryption; `None` selects a default by server and login.
+    /// Encryption; `None` for a default that depends on server and login.
     pub(in crate::cli) tls: Option<TlsMode>,
     /// `true` if certificates are not verified.
     pub(in crate::cli) accept_any_certificate: bool,
@@ -149,7 +149,7 @@ impl FromStr for MailServer {
     }
 }
 
-/// Returns the user of a URL without percent escapes, which its `@` and `?` need.
+/// Returns the user of a URL with percent escapes decoded; `@` and `?` must be escaped.
 fn decoded_user(user: &str) -> Result<String, String> {
     percent::decode(user).map_err(|error| format!("not a user: {error}"))
 }
@@ -203,7 +203,7 @@ impl SmtpOptions {
     }
 }
 
-const QUERY_USAGE: &str = "after ? goes tls=HOW, helo=NAME, or both with & between them";
+const QUERY_USAGE: &str = "write tls=HOW, helo=NAME, or both with & between them, after ?";
 const TLS_USAGE: &str = "write tls=required, tls=unverified, or, for smtp, tls=offered or tls=none";
 
 fn url_usage() -> String {
@@ -278,7 +278,7 @@ mod tests {
         );
         check("smtp://a%00b@mail", "not a user: it contains a control character");
         check("smtp://", "not a server; write [USER@]HOST[:PORT], with IPv6 in brackets");
-        check("smtp://me:secret@mail", "not a server: a password does not belong there");
+        check("smtp://me:secret@mail", "not a server: it must not contain a password");
         check("smtp://mail:0", "its port is not a number from 1 to 65535");
     }
 
@@ -293,8 +293,8 @@ mod tests {
         };
         check("a@b.c,d@e.f", "a@b.c [MailAddress(\"d@e.f\")]");
         check("a@b.c, d@e.f, g@h.i", "a@b.c [MailAddress(\"d@e.f\"), MailAddress(\"g@h.i\")]");
-        check("a@b.c", "there is nobody to mail to; write FROM,TO[,TO...]");
+        check("a@b.c", "no recipient; write FROM,TO[,TO...]");
         check("a@b.c,", "an address is missing");
-        check("a@b.c,x", "x is not an address for mail, such as ops@example.com, in ASCII");
+        check("a@b.c,x", "x is not an email address in ASCII, such as ops@example.com");
     }
 }

@@ -147,13 +147,13 @@ pub(in crate::cli) struct ThresholdArgs {
 const DEFAULT_MULTIPLIER: f64 = 5.0;
 
 impl ThresholdArgs {
-    /// Returns the number of standard deviations, given or not.
+    /// Returns the number of standard deviations, or its default.
     pub(in crate::cli) fn multiplier(&self) -> f64 {
         self.stddev.unwrap_or(DEFAULT_MULTIPLIER)
     }
 
-    /// Returns the rule, given or not. A number of standard deviations alone selects the
-    /// rule that topip.py had.
+    /// Returns the rule, or the default rule. Only a number of standard deviations selects
+    /// the rule of topip.py.
     pub(in crate::cli) fn rule_name(&self) -> RuleName {
         match (self.rule, self.stddev) {
             (Some(rule), _) => rule,
@@ -166,13 +166,13 @@ impl ThresholdArgs {
 /// Rule that calculates the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum RuleName {
-    /// Lognormal distribution, and the standard deviation where it confirms.
+    /// Limit of lognormal, or a lower one if the count is also over the limit of stddev.
     #[value(help = None)]
     Auto,
     /// Multiple of the standard deviation.
     #[value(help = None)]
     Stddev,
-    /// Log-normal distribution of the other addresses' counts.
+    /// Lognormal distribution of the counts of the other addresses.
     #[value(help = None)]
     Lognormal,
 }

@@ -18,7 +18,8 @@ use super::option_key::OptionKey;
 
 /// Options that are not settings.
 const NOT_SETTINGS: [&str; 3] = ["extra_opts", "help", "version"];
-/// Maximum length of a mistake's description, which has a value of the file.
+/// Maximum length of a mistake's description in bytes. The description quotes a value of
+/// the file.
 const MAX_REASON_BYTES: usize = 300;
 
 /// A setting that cannot be used.
@@ -39,9 +40,9 @@ enum Mistake {
     Value(String),
     #[error("`{flag}` cannot be used with `{other}` in line {other_line}")]
     Conflict { flag: String, other: String, other_line: usize },
-    #[error("`{flag}` has a range for {} in line {other_line}", metric.name())]
+    #[error("`{flag}` already has a range for {} in line {other_line}", metric.name())]
     SecondRange { flag: String, metric: Metric, other_line: usize },
-    #[error("others may read this password")]
+    #[error("other users can read this password")]
     ReadablePassword,
 }
 
@@ -54,7 +55,7 @@ impl Hints for SettingError {
             }
             Mistake::Value(_) => "See check_topip(1).".to_owned(),
             Mistake::Conflict { .. } | Mistake::SecondRange { .. } => {
-                "Leave out one of them, or put them into two sections.".to_owned()
+                "Leave out one of them, or put them into separate sections.".to_owned()
             }
             Mistake::ReadablePassword => format!("chmod 600 {}", self.path.display()),
         };
@@ -76,18 +77,18 @@ pub(super) struct FileOption {
 pub(super) enum OptionValue {
     /// Option with its value as a word of a command line.
     Argument(OsString),
-    /// Password, which is not copied into words.
+    /// Password, which is not copied into words, because words are not wiped from memory.
     Password(Secret),
     /// Flag that is off.
     Off,
 }
 
-/// Returns the settings of a section that `command` has an option for. A setting of another
-/// program of the suite is left out. `parse` parses one option.
+/// Returns the settings of a section for which `command` has an option. Settings of the other
+/// programs of the suite are skipped. `parse` parses one option.
 ///
 /// # Errors
 ///
-/// Returns an error if a setting is wrong, or if two of them cannot be used together.
+/// Returns an error if a setting is wrong, or if two settings cannot be used together.
 pub(super) fn file_options(
     section: &SettingsSection,
     command: &Command,
@@ -172,10 +173,10 @@ fn argument(arg: &Arg, value: &str) -> Result<OptionValue, &'static str> {
     Ok(OptionValue::Argument(argument.into()))
 }
 
-/// Returns the mistake in an option that clap has parsed by itself.
+/// Returns the mistake in an option that clap has parsed without the other options.
 fn check_value(parsed: Result<(), clap::Error>) -> Result<(), Mistake> {
     match parsed {
-        // The option needs another one.
+        // The required option may be another setting, or on the command line.
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => Ok(()),
         Err(error) => Err(Mistake::Value(shortened(&usage::describe(&error)))),
         Ok(()) => Ok(()),
@@ -186,9 +187,11 @@ fn shortened(reason: &str) -> String {
     sanitize::truncate(reason, MAX_REASON_BYTES)
 }
 
+/// Checks that the settings of a section can be used together.
+///
 /// # Errors
 ///
-/// Returns an error if two settings of a section cannot be used together.
+/// Returns an error if two settings contradict each other.
 fn check_conflicts(
     section: &SettingsSection,
     options: &[FileOption],

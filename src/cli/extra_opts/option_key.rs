@@ -1,4 +1,4 @@
-//! Comparison of options: which ones replace or exclude each other.
+//! Keys of options, to find the options that replace or exclude each other.
 use clap::{ArgMatches, Command};
 
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     model::metric::{Metric, MetricRange},
 };
 
-/// Options whose values in files and on the command line add up. A later one of any other
-/// option replaces an earlier one.
+/// Options whose values in files and on the command line add up. For all other options, a
+/// later value replaces an earlier one.
 const ADDED_UP: [&str; 8] = [
     "exclude",
     "exclude_file",
@@ -31,12 +31,12 @@ pub(super) struct OptionKey {
 impl OptionKey {
     /// Returns the key of an option with this value.
     pub(super) fn new(id: &str, value: &str) -> Self {
-        // A range that cannot be parsed is reported elsewhere.
+        // A range that cannot be parsed is reported by the option's own parser.
         let range: Option<MetricRange> = if is_range(id) { value.parse().ok() } else { None };
         Self { id: id.to_owned(), metric: range.map(|range| range.metric) }
     }
 
-    /// Returns the keys of the options that a command line gives.
+    /// Returns the keys of the options that are given on a command line.
     pub(super) fn of_command_line(given: &GivenOptions, matches: &ArgMatches) -> Vec<Self> {
         let mut keys = Vec::new();
         for id in given.ids() {
@@ -51,7 +51,7 @@ impl OptionKey {
         keys
     }
 
-    /// Returns whether this option replaces one that is given earlier.
+    /// Returns whether this option replaces an option that is given earlier.
     pub(super) fn replaces(&self, earlier: &Self, command: &Command) -> bool {
         let is_same = self == earlier && !ADDED_UP.contains(&&*self.id);
         is_same || self.excludes(earlier, command)
@@ -67,7 +67,7 @@ fn is_range(id: &str) -> bool {
     id == "warning" || id == "critical"
 }
 
-/// Returns whether clap knows a conflict of the first option with the second one.
+/// Returns whether the first option is declared to conflict with the second one.
 fn conflicts_with(command: &Command, id: &str, other: &str) -> bool {
     let arg = command.get_arguments().find(|arg| arg.get_id() == id);
     let conflicts = arg.map(|arg| command.get_arg_conflicts_with(arg)).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(super) fn host(name: &str) -> Option<&str> {
 pub(super) fn server(name: &str) -> Result<Option<ServerName>, Problem> {
     let parsed = host(name).map(str::parse).transpose();
     parsed.map_err(|error: String| {
-        let hints = vec!["Link it as topip_HOST or ssh_HOST_topip.".to_owned()];
+        let hints = vec!["Link the plugin as topip_HOST or ssh_HOST_topip.".to_owned()];
         let name = redact_server(name);
         Problem::with_hints(format!("cannot read the server in the name {name}: {error}"), hints)
     })
@@ -33,7 +33,7 @@ pub(super) fn graph_name(name: &str) -> String {
 }
 
 /// Returns a host name for Munin, whose protocol allows only letters, digits, `.` and
-/// `-`. `None` if the host has no letter and no digit of ASCII: several hosts called `-`
+/// `-`. Returns `None` if the host has no ASCII letter or digit: several hosts named `-`
 /// would share their files.
 pub(super) fn host_name(host: &str) -> Option<String> {
     if !host.contains(|c: char| c.is_ascii_alphanumeric()) {
@@ -44,8 +44,9 @@ pub(super) fn host_name(host: &str) -> Option<String> {
 
 /// Returns the failure for a host that has no [`host_name`].
 pub(super) fn unnameable_host(host: &str) -> Problem {
-    let hint = "Link it by a name with letters from a to z or digits, and set env.hostname.";
-    Problem::with_hints(format!("Munin has no letters for the host {host}"), vec![hint.to_owned()])
+    let hint = "Link the plugin under a name with ASCII letters or digits, and set env.hostname.";
+    let message = format!("cannot name the host {host} in Munin: no ASCII letters or digits");
+    Problem::with_hints(message, vec![hint.to_owned()])
 }
 
 fn replace_unknown(text: &str, is_allowed: impl Fn(char) -> bool, replacement: char) -> String {
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn names_hold_only_characters_that_munin_accepts() {
+    fn names_have_only_characters_that_munin_accepts() {
         assert_eq!(graph_name("ssh_www.example.com_topip"), "ssh_www_example_com_topip");
         assert_eq!(host_name("2001:db8::1").unwrap(), "2001-db8--1");
         assert_eq!(host_name("web_1").unwrap(), "web-1");

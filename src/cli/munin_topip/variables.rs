@@ -56,14 +56,14 @@ pub(super) fn read(invocation: &Invocation) -> Result<MuninConfig, Problem> {
     let selection = &parsed.sample.selection;
     if selection.prefix4.len() > 1 || selection.prefix6.len() > 1 {
         return Err(configuration_failure(
-            "env.prefix4 and env.prefix6 take one length each: a graph is about one",
+            "env.prefix4 and env.prefix6 take one length each: a graph shows one length",
         ));
     }
     Ok(MuninConfig { args: parsed.sample, thresholds: thresholds(invocation)? })
 }
 
-/// Returns the options that variables can set. The threshold options are not among
-/// them: Munin has thresholds and alerts of its own.
+/// Returns the options that variables can set. These do not include the threshold
+/// options, because Munin has thresholds and alerts of its own.
 fn supported_options() -> Vec<Arg> {
     let command = MuninArgs::command();
     command.get_arguments().filter(|arg| !is_threshold(arg)).cloned().collect()
@@ -94,7 +94,7 @@ fn command_line_argument(
     }
     if name == "input" && value == "-" {
         return Err(configuration_failure(
-            "cannot read env.input -: munin-node has no listing for its plugins",
+            "cannot read env.input -: munin-node gives its plugins no listing",
         ));
     }
     let mut argument = OsString::from(flag + "=");
@@ -136,22 +136,21 @@ fn parse_threshold(field: &str, text: &str) -> Result<ThresholdBound, String> {
     let text = text.trim();
     match text {
         "limit" if field == JUDGED_FIELD => return Ok(ThresholdBound::Limit),
-        "limit" => return Err(format!("the limit is one of {JUDGED_FIELD} alone")),
+        "limit" => return Err(format!("only {JUDGED_FIELD} has a limit")),
         _ => {}
     }
     let (min, max) = text.split_once(':').unwrap_or(("", text));
     match (parse_bound(min), parse_bound(max)) {
-        (Some(Some(min)), Some(Some(max))) if min > max => {
-            Err("its beginning is above its end".to_owned())
-        }
+        (Some(Some(min)), Some(Some(max))) if min > max => Err("MIN is above MAX".to_owned()),
         (Some(min), Some(max)) if min.is_some() || max.is_some() => {
             Ok(ThresholdBound::Range(text.to_owned()))
         }
-        _ => Err("not a range of Munin, such as 150, 10:150 or :150, and not limit".to_owned()),
+        _ => Err("not limit, and not a range of Munin such as 150, 10:150 or :150".to_owned()),
     }
 }
 
-/// Parses one end of a range; the empty text is no bound.
+/// Parses one end of a range: `Some(None)` for empty text, which leaves this end open;
+/// `None` if the text is not a number.
 fn parse_bound(text: &str) -> Option<Option<f64>> {
     if text.is_empty() {
         return Some(None);

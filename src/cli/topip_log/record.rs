@@ -59,7 +59,7 @@ fn report_output(report: &Report, verbosity: Verbosity, format: LineFormat) -> P
     ProgramOutput { stdout, ..problems_output(report) }
 }
 
-/// Returns the problems of a run on standard error, and exit code 0 if there are none.
+/// Returns the problems of a run for standard error; the exit code is 0 without problems.
 fn problems_output(report: &Report) -> ProgramOutput {
     let stderr: String = report.problems().map(output::render_log_problem).collect();
     ProgramOutput {

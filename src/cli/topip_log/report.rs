@@ -24,7 +24,7 @@ use super::{EXIT_FAILURE, EXIT_USAGE, failure_output};
 const DEFAULT_TOP: usize = 10;
 /// Default number of addresses on a page.
 const DEFAULT_PAGE_TOP: usize = 100;
-/// Maximum time to look up names; `--help` and the manual page have it.
+/// Maximum time to look up names; `--help` and the manual page state it.
 const RESOLVE_TIME: Duration = Duration::from_secs(10);
 /// Run time before the progress bar appears.
 const PROGRESS_DELAY: Duration = Duration::from_millis(500);
@@ -70,19 +70,21 @@ pub(super) fn run(args: &ReportArgs, invocation: &Invocation) -> ProgramOutput {
 fn log_query(args: &ReportArgs, invocation: &Invocation) -> Result<LogQuery, Problem> {
     if let Some(daemon) = args.log.iter().find(|log| is_daemon(log)) {
         let hints = vec![
-            "If it was logged as JSON: journalctl -t topip -o cat | topip_log report --log -"
+            "If alerts are logged as JSON: journalctl -t topip -o cat | topip_log report --log -"
                 .to_owned(),
         ];
         let daemon = daemon.display();
-        let message = format!("{daemon} is a daemon; a file of that name is ./{daemon}");
+        let message = format!(
+            "cannot read {daemon}: it is a daemon; for a file of that name, write ./{daemon}"
+        );
         return Err(Problem::with_hints(&message, hints));
     }
     let since = args.since.map(|since| unix_seconds(since, invocation.now)).transpose()?;
     let until = args.until.map(|until| unix_seconds(until, invocation.now)).transpose()?;
     let is_empty_period = since.zip(until).is_some_and(|(since, until)| since >= until);
     if is_empty_period {
-        let hints = vec!["`--since` has to be the earlier one.".to_owned()];
-        return Err(Problem::with_hints("there is no time from `--since` to `--until`", hints));
+        let hints = vec!["`--since` must be earlier than `--until`.".to_owned()];
+        return Err(Problem::with_hints("the period from `--since` to `--until` is empty", hints));
     }
     let grouping = Grouping { v4_prefix: args.prefix4, v6_prefix: args.prefix6 };
     if args.group_by.is_some() && args.network_db.is_empty() {
@@ -106,8 +108,8 @@ fn is_daemon(log: &Path) -> bool {
     ["syslog", "journald"].iter().any(|daemon| log == Path::new(daemon))
 }
 
-/// Returns a time in seconds since 1970-01-01 UTC. An ambiguous local time, when clocks
-/// are put back, is the first of its two instants.
+/// Returns a time in seconds since 1970-01-01 UTC. A local time that is ambiguous because
+/// clocks are set back is the first of its two instants.
 fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Problem> {
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     match time_spec {
@@ -116,8 +118,9 @@ fn unix_seconds(time_spec: TimeSpec, now: Duration) -> Result<i64, Problem> {
         TimeSpec::Local(local) => {
             let instants = parse::local_instants(&local_time::time_zone(), &local);
             instants.map(|(first, _)| first.timestamp()).ok_or_else(|| {
-                let hints = vec!["The clocks leap over it: name an hour later.".to_owned()];
-                Problem::with_hints(format!("there is no {local} here"), hints)
+                let hints =
+                    vec!["The clocks are set forward over it: use one hour later.".to_owned()];
+                Problem::with_hints(format!("the local time {local} does not exist"), hints)
             })
         }
     }
@@ -199,8 +202,8 @@ fn table_layout(invocation: &Invocation) -> TableLayout {
     TableLayout { columns: invocation.columns, has_blocks }
 }
 
-/// Returns the problems of the report: with the logs, the first lines that are not alerts,
-/// and the addresses whose names could not be looked up.
+/// Returns the problems of the report: logs that could not be read, the first lines that are
+/// not alerts, and the addresses whose names could not be looked up.
 fn problems(summary: &LogSummary, unresolved: &[IpAddr]) -> Vec<Problem> {
     let mut problems = summary.problems.clone();
     let LogSummary { n_bad_lines, bad_lines, .. } = summary;
@@ -210,9 +213,10 @@ fn problems(summary: &LogSummary, unresolved: &[IpAddr]) -> Vec<Problem> {
         if n_omitted > 0 {
             lines.push(format!("... and {n_omitted} more"));
         }
-        let subject =
-            if *n_bad_lines == 1 { "1 line is" } else { &format!("{n_bad_lines} lines are") };
-        let message = format!("{subject} no alert, and did not count:");
+        let message = match n_bad_lines {
+            1 => "1 line is not an alert and was not counted:".to_owned(),
+            n => format!("{n} lines are not alerts and were not counted:"),
+        };
         problems.push(Problem::with_hints(message, lines));
     }
     if let [first, others @ ..] = unresolved {
@@ -232,7 +236,7 @@ struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// Shows the progress if an update is due.
+    /// Shows the progress if it is time for an update.
     fn update(&mut self, read_bytes: u64, total_bytes: Option<u64>) {
         const MIB: u64 = 1024 * 1024;
         let now = Instant::now();

@@ -27,7 +27,7 @@ use crate::{
 
 use super::{EXIT_FAILURE, EXIT_USAGE, failure_output};
 
-/// Maximum number of listed addresses; no screen has more rows.
+/// Maximum number of listed addresses; a screen has fewer rows.
 const MAX_ROWS: usize = 500;
 
 /// Maximum time to write the last frame and to restore the terminal: the reader of
@@ -46,7 +46,8 @@ enum DisplayEvent {
     Stop,
 }
 
-/// Reason for the end: a signal or a key (`None`), or the result of the display thread.
+/// Reason for the end of a watch: `None` for a signal or a key, or the result of the display
+/// thread.
 type WatchOutcome = Option<Result<(), (Problem, u8)>>;
 
 /// Shows samples until a signal, or until the reader closes standard output.
@@ -90,7 +91,7 @@ impl WatchThreads {
 fn start(args: WatchArgs, invocation: &Invocation) -> Result<WatchThreads, (Problem, u8)> {
     let WatchArgs { interval, sample, .. } = args;
     if sample.selection.input.as_deref() == Some(Path::new("-")) {
-        let hint = "It can be read once. Name a file that is written anew.".to_owned();
+        let hint = "It can be read only once. Name a file that is rewritten regularly.".to_owned();
         return Err((Problem::with_hints("cannot watch standard input", vec![hint]), EXIT_USAGE));
     }
     let timeout = target_config::timeout(&sample, invocation).after;
@@ -162,8 +163,8 @@ fn handle_signals(signals: SignalWaiter, events: &SyncSender<DisplayEvent>) {
     }
 }
 
-/// Suspends the watch by the display thread, which restores the terminal first; without
-/// it, if the display thread is blocked in a write.
+/// Suspends the watch through the display thread, which restores the terminal first. If the
+/// display thread is blocked in a write, suspends the watch on this thread.
 fn suspend(events: &SyncSender<DisplayEvent>) {
     const PAUSE: Duration = Duration::from_millis(10);
     let deadline = Instant::now() + MAX_SHUTDOWN_TIME;
@@ -177,7 +178,7 @@ fn suspend(events: &SyncSender<DisplayEvent>) {
     }
 }
 
-/// Waits until the user types `q`; returns false if no key can be read any more.
+/// Waits until the user types `q`; returns `false` if keys can no longer be read.
 fn wait_for_quit_key() -> bool {
     loop {
         match terminal::read_key() {
@@ -213,7 +214,7 @@ fn sample_repeatedly(
         if events.send(DisplayEvent::Sampled(Box::new(frame))).is_err() {
             return;
         }
-        // After a sample that took longer than the interval, missed samples are skipped.
+        // If a sample took longer than the interval, the missed samples are skipped.
         next_sample = (next_sample + interval).max(Instant::now());
         thread::sleep(next_sample.saturating_duration_since(Instant::now()));
     }

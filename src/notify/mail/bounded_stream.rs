@@ -45,7 +45,7 @@ impl BoundedStream {
                 Err(error) => last_error = Some(error),
             }
         }
-        Err(last_error.unwrap_or_else(|| io::Error::other("it has no address")))
+        Err(last_error.unwrap_or_else(|| io::Error::other("the name has no address")))
     }
 
     /// Returns the address of this host on the connection.
@@ -82,7 +82,7 @@ fn would_block_as_timeout(error: io::Error) -> io::Error {
 impl Read for BoundedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.remaining_bytes == 0 {
-            return Err(io::Error::other("it said more than 1 MiB"));
+            return Err(io::Error::other("the server sent more than 1 MiB"));
         }
         let length = buffer.len().min(self.remaining_bytes);
         self.stream.set_read_timeout(Some(time_left(self.deadline)?))?;

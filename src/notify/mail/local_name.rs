@@ -13,8 +13,8 @@ use crate::sys::{network_interface, resolver};
 use super::host_name;
 use super::is_address_literal;
 
-/// Maximum time for finding the fully qualified name of this host: the mail needs the
-/// rest.
+/// Maximum time for the lookup of this host's fully qualified name. Sending the mail
+/// needs the rest of the time.
 #[cfg(feature = "mail")]
 const MAX_LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// Maximum length of a domain name in bytes (RFC 1035, section 2.3.4).
@@ -60,8 +60,8 @@ impl From<IpAddr> for LocalName {
     }
 }
 
-/// Returns whether `text` is a domain name for SMTP: letters, digits and hyphens. The last
-/// label of an IPv4 address is a number.
+/// Returns whether `text` is a domain name for SMTP: letters, digits and hyphens. A text
+/// whose last label is a number is an IPv4 address.
 fn is_domain(text: &str) -> bool {
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     text.len() <= MAX_DOMAIN_BYTES
@@ -83,8 +83,8 @@ fn qualified(name: &str) -> Option<LocalName> {
     if is_domain(name) && name.contains('.') { Some(LocalName(name.to_owned())) } else { None }
 }
 
-/// Returns the fully qualified name of this host: the one that the resolver finds, else
-/// the host name if it is one.
+/// Returns the fully qualified name of this host: the name that the resolver finds, or
+/// else the host name. `None` if neither is fully qualified.
 #[cfg(feature = "mail")]
 pub(super) fn qualified_name(deadline: Instant) -> Option<LocalName> {
     let host_name = host_name();

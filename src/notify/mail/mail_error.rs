@@ -10,13 +10,13 @@ pub enum MailError {
     #[error("this topip was built without mail")]
     NotBuilt,
     /// The text cannot be encoded as an email.
-    #[error("it cannot be put into the form of a mail: {problem}")]
+    #[error("cannot encode the mail: {problem}")]
     Compose {
         /// Error message of lettre.
         problem: String,
     },
     /// The host name cannot be resolved.
-    #[error("cannot find {host}")]
+    #[error("cannot find the address of {host}")]
     Resolve {
         /// Host name.
         host: String,
@@ -32,15 +32,15 @@ pub enum MailError {
         source: io::Error,
     },
     /// The server or program did not finish before the deadline.
-    #[error("{server} gave no answer in time, {step}")]
+    #[error("{server} gave no answer in time {step}")]
     TimedOut {
         /// Server, as `host:port`, or path of the program.
         server: String,
-        /// Step that timed out.
+        /// Step that timed out: `after EHLO`.
         step: String,
     },
     /// The connection to the server was lost.
-    #[error("lost the connection to {server}, {step}")]
+    #[error("lost the connection to {server} {step}")]
     ConnectionLost {
         /// Server, as `host:port`.
         server: String,
@@ -50,7 +50,7 @@ pub enum MailError {
         source: io::Error,
     },
     /// The server violates the SMTP protocol.
-    #[error("{server} talks no SMTP, {step}: {problem}")]
+    #[error("{server} sent an unexpected SMTP reply {step}: {problem}")]
     Protocol {
         /// Server, as `host:port`.
         server: String,
@@ -60,7 +60,7 @@ pub enum MailError {
         problem: String,
     },
     /// The server refused a command.
-    #[error("{server} refused it, {step}: {reply}")]
+    #[error("{server} refused the mail {step}: {reply}")]
     Refused {
         /// Server, as `host:port`.
         server: String,
@@ -70,7 +70,7 @@ pub enum MailError {
         reply: String,
     },
     /// The server does not offer STARTTLS, which is required.
-    #[error("{server} offers no STARTTLS")]
+    #[error("{server} does not offer STARTTLS")]
     NoStartTls {
         /// Server, as `host:port`.
         server: String,
@@ -102,13 +102,12 @@ pub enum MailError {
     ProgramFailed {
         /// Path of the program.
         program: PathBuf,
-        /// Exit code, or the signal that killed the program.
+        /// Exit status, or the signal that killed the program, as a phrase.
         code: String,
         /// Beginning of its standard error output.
         output: String,
     },
-    /// The whole message was sent, but no reply states whether the server accepted
-    /// it.
+    /// The whole message was sent, but no reply states whether the server accepted it.
     #[error(transparent)]
     Unconfirmed(Box<Self>),
     /// A bug in topip.
@@ -133,43 +132,49 @@ impl MailError {
     /// Returns a hint on how to fix the error.
     fn hint(&self) -> String {
         let hint = match self {
-            Self::NotBuilt => "Build it with the feature mail, which is on by default.",
-            Self::Compose { .. } | Self::Internal => {
-                "This is a mistake in topip. Please report it."
+            Self::NotBuilt => "Build topip with the feature mail, which is enabled by default.",
+            Self::Compose { .. } | Self::Internal => "This is a bug in topip. Please report it.",
+            Self::Resolve { .. } => "Check the host name in `--smtp`.",
+            Self::Connect { .. } => {
+                "Check that the server of `--smtp` is running and listens on this port."
             }
-            Self::Resolve { .. } => "Is the name in `--smtp` right?",
-            Self::Connect { .. } => "Is the server of `--smtp` running, and does it listen there?",
             Self::TimedOut { .. } => {
-                "Is the server of `--smtp` slow? A local one takes mail at once."
+                "Check whether the server of `--smtp` is slow. A local mail server accepts mail at \
+                 once."
             }
             Self::ConnectionLost { .. } => "See the log of the mail server.",
             Self::Protocol { .. } => {
-                "Is it the right port? smtps:// is for 465, smtp:// for 25 and 587."
+                "Check the port: smtps:// is for port 465, smtp:// for ports 25 and 587."
             }
             Self::Refused { reply, .. } if reply.starts_with("530") => {
-                "Name a user in `--smtp`, and give `--smtp-password-file`."
+                "Name a user in `--smtp`, and the file of the password with \
+                 `--smtp-password-file`."
             }
             Self::Refused { reply, .. } if reply.starts_with("535") => {
-                "Are the user in `--smtp` and the password in `--smtp-password-file` right?"
+                "Check the user in `--smtp` and the password in `--smtp-password-file`."
             }
             Self::Refused { step, reply, .. } if is_about_name(step, reply) => {
                 "Name this host as the server knows it: `--smtp` smtp://HOST?helo=NAME"
             }
             Self::Refused { .. } => "See the log of the mail server.",
-            Self::Unconfirmed(_) => "The log of the mail server tells whether it has taken it.",
+            Self::Unconfirmed(_) => {
+                "The log of the mail server shows whether the server accepted the mail."
+            }
             Self::NoStartTls { .. } => {
-                "Use smtps://, or ?tls=none where nobody listens in between."
+                "Use smtps://, or ?tls=none if the network to the server is trusted."
             }
             Self::Tls { .. } => {
-                "Use the port for it, and the name that its certificate has, and make its authority \
-                 known to this system; or see `--smtp` in check_topip(1)."
+                "Use the port for TLS and the host name in the server's certificate, and add the \
+                 certificate's authority to this system; or see `--smtp` in check_topip(1)."
             }
             Self::NoAuthMechanism { .. } => {
-                "Does it want TLS for that? See `--smtp` in check_topip(1)."
+                "The server may require TLS for a login. See `--smtp` in check_topip(1)."
             }
             Self::RunProgram { .. } => "Name another program: `--smtp` sendmail:PATH.",
             Self::ProgramFailed { .. } => "See the log of the mail server.",
-            Self::Thread(_) => "Allow the user that runs the check more processes.",
+            Self::Thread(_) => {
+                "Raise the limit on processes (ulimit -u) of the user that runs the check."
+            }
         };
         hint.to_owned()
     }
@@ -179,7 +184,7 @@ impl MailError {
 /// recipients before they refuse it.
 fn is_about_name(step: &str, reply: &str) -> bool {
     let reply = reply.to_ascii_lowercase();
-    step == "told EHLO" && reply.starts_with('5')
+    step == "after EHLO" && reply.starts_with('5')
         || reply.contains("helo")
         || reply.contains("ehlo")
 }

@@ -63,7 +63,7 @@ pub fn session(replies: &[u8], password: Option<&str>) -> (Result<Delivery, Mail
     };
     let deadline = Instant::now() + Duration::from_secs(5);
     let stream = BoundedStream::new(TcpStream::from(client_end), deadline);
-    let progress = MailProgress::new("on being connected");
+    let progress = MailProgress::new("after connecting");
     let mail = smtp::OutgoingMail {
         envelope: &envelope(),
         message: b"Subject: x\r\n\r\n.\r\n",

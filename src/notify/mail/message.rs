@@ -72,7 +72,7 @@ pub(super) fn compose(draft: &Draft, local_name: &LocalName) -> Result<Vec<u8>, 
     let mut message = message
         .body(email.body.clone())
         .map_err(|error| MailError::Compose { problem: error.to_string() })?;
-    // lettre writes all recipients on one line.
+    // lettre writes all recipients on one line, which can be longer than a header line.
     let headers = message.headers_mut();
     headers.insert_raw(folded_header("From", slice::from_ref(&envelope.from.0)));
     headers.insert_raw(folded_header("To", &comma_separated(&envelope.to)));
@@ -80,7 +80,7 @@ pub(super) fn compose(draft: &Draft, local_name: &LocalName) -> Result<Vec<u8>, 
     Ok(message.formatted())
 }
 
-/// Returns the addresses, each but the last with a comma after it.
+/// Returns the addresses, with a comma after each of them except the last.
 fn comma_separated(addresses: &[MailAddress]) -> Vec<String> {
     let mut words: Vec<_> = addresses.iter().map(|address| format!("{address},")).collect();
     if let Some(last) = words.last_mut() {
@@ -112,7 +112,7 @@ fn folded_header(name: &'static str, words: &[String]) -> HeaderValue {
 fn mailbox(address: &MailAddress) -> Result<Mailbox, MailError> {
     match address.0.parse() {
         Ok(address) => Ok(Mailbox::new(None, address)),
-        Err(_) => Err(MailError::Compose { problem: format!("{address} is no address") }),
+        Err(_) => Err(MailError::Compose { problem: format!("{address} is not an address") }),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Progress of a mail, shared by the thread that sends it and the one that waits.
+//! Progress of a mail, shared by the thread that sends the mail and the thread that waits
+//! for the result.
 //!
-//! On a busy machine, the sending thread may report its result too late. What it has
-//! done by then decides whether the mail is sent again.
+//! On a busy machine, the sending thread may report its result too late. The stage that
+//! it has reached by then decides whether the mail is sent again.
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,21 +20,21 @@ struct State {
     stage: MailStage,
 }
 
-/// How much of a mail the server has got.
+/// Stage of a mail, by the part of it that the server has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MailStage {
-    /// Not all of it, so the server cannot have taken it.
+    /// The server has not received the whole mail, so it cannot have accepted the mail.
     Incomplete,
-    /// All of it, and the server has not answered yet.
+    /// The server may have received the whole mail, and has not replied yet.
     Complete,
-    /// The server has taken it.
+    /// The server has accepted the mail.
     Accepted(Delivery),
-    /// Not all of it, and the rest must not be sent any more.
+    /// The server has not received the whole mail, and the rest must not be sent.
     Canceled,
 }
 
 impl MailProgress {
-    /// Creates the progress of a mail that is in this step.
+    /// Creates the progress of a mail at this step.
     pub(super) fn new(step: &str) -> Self {
         Self(Arc::new(Mutex::new(State { step: step.to_owned(), stage: MailStage::Incomplete })))
     }
@@ -43,7 +44,8 @@ impl MailProgress {
         step.clone_into(&mut self.state().step);
     }
 
-    /// Returns true if the end of the mail may be sent. The mail then counts as complete.
+    /// Marks the mail as complete, before its end is sent. Returns false if the mail was
+    /// canceled: then its end must not be sent.
     pub(super) fn complete(&self) -> bool {
         let mut state = self.state();
         if state.stage == MailStage::Canceled {
@@ -57,8 +59,8 @@ impl MailProgress {
         self.state().stage = MailStage::Accepted(delivery);
     }
 
-    /// Forbids to send the end of a mail that is not complete. Returns the step, and how
-    /// much the server has got.
+    /// Cancels the mail unless it is complete, so that its end is not sent. Returns the
+    /// step, and the stage before the call.
     pub(super) fn cancel(&self) -> (String, MailStage) {
         let mut state = self.state();
         let stage = match state.stage {
@@ -79,12 +81,12 @@ mod tests {
 
     #[test]
     fn incomplete_mail_is_canceled_and_complete_one_is_not() {
-        let progress = MailProgress::new("on being connected");
-        progress.set_step("told DATA");
-        assert_eq!(progress.cancel(), ("told DATA".to_owned(), MailStage::Incomplete));
+        let progress = MailProgress::new("after connecting");
+        progress.set_step("after DATA");
+        assert_eq!(progress.cancel(), ("after DATA".to_owned(), MailStage::Incomplete));
         assert!(!progress.complete());
 
-        let progress = MailProgress::new("told DATA");
+        let progress = MailProgress::new("after DATA");
         assert!(progress.complete());
         assert_eq!(progress.cancel().1, MailStage::Complete);
         progress.accept(Delivery::default());

@@ -33,15 +33,15 @@ pub(super) fn send(
     }
 }
 
-/// Returns the error for a program that was killed. One that has read all of the mail may
-/// have taken it.
+/// Returns the error for a program that was killed. A program that has read all of the
+/// mail may have accepted it.
 fn timed_out(program: &Path, has_read_all: bool) -> MailError {
     let server = program.display().to_string();
     if has_read_all {
-        let step = "after it had read the mail, and was ended".to_owned();
+        let step = "after reading the mail, and was killed".to_owned();
         MailError::Unconfirmed(Box::new(MailError::TimedOut { server, step }))
     } else {
-        let step = "before it had read the mail, and was ended".to_owned();
+        let step = "before reading the mail, and was killed".to_owned();
         MailError::TimedOut { server, step }
     }
 }

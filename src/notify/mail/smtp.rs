@@ -38,7 +38,7 @@ const MAX_REPLY_BYTES: usize = 64 * 1024;
 /// Maximum number of challenges during authentication.
 const MAX_CHALLENGES: usize = 3;
 
-/// A message, and the name of this host in it and for the server.
+/// A message, with its envelope and the name of this host.
 pub(super) struct OutgoingMail<'a> {
     /// Sender and recipients.
     pub(super) envelope: &'a Envelope,
@@ -48,7 +48,7 @@ pub(super) struct OutgoingMail<'a> {
     pub(super) local_name: &'a LocalName,
 }
 
-/// Sends a message to the recipients through `server` until `deadline`.
+/// Sends a message to its recipients through `server`. Gives up at `deadline`.
 ///
 /// The session runs on its own thread because name resolution has no timeout. If
 /// resolution hangs, the thread is left running and ends with the process.
@@ -58,7 +58,7 @@ pub(super) fn send(
     deadline: Instant,
 ) -> Result<Delivery, MailError> {
     let (sender, receiver) = mpsc::channel();
-    let progress = MailProgress::new("while its address was looked for");
+    let progress = MailProgress::new("during name resolution");
     let worker = {
         let (server, progress) = (server.clone(), progress.clone());
         move || {
@@ -125,8 +125,8 @@ pub(super) fn run_session(
         TlsMode::None | TlsMode::Opportunistic | TlsMode::Required => SmtpStream::Plain(stream),
     };
     let mut session = SmtpSession::new(server, stream, progress, deadline);
-    progress.set_step("on being connected");
-    session.expect_reply("on being connected", Severity::PositiveCompletion)?;
+    progress.set_step("after connecting");
+    session.expect_reply("after connecting", Severity::PositiveCompletion)?;
     let mut server_info = session.ehlo(mail.local_name)?;
     let offers_start_tls = server_info.supports_feature(Extension::StartTls);
     match server.tls {
@@ -159,7 +159,7 @@ fn connect(
         .to_socket_addrs()
         .map_err(|source| MailError::Resolve { host: server.host.clone(), source })?
         .collect();
-    let step = "while it was connected to";
+    let step = "during connection setup";
     progress.set_step(step);
     BoundedStream::connect(&addresses, deadline).map_err(|source| match source.kind() {
         io::ErrorKind::TimedOut => {
@@ -198,8 +198,8 @@ struct SmtpSession<'a> {
     stream: BufReader<SmtpStream>,
     progress: &'a MailProgress,
     deadline: Instant,
-    /// Replies may be quoted in messages. False during authentication: some servers
-    /// quote the password when they refuse it.
+    /// True if replies may be quoted in messages. False during authentication: some
+    /// servers quote the password when they refuse it.
     is_quotable: bool,
 }
 
@@ -214,19 +214,19 @@ impl<'a> SmtpSession<'a> {
     }
 
     fn ehlo(&mut self, local_name: &LocalName) -> Result<ServerInfo, MailError> {
-        // lettre writes a domain as it is, so an address literal may be one.
+        // lettre writes a domain unchanged, so an address literal can be passed as one.
         let name = ClientId::Domain(local_name.to_string());
         let reply =
-            self.send_command("told EHLO", Ehlo::new(name), Severity::PositiveCompletion)?;
-        ServerInfo::from_response(&reply).map_err(|_| self.unexpected_reply("told EHLO", &reply))
+            self.send_command("after EHLO", Ehlo::new(name), Severity::PositiveCompletion)?;
+        ServerInfo::from_response(&reply).map_err(|_| self.unexpected_reply("after EHLO", &reply))
     }
 
     fn start_tls(mut self) -> Result<Self, MailError> {
-        self.send_command("told STARTTLS", Starttls, Severity::PositiveCompletion)?;
+        self.send_command("after STARTTLS", Starttls, Severity::PositiveCompletion)?;
         // Data received in clear text must not be treated as encrypted data.
         if !self.stream.buffer().is_empty() {
-            let problem = "it said more in clear".to_owned();
-            return Err(self.protocol_error("told STARTTLS", problem));
+            let problem = "more data in clear text".to_owned();
+            return Err(self.protocol_error("after STARTTLS", problem));
         }
         let Self { server, stream, progress, deadline, .. } = self;
         progress.set_step(tls::STEP);
@@ -244,7 +244,7 @@ impl<'a> SmtpSession<'a> {
             .ok_or(MailError::NoAuthMechanism { server })?;
         // The command contains the password, and replies may quote it, so report only
         // their codes.
-        let step = format!("told AUTH {mechanism}");
+        let step = format!("after AUTH {mechanism}");
         self.is_quotable = false;
         let outcome = self.authenticate(&step, mechanism, login);
         self.is_quotable = true;
@@ -269,7 +269,10 @@ impl<'a> SmtpSession<'a> {
             command = sasl::challenge_response(mechanism, login, challenge)
                 .ok_or_else(|| self.unexpected_reply(step, &reply))?;
         }
-        Err(self.protocol_error(step, "it asks for more than a name and a password".to_owned()))
+        Err(self.protocol_error(
+            step,
+            "the server asks for more than a user name and a password".to_owned(),
+        ))
     }
 
     /// Sends the message to all recipients that are not refused.
@@ -283,11 +286,11 @@ impl<'a> SmtpSession<'a> {
         let completion = Severity::PositiveCompletion;
         let from = &envelope.from;
         let command = Mail::new(Some(lettre_address(from)?), Vec::new());
-        self.send_command(&format!("told MAIL FROM {from}"), command, completion)?;
+        self.send_command(&format!("after MAIL FROM {from}"), command, completion)?;
         let mut refused = Vec::new();
         for to in &envelope.to {
             let command = Rcpt::new(lettre_address(to)?, Vec::new());
-            match self.send_command(&format!("told RCPT TO {to}"), command, completion) {
+            match self.send_command(&format!("after RCPT TO {to}"), command, completion) {
                 Ok(_) => {}
                 Err(MailError::Refused { reply, step, server }) => {
                     refused.push((to.to_string(), reply.clone()));
@@ -298,8 +301,8 @@ impl<'a> SmtpSession<'a> {
                 Err(error) => return Err(error),
             }
         }
-        self.send_command("told DATA", Data, Severity::PositiveIntermediate)?;
-        let step = "given the mail";
+        self.send_command("after DATA", Data, Severity::PositiveIntermediate)?;
+        let step = "after the mail data";
         self.write(step, &dot_stuff(message))?;
         if !self.progress.complete() {
             return Err(self.io_error(step, io::ErrorKind::TimedOut.into()));
@@ -311,7 +314,7 @@ impl<'a> SmtpSession<'a> {
 
     fn route(&mut self) -> String {
         let encryption = match self.stream.get_mut() {
-            SmtpStream::Plain(_) => "in clear",
+            SmtpStream::Plain(_) => "unencrypted",
             SmtpStream::Tls(_) => "encrypted",
         };
         let login = self.server.login.as_ref();
@@ -322,7 +325,7 @@ impl<'a> SmtpSession<'a> {
     fn quit(&mut self) {
         self.stream.get_mut().bounded_stream().shorten_deadline(QUIT_TIMEOUT);
         // The mail is delivered, so a failure of QUIT does not matter.
-        let _ = self.send_command("told QUIT", Quit, Severity::PositiveCompletion);
+        let _ = self.send_command("after QUIT", Quit, Severity::PositiveCompletion);
     }
 
     /// Sends a command and reads its reply.
@@ -346,7 +349,8 @@ impl<'a> SmtpSession<'a> {
         // command. Only 421 (service shutting down) may be sent at any time.
         let unread_bytes = self.stream.buffer();
         if !unread_bytes.is_empty() && !unread_bytes.starts_with(b"421") {
-            return Err(self.protocol_error(step, "it had answered before".to_owned()));
+            return Err(self
+                .protocol_error(step, "the reply arrived before the command was sent".to_owned()));
         }
         let result = match self.stream.get_mut() {
             SmtpStream::Plain(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
@@ -394,7 +398,7 @@ impl<'a> SmtpSession<'a> {
             read.map_err(|error| self.io_error(step, error))?;
             if !line.ends_with(b"\n") {
                 return Err(if line.len() as u64 == remaining_bytes {
-                    self.protocol_error(step, "its answer does not end".to_owned())
+                    self.protocol_error(step, "the reply does not end within 64 KiB".to_owned())
                 } else {
                     self.io_error(step, io::ErrorKind::UnexpectedEof.into())
                 });
@@ -407,7 +411,9 @@ impl<'a> SmtpSession<'a> {
                 return Ok(text);
             }
             if text.len() >= MAX_REPLY_BYTES {
-                return Err(self.protocol_error(step, "its answer does not end".to_owned()));
+                return Err(
+                    self.protocol_error(step, "the reply does not end within 64 KiB".to_owned())
+                );
             }
         }
     }
@@ -438,7 +444,7 @@ impl<'a> SmtpSession<'a> {
         if self.is_quotable {
             reply_excerpt(text)
         } else {
-            "its words may have the password in them".to_owned()
+            "the text is hidden because it may contain the password".to_owned()
         }
     }
 

@@ -6,7 +6,7 @@ use native_tls::{HandshakeError, TlsConnector, TlsStream};
 use super::{MailError, SmtpServer, bounded_stream::BoundedStream};
 
 /// Step of the session, in messages.
-pub(super) const STEP: &str = "while the connection was encrypted";
+pub(super) const STEP: &str = "during the TLS handshake";
 
 /// Negotiates TLS on `stream`. Verifies that the peer is `server`, unless any
 /// certificate is accepted.

@@ -11,7 +11,7 @@ use crate::{
     output::report::Report,
 };
 
-/// Alerts of a run. Fields that the answer has too have the same form there.
+/// Alerts of a run. Fields that are also in the report of the check have the same form there.
 #[derive(Serialize)]
 struct JsonAlerts<'a> {
     schema: u32,
@@ -40,8 +40,8 @@ struct JsonOffender<T> {
     over_since: Option<u64>,
 }
 
-/// Returns the alerts of a run with a line end; `servers` are the names of the sampled
-/// servers, also if the answer does not list them.
+/// Returns the alerts of a run with a line end. `servers` are the names of the sampled
+/// servers, even if the report does not list them.
 #[must_use]
 pub fn render_offenders(report: &Report, servers: &[String]) -> String {
     let listed = &report.observation.servers;

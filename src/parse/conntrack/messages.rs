@@ -109,8 +109,8 @@ fn stats_number(bytes: &[u8], attribute_type: u16) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
-/// Parses a message with a flow. Returns `None` if the flow has another protocol than
-/// `counted`, or has ended and is about to be deleted.
+/// Parses a message with a flow. Returns `None` if `counted` does not include the protocol of
+/// the flow, or if the flow has ended and is about to be deleted.
 fn connection(
     payload: &[u8],
     byte_order: ByteOrder,
@@ -148,7 +148,7 @@ fn connection(
     }))
 }
 
-/// Returns the state of a UDP flow with these status bits, as the text of a listing has it.
+/// Returns the state of a UDP flow with these status bits: the same as for a row of a listing.
 fn udp_state(status: u32) -> TcpState {
     if status & IPS_SEEN_REPLY == 0 {
         TcpState::Unreplied
@@ -433,25 +433,21 @@ mod tests {
 
     #[test]
     fn malformed_messages_are_rejected() {
-        let text =
-            |problem: &str| format!("message 1 of the kernel dump is not understood: {problem}");
-        check(&[message(CT_NEW + 1, &[])], &text("its type is 257"));
-        check(&[message(CT_NEW, &[])], &text("it has no protocol"));
+        let text = |problem: &str| format!("cannot parse message 1 of the kernel dump: {problem}");
+        check(&[message(CT_NEW + 1, &[])], &text("unexpected message type 257"));
+        check(&[message(CT_NEW, &[])], &text("no protocol"));
         check(
             &[message(CT_NEW, &[original(6), tcp_state_attribute(10)])],
-            &text("its TCP state is 10"),
+            &text("unknown TCP state 10"),
         );
-        check(&[message(CT_NEW, &[vec![3, 0, 1, 0]])], &text("an attribute of it is not whole"));
-        check(&[message(CT_NEW, &[vec![9, 0, 1, 0]])], &text("an attribute of it is not whole"));
-        check(&[message(CT_NEW, &[vec![4, 0, 1]])], &text("an attribute of it is not whole"));
+        check(&[message(CT_NEW, &[vec![3, 0, 1, 0]])], &text("malformed attribute"));
+        check(&[message(CT_NEW, &[vec![9, 0, 1, 0]])], &text("malformed attribute"));
+        check(&[message(CT_NEW, &[vec![4, 0, 1]])], &text("malformed attribute"));
         let too_long = attribute(CTA_STATUS, &[0; 5]);
-        check(
-            &[message(CT_NEW, &[original(6), too_long])],
-            &text("an attribute of it is not whole"),
-        );
+        check(&[message(CT_NEW, &[original(6), too_long])], &text("malformed attribute"));
         let protocol = nested(CTA_TUPLE_PROTO, &[attribute(CTA_PROTO_NUM, &[6])]);
         let without_addresses = nested(CTA_TUPLE_ORIG, &[protocol]);
-        check(&[message(CT_NEW, &[without_addresses])], &text("it has no destination"));
-        check(&[], "the kernel dump by ctnetlink has no end");
+        check(&[message(CT_NEW, &[without_addresses])], &text("no destination"));
+        check(&[], "the kernel dump by ctnetlink is incomplete");
     }
 }

@@ -52,7 +52,7 @@ fn send_request(interface: Interface, request: &[u8]) -> Result<DumpSocket, Sour
     connect(&socket, &SocketAddrNetlink::new(0, 0))
         .map_err(|errno| netlink_error(interface, "open", errno.into()))?;
     send(&socket, request, SendFlags::empty())
-        .map_err(|errno| netlink_error(interface, "ask", errno.into()))?;
+        .map_err(|errno| netlink_error(interface, "query", errno.into()))?;
 
     let mut dump = DumpSocket { socket, datagram: vec![0; MAX_DATAGRAM_BYTES], start: 0, end: 0 };
     let first_datagram =
@@ -98,7 +98,7 @@ impl BufRead for DumpSocket {
             })?;
             // With MSG_TRUNC, recv returns the full length of a truncated datagram.
             if length > self.datagram.len() {
-                return Err(io::Error::other("a datagram was longer than the kernel sends"));
+                return Err(io::Error::other("a datagram is longer than 32 KiB"));
             }
             (self.start, self.end) = (0, length);
         }

@@ -27,7 +27,7 @@ const INTERFACES: &str = "/sys/class/net";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HiddenNamespaces {
     /// Number of other namespaces with TCP sockets. 0 if there are signs of other
-    /// namespaces but none with TCP sockets could be seen.
+    /// namespaces, but none with TCP sockets was found.
     pub count: usize,
 }
 
@@ -78,7 +78,7 @@ fn may_have_sockets(table: &Path) -> bool {
 fn has_named_namespaces() -> bool {
     let current = identify(Path::new(super::CURRENT_NETNS)).ok().map(|(_, id)| id);
     [super::NAMED_NETNS_DIR, "/run/docker/netns"].iter().any(|dir| {
-        // A directory that this user may not read gives no information.
+        // A directory that this user cannot read gives no information.
         let names = dir_names(Path::new(dir)).unwrap_or_else(|_| Vec::new());
         names.iter().any(|name| {
             identify(&Path::new(dir).join(name)).is_ok_and(|(_, id)| Some(id) != current)
@@ -89,7 +89,7 @@ fn has_named_namespaces() -> bool {
 /// Returns true if an interface is linked to one in another namespace.
 ///
 /// Each namespace numbers its interfaces independently: if an interface of this
-/// namespace has the linked number, the link may lead to that one and indicates
+/// namespace has the linked number, the link may lead to that interface and indicates
 /// nothing.
 fn has_links_to_other_namespaces() -> bool {
     let Ok(names) = dir_names(Path::new(INTERFACES)) else {

@@ -18,7 +18,7 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// The file at the path is not a network namespace.
-    #[error("{} is no network namespace", path.display())]
+    #[error("{} is not a network namespace", path.display())]
     NotANamespace {
         /// Path of the file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// The namespace cannot be entered.
-    #[error("cannot enter it")]
+    #[error("cannot enter the network namespace")]
     Enter {
         /// Capabilities that the access needs.
         capability: MissingCapability,
@@ -42,25 +42,25 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// The namespace was resolved but no longer exists.
-    #[error("it went away")]
+    #[error("the network namespace no longer exists")]
     Gone,
     /// The namespace has processes, but each ended before its namespace was opened.
-    #[error("its processes end before it can be entered")]
+    #[error("the processes of the network namespace end before it can be entered")]
     ShortLivedProcesses,
     /// The namespace belongs to a user whose namespaces are not selected.
-    #[error("it belongs to the user with UID {uid}")]
+    #[error("the network namespace belongs to the user with UID {uid}")]
     NotSelected {
         /// User ID of the owner.
         uid: u32,
     },
-    /// The kernel does not tell to whom the namespace belongs.
-    #[error("cannot find its owner")]
+    /// The kernel does not report the owner of the namespace.
+    #[error("cannot find the owner of the network namespace")]
     Owner(#[source] io::Error),
     /// No namespace belongs to the selected users.
     #[error("no network namespace belongs to the users of `--netns`")]
     NoneOfUsers,
     /// The namespaces of some processes cannot be read.
-    #[error("cannot see the network {}", namespaces_of_processes(*n_processes))]
+    #[error("cannot read the network {}", namespaces_of_processes(*n_processes))]
     UnreadableProcesses {
         /// Number of these processes.
         n_processes: u64,
@@ -70,7 +70,7 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// `/proc` shows only the processes of this user.
-    #[error("cannot see the processes of others: /proc hides them (hidepid)")]
+    #[error("cannot list the processes of other users: /proc hides them (hidepid)")]
     HiddenProcesses {
         /// Capabilities that the access needs.
         capability: MissingCapability,
@@ -110,19 +110,19 @@ impl NetnsError {
     #[must_use]
     pub(in crate::source) fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { path, .. } if path.starts_with("/proc") => {
-                Some("Is that process still there? Those of containers: lsns -t net".to_owned())
-            }
+            Self::Missing { path, .. } if path.starts_with("/proc") => Some(
+                "Check that the process is running. To list containers: lsns -t net".to_owned(),
+            ),
             Self::Missing { .. } | Self::NotANamespace { .. } => Some(
-                "ip netns list shows the names that there are; a container without one is the \
-                 pid:N of a process in it. See lsns -t net."
+                "To list the names: ip netns list. For a container without a name, use pid:N of a \
+                 process in it, which lsns -t net lists."
                     .to_owned(),
             ),
             Self::Open { path, .. } if !path.starts_with("/proc") => {
-                Some(format!("May this user read it? ls -l {}", path.display()))
+                Some(format!("Check that this user can read it: ls -l {}", path.display()))
             }
             Self::Enter { source, .. } if source.raw_os_error() == Some(ENOSYS) => {
-                Some("The kernel or a seccomp filter has no setns(2).".to_owned())
+                Some("The kernel does not have setns(2), or a seccomp filter blocks it.".to_owned())
             }
             Self::Open { capability, .. }
             | Self::UnreadableProcesses { capability, .. }
@@ -133,8 +133,8 @@ impl NetnsError {
                 "The kernel is older than Linux 4.11, or a seccomp filter forbids the ioctl."
                     .to_owned(),
             ),
-            Self::NoneOfUsers => Some("lsns -t net shows those that there are.".to_owned()),
-            Self::Thread(_) => Some("Is there a limit of processes? ulimit -u".to_owned()),
+            Self::NoneOfUsers => Some("To list the network namespaces: lsns -t net".to_owned()),
+            Self::Thread(_) => Some("Check the limit on processes: ulimit -u".to_owned()),
         }
     }
 }
@@ -184,14 +184,14 @@ impl fmt::Display for MissingCapability {
         match self.missing[..] {
             [] => write!(
                 f,
-                "It has {}: a container, a seccomp filter or another user namespace forbids it all \
-                 the same. Run it on the host itself.",
+                "The check has {}, but a container, a seccomp filter or another user namespace \
+                 forbids the access. Run the check on the host itself.",
                 self.needed.join(" and ")
             ),
             _ => write!(
                 f,
-                "Grant it {}: by sudo, or by AmbientCapabilities of a systemd unit. See \
-                 Containers, routers, balancers in check_topip(1).",
+                "Grant {} to the check: with sudo, or with AmbientCapabilities= of a systemd unit. \
+                 See Containers, routers, balancers in check_topip(1).",
                 self.missing.join(" and ")
             ),
         }

@@ -1,5 +1,5 @@
 //! Reads the command and the container of a process.
-#![expect(clippy::disallowed_types, reason = "this is where /proc is opened")]
+#![expect(clippy::disallowed_types, reason = "this module opens /proc")]
 use std::{
     fs::File,
     io::{self, Read},
@@ -8,9 +8,9 @@ use std::{
 
 use crate::model::namespace::Process;
 
-/// Maximum number of bytes read from a file. The line that names a container lies
-/// within them, even if each of a dozen controllers has a line, and so do the statistics of
-/// 800 processors.
+/// Maximum number of bytes read from a file. They include the line that names a
+/// container, even if each of a dozen controllers has a line, and the statistics of 800
+/// processors.
 const MAX_PROC_FILE_BYTES: u64 = 128 * 1024;
 
 /// Reads the description of a process; `None` if the process has ended.

@@ -25,8 +25,8 @@ pub struct ResolvedNamespace {
     /// Identity, name and example process of the namespace.
     pub namespace: Namespace,
     id: NamespaceId,
-    /// User IDs of which one must be the owner's; `None` if the namespace was selected
-    /// itself.
+    /// User IDs, one of which must be that of the owner; `None` if a selector names this
+    /// namespace.
     owners: Option<Vec<u32>>,
     /// Paths to the namespace file, at most [`MAX_PATHS`]. A path through a process
     /// becomes stale when that process ends.
@@ -50,8 +50,8 @@ pub struct Resolution {
 const MAX_PATHS: usize = 4;
 /// Root's user ID. The kernel's own user namespace belongs to root.
 const ROOT: u32 = 0;
-/// Number of searches for a namespace to which no kept path leads any more. A process
-/// that starts during a search may be missing in it.
+/// Number of searches for a namespace after all of its kept paths have become stale. A
+/// search can miss a process that starts meanwhile.
 const N_SEARCHES: usize = 2;
 
 /// Resolves the requested namespaces.
@@ -140,8 +140,8 @@ impl NamespaceSearch {
                         resolved.namespace.name.get_or_insert(text);
                     }
                 }
-                // A plain file is left of a namespace that was removed, or the name
-                // is a link to a process that has ended.
+                // The name is a plain file that a removed namespace has left behind, or a
+                // link to a process that has ended.
                 Err(NetnsError::NotANamespace { .. } | NetnsError::Missing { .. }) => {
                     self.resolution.stale_names.push(name.to_string_lossy().into_owned());
                 }
@@ -182,8 +182,8 @@ impl NamespaceSearch {
     /// Adds a path to a namespace, and the namespace itself if it is new. Returns `None`
     /// if it belongs to a user that is not selected.
     ///
-    /// The owner stays unknown here if the namespace cannot be opened, and is checked when
-    /// it is entered.
+    /// If the namespace cannot be opened here, its owner is checked when the namespace is
+    /// entered.
     fn add_of_selected_users(
         &mut self,
         id: NamespaceId,
@@ -266,8 +266,8 @@ fn dir_error(dir: &Path, error: &io::Error) -> NetnsError {
     NetnsError::from_open(dir, Errno::from_io_error(error).unwrap_or(Errno::IO))
 }
 
-/// Returns the ids of all visible processes in ascending order. The lowest one in a
-/// container usually is its first process.
+/// Returns the IDs of all visible processes in ascending order. The lowest ID in a
+/// container is usually that of its first process.
 pub(super) fn list_pids() -> Result<Vec<u32>, NetnsError> {
     let mut pids: Vec<u32> = dir_names(Path::new("/proc"))?
         .iter()
@@ -282,7 +282,7 @@ fn selector_path(selector: &NetnsSelector) -> PathBuf {
     let NetnsSelector::Process(pid) = selector else {
         return selector.path();
     };
-    // If the process has ended, opening its own file gives the error to report.
+    // If the process has ended, opening the file of the selector gives the error to report.
     process_namespace_id(*pid).map_or_else(|_| selector.path(), |(path, _)| path)
 }
 
@@ -294,8 +294,8 @@ fn process_namespace_id(pid: u32) -> Result<(PathBuf, NamespaceId), Errno> {
 /// Returns the path and the status of a file below `/proc/PID` that shows a network
 /// namespace.
 ///
-/// When the first thread of a process ends, the file is missing there; the directories of
-/// its other threads still have it.
+/// After the first thread of a process has ended, the file is missing in `/proc/PID`; the
+/// directories of the other threads still have it.
 pub(super) fn stat_in_process(pid: u32, file: &str) -> Result<(PathBuf, Stat), Errno> {
     let path = PathBuf::from(format!("/proc/{pid}/{file}"));
     match stat(&path) {
@@ -337,7 +337,7 @@ fn find_and_open(resolved: &ResolvedNamespace) -> Result<OwnedFd, NetnsError> {
             return Ok(file);
         }
     }
-    // The known processes have ended, and others of the namespace may not have.
+    // The known processes have ended, but the namespace may have others.
     for _ in 1..N_SEARCHES {
         match search_and_open(resolved.id) {
             Err(NetnsError::Gone | NetnsError::ShortLivedProcesses) => {}
@@ -442,8 +442,8 @@ mod tests {
             assert!(namespaces.is_empty(), "{namespaces:?}");
             errors[0].to_string()
         };
-        assert_eq!(error_for("/dev/null"), "/dev/null is no network namespace");
-        assert_eq!(error_for("/proc/self/ns/"), "/proc/self/ns/ is no network namespace");
+        assert_eq!(error_for("/dev/null"), "/dev/null is not a network namespace");
+        assert_eq!(error_for("/proc/self/ns/"), "/proc/self/ns/ is not a network namespace");
         assert_eq!(error_for("/run/netns/../none"), "cannot find /run/netns/../none");
         assert_eq!(error_for("/dev/null/x"), "cannot find /dev/null/x");
     }

@@ -17,10 +17,10 @@ pub(super) fn has_tcp_sockets(net_dir: &Path) -> io::Result<bool> {
 }
 
 /// Returns the number of TCP sockets in the namespace with this `/proc/PID/net`; `None` if
-/// the statistics do not have it.
+/// the statistics do not contain it.
 ///
-/// Requests of clients (SYN_RECV) are not in the statistics. They need a listening
-/// socket, and the kernel drops those of a closed one when their timer expires.
+/// Half-open connections (SYN_RECV) are not in the statistics. They need a listening
+/// socket. After that socket is closed, the kernel drops them when their timer expires.
 ///
 /// # Errors
 ///

@@ -14,7 +14,7 @@ pub(in crate::source) trait CommandOutput {
     /// Reads standard output; returns 0 at its end.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Returns the exit result: `Err` describes the signal, the exit status other than 0,
-    /// or that there is none. Must be called only at the end of the output.
+    /// or the lack of an exit status. Must be called only at the end of the output.
     fn exit_result(&mut self) -> io::Result<Result<(), String>>;
     /// Returns the last line of standard error, which may explain missing output.
     fn last_error_line(&self) -> Option<String>;
@@ -42,7 +42,7 @@ impl OutputLimit {
     pub(in crate::source) fn count(&mut self, n_bytes: usize) -> io::Result<()> {
         let bytes_left = self.bytes_left.checked_sub(n_bytes as u64);
         self.bytes_left =
-            bytes_left.ok_or_else(|| io::Error::other("it wrote more than 256 MiB"))?;
+            bytes_left.ok_or_else(|| io::Error::other("the command wrote more than 256 MiB"))?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //! the shell or its startup files is skipped.
 use crate::{model::protocol::Protocol, parse::TableKind};
 
-/// Returns the script that lists tables of this kind; of flows, those of these protocols.
+/// Returns the script that lists tables of this kind; for flows, those of `protocol`.
 pub(super) fn for_table(table_kind: TableKind, protocol: Protocol) -> &'static str {
     match (table_kind, protocol) {
         (TableKind::Sockets | TableKind::Counts | TableKind::Mixed, _) => SOCKETS,
@@ -37,7 +37,8 @@ macro_rules! prologue {
             "export LC_ALL LANG PATH; ",
             "t() { echo topip-try $*; \"$@\"; r=$?; echo; echo topip-end $r $*; ",
             "if test $r = 0; then exit 0; fi; }; ",
-            // On Linux, the name needs no process, and the machine only matters to `proc`.
+            // On Linux, the system name is read without starting a process, and only `proc`
+            // needs the machine.
             "if test -r /proc/sys/kernel/ostype; then read s </proc/sys/kernel/ostype; ",
             "else set x `uname -sm`; s=$2; m=$3; fi; ",
             "if test -r /proc/sys/kernel/random/boot_id; then ",

@@ -27,11 +27,11 @@ use crate::{
 const STDERR_CHUNK_BYTES: usize = 16 * 1024;
 /// Interval between two reads of standard error while the client ends.
 const STDERR_INTERVAL: Duration = Duration::from_millis(10);
-/// Maximum time for the client to end after its listing was read. A client that is a
-/// master connection would leave its socket behind if it were killed.
+/// Maximum time for the client to end after its listing was read. A killed client that is
+/// a master connection (`ControlMaster`) would leave its socket behind.
 const MAX_EXIT_TIME: Duration = Duration::from_secs(1);
-/// Number of lines of standard error that explain a failure. If a client between fails,
-/// the last line is that of the client behind it.
+/// Number of lines of standard error that explain a failure. If the client of a jump host
+/// fails, the last line is that of the outer client.
 const N_REASON_LINES: usize = 2;
 
 /// Running client, with its two streams.
@@ -50,7 +50,7 @@ pub(super) struct ClientOutput {
 }
 
 impl ClientOutput {
-    /// Starts the client of these words.
+    /// Starts the client with this command line.
     pub(super) fn start(words: &[&OsStr], deadline: Instant) -> io::Result<Self> {
         let (stdin, (stdout, to_stdout), (stderr, to_stderr)) =
             (child_process::open_null()?, pipe()?, pipe()?);
@@ -66,7 +66,7 @@ impl ClientOutput {
         })
     }
 
-    /// Returns why the client has failed before the server has printed anything; `None`
+    /// Returns the reason why the client failed before the server printed anything; `None`
     /// if the client has not failed or a command has run on the server.
     pub(super) fn client_failure(&self) -> Option<String> {
         let status = self.exit_status.filter(|status| !status.success() && !self.has_output)?;
@@ -82,7 +82,7 @@ impl ClientOutput {
         }
     }
 
-    /// Returns the last lines of standard error, without those about words of topip that
+    /// Returns the last lines of standard error, without those about options of topip that
     /// the client does not know.
     fn error_lines(&self) -> Vec<String> {
         let mut lines = self.limit.error_lines();
@@ -91,7 +91,7 @@ impl ClientOutput {
     }
 
     /// Waits until a stream may be readable; returns whether standard output and standard
-    /// error are.
+    /// error are readable.
     fn wait_until_readable(&mut self) -> io::Result<[bool; 2]> {
         let time_left = self.deadline.saturating_duration_since(Instant::now());
         if time_left.is_zero() {
@@ -113,7 +113,7 @@ impl ClientOutput {
         Ok(())
     }
 
-    /// Reads what is available of standard error. Its end is not waited for: a master
+    /// Reads the available standard error. Does not wait for its end, because a master
     /// connection in the background may keep it open.
     fn drain_stderr(&mut self) -> io::Result<()> {
         while Instant::now() < self.deadline {
@@ -144,7 +144,7 @@ impl ClientOutput {
 }
 
 impl CommandOutput for ClientOutput {
-    /// Reads standard output, and standard error on the way.
+    /// Reads standard output, and also the standard error that is available meanwhile.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.stdout.is_some() {
             let [has_stdout, has_stderr] = self.wait_until_readable()?;
@@ -166,7 +166,7 @@ impl CommandOutput for ClientOutput {
 
     fn exit_result(&mut self) -> io::Result<Result<(), String>> {
         let status = self.wait()?;
-        Ok(if status.success() { Ok(()) } else { Err(describe(status)) })
+        Ok(if status.success() { Ok(()) } else { Err(format!("the client {}", describe(status))) })
     }
 
     fn last_error_line(&self) -> Option<String> {
@@ -176,15 +176,15 @@ impl CommandOutput for ClientOutput {
 
 impl Drop for ClientOutput {
     fn drop(&mut self) {
-        // A client that still writes sees that its reader is gone.
+        // A client that still writes gets an error or SIGPIPE, because the reader is gone.
         self.stdout = None;
         self.stderr = None;
         let _ = self.child.wait_until(self.deadline.min(Instant::now() + MAX_EXIT_TIME));
     }
 }
 
-/// Waits until one of these descriptors is readable; returns which are. None is after
-/// `timeout`, or earlier if a signal interrupts the wait.
+/// Waits until at least one of these descriptors is readable; returns which are readable.
+/// None is readable after `timeout`, or if a signal interrupts the wait.
 fn are_readable<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     timeout: Duration,
@@ -200,12 +200,12 @@ fn are_readable<const N: usize>(
 }
 
 fn timed_out() -> io::Error {
-    io::Error::other("it gave no answer in time")
+    io::Error::other("the client gave no answer in time")
 }
 
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with {code}"),
-        (None, signal) => format!("it was ended by signal {}", signal.unwrap_or_default()),
+        (Some(code), _) => format!("ended with exit status {code}"),
+        (None, signal) => format!("ended with signal {}", signal.unwrap_or_default()),
     }
 }

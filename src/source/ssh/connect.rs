@@ -1,5 +1,5 @@
 //! Opens the SSH connection to a server and starts the listing there.
-#![expect(clippy::disallowed_types, reason = "this is where servers are connected to")]
+#![expect(clippy::disallowed_types, reason = "this module connects to SSH servers")]
 use std::{
     io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
@@ -39,7 +39,7 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
     let (relay, socket) = connect_tcp(server, &addresses, &stopwatch)?;
     stopwatch.record_lap("connect");
 
-    activity.set("agreeing on keys");
+    activity.set("exchanging keys");
     let known_hosts = host_key::KnownHosts::read(server)?;
     let mut session = handshake(server, (relay, socket), &known_hosts)?;
     host_key::verify(server, session.session(), known_hosts)?;
@@ -51,7 +51,7 @@ pub(super) fn open_capture(server: &SshServer, activity: &Activity) -> Result<Ca
     session.relay().end_login(packet_format);
     stopwatch.record_lap("login");
 
-    activity.set("running its listing");
+    activity.set("running the listing command");
     let algorithms = negotiated_algorithms(session.session());
     let (reader, start) = listing::start(server, session)?;
     stopwatch.record_lap("first line");
@@ -77,7 +77,7 @@ fn resolve_host(server: &SshServer) -> Result<Vec<SocketAddr>, SshError> {
     let addresses: Vec<_> =
         (server.host.as_str(), server.port).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
-        return Err(failed(io::Error::other("it has no address")));
+        return Err(failed(io::Error::other("the name has no address")));
     }
     Ok(addresses)
 }
@@ -134,7 +134,9 @@ fn handshake(
     match session.complete(Session::handshake) {
         Ok(()) => Ok(session),
         Err(error) => Err(failed(match session.relay().refusal() {
-            Some(line) if error.code() != relay::TOO_MANY_BYTES => format!("it answered {line}"),
+            Some(line) if error.code() != relay::TOO_MANY_BYTES => {
+                format!("the server answered {line}")
+            }
             _ => describe_handshake_error(&session, &error),
         })),
     }
@@ -156,17 +158,18 @@ fn describe_handshake_error(session: &LimitedSession, error: &ssh2::Error) -> St
         ErrorCode::Session(-5)
             if has_key_exchange && any_missing([MethodType::CryptCs, MethodType::CryptSc]) =>
         {
-            "there is no cipher that both sides know"
+            "the server supports none of the accepted ciphers"
         }
         ErrorCode::Session(-5)
             if has_key_exchange && any_missing([MethodType::MacCs, MethodType::MacSc]) =>
         {
-            "there is no MAC that both sides know"
+            "the server supports none of the accepted MACs"
         }
         ErrorCode::Session(-5) if !has_key_exchange && session.banner().is_some() && is_closed => {
-            "it closed the connection, maybe for want of a key exchange that both sides know"
+            "the server closed the connection, perhaps because it supports none of the accepted \
+             key exchange algorithms"
         }
-        ErrorCode::Session(-5 | -8) if is_closed => "it closed the connection",
+        ErrorCode::Session(-5 | -8) if is_closed => "the server closed the connection",
         _ => return describe_error(error),
     };
     message.to_owned()

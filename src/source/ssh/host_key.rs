@@ -2,9 +2,9 @@
 //! "SSH_KNOWN_HOSTS FILE FORMAT").
 //!
 //! The check of libssh2 differs: it knows neither patterns nor revocations, stops at
-//! a malformed line, and takes a key of another *type* for a changed key. So the
-//! files are read here. Only hashed names are left to libssh2, line by line.
-#![expect(clippy::disallowed_types, reason = "this is where known_hosts is read and written")]
+//! a malformed line, and takes a key of another *type* for a changed key. Therefore this
+//! module reads the files, and passes only hashed names to libssh2, line by line.
+#![expect(clippy::disallowed_types, reason = "this module reads and writes known_hosts")]
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -41,7 +41,7 @@ pub(super) struct KnownHosts {
     entries: Vec<KnownHostEntry>,
 }
 
-/// Entry that matches the server, with its place for messages.
+/// Entry that matches the server, with its position for messages.
 #[derive(Debug)]
 struct KnownHostEntry {
     file: PathBuf,
@@ -213,7 +213,7 @@ fn matches_list(patterns: &str, name: &str) -> bool {
 
 /// Matches a pattern in which `*` stands for any text and `?` for any character.
 fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
-    // Position of the latest `*`, and end of the text that it takes in the current
+    // Position of the latest `*`, and end of the text that it matches in the current
     // attempt.
     let (mut star, mut pattern_index, mut name_index) = (None, 0, 0);
     while name_index < name.len() {
@@ -244,7 +244,7 @@ pub(super) fn verify(
     }
     let (blob, key_type) = session.host_key().ok_or_else(|| SshError::Handshake {
         host: server.name(),
-        problem: "it showed no host key".to_owned(),
+        problem: "the server presented no host key".to_owned(),
     })?;
     let (revoked, valid): (Vec<_>, Vec<_>) =
         known_hosts.entries.into_iter().partition(|entry| entry.is_revoked);
@@ -326,8 +326,8 @@ fn append_line(path: &Path, mut line: String) -> io::Result<()> {
     file.write_all(line.as_bytes())
 }
 
-/// Opens the user's known_hosts file and creates it if it does not exist. The file
-/// may be a link of this user, but nothing that another user may have planted.
+/// Opens the user's known_hosts file and creates it if it does not exist. The file may
+/// be a link of this user, but not a file or link that another user may have planted.
 fn open_for_append(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
     let mode = Mode::from_raw_mode(0o600);
@@ -338,10 +338,10 @@ fn open_for_append(path: &Path) -> io::Result<File> {
         })?;
     match FilePolicy::known_hosts_to_append(&location.directory).check(&file) {
         Err(TrustedFileError::Distrust(Distrust::NotRegularFile)) => {
-            Err(io::Error::other("it is no regular file"))
+            Err(io::Error::other("it is not a regular file"))
         }
         Err(TrustedFileError::Distrust(_)) => {
-            Err(io::Error::other("somebody else may have put it there"))
+            Err(io::Error::other("another user may have created it"))
         }
         result => Ok(result.map(|()| file)?),
     }

@@ -1,4 +1,4 @@
-//! Reads the files of keys: private keys, public keys and certificates.
+//! Reads key files: private keys, public keys and certificates.
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ const OPENSSH_MAGIC: &[u8] = b"openssh-key-v1\0";
 /// End of the names of certificate types.
 const CERTIFICATE_SUFFIX: &[u8] = b"-cert-v01@openssh.com";
 
-/// Key in a file that is named for a login.
+/// Key in a file, for a login.
 pub(super) enum KeyFile {
     Private(PrivateKey),
     /// The private key is in the agent.
@@ -63,7 +63,7 @@ impl KeyFile {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(KeyFileError::Utf16);
         }
-        // Windows' editors begin a file with a byte order mark, which no key may have.
+        // Editors of Windows begin a file with a byte order mark, which a key must not have.
         if bytes.starts_with("\u{feff}".as_bytes()) {
             bytes.drain(.."\u{feff}".len());
         }
@@ -124,7 +124,7 @@ impl PrivateKey {
     }
 }
 
-/// Returns the path with a text after its last character.
+/// Returns the path with `suffix` appended to its last component.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
@@ -250,12 +250,12 @@ mod tests {
             b"ssh-rsa AAAAC3NzaC1lZDI1NTE5\n",
             b"-----BEGIN PUBLIC KEY-----\n",
         ] {
-            assert_eq!(parse(bytes), "it is no private key");
+            assert_eq!(parse(bytes), "it is not a private key");
         }
-        assert_eq!(parse(b"\xff\xfe-\0-\0"), "it is UTF-16 text, which no key is");
+        assert_eq!(parse(b"\xff\xfe-\0-\0"), "it is UTF-16 text instead of ASCII");
     }
 
-    /// The lengths in a file may lie.
+    /// The lengths in a file may be wrong.
     #[test]
     fn damaged_headers_have_no_public_key() {
         for fields in [&b""[..], b"\xff\xff\xff\xff", b"\0\0\0\x04none", &[0; 12], &[0; 16]] {

@@ -1,5 +1,5 @@
 //! Runs the listing command on a server.
-#![expect(clippy::disallowed_types, reason = "a socket is handed on")]
+#![expect(clippy::disallowed_types, reason = "this module passes a socket on")]
 use std::net::{SocketAddr, TcpStream};
 
 use super::{

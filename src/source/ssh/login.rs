@@ -1,9 +1,9 @@
 //! Logs in to a server with keys, a password or an agent.
 //!
-//! A server may want several credentials (RFC 4252, section 5.1): it accepts one, refuses
-//! the login all the same and lists the methods that can follow. libssh2 does not return
-//! that list, and only for keys does it distinguish such a reply from a rejection. So the
-//! list is requested again, which is one of the tries that the server allows.
+//! A server may require several credentials (RFC 4252, section 5.1): it accepts one, does
+//! not complete the login, and lists the methods that can follow. libssh2 does not return
+//! that list, and distinguishes such a reply from a rejection only for keys. Therefore the
+//! list is requested again, which counts as one of the attempts that the server allows.
 use std::{
     collections::BTreeSet,
     io,
@@ -31,8 +31,8 @@ const PASSWORD_EXPIRED: i32 = -15;
 const FILE: i32 = -16;
 const AUTHENTICATION_FAILED: i32 = -18;
 const PUBLICKEY_UNVERIFIED: i32 = -19;
-/// Errors after which the connection cannot be used: of the socket, of the encryption and of
-/// packets that cannot be read. Those of a key file are not among them.
+/// Errors after which the connection cannot be used: errors of the socket, of the
+/// encryption, and of packets that cannot be read. Errors of a key file are not included.
 const CONNECTION_ERRORS: [ErrorCode; 10] = [
     ErrorCode::Session(-1),
     ErrorCode::Session(-4),
@@ -55,7 +55,7 @@ pub(super) fn login(server: &SshServer, session: &mut LimitedSession) -> Result<
     let mut attempt = LoginAttempt::new(server, session);
     let has_methods = attempt.update_methods();
     if attempt.session.session().authenticated() {
-        return Ok("no proof, as it asks for none".to_owned());
+        return Ok("no credential (the server requires none)".to_owned());
     }
     if !has_methods {
         return Err(attempt.fail());
@@ -64,15 +64,15 @@ pub(super) fn login(server: &SshServer, session: &mut LimitedSession) -> Result<
     loop {
         match attempt.try_next(&explicit_keys)? {
             Some(Progress::LoggedIn(method)) => return Ok(method),
-            // What the server wants next may be a credential that was skipped.
+            // The server may now require a credential that was skipped before.
             Some(Progress::Accepted) => {}
             None => return Err(attempt.fail()),
         }
     }
 }
 
-/// Reads the keys that the user has named. One that cannot be used is an error, not a
-/// skipped method.
+/// Reads the keys that the user has named. A key that cannot be used is an error, and is
+/// not skipped.
 fn read_explicit_keys(server: &SshServer) -> Result<Vec<(PathBuf, KeyFile)>, SshError> {
     let read = |path: &PathBuf| match KeyFile::read(path) {
         Ok(key) => Ok((path.clone(), key)),
@@ -191,8 +191,8 @@ impl<'a> LoginAttempt<'a> {
         !self.is_closed && self.methods.split(',').any(|accepted| accepted == method)
     }
 
-    /// Requests the methods that the server accepts next. Returns false if there is no
-    /// list.
+    /// Requests the methods that the server accepts next. Returns false if the server
+    /// sends no list.
     fn update_methods(&mut self) -> bool {
         let user = &self.server.user;
         let methods =
@@ -225,7 +225,7 @@ impl<'a> LoginAttempt<'a> {
             Ok(()) => return Reply::Accepted,
             Err(error) => error,
         };
-        // libssh2 has the code of a rejection for a missing reply as well.
+        // libssh2 uses the code of a rejection for a missing reply as well.
         let is_unanswered = error.message().starts_with("Waiting for ");
         match error.code() {
             ErrorCode::Session(AUTHENTICATION_FAILED) if !is_unanswered => Reply::Rejected,
@@ -237,7 +237,7 @@ impl<'a> LoginAttempt<'a> {
                 Reply::Accepted
             }
             ErrorCode::Session(PUBLICKEY_UNVERIFIED) if !is_unanswered => {
-                Reply::Unusable("it cannot sign".to_owned())
+                Reply::Unusable("signing failed".to_owned())
             }
             ErrorCode::Session(PASSWORD_EXPIRED) => Reply::PasswordExpired,
             code if is_unanswered
@@ -247,12 +247,12 @@ impl<'a> LoginAttempt<'a> {
                 self.close(&error);
                 Reply::Closed
             }
-            ErrorCode::Session(FILE) => Reply::Unusable("it is no key".to_owned()),
+            ErrorCode::Session(FILE) => Reply::Unusable("it is not a key".to_owned()),
             _ => Reply::Unusable(describe_error(&error)),
         }
     }
 
-    /// Counts a key that was offered. `Err` contains the reason why it was not.
+    /// Counts a key that was offered. `Err` contains the reason why the key was not offered.
     fn record_key(
         &mut self,
         result: Result<(), ssh2::Error>,
@@ -327,7 +327,7 @@ impl<'a> LoginAttempt<'a> {
         let passphrase = if key.is_encrypted { self.passphrase(path) } else { None };
         if key.is_encrypted && passphrase.is_none() {
             let name = path.display();
-            let phrase = format!("{name} is encrypted, and there is no passphrase");
+            let phrase = format!("{name} is encrypted, and no passphrase is available");
             self.failure.other_phrases.push(phrase);
             return Ok(None);
         }
@@ -355,8 +355,8 @@ impl<'a> LoginAttempt<'a> {
         }
     }
 
-    /// Returns the certificate for a key. One that cannot be used is skipped, because the
-    /// key may be accepted without it.
+    /// Returns the certificate for a key. A certificate that cannot be used is skipped,
+    /// because the key may be accepted without it.
     fn certificate(
         &mut self,
         path: &Path,
@@ -376,7 +376,7 @@ impl<'a> LoginAttempt<'a> {
         }
     }
 
-    /// Offers a certificate, which is not counted as a key of its own.
+    /// Offers a certificate, which is not counted as a separate key.
     fn offer_certificate(
         &mut self,
         offer: &KeyOffer<'_>,
@@ -393,8 +393,8 @@ impl<'a> LoginAttempt<'a> {
         progress
     }
 
-    /// Offers a private key with a public key or certificate for it. Without one, libssh2
-    /// derives the public key.
+    /// Offers a private key with a public key or certificate for it. If `public_key` is
+    /// `None`, libssh2 derives the public key.
     fn offer_key(
         &mut self,
         offer: &KeyOffer<'_>,
@@ -426,8 +426,8 @@ impl<'a> LoginAttempt<'a> {
         }
     }
 
-    /// Returns the agent with its keys; `None` if there is none. Records why an agent
-    /// gives no keys.
+    /// Returns the agent with its keys; `None` if no agent is set, or if it gives no keys,
+    /// for which the reason is recorded.
     fn agent_keys(&mut self) -> Option<Rc<AgentKeys>> {
         if let Some(agent) = &self.agent {
             return agent.clone();
@@ -452,7 +452,7 @@ impl<'a> LoginAttempt<'a> {
         }
         let agent = self.agent_keys();
         let Some(agent) = agent else {
-            self.skip(path, "it is a public key, and there is no agent with its private key");
+            self.skip(path, "it is a public key, and no agent with its private key is available");
             return None;
         };
         let Some(identity) = agent.find(key) else {
@@ -499,8 +499,9 @@ impl<'a> LoginAttempt<'a> {
         }
     }
 
-    /// Tries a password by both methods that take one. A wrong password and one that is
-    /// not enough have the same error, so the methods that follow distinguish them.
+    /// Tries a password by both methods that use one. libssh2 returns the same error for a
+    /// wrong password and for an accepted one that is not sufficient, so the list of
+    /// methods that follow distinguishes them.
     fn try_password(&mut self, password: &Secret) -> Option<Progress> {
         let old_methods = self.methods.clone();
         let mut is_tried = false;
@@ -555,7 +556,7 @@ impl<'a> LoginAttempt<'a> {
                 self.failure.password = PasswordResult::Expired;
                 "the password has expired"
             } else {
-                "it asked for more than a password"
+                "the server asked for more than a password"
             };
             self.failure.other_phrases.push(format!("{phrase} ({question})"));
         }
@@ -583,7 +584,8 @@ impl<'a> LoginAttempt<'a> {
         let is_password_untried = self.server.credentials.password.is_some()
             && self.failure.password == PasswordResult::Untried;
         if is_password_untried && !self.is_closed {
-            let phrase = format!("it takes no password ({})", quoted(&self.methods));
+            let phrase =
+                format!("the server does not accept a password ({})", quoted(&self.methods));
             self.failure.other_phrases.push(phrase);
         }
         SshError::Login {

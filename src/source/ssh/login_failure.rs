@@ -1,39 +1,39 @@
-//! Reason of a failed login: which credentials the server has accepted and rejected, and
-//! how the connection has ended.
+//! Reason for a failed login: the credentials that the server has accepted and rejected,
+//! and the end of the connection.
 use super::{LoginAdvice, ssh_error::quoted};
 
-const NO_CREDENTIALS: &str = "there is no key and no password to try";
+const NO_CREDENTIALS: &str = "no key or password is available";
 
 /// Results of the credentials that were tried.
 #[derive(Debug, Default)]
 pub(super) struct LoginFailure {
     pub(super) n_accepted_keys: usize,
-    /// Number of keys that were rejected or have got no reply.
+    /// Number of keys that were rejected or received no reply.
     pub(super) n_rejected_keys: usize,
     /// Result of the password, by all methods together.
     pub(super) password: PasswordResult,
     /// Phrases about other credentials.
     pub(super) other_phrases: Vec<String>,
     /// Last message of a server that has closed the connection, which may be empty; `None`
-    /// if the connection is open, or has ended otherwise.
+    /// if the connection is open, or has ended in another way.
     pub(super) hang_up: Option<String>,
 }
 
 /// Result of a password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum PasswordResult {
-    /// There is no password, or the server takes none.
+    /// No password is available, or the server does not accept one.
     #[default]
     Untried,
     Accepted,
     Rejected,
     Expired,
-    /// The server has closed the connection in place of a reply.
+    /// The server has closed the connection instead of replying.
     Unanswered,
 }
 
 impl LoginFailure {
-    /// Returns the reason of the failure. `methods` are those that the server accepts
+    /// Returns the reason for the failure. `methods` are those that the server accepts
     /// next; empty if they are unknown.
     pub(super) fn reason(&self, methods: &str) -> String {
         let rejections = self.rejections().join(", ");
@@ -51,8 +51,7 @@ impl LoginFailure {
         reason
     }
 
-    /// Returns what can be done about the failure. `methods` are those of
-    /// [`reason`](Self::reason).
+    /// Returns the advice for the failure. `methods` are those of [`reason`](Self::reason).
     pub(super) fn advice(&self, methods: &str) -> LoginAdvice {
         let n_keys = self.n_accepted_keys + self.n_rejected_keys;
         let has_accepted = self.accepted().is_some();
@@ -70,7 +69,7 @@ impl LoginFailure {
         }
     }
 
-    /// Returns the phrase about what the server has accepted; `None` if that is nothing.
+    /// Returns the phrase about the accepted credentials; `None` if none was accepted.
     fn accepted(&self) -> Option<String> {
         let keys = match self.n_accepted_keys {
             0 => None,
@@ -90,7 +89,7 @@ impl LoginFailure {
         Some(format!("{} {verb} accepted", names.join(" and ")))
     }
 
-    /// Returns the methods that the server accepts next, as things to give.
+    /// Returns the methods that the server accepts next, as names of credentials.
     fn wanted(&self, methods: &str) -> String {
         let names = methods.split(',').map(|method| match method {
             "publickey" if self.n_accepted_keys > 0 => "another key",
@@ -101,7 +100,7 @@ impl LoginFailure {
         quoted(&names.collect::<Vec<_>>().join(" or "))
     }
 
-    /// Returns the phrases about what has failed.
+    /// Returns the phrases about rejected and unusable credentials and a lost connection.
     fn rejections(&self) -> Vec<String> {
         let mut phrases = Vec::new();
         match (self.n_rejected_keys, &self.hang_up) {
@@ -128,7 +127,7 @@ impl LoginFailure {
             _ => None,
         };
         let tries: Vec<_> = keys.into_iter().chain(password).collect();
-        let mut phrase = "the server hung up".to_owned();
+        let mut phrase = "the server closed the connection".to_owned();
         if !tries.is_empty() {
             phrase += &format!(" after {}", tries.join(" and "));
         }
@@ -173,16 +172,17 @@ mod tests {
         let message = Some("Too many authentication failures".to_owned());
         let mut failure =
             LoginFailure { n_rejected_keys: 6, hang_up: message, ..LoginFailure::default() };
-        let reason = "the server hung up after 6 keys (Too many authentication failures)";
+        let reason =
+            "the server closed the connection after 6 keys (Too many authentication failures)";
         check(&failure, "publickey", reason, LoginAdvice::NameKey);
         failure.n_rejected_keys = 1;
         failure.password = PasswordResult::Unanswered;
         failure.hang_up = Some(String::new());
-        let reason = "the server hung up after the key and the password";
+        let reason = "the server closed the connection after the key and the password";
         check(&failure, "password", reason, LoginAdvice::TryKeysAndPassword);
         failure.n_rejected_keys = 0;
         failure.password = PasswordResult::Rejected;
-        let reason = "the password was refused, the server hung up";
+        let reason = "the password was refused, the server closed the connection";
         check(&failure, "password", reason, LoginAdvice::TryPassword);
     }
 

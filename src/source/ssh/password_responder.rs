@@ -4,7 +4,8 @@ use ssh2::{KeyboardInteractivePrompt, Prompt};
 use super::ssh_error::quoted;
 use crate::model::secret::Secret;
 
-/// Words with `password` in a question that is about a new one, in the messages of PAM.
+/// Words that a question for a new password contains in addition to `password`, in the
+/// messages of PAM.
 const NEW_PASSWORD_WORDS: [&str; 3] = ["new ", "current ", "(current)"];
 /// Words of an explanation before such a question.
 const EXPIRY_WORDS: [&str; 2] = ["expired", "change"];
@@ -15,7 +16,7 @@ pub(super) struct PasswordResponder<'a> {
     password: &'a Secret,
     /// Question that the password has answered.
     answered: Option<String>,
-    /// First question that had no answer.
+    /// First question that was not answered.
     unanswered: Option<String>,
 }
 
@@ -24,8 +25,9 @@ impl<'a> PasswordResponder<'a> {
         Self { password, answered: None, unanswered: None }
     }
 
-    /// Returns the question, for messages, that the password does not answer. `None` if
-    /// there was none, or only the same again, which means that the password was wrong.
+    /// Returns the question, for messages, that the password does not answer. `None` if the
+    /// server asked no other question, or only the same one again, which means that the
+    /// password was wrong.
     pub(super) fn question(&self) -> Option<String> {
         let question = self.unanswered.as_ref()?;
         let is_repeated = self.answered.as_ref() == Some(question);

@@ -5,11 +5,11 @@
 //! instead of the network socket. When libssh2 has used all earlier bytes, the relay
 //! moves the next ones from the network to the pair, and counts them.
 //!
-//! A server may send each row of a listing in a packet of its own, whose headers are longer
-//! than the row. So when the limit comes near, the relay moves less than a packet at a time:
-//! what libssh2 then returns is the content of one packet, and the length of that packet is
-//! known. Only bytes that belong to no output count against the limit.
-#![expect(clippy::disallowed_types, reason = "a socket is handed on")]
+//! A server may send each row of a listing in a separate packet, whose headers are longer
+//! than the row. Therefore, near the limit, the relay moves less than a packet at a time:
+//! libssh2 then returns the content of one packet, and the length of that packet is known.
+//! Only bytes that belong to no output count against the limit.
+#![expect(clippy::disallowed_types, reason = "this module passes a socket on")]
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
@@ -33,13 +33,13 @@ const MAX_WAIT: Duration = Duration::from_millis(50);
 /// Number of bytes kept for the message of a server that does not speak SSH.
 const MAX_GREETING_BYTES: usize = 1024;
 /// Share of the consumed bytes that a server may send in addition, for the headers of
-/// packets: 1 in 32. A packet of 4 KiB has at most 93 bytes of them.
+/// packets: 1 in 32. A packet of 4 KiB has at most 93 bytes of headers.
 const HEADER_SHARE: usize = 32;
 
 /// Share of the limit below which the packets of the output are counted: 1 in 4.
 const COUNTING_SHARE: usize = 4;
-/// Minimum number of bytes that libssh2 gets at a time: no two packets with output are as
-/// short together.
+/// Minimum number of bytes that libssh2 gets at a time. Two packets with output are always
+/// longer than this together.
 const MIN_PIECE_BYTES: usize = 32;
 
 /// Limit of the bytes that a server may send and the program does not consume.
@@ -53,20 +53,20 @@ struct ByteLimit {
     message: &'static str,
 }
 
-/// Limit for all bytes up to the end of the login. A login takes some KiB; a banner, at
-/// most 40.
+/// Limit for all bytes up to the end of the login. A login takes a few KiB, and a banner
+/// at most 40 KiB.
 const LOGIN_LIMIT: ByteLimit = ByteLimit {
     max_bytes: 256 * 1024,
-    message: "it sent more than 256 KiB before the end of the login",
+    message: "the server sent more than 256 KiB before the end of the login",
 };
 /// Limit for the bytes after the login that are not output of the command.
 const COMMAND_LIMIT: ByteLimit = ByteLimit {
     max_bytes: 3 * 1024 * 1024,
-    message: "it sent more than 3 MiB that are not output of the command",
+    message: "the server sent more than 3 MiB that are not output of the command",
 };
 
 /// Code of the error for a server that exceeds its limit. libssh2 has no such code; its
-/// own ones are between -1 and -100.
+/// own codes are between -1 and -100.
 pub(super) const TOO_MANY_BYTES: ErrorCode = ErrorCode::Session(-1000);
 /// Code of libssh2 for a timeout.
 pub(super) const TIMEOUT: ErrorCode = ErrorCode::Session(-9);
@@ -102,8 +102,8 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Creates a relay that moves bytes until `deadline`; returns the socket for
-    /// libssh2, too.
+    /// Creates a relay that moves bytes until `deadline`; also returns the socket for
+    /// libssh2.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl Relay {
         self.is_receiving
     }
 
-    /// Returns the first line that the server has sent in place of the identification of
-    /// SSH (RFC 4253, section 4.2); `None` if it has identified itself or has sent none.
+    /// Returns the first line that the server has sent instead of the SSH identification
+    /// (RFC 4253, section 4.2); `None` if it has identified itself or has sent no line.
     pub(super) fn refusal(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.greeting);
         let mut lines = text.lines().map(quoted).filter(|line| !line.is_empty());
@@ -163,8 +163,8 @@ impl Relay {
         let n_sent = match self.packet_format {
             Some(format) if self.is_counting_packets() => {
                 let packet_bytes = format.length(n_bytes);
-                // More than one piece a packet, so that packets of different lengths do not end
-                // in the same piece.
+                // A packet takes more than one piece, so that packets of different lengths do
+                // not end in the same piece.
                 self.piece_bytes = (packet_bytes / 2).clamp(MIN_PIECE_BYTES, CHUNK_BYTES - 1);
                 self.is_second_piece = false;
                 packet_bytes
@@ -175,11 +175,11 @@ impl Relay {
         self.bytes_left = bytes_left.min(self.limit.max_bytes);
     }
 
-    /// Enlarges the next piece, which counts if this one had no output.
+    /// Enlarges the next piece, in case this one contains no output.
     ///
-    /// The first two pieces are a packet and a quarter. If they had no output, there are
-    /// packets without output, which need not be counted one by one: libssh2 searches all
-    /// packets that it keeps at each call.
+    /// The first two pieces together are a packet and a quarter. If they contain no output,
+    /// the server sends packets without output. Larger pieces then save calls of libssh2,
+    /// which searches all packets that it keeps at each call.
     fn enlarge_piece(&mut self) {
         let piece_bytes =
             if self.is_second_piece { 8 * self.piece_bytes } else { 3 * self.piece_bytes / 2 };
@@ -191,8 +191,8 @@ impl Relay {
         self.piece_bytes < CHUNK_BYTES
     }
 
-    /// Moves the bytes that are available in both directions. If there are none, waits
-    /// for some for a short time.
+    /// Moves the available bytes in both directions. If no bytes are available, waits for
+    /// some, at most [`MAX_WAIT`].
     ///
     /// # Errors
     ///
@@ -208,25 +208,26 @@ impl Relay {
     /// Moves available bytes; returns true if there were some.
     fn move_available(&mut self) -> Result<bool, ssh2::Error> {
         if Instant::now() >= self.deadline {
-            return Err(ssh2::Error::new(TIMEOUT, "it gave no answer in time"));
+            return Err(ssh2::Error::new(TIMEOUT, "the server gave no answer in time"));
         }
         let has_sent = self.send();
         let has_received = self.receive()?;
         Ok(has_sent || has_received)
     }
 
-    /// Sends what libssh2 has written; returns true if there was something.
+    /// Sends the bytes that libssh2 has written; returns true if there were some.
     fn send(&mut self) -> bool {
-        // libssh2 keeps its end open, so a failure means that there is nothing.
+        // libssh2 keeps its end open, so a failure means that no bytes are available.
         let has_read = matches!(self.outgoing.fill(&self.pair_end, CHUNK_BYTES), Ok(Some(1..)));
         if self.outgoing.drain(&self.network, CHUNK_BYTES).is_err() {
-            // The server has closed the connection. What it sent before can be read.
+            // The server has closed the connection. The bytes that it sent before can be read.
             self.outgoing.clear();
         }
         has_read
     }
 
-    /// Passes on what the server has sent; returns true if there was something.
+    /// Passes on the bytes that the server has sent; returns true if there were some, or
+    /// if the connection has just ended.
     fn receive(&mut self) -> Result<bool, ssh2::Error> {
         if !self.is_receiving {
             return Ok(false);
@@ -267,14 +268,14 @@ impl Relay {
         }
     }
 
-    /// Lets libssh2 read the end of the connection behind the earlier bytes.
+    /// Lets libssh2 read the end of the connection after the earlier bytes.
     fn close_library_end(&mut self) {
         self.is_receiving = false;
-        // It fails only if the socket is closed already.
+        // The call fails only if the socket is closed already.
         let _ = self.pair_end.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Waits until bytes can be moved, for a short time.
+    /// Waits until bytes can be moved, at most [`MAX_WAIT`].
     fn wait(&self) {
         let time_left = self.deadline.saturating_duration_since(Instant::now());
         let mut network_flags = PollFlags::empty();
@@ -294,13 +295,13 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    /// Sends what libssh2 has written last, as far as this is possible without a wait.
+    /// Sends the last bytes that libssh2 has written, as far as possible without waiting.
     fn drop(&mut self) {
         while self.send() {}
     }
 }
 
-/// Bytes that were read from one socket and are not written to the other one.
+/// Bytes that were read from one socket and are not yet written to the other one.
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,

@@ -11,7 +11,7 @@ const STDERR_CHUNK_BYTES: usize = 16 * 1024;
 
 /// Running command on a server, with its two streams.
 pub(super) struct RemoteCommand {
-    // Dropped before the session: it sends a last packet.
+    // The channel is dropped before the session because it sends a last packet.
     channel: Channel,
     session: LimitedSession,
     limit: OutputLimit,
@@ -46,7 +46,7 @@ impl RemoteCommand {
         if !self.session.is_closed() {
             return None;
         }
-        let mut problem = "it closed the connection".to_owned();
+        let mut problem = "the server closed the connection".to_owned();
         let message = self.session.disconnect_message();
         if !message.is_empty() {
             problem += &format!(" ({message})");
@@ -56,7 +56,7 @@ impl RemoteCommand {
 }
 
 impl CommandOutput for RemoteCommand {
-    /// Reads standard output, and standard error on the way.
+    /// Reads standard output, and also the standard error that is available meanwhile.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let has_stderr = self.read_stderr()?;
@@ -81,18 +81,18 @@ impl CommandOutput for RemoteCommand {
         closed.map_err(|error| self.explain(to_io_error(error)))?;
         let signal = self.channel.exit_signal().map_err(io::Error::from)?;
         if let Some(name) = signal.exit_signal {
-            return Ok(Err(format!("it was ended by SIG{name}")));
+            return Ok(Err(format!("the command ended with SIG{name}")));
         }
-        // A server that closes the channel early sends none.
+        // A server that closes the channel early sends no exit status.
         if !self.channel.has_exit_status() {
             if let Some(error) = self.disconnect_error() {
                 return Err(error);
             }
-            return Ok(Err("it broke off without an exit status".to_owned()));
+            return Ok(Err("the output ended early, without an exit status".to_owned()));
         }
         match self.channel.exit_status().map_err(io::Error::from)? {
             0 => Ok(Ok(())),
-            exit_status => Ok(Err(format!("it ended with {exit_status}"))),
+            exit_status => Ok(Err(format!("the command ended with exit status {exit_status}"))),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Session of libssh2 with limits for its bytes and its time.
-#![expect(clippy::disallowed_types, reason = "a socket is handed on")]
+#![expect(clippy::disallowed_types, reason = "this module passes a socket on")]
 use std::net::TcpStream;
 
 use ssh2::{ErrorCode, Session};
@@ -39,8 +39,8 @@ impl LimitedSession {
         !self.relay.is_receiving() || self.session.received_disconnect().is_some()
     }
 
-    /// Returns what the server has said before it closed the connection, for messages.
-    /// Empty if it has said nothing.
+    /// Returns the message that the server sent before it closed the connection, on one
+    /// line of limited length; empty if the server sent none.
     pub(super) fn disconnect_message(&self) -> String {
         let message = self.session.received_disconnect().unwrap_or_default();
         quoted(&String::from_utf8_lossy(&message))
@@ -55,8 +55,8 @@ impl LimitedSession {
     ///
     /// # Errors
     ///
-    /// Returns an error if the call fails, at the deadline, or if the server sends too
-    /// much.
+    /// Returns an error if the call fails, if the deadline has passed, or if the server
+    /// exceeds its byte limit.
     pub(super) fn complete<T>(
         &mut self,
         mut call: impl FnMut(&mut Session) -> Result<T, ssh2::Error>,

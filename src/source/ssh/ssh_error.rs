@@ -15,25 +15,29 @@ pub(super) fn quoted(text: &str) -> String {
 /// only a number or are unclear; libssh2.h lists the codes.
 pub(super) fn describe_error(error: &ssh2::Error) -> String {
     let message = match error.code() {
-        ssh2::ErrorCode::Session(-5) => "there is no key exchange or host key that both sides know",
-        ssh2::ErrorCode::Session(-8) => "the key exchange came to nothing",
-        ssh2::ErrorCode::Session(-9) => "it gave no answer in time",
-        ssh2::ErrorCode::Session(-13) => "it closed the connection",
-        ssh2::ErrorCode::Session(-43) => "it closed the connection, or is no SSH server",
-        ssh2::ErrorCode::Session(-2) => "it sent no SSH banner",
+        ssh2::ErrorCode::Session(-5) => {
+            "the server supports none of the accepted key exchange or host key algorithms"
+        }
+        ssh2::ErrorCode::Session(-8) => "the key exchange failed",
+        ssh2::ErrorCode::Session(-9) => "the server gave no answer in time",
+        ssh2::ErrorCode::Session(-13) => "the server closed the connection",
+        ssh2::ErrorCode::Session(-43) => {
+            "the server closed the connection, or is not an SSH server"
+        }
+        ssh2::ErrorCode::Session(-2) => "the server sent no SSH banner",
         _ => return error.message().to_owned(),
     };
     message.to_owned()
 }
 
 /// Returns true if the limit on open files of this process or of the system is the cause:
-/// the file may be there, and must not count as missing.
+/// the file may exist, and must not count as missing.
 pub(super) fn is_open_files_limit(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// What OpenSSH prints in place of the command's output if the password must be changed
-/// first.
+/// Text that OpenSSH prints instead of the command's output if the password must be
+/// changed first.
 const EXPIRED_PASSWORD: &str = "Password change required but no TTY available";
 
 /// Returns the error for a listing that has not begun.

@@ -123,7 +123,7 @@ impl StateContents {
         }
     }
 
-    /// Returns the content as text, with each peer on a line of its own.
+    /// Returns the content as text, with each peer on a separate line.
     pub(super) fn to_ron(&self) -> String {
         let config = PrettyConfig::default().depth_limit(MAX_INDENTED_DEPTH);
         let text = ron::ser::to_string_pretty(self, config);
@@ -213,7 +213,7 @@ impl ViewEntry {
 mod tests {
     use super::*;
 
-    /// A longer file would not be read back.
+    /// A file longer than the maximum would count as damaged when it is read.
     #[test]
     fn longest_content_is_readable() {
         let id: PeerId = "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe/127".parse().unwrap();

@@ -16,10 +16,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StateFileError {
     /// No directory for the file is available.
-    #[error("there is no directory for the state file")]
+    #[error("cannot find a directory for the state file")]
     NoDirectory,
     /// The directory cannot be created.
-    #[error("cannot make the directory {}", path.display())]
+    #[error("cannot create the directory {}", path.display())]
     CreateDirectory {
         /// Path of the file or directory.
         path: PathBuf,
@@ -49,19 +49,19 @@ pub enum StateFileError {
         source: io::Error,
     },
     /// Another run holds the lock.
-    #[error("the state file {} is held by another run", path.display())]
+    #[error("cannot lock the state file {}: another run holds the lock", path.display())]
     Locked {
         /// Path of the state file.
         path: PathBuf,
     },
     /// Another run holds the lock for sending a mail.
-    #[error("another run of the state file {} is still sending its mail", path.display())]
+    #[error("another run with the state file {} is still sending its mail", path.display())]
     MailLocked {
         /// Path of the state file.
         path: PathBuf,
     },
     /// A newer topip wrote the file.
-    #[error("the state file {} is of version {version}, and this topip knows {FORMAT_VERSION}", path.display())]
+    #[error("the state file {} has version {version}, and this topip supports {FORMAT_VERSION}", path.display())]
     NewerVersion {
         /// Path of the state file.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum StateFileError {
         version: u32,
     },
     /// The file belongs to another check.
-    #[error("the state file {} is that of a check of {servers}", path.display())]
+    #[error("the state file {} belongs to a check of {servers}", path.display())]
     OtherCheck {
         /// Path of the state file.
         path: PathBuf,
@@ -85,8 +85,8 @@ impl Hints for StateFileError {
 }
 
 impl StateFileError {
-    /// Converts an error of opening or locking `file`, which is the state file or a
-    /// lock of it; `action` is the failed action on the state file at `path`.
+    /// Converts an error of opening or locking `file`, which is the state file or one of its
+    /// locks. `action` is the failed action on the state file at `path`.
     pub(super) fn from_file(
         action: &'static str,
         path: &Path,
@@ -97,7 +97,7 @@ impl StateFileError {
         match error {
             TrustedFileError::Distrust(reason) => Self::Untrusted { path: file, reason },
             TrustedFileError::Inspect(source) => {
-                Self::File { action: "look at", path: file, source }
+                Self::File { action: "inspect", path: file, source }
             }
             TrustedFileError::Locked => Self::Locked { path },
             // The message of the operating system would be "too many levels".
@@ -114,8 +114,8 @@ impl StateFileError {
     /// Returns the suggested remedy.
     fn hint(&self) -> String {
         match self {
-            Self::NoDirectory => "Make /var/lib/topip, writable for the user that runs the check, \
-                               or set HOME, or use `--state-file`."
+            Self::NoDirectory => "Create /var/lib/topip, writable for the user that runs the \
+                               check, or set HOME, or use `--state-file`."
                 .to_owned(),
             Self::CreateDirectory { path, .. } => format!(
                 "Make {} or /var/lib/topip writable for the user that runs the check, or use \
@@ -123,7 +123,7 @@ impl StateFileError {
                 parent_directory(path).display()
             ),
             Self::UntrustedPath(_) => {
-                "Keep it where nobody else may write, with `--state-file`.".to_owned()
+                "Use a directory that no other user can write to, with `--state-file`.".to_owned()
             }
             Self::Untrusted { path, reason: Distrust::NotRegularFile | Distrust::HardLinked } => {
                 format!("Name another file with `--state-file`; see ls -ld {}", path.display())
@@ -136,15 +136,21 @@ impl StateFileError {
             }
             Self::File { path, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
-                    format!("Make the directory {}", parent_directory(path).display())
+                    format!("Create the directory {}", parent_directory(path).display())
                 }
                 io::ErrorKind::PermissionDenied => {
-                    format!("Was the check run as another user before? ls -l {}*", path.display())
+                    format!(
+                        "Check whether another user ran the check before: ls -l {}*",
+                        path.display()
+                    )
                 }
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem => {
-                    format!("df {0}; df -i {0}", parent_directory(path).display())
+                    format!(
+                        "Check the file system: df {0}; df -i {0}",
+                        parent_directory(path).display()
+                    )
                 }
                 _ => {
                     format!(
@@ -154,9 +160,12 @@ impl StateFileError {
                 }
             },
             Self::Locked { .. } => {
-                "Is a check stopped or slow? Two checks on end should not overlap.".to_owned()
+                "Check whether a run is stopped or slow. Consecutive runs should not overlap."
+                    .to_owned()
             }
-            Self::MailLocked { .. } => "Is the mail server slow, or a check stopped?".to_owned(),
+            Self::MailLocked { .. } => {
+                "Check whether the mail server is slow, or a run is stopped.".to_owned()
+            }
             Self::NewerVersion { path, .. } => {
                 format!("Install the newer topip again, or remove {}", path.display())
             }

@@ -27,11 +27,11 @@ const MAX_OUTPUT_BYTES: u64 = 1000;
 /// End of a program.
 #[derive(Debug)]
 pub enum ProgramEnd {
-    /// The program has ended with exit code 0.
+    /// The program has ended with exit status 0.
     Success,
     /// The program has failed.
     Failed {
-        /// Exit code, or the signal that killed the program.
+        /// Exit status, or the signal that killed the program, as a phrase.
         code: String,
         /// Beginning of its standard error output, on one line.
         output: String,
@@ -60,7 +60,7 @@ impl From<io::Error> for RunError {
 
 /// Runs the program of the first word with all words and with `input` as its standard
 /// input. Standard output is discarded. The program is killed if it has not ended by
-/// `deadline`. It does not need to read its input.
+/// `deadline`. The program does not need to read its input.
 ///
 /// # Errors
 ///
@@ -71,8 +71,8 @@ pub fn run_with_input(
     deadline: Instant,
 ) -> Result<ProgramEnd, RunError> {
     let (input_reader, input_writer) = pipe()?;
-    // It shows how much of the input the program has not read. It is closed when this
-    // function returns; the thread that writes then ends.
+    // This descriptor shows how much of the input the program has not read. It is closed
+    // when this function returns, which ends the thread that writes.
     let unread_input = input_reader.try_clone()?;
     let (output, stderr) = pipe()?;
     let streams =
@@ -101,7 +101,7 @@ fn spawn_writer(input: Vec<u8>, mut writer: PipeWriter) -> Result<Arc<AtomicBool
     let is_written = Arc::new(AtomicBool::new(false));
     let has_written = Arc::clone(&is_written);
     spawn_thread(move || {
-        // If the program closes its input early, its exit code shows a failure.
+        // If the program closes its input early, its exit status shows a failure.
         if writer.write_all(&input).is_ok() {
             has_written.store(true, Ordering::SeqCst);
         }
@@ -136,7 +136,7 @@ fn read_output(mut output: impl Read) -> String {
 
 fn exit_code_or_signal(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (Some(code), _) => code.to_string(),
+        (Some(code), _) => format!("exit status {code}"),
         (None, signal) => format!("signal {}", signal.unwrap_or_default()),
     }
 }

@@ -3,9 +3,9 @@
 //! In `/tmp` and similar directories any user can plant a link or a directory on
 //! the path of another user's file. With `fs.protected_symlinks` set, the kernel
 //! follows such a link only for its owner; it always follows directories. This
-//! module follows neither in a world-writable directory, unless it belongs to root
-//! or this user. Later operations use the descriptor of the directory, so that
-//! the directory cannot be replaced in the meantime.
+//! module follows neither in a world-writable directory, unless the link or directory
+//! belongs to root or this user. Later operations use the descriptor of the directory, so
+//! that the directory cannot be replaced in the meantime.
 use std::{
     collections::VecDeque,
     ffi::{OsStr, OsString},
@@ -149,13 +149,13 @@ impl PathWalk {
     }
 
     /// Opens the next component; creates it as a directory if it does not exist and
-    /// `if_missing` asks for that.
+    /// `if_missing` is `Create`.
     fn open_or_create(&self, name: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
         match open_component(&self.fd, name) {
             Err(Errno::NOENT) if self.if_missing == IfMissing::Create => {
                 match mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)) {
-                    // If another process was first, the caller checks the owner of
-                    // its directory like that of any other.
+                    // If another process has created the directory first, the caller
+                    // checks its owner as for any other directory.
                     Err(Errno::EXIST) | Ok(()) => open_component(&self.fd, name),
                     Err(errno) => Err(errno),
                 }

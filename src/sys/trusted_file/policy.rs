@@ -1,4 +1,4 @@
-//! Demands on a file before it is used: type, owner, links and permission bits.
+//! Requirements for a file before it is used: type, owner, links and permission bits.
 #![expect(clippy::disallowed_types, reason = "files that could be planted are inspected here")]
 use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
 
@@ -12,24 +12,25 @@ pub(super) const WRITE_BY_OTHERS: u32 = 0o022;
 /// Reason not to trust a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
-    /// It is a directory, pipe, socket or device.
+    /// The file is a directory, pipe, socket or device.
     #[error("it is not a regular file")]
     NotRegularFile,
     /// The owner is neither this user nor root.
     #[error("it belongs to another user")]
     ForeignOwner,
-    /// It may be a file of another program.
+    /// The file has several names, and may be a file of another program.
     #[error("it has another name (a hard link)")]
     HardLinked,
     /// The permission bits let other users write to it.
     #[error("others may write to it")]
     WritableByOthers,
-    /// The permission bits let other users use it otherwise.
+    /// The permission bits let other users read or execute it.
     #[error("others may read it")]
     ReadableByOthers,
 }
 
-/// Demands on a file. The default has none: who names a list vouches for it.
+/// Requirements for a file. The default has none: the administrator who names a list is
+/// responsible for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FilePolicy {
     /// Pipes, devices and directories are rejected; otherwise they meet the policy.
@@ -44,7 +45,7 @@ pub struct FilePolicy {
 }
 
 impl FilePolicy {
-    /// For the state file: nobody but this user and root can have written it.
+    /// Returns the policy for the state file: only this user and root can have written it.
     pub fn state() -> Self {
         Self {
             rejects_special_files: true,
@@ -55,13 +56,14 @@ impl FilePolicy {
         }
     }
 
-    /// For settings, which name files to read and to write and a program to start: only
-    /// this user and root can have written them.
+    /// Returns the policy for settings, which name files to read and to write and a program
+    /// to start: only this user and root can have written them.
     pub fn settings() -> Self {
         Self { rejects_hard_links: false, ..Self::state() }
     }
 
-    /// For passwords and private keys: only the owner and this user can read them.
+    /// Returns the policy for passwords and private keys: only the owner and this user can
+    /// read them.
     ///
     /// Group permissions count only for a file of this user. A package may give a
     /// file of root to a group that this user is in; a file of this user does not
@@ -70,8 +72,8 @@ impl FilePolicy {
         Self { forbidden_mode: 0o007, forbidden_own_mode: 0o070, ..Self::default() }
     }
 
-    /// For a file in `directory` that others may write to, but not plant: known_hosts
-    /// that is appended to.
+    /// Returns the policy for appending to known_hosts in `directory`: other users may
+    /// write to the file, but cannot have planted it.
     pub fn known_hosts_to_append(directory: &TrustedDir) -> Self {
         Self {
             rejects_special_files: true,
@@ -81,15 +83,15 @@ impl FilePolicy {
         }
     }
 
-    /// For the alert log in `directory`, whose owner may own the log.
+    /// Returns the policy for the alert log in `directory`, whose owner may own the log.
     pub fn log(directory: &TrustedDir) -> Self {
         let policy = Self::known_hosts_to_append(directory);
         let rejects_foreign_owner = policy.rejects_foreign_owner && !directory.is_foreign();
         Self { rejects_foreign_owner, ..policy }
     }
 
-    /// For known_hosts at `path` that is read: who writes to it chooses the trusted
-    /// keys.
+    /// Returns the policy for reading known_hosts at `path`: a user that can write to the
+    /// file chooses the trusted keys.
     pub fn known_hosts_to_read(path: &Path) -> Self {
         let location = TrustedPath::open_parent(path, IfMissing::Fail);
         let is_safe = location.is_ok_and(|it| !it.directory.writable_by_others());
