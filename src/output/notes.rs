@@ -30,8 +30,8 @@ pub fn note_text(note: &Note) -> String {
         Note::ForeignNamespaces { count, owners } => foreign_namespaces_text(*count, owners),
         Note::StaleNamespaceNames(names) => namespaces_text(
             names,
-            "has a name in /run/netns, but this process does not see it",
-            "have names in /run/netns, but this process does not see them",
+            "has a file in /run/netns, but is not mounted there for this process",
+            "have files in /run/netns, but are not mounted there for this process",
         ),
         Note::StateFileQuarantined { defect, renamed_to } => format!(
             "The state file was damaged ({defect}) and renamed to {}; this is a first sample.",

@@ -504,7 +504,7 @@ fn overlapping_runs_are_all_counted() {
 #[test]
 fn leftovers_of_killed_run_are_removed() {
     let dir = TestDir::new();
-    dir.write("state.new", "half of a sta");
+    dir.write("state.new", "half of a");
     assert_eq!(check(&dir, &[]).code_and_status(), WARNING);
     assert_eq!(directory_entries(&dir), ["state", "state.lock"]);
 }

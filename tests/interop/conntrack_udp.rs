@@ -23,7 +23,7 @@ type Counts = BTreeMap<IpAddr, u64>;
 
 /// DNAT of UDP port 443, as the topology has it for TCP.
 const UDP_DNAT: &str = "nft -f - <<END
-table inet quic {
+table inet udp_dnat {
     chain in {
         type nat hook prerouting priority dstnat
         iifname outer ip daddr 192.0.2.1 udp dport 443 dnat ip to 10.0.2.2:8443

@@ -496,10 +496,11 @@ fn missing_namespace_is_unknown() {
     let result = fixture.check(&["--netns", "red,blue"]);
     assert_eq!(result.code, Some(3), "{}", result.stdout);
     // A leftover file in /run/netns is noted, and does not change the status.
-    fs::write(fixture.net.path("/run/netns/grey"), "").unwrap();
+    fs::write(fixture.net.path("/run/netns/gray"), "").unwrap();
     let result = fixture.check(&["--netns", "all"]);
     assert_eq!(result.code, Some(0));
-    let note = "Network namespace grey has a name in /run/netns, but this process does not see it.";
+    let note = "Network namespace gray has a file in /run/netns, but is not mounted there for this \
+                process.";
     assert_eq!(result.stdout.lines().nth(1), Some(note), "{}", result.stdout);
 }
 
