@@ -47,7 +47,7 @@ pub fn walks(
     let measured: Vec<_> = sizes
         .iter()
         .map(|&n| {
-            let _flood = Flood::new(n, per_address, Method::for_count(n), namespaces);
+            let _flood = Flood::new(n, per_address, Method::Repair, namespaces);
             let mut candidates = candidates();
             compare::alternate(&mut candidates, runs);
             candidates

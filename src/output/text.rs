@@ -603,7 +603,7 @@ fn unreachable_limit(sample: &Sample, multiplier: f64) -> Option<String> {
         return None;
     }
     Some(format!(
-        "With {}, no count can exceed {} standard deviations: the rule stddev needs \
+        "With {}, a single offender cannot exceed {} standard deviations: the rule stddev needs \
          {min_addresses}.",
         pluralize_peers(n_peers, sample.aggregation),
         decimal(multiplier),

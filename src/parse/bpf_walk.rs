@@ -222,7 +222,8 @@ fn connection(
     local: IpAddr,
     peer: IpAddr,
 ) -> Result<Connection, WalkError> {
-    let tcp_state = TcpState::from_kernel_number(record[20]).ok_or(WalkError::TcpState(record[20]))?;
+    let tcp_state =
+        TcpState::from_kernel_number(record[20]).ok_or(WalkError::TcpState(record[20]))?;
     Ok(Connection {
         local: SocketAddr::new(local, byte_order.u16([record[16], record[17]])),
         peer: SocketAddr::new(peer, u16::from_be_bytes([record[18], record[19]])),

@@ -3,7 +3,7 @@
 //! gives the file to the users that may read it.
 //!
 //! The program lists the sockets of the network namespace of the thread that *reads*. In
-//! another namespace, a thread therefore stays and reads.
+//! another namespace, a thread of that namespace therefore reads.
 use std::{
     io::{self, BufReader, Read},
     os::fd::OwnedFd,
@@ -25,27 +25,27 @@ use crate::{
 
 use super::{netlink, netns::n_tcp_sockets, source_error::SourceError};
 
-/// File of the iterator, in a BPF file system that only this program is in: systemd keeps
-/// `/sys/fs/bpf` from other users.
+/// File of the iterator, in a BPF file system for this program only: systemd restricts
+/// `/sys/fs/bpf` to root.
 pub(super) const ITERATOR_PATH: &str = "/run/topip-bpf/sockets";
-/// Number of sockets from which the walk is faster than a dump: it looks at every bucket of
-/// the table.
+/// Minimum number of sockets for which the walk, which visits every bucket of the table, is
+/// faster than a dump.
 const MIN_SOCKETS: u64 = 4000;
 /// Size of the kernel's buffer for an iterator.
 const BUFFER_BYTES: usize = 32 * 1024;
-/// Maximum number of attempts to read a slice of the table in which sockets move.
+/// Maximum number of attempts to read a slice of the table while sockets move in it.
 const MAX_ATTEMPTS: u32 = 1000;
 
 /// Settings of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BpfWalk {
-    /// List listening sockets too, which are not in the table: by netlink.
+    /// Also list listening sockets, which are not in the table, by netlink.
     pub with_listeners: bool,
-    /// Return an error where a dump is at least as fast.
+    /// Return an error if a dump is at least as fast.
     pub only_if_faster: bool,
 }
 
-/// The file belongs to something else.
+/// The file is not in a BPF file system.
 #[derive(Debug, thiserror::Error)]
 #[error("it is not in a BPF file system")]
 struct NotInBpffs;
@@ -102,7 +102,7 @@ impl BpfWalk {
     }
 }
 
-/// Opens the file of the iterator, unless another user can have put it there.
+/// Opens the file of the iterator, unless another user may have created it.
 fn open_trusted() -> io::Result<PinnedIterator> {
     /// Type of a BPF file system (`linux/magic.h`).
     const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -145,7 +145,7 @@ impl Read for PinnedIterator {
     }
 }
 
-/// Reads the iterator to its end, or until the receiver is gone.
+/// Reads the iterator to its end, or until the receiver has been dropped.
 fn send_slices(mut iterator: PinnedIterator, sender: &SyncSender<io::Result<Vec<u8>>>) {
     loop {
         let mut slices = vec![0; BUFFER_BYTES];
@@ -161,7 +161,7 @@ fn send_slices(mut iterator: PinnedIterator, sender: &SyncSender<io::Result<Vec<
     }
 }
 
-/// What another thread reads from the iterator.
+/// Slices that another thread reads from the iterator.
 struct ReceivedSlices {
     receiver: Receiver<io::Result<Vec<u8>>>,
     slices: Vec<u8>,

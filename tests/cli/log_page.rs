@@ -185,7 +185,7 @@ fn unreadable_log_is_a_problem_of_the_page() {
     let result = dir.run_log(&["report", "--output", "html", "--log", "damaged"]);
     assert_eq!(result.code, Some(0));
     elements(&result.stdout);
-    assert!(result.stdout.contains("<li>1 line is no alert"), "{}", result.stdout);
+    assert!(result.stdout.contains("<li>1 line is not an alert"), "{}", result.stdout);
 }
 
 /// A hundred offenders over a week, each over the limit in every column, stay below 500 KiB.

@@ -1,5 +1,5 @@
-//! The BPF program that walks the kernel's hash table: same output as netlink, and netlink
-//! in its place where it cannot be used.
+//! The BPF program that walks the kernel's hash table: the output is the same as with netlink,
+//! and netlink is used if the program cannot be used.
 use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -97,7 +97,7 @@ fn bpf_command(command: &mut Command) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Opens enough connections that the walk is worth it.
+/// Opens enough connections that `--source auto` uses the BPF program.
 fn crowd() -> Vec<TcpStream> {
     let limit = Rlimit { current: Some(16384), maximum: Some(16384) };
     setrlimit(Resource::Nofile, limit).expect("root may raise the limit");
@@ -125,7 +125,7 @@ fn walk_and_netlink_agree_on_random_sockets() {
     for nth in 0..n_sets {
         let seed = new_seed();
         with_program(move |program| {
-            // Every other set is in a namespace with a table of its own.
+            // Every second set is in a namespace with its own hash table.
             if nth % 2 == 1 {
                 let n_buckets = 32 << (nth % 9);
                 enter_namespace_with_table(n_buckets);
@@ -148,7 +148,7 @@ fn walk_and_netlink_agree_on_random_sockets() {
     }
 }
 
-/// Moves this thread to a network namespace with a hash table of its own.
+/// Moves this thread to a new network namespace with its own hash table.
 fn enter_namespace_with_table(n_buckets: u32) {
     fs::write("/proc/sys/net/ipv4/tcp_child_ehash_entries", n_buckets.to_string()).unwrap();
     super::kernel::enter_namespace().unwrap();
@@ -178,7 +178,7 @@ fn walk_of_another_namespace_is_of_its_sockets() {
 fn netlink_is_read_where_the_walk_cannot_be() {
     with_program(|program| {
         let few = by_source(&program.dir, "auto", &[]);
-        assert!(few.contains("\nLooked at: netlink (sock_diag)\n"), "{few}");
+        assert!(few.contains("\nSource: netlink (sock_diag)\n"), "{few}");
         let _crowd = crowd();
         let expected_lines = address_lines(&by_source(&program.dir, "netlink", &[]));
         assert!(expected_lines.len() > 100, "{expected_lines:?}");
@@ -189,9 +189,9 @@ fn netlink_is_read_where_the_walk_cannot_be() {
             assert!(output.contains(expected), "{output}");
             output
         };
-        let walk = auto("\nLooked at: /run/topip-bpf/sockets (BPF)\n");
+        let walk = auto("\nSource: /run/topip-bpf/sockets (BPF)\n");
         assert!(!walk.contains("netlink"), "{walk}");
-        let netlink = "\nLooked at: netlink (sock_diag)\n";
+        let netlink = "\nSource: netlink (sock_diag)\n";
         let forced = |expected: &str| {
             let result = program.dir.check(&["--source", "bpf"]);
             assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
@@ -207,7 +207,7 @@ fn netlink_is_read_where_the_walk_cannot_be() {
             "cannot use /run/topip-bpf/sockets: the BPF program writes version 2 of the format, \
              not 1",
         );
-        // Every end of a chain is taken for that of another one.
+        // The end of each chain seems to belong to another chain.
         load("next >> 1 !=", "next >> 1 ==");
         forced(
             "cannot read /run/topip-bpf/sockets: Resource temporarily unavailable (os error 11)",
@@ -239,7 +239,7 @@ fn tables_that_slices_do_not_fit_are_read_by_netlink() {
             let result = program.dir.check(&["--source", "bpf"]);
             assert_eq!(result.code_and_status(), format!("3 TOPIP UNKNOWN - {expected}"));
             let output = by_source(&program.dir, "auto", &[]);
-            assert!(output.contains("\nLooked at: netlink (sock_diag)\n"), "{output}");
+            assert!(output.contains("\nSource: netlink (sock_diag)\n"), "{output}");
             assert!(output.contains(expected), "{output}");
         });
     }
@@ -266,26 +266,26 @@ fn file_mode_decides_who_reads_the_walk() {
         };
         let expected_lines = address_lines(&by_source(&program.dir, "netlink", &[]));
         let output = as_nobody();
-        assert!(output.contains("\nLooked at: /run/topip-bpf/sockets (BPF)\n"), "{output}");
+        assert!(output.contains("\nSource: /run/topip-bpf/sockets (BPF)\n"), "{output}");
         assert_eq!(address_lines(&output), expected_lines);
 
         fs::set_permissions(ITERATOR, fs::Permissions::from_mode(0o640)).unwrap();
         let output = as_nobody();
-        assert!(output.contains("\nLooked at: netlink (sock_diag)\n"), "{output}");
+        assert!(output.contains("\nSource: netlink (sock_diag)\n"), "{output}");
         assert!(output.contains("Permission denied"), "{output}");
         assert_eq!(address_lines(&output), expected_lines);
 
         std::os::unix::fs::chown(ITERATOR, None, Some(NOBODY)).unwrap();
         let output = as_nobody();
-        assert!(output.contains("\nLooked at: /run/topip-bpf/sockets (BPF)\n"), "{output}");
+        assert!(output.contains("\nSource: /run/topip-bpf/sockets (BPF)\n"), "{output}");
     });
 }
 
-/// While thousands of sockets are opened and closed, the lasting ones are counted once.
+/// While thousands of sockets are opened and closed, sockets that stay open are counted once.
 #[test]
 fn walk_during_connection_churn_is_complete() {
     with_program(|program| {
-        // Chains of several sockets, in which they move.
+        // Chains of several sockets.
         enter_namespace_with_table(1024);
         let crowd = crowd();
         let storm = TcpListener::bind("192.0.2.10:80").unwrap();
@@ -296,7 +296,7 @@ fn walk_during_connection_churn_is_complete() {
                     let client =
                         connect([198, 51, 100, 7].into(), "192.0.2.10:80".parse().unwrap());
                     let (server, _) = storm.accept().unwrap();
-                    // Both a reset and TIME_WAIT.
+                    // Results in both resets and TIME_WAIT.
                     drop(client);
                     drop(server);
                 }

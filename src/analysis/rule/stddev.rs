@@ -1,4 +1,4 @@
-//! Samples in which no count can exceed a multiple of the standard deviation.
+//! Samples in which a single offender cannot exceed a multiple of the standard deviation.
 
 /// Returns the smallest number of addresses among which a single one can exceed
 /// `times` standard deviations. Among fewer addresses it cannot, however far it is

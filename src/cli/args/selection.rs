@@ -41,8 +41,10 @@ pub(in crate::cli) struct SelectionArgs {
     pub(in crate::cli) input: Option<PathBuf>,
     /// Read by auto, netlink, bpf, proc or conntrack
     ///
-    /// auto:      by netlink, or by /proc without netlink (default)
+    /// auto:      by the BPF program if it is loaded and faster, or by
+    ///            netlink, or by /proc without netlink (default)
     /// netlink:   only by the kernel's sock_diag(7)
+    /// bpf:       only by the BPF program of the service topip-bpf
     /// proc:      only by /proc/self/net/tcp and tcp6
     /// conntrack: the flows of connection tracking instead of sockets, to
     ///            this host and through it; applies to servers as well, and
