@@ -2,6 +2,7 @@
 
 mod dev;
 mod layers;
+mod messages;
 mod options;
 mod packaging;
 mod documents;

@@ -55,7 +55,7 @@ impl Invocation {
             Err(error) => {
                 return Problem::new(
                     format!("cannot find {REMOTE_EXECUTABLE}: {error}"),
-                    "Is /proc mounted?",
+                    "Check that /proc is mounted.",
                 );
             }
         };

@@ -47,7 +47,7 @@ type Record = [u8; RECORD_BYTES];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalkError {
     /// The bytes do not begin as a walk does.
-    #[error("not a list of sockets by topip's BPF program")]
+    #[error("not a list of sockets of the BPF program")]
     Format,
     /// The program is of another version of topip.
     #[error("the BPF program writes version {0} of the format, not {VERSION}")]
@@ -62,7 +62,7 @@ pub enum WalkError {
     #[error("slice {0} is not complete")]
     Slice(u32),
     /// The bytes end before the last slice, or the program cannot walk a table this small.
-    #[error("{n_walked} of {n_buckets} buckets were walked")]
+    #[error("only {n_walked} of {n_buckets} buckets were listed")]
     Incomplete {
         /// Number of buckets of the complete slices.
         n_walked: u32,
@@ -328,14 +328,14 @@ mod tests {
         let v4 = || socket(1, AF_INET);
         let rows = |records: &[Vec<u8>]| walk(records, 32768).unwrap_err();
         for (records, expected) in [
-            (vec![], "not a list of sockets by topip's BPF program"),
-            (vec![v4()], "not a list of sockets by topip's BPF program"),
+            (vec![], "not a list of sockets of the BPF program"),
+            (vec![v4()], "not a list of sockets of the BPF program"),
             (vec![head(2, 32)], "the BPF program writes version 2 of the format, not 1"),
-            (vec![head(1, 32)], "0 of 32 buckets were walked"),
+            (vec![head(1, 32)], "only 0 of 32 buckets were listed"),
             // A table with fewer buckets than are walked at the same time.
-            (vec![head(1, 16)], "0 of 16 buckets were walked"),
-            (vec![head(1, 0)], "0 of 0 buckets were walked"),
-            (vec![head(1, 64), slice_end(0, 0, 0, 32)], "32 of 64 buckets were walked"),
+            (vec![head(1, 16)], "only 0 of 16 buckets were listed"),
+            (vec![head(1, 0)], "only 0 of 0 buckets were listed"),
+            (vec![head(1, 64), slice_end(0, 0, 0, 32)], "only 32 of 64 buckets were listed"),
             (vec![head(1, 32), v4(), slice_end(0, 2, 0, 32)], "slice 0 is not complete"),
             (vec![head(1, 32), v4()], "slice 0 is not complete"),
             (vec![head(1, 32), v4()[..20].to_vec()], "slice 0 is not complete"),

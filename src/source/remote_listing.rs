@@ -215,7 +215,7 @@ impl<R: CommandOutput> RemoteListing<R> {
                 let text = String::from_utf8_lossy(&self.buffer);
                 let line = text.lines().map(str::trim).find(|line| !line.is_empty());
                 self.first_line = line.map(|line| line.chars().take(MAX_QUOTED_CHARS).collect());
-                return Ok(unmarked("the server's forced command"));
+                return Ok(unmarked("the forced command of the server"));
             }
         };
         let marker = String::from_utf8_lossy(&self.buffer[marker_start..marker_end]).into_owned();

@@ -50,7 +50,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// A dump takes less time than a walk of the hash table.
-    #[error("{n_sockets} sockets are too few for a walk of the hash table to be faster")]
+    #[error("the BPF program is not faster for {n_sockets} sockets")]
     FewSockets {
         /// Number of sockets in the namespace.
         n_sockets: u64,
@@ -121,7 +121,7 @@ impl SourceError {
                 conntrack::hint(source).to_owned()
             }
             Self::Open { path, .. } if path == Path::new(bpf_walk::ITERATOR_PATH) => {
-                "Load the BPF program: systemctl start topip-bpf. May this user read the file?"
+                "Load the BPF program (systemctl start topip-bpf), and make sure that this user can read the file."
                     .to_owned()
             }
             Self::FewSockets { .. } => "Use `--source` netlink.".to_owned(),

@@ -100,7 +100,7 @@ fn clock_jumps_reset_consecutive() {
             consecutive > 1,
             "{previous:?} {jump}: {line}"
         );
-        let is_reported = result.stdout.contains(" in the future, and does not count.");
+        let is_reported = result.stdout.contains(" in the future, and was ignored.");
         assert_eq!(is_reported, previous.is_some_and(|(before, _)| before > jump), "{result:?}");
         previous = Some((jump, consecutive));
     }

@@ -229,7 +229,7 @@ fn netlink_is_read_where_the_walk_cannot_be() {
 #[test]
 fn tables_that_slices_do_not_fit_are_read_by_netlink() {
     for (n_buckets, expected) in [
-        (16, "cannot use /run/topip-bpf/sockets: 0 of 16 buckets were walked"),
+        (16, "cannot use /run/topip-bpf/sockets: only 0 of 16 buckets were listed"),
         // Both slices have more sockets than fit into the kernel's buffer.
         (64, "cannot read /run/topip-bpf/sockets: Argument list too long (os error 7)"),
     ] {

@@ -242,7 +242,7 @@ fn unusable_source_is_not_suggested() {
     }
     let site = Site::new(&[], "[topip_]\nenv.source magic\n");
     let result = site.configure(&["--suggest"]);
-    let reason = "[cannot read env.source magic: not one of auto, netlink, proc, conntrack]";
+    let reason = "[cannot read env.source magic: not one of auto, netlink, bpf, proc, conntrack]";
     assert!(result.stdout.contains(reason), "{}", result.stdout);
     assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""));
 }

@@ -609,8 +609,8 @@ fn namespace_with_short_lived_processes_is_unknown() {
     strace.args(["-P", &format!("/proc/{green}/ns/net"), CHECK, "--netns", "all"]);
     let result = run(&mut strace);
     let problem = format!(
-        "3 TOPIP UNKNOWN - cannot sample network namespace pid:{green} sleep: its processes \
-         end before it can be entered; 203.0.113.2 has 3 connections, limit 10.91"
+        "3 TOPIP UNKNOWN - cannot sample network namespace pid:{green} sleep: the \
+         processes of the network namespace end before it can be entered; 203.0.113.2 has 3 connections, limit 10.91"
     );
     assert_eq!(result.code_and_status(), problem, "{}", result.stdout);
 }

@@ -212,7 +212,7 @@ fn custom_and_forced_commands_are_run() {
                 .replace(&format!("IdentityFile {}\n", fixture.dir.path("./id").display()), ""),
         );
         let result = run(&mut command(&fixture.dir, &client, "web", &OUTSIDE_ARGS));
-        assert_sees_clients(&result, "the server's forced command");
+        assert_sees_clients(&result, "the forced command of the server");
     });
 }
 
@@ -497,6 +497,9 @@ fn flows_are_listed() {
         let start =
             "3 TOPIP UNKNOWN - web gave no listing: none of these commands worked: conntrack -L, ";
         assert!(denied.code_and_status().starts_with(start), "{denied:?}");
-        assert!(denied.stdout.contains("\nMay USER see the flows there? "), "{denied:?}");
+        assert!(
+            denied.stdout.contains("\nAllow USER to list the flows there, in sudoers: "),
+            "{denied:?}"
+        );
     });
 }

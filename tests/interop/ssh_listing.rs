@@ -200,7 +200,7 @@ fn custom_and_forced_commands_are_run() {
         let forced = create_key(&fixture.dir, "forced", &["-t", "ed25519"]);
         fixture.account.authorize(&forced, "command=\"ss -tan\",restrict");
         let result = fixture.check(&[&OUTSIDE_ARGS[..], &["-i", "forced"]].concat());
-        assert_sees_clients(&result, "the server's forced command");
+        assert_sees_clients(&result, "the forced command of the server");
         // Standard input is empty, so that a command does not wait for it.
         assert_sees_clients(
             &fixture.check_by_key(&[&OUTSIDE_ARGS[..], &["--command", "cat; ss -tan"]].concat()),
