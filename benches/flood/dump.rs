@@ -40,14 +40,14 @@ pub fn dumps(
     report.section("growth", &growth(&measurements));
     report.section("selection", &selection_tables(&measurements));
     let line = |index: usize| Line {
-        name: ["check_topip", "the dump alone, thrown away"].get(index).map_or_else(
+        name: ["check_topip", "the dump alone, discarded"].get(index).map_or_else(
             || measurements[0].dump[index].name.replace(" '{print $5}'", ""),
             |it| (*it).to_owned(),
         ),
         points: measurements.iter().map(|it| (it.n as f64, it.dump[index].cost().cpu)).collect(),
     };
     let lines: Vec<_> = (0..measurements[0].dump.len()).map(line).collect();
-    report.plot(&plot::svg("CPU time of one look at all sockets", &lines));
+    report.plot(&plot::svg("CPU time of one sample of all sockets", &lines));
 }
 
 fn discard(name: &str, states: u32) -> Candidate {

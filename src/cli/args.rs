@@ -39,30 +39,33 @@ Examples:
   check_topip -H web1,web2 -u monitor   check two servers over SSH
   netstat -ntW | check_topip --input -  check a saved listing
 
-HOSTS, NETS, PORTS and other plurals are lists with commas. If an option lists
-its values, the first is the default. check_topip --help explains the options.";
+HOSTS, NETS, PORTS and other plurals are lists with commas. The first value of
+--source, --protocol, --host-key, --rule and --output is the default. The long
+help, check_topip --help, explains the options.";
 
 /// Text after the options of `check_topip --help`.
 const AFTER_LONG_HELP: &str = "\
 Status:
   OK        No address is over the limit.
   WARNING   At least one address has more connections than the limit. The limit
-            is computed from the counts of the other addresses, and is at least
-            --floor.
-  CRITICAL  The same address was also over the limit in the previous sample; see
-            --consecutive. Run the check every minute.
+            is computed for each sample by --rule, and is at least --floor; or
+            it is a fixed --limit.
+  CRITICAL  The same address was also over the limit of the previous sample. See
+            --consecutive to change the number of samples.
   UNKNOWN   The check could not read everything, or could not save the sample.
             The status line shows the reason, and a line below it shows what to
             do.
   If several apply, CRITICAL is used before WARNING, WARNING before UNKNOWN, and
-  UNKNOWN before OK. The exit status is 0, 1, 2 or 3.
+  UNKNOWN before OK. The exit status is 0, 1, 2 or 3. -w and -c add thresholds
+  that a single sample can exceed. Run the check every minute.
 
 Output:
   TOPIP CRITICAL - 203.0.113.7 has 152 connections, over 28.7 (lognormal)
       in 2 samples | max=152;28.7;;0 ... over=1;;;0
   over 28.7      the limit
   (lognormal)    the rule that gave the limit; see --rule
-  in 2 samples   the number of consecutive samples with this address over it
+  in 2 samples   the number of consecutive samples in which this address was over
+                 the limit
   max=152;28.7   the highest count, and the warning threshold
   over=1         the number of addresses over the limit in this sample; over=3
                  means three addresses
@@ -70,6 +73,8 @@ Output:
 State:
   The sample is kept for the next run in a file below /var/lib/topip, or in
   ~/.local/state/topip if that directory cannot be used. -vv prints the path.
+  Each user, each program and each selection of connections has its own file. A
+  run with the same options, also by hand, is the next sample of the same file.
 
 Common tasks:
   Exclude a network:
@@ -77,24 +82,32 @@ Common tasks:
   Find out why the status is UNKNOWN:
     check_topip -vv
     Run it with the options of the check, as the user that runs the check.
-  Ignore small counts:
+  Stop alerts about counts that are harmless for this host, below 50:
     check_topip --floor 50
-  Check a shop behind a CDN or a load balancer, with its usual counts:
+  Check a shop behind a CDN or a load balancer:
     check_topip --inbound --port 443 --limit 2000 -c 4000
-    All connections come from the CDN; do not ban its addresses.
+    All connections come from the CDN. Watch max= in the output for a day, and
+    use numbers above it. Do not ban the addresses of the CDN.
   Count the clients of containers, as root:
     check_topip --netns all -v
   Check a server without installing anything on it:
     check_topip -H web1 -u monitor
+    Before that, accept the host key as the user of the check:
+    ssh monitor@web1 true
   Continue after the host key of a server has changed:
-    Find out why. If the server was reinstalled, run as the user of the check:
+    Find out why. If nobody changed it, do not log in: another host may answer.
+    If the server was reinstalled, run as the user of the check:
     ssh-keygen -R web1
     ssh monitor@web1 true
-    The second command shows the new key; compare it, and accept it.
+    The second command shows the fingerprint of the new key. Compare it with
+    ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the server, and accept it.
   Ban addresses, and never ban the office, 192.0.2.0/24:
-    topip_log --never-log 192.0.2.0/24
-    Run it every minute, and enable the jail of fail2ban, which bans the
-    addresses in the log. topip does not ban addresses itself.
+    In /etc/default/topip: TOPIP_LOG_OPTS=\"--never-log 192.0.2.0/24\"
+    systemctl enable --now topip-log.timer
+    In /etc/fail2ban/jail.d/topip.local: [topip], and below it: enabled = true
+    systemctl restart fail2ban
+    The timer logs alerts every minute; fail2ban bans the addresses in the log.
+    topip does not ban addresses itself.
   Check a saved listing:
     netstat -ntW | check_topip --input -
   Mail alerts:

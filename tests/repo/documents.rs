@@ -29,6 +29,20 @@ fn helps(applet: Applet, option: &str) -> Vec<String> {
 }
 
 #[test]
+fn readme_shows_a_real_watch_screen() {
+    let readme = read("README.md");
+    let (_, screen) = readme.split_once("\ntopip_log watch: localhost").unwrap();
+    let (screen, _) = screen.split_once("\n```\n").unwrap();
+    let golden = read("tests/golden/watch-screen.txt");
+    let lines: Vec<_> = screen.lines().skip(1).filter(|&line| line != "…").collect();
+    assert_eq!(lines.len(), 4, "{screen}");
+    for line in lines {
+        // The golden file marks the highlighted line at its end.
+        assert!(golden.lines().any(|it| it.trim_end_matches('<') == line), "{line}");
+    }
+}
+
+#[test]
 fn every_option_is_in_help_and_manual() {
     assert_options_are_documented(Applet::Check);
     assert_options_are_documented(Applet::Log);

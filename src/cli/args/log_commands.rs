@@ -23,8 +23,9 @@ Examples:
   topip_log report --since 12h --output html >night.html
   topip_log watch                         display the busiest addresses
 
-HOSTS, NETS, PORTS and other plurals are lists with commas. If an option lists
-its values, the first is the default. topip_log --help explains the options.";
+HOSTS, NETS, PORTS and other plurals are lists with commas. The first value of
+--source, --protocol, --host-key, --rule and --log-format is the default. The
+long help, topip_log --help, explains the options.";
 
 /// Text after the options of `topip_log --help`.
 const AFTER_LONG_HELP: &str = "\

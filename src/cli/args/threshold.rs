@@ -31,8 +31,8 @@ pub(in crate::cli) struct ThresholdArgs {
     pub(in crate::cli) top: Option<usize>,
     /// Set the limit, instead of computing it by a rule
     ///
-    /// Every address has this limit. Unlike with -w and -c, consecutive samples, the
-    /// log and mails work as with a rule.
+    /// Every address has this limit. As with a rule, an address is CRITICAL after
+    /// consecutive samples, and is logged and mailed; this is not so with -w and -c.
     #[arg(
         long,
         value_name = "N",
@@ -43,12 +43,13 @@ pub(in crate::cli) struct ThresholdArgs {
     pub(in crate::cli) limit: Option<f64>,
     /// Compute the limit by auto, stddev or lognormal
     ///
-    /// auto:      the limit of lognormal, or a lower one if the count is
-    ///            also over the limit of stddev (default)
+    /// auto:      the limit of lognormal; a count over the limit of stddev
+    ///            has a lower limit, because two rules agree (default)
     /// stddev:    a multiple of the standard deviation of all counts, as
     ///            topip.py did (default if --stddev is given)
     /// lognormal: computed from the counts of all other addresses; gives
-    ///            the fewest false alarms, for sites with large NAT gateways
+    ///            the fewest false alarms, for example if many customers
+    ///            are behind large NAT gateways
     ///
     /// topip(7) has the formulas. -v shows how the limit was found, and the
     /// limit of the other rule.
