@@ -50,8 +50,8 @@ Status:
   WARNING   At least one address has more connections than the limit. The limit
             is computed for each sample by --rule, and is at least --floor; or
             it is a fixed --limit.
-  CRITICAL  The same address was also over the limit of the previous sample. See
-            --consecutive to change the number of samples.
+  CRITICAL  The same address was also over the limit in the previous sample, which
+            had its own limit. See --consecutive to change the number of samples.
   UNKNOWN   The check could not read everything, or could not save the sample.
             The status line shows the reason, and a line below it shows what to
             do.
@@ -64,8 +64,8 @@ Output:
       in 2 samples | max=152;28.7;;0 ... over=1;;;0
   over 28.7      the limit
   (lognormal)    the rule that gave the limit; see --rule
-  in 2 samples   the number of consecutive samples in which this address was over
-                 the limit
+  in 2 samples   the number of consecutive samples with this address over the
+                 limit
   max=152;28.7   the highest count, and the warning threshold
   over=1         the number of addresses over the limit in this sample; over=3
                  means three addresses
@@ -74,7 +74,7 @@ State:
   The sample is kept for the next run in a file below /var/lib/topip, or in
   ~/.local/state/topip if that directory cannot be used. -vv prints the path.
   Each user, each program and each selection of connections has its own file. A
-  run with the same options, also by hand, is the next sample of the same file.
+  run by hand with the same options and user is the next sample of the same file.
 
 Common tasks:
   Exclude a network:
@@ -82,7 +82,7 @@ Common tasks:
   Find out why the status is UNKNOWN:
     check_topip -vv
     Run it with the options of the check, as the user that runs the check.
-  Stop alerts about counts that are harmless for this host, below 50:
+  Stop alerts about counts up to 50, which are harmless for this host:
     check_topip --floor 50
   Check a shop behind a CDN or a load balancer:
     check_topip --inbound --port 443 --limit 2000 -c 4000
@@ -102,6 +102,7 @@ Common tasks:
     The second command shows the fingerprint of the new key. Compare it with
     ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the server, and accept it.
   Ban addresses, and never ban the office, 192.0.2.0/24:
+    Enable the log and the jail, with the package installed, as root:
     In /etc/default/topip: TOPIP_LOG_OPTS=\"--never-log 192.0.2.0/24\"
     systemctl enable --now topip-log.timer
     In /etc/fail2ban/jail.d/topip.local: [topip], and below it: enabled = true
@@ -125,7 +126,7 @@ Values:
 
 See check_topip(1) for all details, and topip(7) for the rules.";
 
-/// Checks which remote address holds this host's TCP connections
+/// Checks whether a remote address holds too many TCP connections of this host
 ///
 /// Counts the TCP connections of this host by remote address, compares the count of each
 /// address with a limit, and prints a status for Nagios, Icinga, Naemon or NRPE. -h prints one

@@ -45,7 +45,8 @@ Common tasks:
     topip_log -x 198.51.100.0/24
   Ban addresses, and never ban the office, 192.0.2.0/24:
     topip_log --never-log 192.0.2.0/24
-    Enable the jail of fail2ban, which bans the addresses in the log.
+    With the timer of the package, set this option in /etc/default/topip. Enable
+    the jail of fail2ban, which bans the addresses in the log.
   Log the clients of containers, as root:
     topip_log --netns all
   Find out why a run fails:

@@ -42,8 +42,7 @@ pub(in crate::cli) struct NotifyArgs {
     ///
     /// Give the networks of your office and your own servers here, so that fail2ban and
     /// the program of --exec do not ban them. They are still counted, judged and
-    /// mailed. A network that has an address in common with them is not logged
-    /// either.
+    /// mailed. A network that overlaps them is not logged either.
     #[arg(long, value_name = "NETS", value_delimiter = ',', value_parser = Network::parse_selector)]
     pub(in crate::cli) never_log: Vec<Network>,
     #[command(flatten)]

@@ -43,8 +43,8 @@ pub(in crate::cli) struct ThresholdArgs {
     pub(in crate::cli) limit: Option<f64>,
     /// Compute the limit by auto, stddev or lognormal
     ///
-    /// auto:      the limit of lognormal; a count over the limit of stddev
-    ///            has a lower limit, because two rules agree (default)
+    /// auto:      as lognormal, with a lower limit for addresses that are
+    ///            also over the limit of stddev (default)
     /// stddev:    a multiple of the standard deviation of all counts, as
     ///            topip.py did (default if --stddev is given)
     /// lognormal: computed from the counts of all other addresses; gives
