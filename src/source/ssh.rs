@@ -54,7 +54,7 @@ mod remote_command;
 #[cfg(feature = "ssh")]
 mod session;
 
-/// Type of [`connect`]. Passing the function as a value keeps SSH out of executables that
+/// Type of [`connect()`]. Passing the function as a value keeps SSH out of executables that
 /// never name it.
 pub type ConnectFn = fn(&SshServer, &Activity) -> Result<Capture, SshError>;
 
