@@ -101,6 +101,7 @@ struct hlist_nulls_node {
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	unsigned int skc_hash;
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
@@ -175,14 +176,19 @@ struct walk {
 	__u64 next;
 	__u64 end;
 	__u32 first_bucket;
-	__u32 n_sockets;
+	/* Number of buckets of the table, less one. */
+	__u32 mask;
+	/* Sum of the first nodes of all chains that began. A socket is added at the head of a
+	 * chain. */
+	__u32 heads;
+	__u16 n_sockets;
 	/* Number of lanes with a chain: the first ones. */
-	__u32 n_lanes;
+	__u16 n_lanes;
 	/* Lane that was visited last. */
-	__u32 lane;
-	/* A socket moved to another chain while it was read. */
-	__u16 is_torn;
-	__u16 is_full;
+	__u16 lane;
+	/* A chain changed while it was read. */
+	__u8 is_torn;
+	__u8 is_full;
 	/* The local addresses that were written last. */
 	__be32 local;
 	__u32 local_v6[4];
@@ -217,14 +223,15 @@ static void emit(struct walk *walk, struct sock_common *sk)
 	struct socket socket = {};
 	__u8 tcp_state = sk->skc_state;
 	__u16 family = sk->skc_family;
+	__u16 local_port = sk->skc_num;
 
 	/* sock_diag shows FIN_WAIT2 sockets without a process, too, as what they wait for. */
 	if (tcp_state == TCP_TIME_WAIT)
 		tcp_state = CAST(struct inet_timewait_sock, sk)->tw_substate;
-	/* Sockets in these states, or without one, are not in the table, unless they enter or
-	 * leave it right now. */
+	/* Sockets in these states, or without a state or port, are not in the table, unless they
+	 * enter or leave it right now. */
 	if (sk->skc_net.net != walk->net || !tcp_state || tcp_state == TCP_CLOSE ||
-	    tcp_state == TCP_LISTEN)
+	    tcp_state == TCP_LISTEN || !local_port)
 		return;
 	socket.family = family;
 	if (family == AF_INET) {
@@ -245,11 +252,16 @@ static void emit(struct walk *walk, struct sock_common *sk)
 	} else {
 		return;
 	}
-	socket.local_port = sk->skc_num;
+	socket.local_port = local_port;
 	socket.peer_port = sk->skc_dport;
 	socket.tcp_state = tcp_state;
 	walk->n_sockets++;
 	write_record(walk, &socket);
+	/* The kernel uses the memory of a removed socket again, while its node still leads to this
+	 * chain. */
+	if ((sk->skc_hash & walk->mask) !=
+	    walk->first_bucket + walk->lane_buckets[walk->lane & (N_LANES - 1)])
+		walk->is_torn = 1;
 }
 
 static int is_empty(__u64 bucket)
@@ -279,6 +291,7 @@ static long begin_chain(__u32 turn, struct walk *walk)
 	node = WORD(bucket);
 	if (node & 1)
 		return 0;
+	walk->heads += node >> 4;
 	walk->nodes[lane & (N_LANES - 1)] = node;
 	walk->lane_buckets[lane & (N_LANES - 1)] = (bucket - walk->first) / sizeof(__u64);
 	walk->n_lanes = lane + 1;
@@ -337,11 +350,28 @@ static long visit_lanes(__u32 turn, struct walk *walk)
 	return walk->is_torn || walk->is_full;
 }
 
+/* Subtracts the first node of a chain. */
+static long check_head(__u32 turn, struct walk *walk)
+{
+	__u64 bucket = walk->first + turn * sizeof(__u64);
+	__u64 node;
+
+	if (bucket >= walk->end)
+		return 1;
+	node = WORD(bucket);
+	if (!(node & 1))
+		walk->heads -= node >> 4;
+	return 0;
+}
+
 /* Lists the sockets of a slice. */
 static void walk_slice(struct walk *walk)
 {
 	bpf_loop(MAX_TURNS, visit_lanes, walk, 0);
-	if (walk->next < walk->end || walk->n_lanes)
+	/* A socket that enters TIME_WAIT is replaced by another one at the head of its chain, which
+	 * the walk may have passed. */
+	bpf_loop(MAX_BUCKETS, check_head, walk, 0);
+	if (walk->next < walk->end || walk->n_lanes || walk->heads)
 		walk->is_torn = 1;
 }
 
@@ -386,6 +416,7 @@ int sockets(struct bpf_iter__bpf_map_elem *ctx)
 	walk.next = walk.first;
 	walk.end = table + end * sizeof(__u64);
 	walk.first_bucket = first;
+	walk.mask = n_buckets - 1;
 	walk_slice(&walk);
 	if (walk.is_torn && !walk.is_full)
 		return 1; /* The kernel drops the slice, and the next read calls this again. */

@@ -33,8 +33,9 @@ pub(super) const ITERATOR_PATH: &str = "/run/topip-bpf/sockets";
 const MIN_SOCKETS: u64 = 4000;
 /// Size of the kernel's buffer for an iterator.
 const BUFFER_BYTES: usize = 32 * 1024;
-/// Maximum number of attempts to read a slice of the table while sockets move in it.
-const MAX_ATTEMPTS: u32 = 1000;
+/// Maximum number of times in a walk that a slice is read again because its sockets have
+/// changed.
+const MAX_RETRIES: u32 = 10_000;
 
 /// Settings of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,22 +124,24 @@ fn open_trusted() -> io::Result<PinnedIterator> {
     if magic != BPF_FS_MAGIC {
         return Err(io::Error::other(NotInBpffs));
     }
-    Ok(PinnedIterator { file: file.into() })
+    Ok(PinnedIterator { file: file.into(), n_retries: 0 })
 }
 
 /// An open iterator. Each read returns whole slices of the table.
 struct PinnedIterator {
     file: OwnedFd,
+    n_retries: u32,
 }
 
 impl Read for PinnedIterator {
-    /// The program discards a slice in which a socket moved to another chain, and the kernel
-    /// returns EAGAIN if nothing precedes it.
+    /// The program discards a slice that changed while it was read, and the kernel returns
+    /// EAGAIN if nothing precedes it.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut attempts = 0;
         loop {
             match read(&self.file, &mut *buffer) {
-                Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_ATTEMPTS => attempts += 1,
+                Err(Errno::AGAIN | Errno::INTR) if self.n_retries < MAX_RETRIES => {
+                    self.n_retries += 1;
+                }
                 result => return Ok(result?),
             }
         }

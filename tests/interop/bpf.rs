@@ -2,10 +2,11 @@
 //! and netlink is used if the program cannot be used.
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use std::{
 use nix::sched::{CloneFlags, unshare};
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
-    process::{Resource, Rlimit, setrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
 use super::kernel::{address_lines, connect, in_namespace};
@@ -99,8 +100,8 @@ fn bpf_command(command: &mut Command) -> Result<(), String> {
 
 /// Opens enough connections that `--source auto` uses the BPF program.
 fn crowd() -> Vec<TcpStream> {
-    let limit = Rlimit { current: Some(16384), maximum: Some(16384) };
-    setrlimit(Resource::Nofile, limit).expect("root may raise the limit");
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let server: SocketAddr = "192.0.2.10:443".parse().unwrap();
     let listener = TcpListener::bind(server).unwrap();
     let mut streams = Vec::new();
@@ -311,5 +312,47 @@ fn walk_during_connection_churn_is_complete() {
             }
             assert!(n_walks > 10, "{n_walks}");
         });
+    });
+}
+
+/// A socket that enters TIME_WAIT is replaced by another one at the head of its chain. Each
+/// client keeps its address of the server, so that their number stays the same.
+#[test]
+fn sockets_that_enter_time_wait_are_counted_once() {
+    /// The sockets are in another process: each program that the tests start has copies of
+    /// their own sockets for a moment, and the copies delay closing them.
+    const SCRIPT: &str = "import resource, socket, time
+_, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
+server = ('192.0.2.10', 443)
+listener = socket.create_server(server)
+pairs = []
+for nth in range(7000):
+    client = socket.create_connection(server, source_address=(f'203.0.113.{1 + nth % 200}', 0))
+    pairs.append((client, listener.accept()[0]))
+print('open', flush=True)
+for client, server in pairs:
+    client.close()
+    server.close()
+    time.sleep(0.0002)
+";
+    with_program(|program| {
+        enter_namespace_with_table(1024);
+        // The default of a small table is half of its buckets.
+        fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "100000").unwrap();
+        let mut sockets = Command::new("python3");
+        let mut sockets = sockets.args(["-c", SCRIPT]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(sockets.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "open\n");
+        let mut n_walks = 0;
+        while sockets.try_wait().unwrap().is_none() {
+            let options = ["--source", "bpf", "--only", "192.0.2.10"];
+            let result = program.dir.check(&options).stdout;
+            assert!(result.contains(" connections=7000;"), "after {n_walks} walks: {result}");
+            n_walks += 1;
+        }
+        assert!(sockets.wait().unwrap().success());
+        assert!(n_walks > 20, "{n_walks}");
     });
 }
