@@ -312,7 +312,7 @@ impl TimeLines {
         self.columns = Some((first, last));
     }
 
-    /// Drops the time lines with the fewest alerts until at most half of the cells remain.
+    /// Drops the time lines with the fewest alerts until at most half of [`MAX_CELLS`] remain.
     fn drop_smallest(&mut self) {
         let mut by_alerts: Vec<_> =
             self.by_network.iter().map(|(&network, line)| (line.alerts, network)).collect();

@@ -24,8 +24,7 @@ pub struct JudgeConfig {
     pub other_rule: Rule,
     /// Minimum of the limit, in connections.
     pub floor: f64,
-    /// Minimum number of consecutive samples after which a peer over the limit is critical; 1
-    /// or more.
+    /// Number of consecutive samples over the limit from which on a peer is critical; 1 or more.
     pub consecutive: u32,
     /// Maximum age of the previous sample; `None`: no limit.
     pub max_age: Option<Duration>,

@@ -99,7 +99,10 @@ fn login(name: &ServerName, args: &MailArgs) -> Result<Option<SmtpLogin>, Proble
             Ok(Some(SmtpLogin { user: user.clone(), password }))
         }
         (Some(user), None) => {
-            let message = format!("cannot log in to {} as {user}: no password is given", name.host);
+            let message = format!(
+                "cannot log in to the mail server {} as {user}: no password is given",
+                name.host
+            );
             Err(Problem::with_hints(&message, vec!["Give `--smtp-password-file`.".to_owned()]))
         }
         (None, Some(_)) => {

@@ -80,7 +80,7 @@ fn open_files_hint(error: &(dyn Error + 'static)) -> Option<String> {
              fewer servers at once."
         }
         Errno::NFILE => {
-            "The limit on open files of this machine is reached: see sysctl fs.file-nr and \
+            "The limit on open files of this host is reached: see sysctl fs.file-nr and \
              fs.file-max."
         }
         _ => return None,

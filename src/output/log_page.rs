@@ -202,8 +202,8 @@ impl<'a> TimeLineTable<'a> {
             );
         }
         sentences.push(
-            "The log contains only alerts: at a time without a bar, the address was within the \
-             limit, or no sample was taken.",
+            "The log contains only alerts: at a time without a bar, no alert was logged, or no \
+             sample was taken.",
         );
         sentences.join(" ")
     }

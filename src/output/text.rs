@@ -529,16 +529,17 @@ fn rule_limitation(report: &Report, view: &View) -> Option<String> {
 }
 
 /// Explains the limit of `rule` by its basis. For the rule that is not in use, also states
-/// whether it would alert.
+/// whether the maximum is over its limit. This does not make an alert: an alert needs several
+/// samples, and a peer that is attributable.
 fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
     let sample = &view.sample;
     let is_in_use = rule == report.judge_config.rule;
     let limit = if is_in_use { &sample.limit } else { &sample.other_limit };
-    let would_alert = limit.is_exceeded_by(sample.summary.max);
-    let would = match (is_in_use, would_alert) {
+    let is_over = limit.is_exceeded_by(sample.summary.max);
+    let relation = match (is_in_use, is_over) {
         (true, _) => "",
-        (false, true) => " would alert",
-        (false, false) => " would not alert",
+        (false, true) => ", maximum over its limit",
+        (false, false) => ", maximum not over its limit",
     };
     let name = match rule {
         Rule::Auto { .. } => "auto",
@@ -566,9 +567,9 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
             )
         }
     };
-    let mut lines = vec![format!("Rule {name}{would}: {basis}; limit {}.", format_limit(limit))];
+    let mut lines = vec![format!("Rule {name}{relation}: {basis}; limit {}.", format_limit(limit))];
     match rule {
-        Rule::Stddev(multiplier) if !is_in_use && !would_alert => {
+        Rule::Stddev(multiplier) if !is_in_use && !is_over => {
             lines.extend(unreachable_limit(sample, multiplier));
         }
         _ => {}

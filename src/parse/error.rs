@@ -293,7 +293,7 @@ impl ParseError {
             Self::Walk { .. } => {
                 "Use `--source` auto, or load the BPF program again: systemctl restart topip-bpf"
             }
-            Self::Read { .. } => "Run the listing command by hand, and make sure that it ends.",
+            Self::Read { .. } => "List the sockets there by hand, and check that the listing ends.",
             Self::NoListeners { .. } => "List all sockets: netstat -natW, or ss -tan.",
             Self::UnsupportedFormat { format, .. } => format.hint(),
             Self::UnknownLocalAddresses { .. } => {

@@ -62,7 +62,10 @@ pub(super) fn read_exclude_files(
                 let addresses = addresses.into_iter();
                 networks.extend(addresses.map(|address| Network::new(address, u8::MAX)));
             }
-            Err(error) => problems.push(Problem::new(error_chain(&error), LIST_NETWORKS)),
+            Err(error) => {
+                let message = format!("host of `--exclude-file`: {}", error_chain(&error));
+                problems.push(Problem::new(message, LIST_NETWORKS));
+            }
         }
     }
     Ok((networks, problems))

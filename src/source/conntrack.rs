@@ -39,7 +39,7 @@ const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 /// Hint for a host that does not track any flow.
 pub(super) const NOTHING_TRACKED_HINT: &str = "No firewall rule of this host uses connection \
      tracking, or no packet has arrived: nft list ruleset. To count the connections of local \
-     sockets, omit --source conntrack.";
+     sockets, omit `--source` conntrack.";
 
 /// Returns a hint for an error of ctnetlink or of `/proc/net/nf_conntrack`.
 pub(super) fn hint(error: &io::Error) -> &'static str {

@@ -81,8 +81,8 @@ impl ListingRequest {
                 commands.collect::<Vec<_>>().join(", ")
             );
         }
-        "With `--command`, name a command that lists the server's sockets, such as netstat -n \
-         for Windows."
+        "With `--command`, name a command that lists the sockets of the server, such as netstat \
+         -n for Windows."
             .to_owned()
     }
 }

@@ -141,7 +141,7 @@ impl RshError {
                 format!("Check that it exists and that this user can run it: ls -l {program}")
             }
             Self::Start { program, .. } => {
-                format!("Check that it is in PATH, or name its path: --rsh /usr/bin/{program}")
+                format!("Check that it is in PATH, or name its path: `--rsh` /usr/bin/{program}")
             }
             Self::Client { command_line, .. } => {
                 format!("Try, as the user that runs the check: {command_line}")

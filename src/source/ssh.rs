@@ -331,7 +331,7 @@ fn key_file_hint(path: &Path, problem: &KeyFileError) -> String {
             format!("Convert the file: iconv -f UTF-16 -t ASCII {path}, into a file with mode 600.")
         }
         KeyFileError::ForeignCertificate => {
-            format!("Compare it with the key: ssh-keygen -L -f {path}")
+            format!("Compare the certificate with the key: ssh-keygen -L -f {path}")
         }
         KeyFileError::Read(_) | KeyFileError::NotAPrivateKey => {
             format!("Check that it is a private key: ls -l {path}")

@@ -130,8 +130,9 @@ impl LogFileError {
                     format!("Create the directory {}", parent_directory(path).display())
                 }
                 io::ErrorKind::PermissionDenied => format!(
-                    "Create it as root, for the user that runs topip: install -m 640 -o USER \
-                     /dev/null {}; or name another file with `--log`.",
+                    "As root, create a missing log for the user that runs topip (install -m 640 -o \
+                     USER /dev/null {0}), or give that user an existing one (chown USER {0}); or \
+                     name another file with `--log`.",
                     path.display()
                 ),
                 io::ErrorKind::StorageFull

@@ -83,7 +83,9 @@ impl LogReaderError {
     fn hint(&self) -> String {
         match self {
             Self::Open { name, source } if source.kind() == io::ErrorKind::NotFound => {
-                format!("The first alert creates it. To read another log than {name}, use `--log`.")
+                format!(
+                    "The first alert creates this log. To read another log than {name}, use `--log`."
+                )
             }
             Self::Open { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
                 "Name a file in this directory with `--log`.".to_owned()

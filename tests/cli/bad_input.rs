@@ -792,7 +792,7 @@ fn mail_password_file_is_checked() {
     };
     let user = "smtp://me@mail";
     let secret = ["--smtp-password-file", "secret"];
-    check(&["--smtp", user], "cannot log in to mail as me: no password is given");
+    check(&["--smtp", user], "cannot log in to the mail server mail as me: no password is given");
     check(&secret, "--smtp-password-file needs a user in --smtp");
     check(
         &[&["--smtp", "sendmail:"], &secret[..]].concat(),

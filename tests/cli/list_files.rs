@@ -29,7 +29,7 @@ fn unresolvable_excluded_host_is_unknown() {
     let args = ["--exclude-file", list.to_str().unwrap()];
     let result = dir.check_listing(listing(&[("192.0.2.7", 6)]), &args);
     assert_eq!(result.code, Some(3), "{}", result.stdout);
-    let problem = "cannot find the address of no-such-host.invalid: ";
+    let problem = "host of --exclude-file: cannot find the address of no-such-host.invalid: ";
     assert!(
         result.status_line().starts_with(&format!("TOPIP UNKNOWN - {problem}")),
         "{}",

@@ -334,8 +334,9 @@ fn unwritable_log_is_reported() {
     assert_eq!(
         result.stderr,
         "topip_log: cannot open the log log: Permission denied (os error 13)\n\
-         Create it as root, for the user that runs topip: install -m 640 -o USER /dev/null log; \
-         or name another file with --log.\n"
+         As root, create a missing log for the user that runs topip (install -m 640 -o USER \
+         /dev/null log), or give that user an existing one (chown USER log); or name another file \
+         with --log.\n"
     );
     assert_eq!(result.code, Some(1));
 }

@@ -101,7 +101,7 @@ fn password_is_not_sent_in_clear() {
                 b"250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n",
                 b"454 4.7.0 not now\r\n",
             ],
-            "refused the mail after STARTTLS: 454 4.7.0 not now",
+            "sent an error reply after STARTTLS: 454 4.7.0 not now",
         ),
         (
             &[
@@ -146,7 +146,7 @@ fn premature_replies_are_not_accepted() {
             "sent an unexpected SMTP reply after the mail data: the reply arrived before the command was sent",
         ),
         // A server may send 421 at any time to announce that it shuts down.
-        (&[b"220 x\r\n421 4.3.2 bye\r\n"], "refused the mail after EHLO: 421 4.3.2 bye"),
+        (&[b"220 x\r\n421 4.3.2 bye\r\n"], "sent an error reply after EHLO: 421 4.3.2 bye"),
     ] {
         let (port, _heard) = scripted_server(answers);
         let address = format!("localhost:{port}");
@@ -163,7 +163,7 @@ fn binary_replies_are_reported() {
     for (answers, reason) in [
         (
             &[&b"220 \0\0\0\r\n"[..], b"250 \0x\r\n", b"550 no \0|x=1\x1b[2J\xff\r\n"][..],
-            "refused the mail after MAIL FROM topip@example.com: 550 no ??x=1?[2J?",
+            "sent an error reply after MAIL FROM topip@example.com: 550 no ??x=1?[2J?",
         ),
         (&[b"\0\0\0\0\r\n"], "sent an unexpected SMTP reply after connecting: "),
         (&[b"220\x00x\r\n"], "sent an unexpected SMTP reply after connecting: "),

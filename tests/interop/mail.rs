@@ -128,7 +128,8 @@ fn rejected_mail_is_reported_and_retried() {
     ] {
         let result = mail_to(to);
         assert_eq!(result.code, Some(2), "{result:?}");
-        let line = format!("Mail not sent: {server} refused the mail after RCPT TO {to}: {reply}");
+        let line =
+            format!("Mail not sent: {server} sent an error reply after RCPT TO {to}: {reply}");
         let mail_line = mail_lines(&result);
         match to {
             // Mail to other domains is relayed by the server.
@@ -269,11 +270,13 @@ fn tls_and_login_follow_the_url() {
     );
     for (port, mechanism) in [(submission, "PLAIN"), (old_submission, "LOGIN")] {
         let url = format!("smtp://monitor@{}", at(port));
-        let reason = format!("{} refused the mail after AUTH {mechanism}: 535 5.7.8", at(port));
+        let reason = format!("{} sent an error reply after AUTH {mechanism}: 535 5.7.8", at(port));
         not_sent(&url, Some("wrong"), &reason);
     }
-    let refused =
-        format!("{} refused the mail after MAIL FROM topip@example.com: 530 5.7.0", at(submission));
+    let refused = format!(
+        "{} sent an error reply after MAIL FROM topip@example.com: 530 5.7.0",
+        at(submission)
+    );
     not_sent(&format!("smtp://{}?tls=none", at(submission)), None, &refused);
     postfix.mails(n_sent + 1);
 }

@@ -328,7 +328,7 @@ fn invalid_smtp_replies_are_reported() {
         &["220-x\r\n250 x\r\n"],
         "PORT sent an unexpected SMTP reply after connecting: 220-x 250 x",
     );
-    answers(&["421 busy\r\n"], "PORT refused the mail after connecting: 421 busy");
+    answers(&["421 busy\r\n"], "PORT sent an error reply after connecting: 421 busy");
     answers(&["220 x\r\n", "250 \r\n"], "PORT sent an unexpected SMTP reply after EHLO: 250");
     let early = &["220 x\r\n", "250 x\r\n", "250 x\r\n", "250 x\r\n", "250 sent\r\n"];
     answers(early, "PORT sent an unexpected SMTP reply after DATA: 250 sent");
@@ -337,7 +337,7 @@ fn invalid_smtp_replies_are_reported() {
     let no = &["220 x\r\n", "250 x\r\n", "550-5.7.1 not \u{202e}\x07\r\n550 5.7.1 you\r\n"];
     answers(
         no,
-        "PORT refused the mail after MAIL FROM topip@example.com: 550 5.7.1 not ?? 5.7.1 you",
+        "PORT sent an error reply after MAIL FROM topip@example.com: 550 5.7.1 not ?? 5.7.1 you",
     );
 }
 
@@ -363,9 +363,9 @@ fn password_quoted_by_mail_server_is_not_shown() {
     let login = "250-x\r\n250 AUTH LOGIN\r\n";
     let steps = &["334 VXNlcm5hbWU6\r\n", "334 UGFzc3dvcmQ6\r\n"];
     for (offer, steps, code, expected) in [
-        (plain, &[][..], "500 unrecognized command: ", "refused the mail after AUTH PLAIN: 500"),
-        (plain, &[], "535 5.7.8 no: ", "refused the mail after AUTH PLAIN: 535 5.7.8"),
-        (plain, &[], "535-5.7.8 no\r\n535 ", "refused the mail after AUTH PLAIN: 535 5.7.8"),
+        (plain, &[][..], "500 unrecognized command: ", "sent an error reply after AUTH PLAIN: 500"),
+        (plain, &[], "535 5.7.8 no: ", "sent an error reply after AUTH PLAIN: 535 5.7.8"),
+        (plain, &[], "535-5.7.8 no\r\n535 ", "sent an error reply after AUTH PLAIN: 535 5.7.8"),
         (plain, &[], "334 ", "sent an unexpected SMTP reply after AUTH PLAIN: 334"),
         (
             plain,
@@ -373,7 +373,7 @@ fn password_quoted_by_mail_server_is_not_shown() {
             "what? ",
             "sent an unexpected SMTP reply after AUTH PLAIN: the text is hidden because it may contain the password",
         ),
-        (login, steps, "500 what? ", "refused the mail after AUTH LOGIN: 500"),
+        (login, steps, "500 what? ", "sent an error reply after AUTH LOGIN: 500"),
         (login, steps, "334 ", "sent an unexpected SMTP reply after AUTH LOGIN: 334"),
     ] {
         let port = quoting_server(offer, steps, code);
@@ -626,7 +626,7 @@ fn failing_sendmail_programs_are_reported() {
         "cannot run /nowhere/sendmail: No such file or directory (os error 2)",
     );
     let stalls = program("stalls", "sleep 60 & exec sleep 60");
-    let unread = "gave no answer in time before reading the mail, and was killed";
+    let unread = "gave no answer in time before reading the whole mail, and was killed";
     assert_reported(&stalls, &format!("{stalls} {unread}"));
     let refuses = program("refuses", "cat >/dev/null; echo 'no such |user' >&2; exit 67");
     assert_reported(&refuses, &format!("{refuses} ended with exit status 67 (no such ?user)"));

@@ -50,7 +50,7 @@ pub struct PendingMail {
 impl MailHistory {
     /// Returns the mail to send at `now`. It is an alert about all alerting peers if at least
     /// one of them was not mailed within `remind`. It also names the recovered peers if
-    /// `recovery` is true.
+    /// `recovery` is true and the sample is complete.
     #[must_use]
     pub fn pending_mail(
         &self,

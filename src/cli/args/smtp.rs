@@ -203,7 +203,7 @@ impl SmtpOptions {
     }
 }
 
-const QUERY_USAGE: &str = "write tls=HOW, helo=NAME, or both with & between them, after ?";
+const QUERY_USAGE: &str = "after the ?, write tls=HOW, helo=NAME, or both joined by an ampersand";
 const TLS_USAGE: &str = "write tls=required, tls=unverified, or, for smtp, tls=offered or tls=none";
 
 fn url_usage() -> String {

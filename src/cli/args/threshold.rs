@@ -153,8 +153,8 @@ impl ThresholdArgs {
         self.stddev.unwrap_or(DEFAULT_MULTIPLIER)
     }
 
-    /// Returns the rule, or the default rule. Only a number of standard deviations selects
-    /// the rule of topip.py.
+    /// Returns the rule, or the default rule. `--stddev` without `--rule` selects the rule of
+    /// topip.py.
     pub(in crate::cli) fn rule_name(&self) -> RuleName {
         match (self.rule, self.stddev) {
             (Some(rule), _) => rule,

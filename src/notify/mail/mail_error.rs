@@ -60,7 +60,7 @@ pub enum MailError {
         problem: String,
     },
     /// The server refused a command.
-    #[error("{server} refused the mail {step}: {reply}")]
+    #[error("{server} sent an error reply {step}: {reply}")]
     Refused {
         /// Server, as `host:port`.
         server: String,
@@ -164,8 +164,8 @@ impl MailError {
                 "Use smtps://, or ?tls=none if the network to the server is trusted."
             }
             Self::Tls { .. } => {
-                "Use the port for TLS and the host name in the server's certificate, and add the \
-                 certificate's authority to this system; or see `--smtp` in check_topip(1)."
+                "Use the port for TLS and the host name in the certificate of the server, and add \
+                 the certificate authority to this system; or see `--smtp` in check_topip(1)."
             }
             Self::NoAuthMechanism { .. } => {
                 "The server may require TLS for a login. See `--smtp` in check_topip(1)."

@@ -41,7 +41,7 @@ fn timed_out(program: &Path, has_read_all: bool) -> MailError {
         let step = "after reading the mail, and was killed".to_owned();
         MailError::Unconfirmed(Box::new(MailError::TimedOut { server, step }))
     } else {
-        let step = "before reading the mail, and was killed".to_owned();
+        let step = "before reading the whole mail, and was killed".to_owned();
         MailError::TimedOut { server, step }
     }
 }
