@@ -43,7 +43,7 @@ pub struct Tally {
 /// not a defect of topip, and is reported. A failed allocation elsewhere aborts the
 /// process without any output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("out of memory after counting {0} addresses")]
+#[error("out of memory after counting {0} combinations of address, port and TCP state")]
 pub struct OutOfMemory(pub usize);
 
 /// Address and packed [`Details`] of an IPv6 peer in one comparable key.
