@@ -121,7 +121,7 @@ fn million_addresses_fit_into_64_mebibytes() {
 fn reported_number_of_addresses(result: &CommandResult) -> Option<u64> {
     let output = format!("{}{}", result.stdout, result.stderr);
     let (_, rest) = output.split_once("out of memory after counting ")?;
-    let number = rest.split_once(" addresses").expect("a number of addresses").0;
+    let number = rest.split_once(" combinations").expect("a number of combinations").0;
     Some(number.parse().unwrap())
 }
 
