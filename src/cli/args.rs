@@ -50,8 +50,8 @@ Status:
   WARNING   At least one address has more connections than the limit. The limit
             is computed for each sample by --rule, and is at least --floor; or
             it is a fixed --limit.
-  CRITICAL  The same address was also over the limit in the previous sample, which
-            had its own limit. See --consecutive to change the number of samples.
+  CRITICAL  The same address was also over the limit in the previous sample,
+            which had its own limit; see --consecutive.
   UNKNOWN   The check could not read everything, or could not save the sample.
             The status line shows the reason, and a line below it shows what to
             do.

@@ -24,7 +24,11 @@ pub(super) fn describe(error: &clap::Error) -> String {
             format!("{} needs {option}", mail_option(error))
         }
         (ErrorKind::UnknownArgument, _) if option.starts_with('`') => {
-            format!("unknown option {option}")
+            let similar = context_text(error, ContextKind::SuggestedArg).unwrap_or_default();
+            if similar.is_empty() {
+                return format!("unknown option {option}");
+            }
+            format!("unknown option {option}; a similar option is {}", marked(&similar))
         }
         (ErrorKind::UnknownArgument, _) => {
             format!("unexpected argument {}", redact_server(option))
@@ -61,6 +65,8 @@ fn context_text(error: &clap::Error, kind: ContextKind) -> Option<String> {
 /// Returns the option of clap's context, marked for the outputs, without its value name.
 fn marked(option: &str) -> String {
     let option = option.split_whitespace().next().unwrap_or_default();
+    // An argument without an option is in brackets: [SECONDS].
+    let option = option.trim_matches(['[', ']']);
     if option.starts_with('-') { format!("`{option}`") } else { option.to_owned() }
 }
 

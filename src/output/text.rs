@@ -529,8 +529,7 @@ fn rule_limitation(report: &Report, view: &View) -> Option<String> {
 }
 
 /// Explains the limit of `rule` by its basis. For the rule that is not in use, also states
-/// whether the maximum is over its limit. This does not make an alert: an alert needs several
-/// samples, and a peer that is attributable.
+/// whether the maximum is over its limit.
 fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
     let sample = &view.sample;
     let is_in_use = rule == report.judge_config.rule;
@@ -538,8 +537,8 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
     let is_over = limit.is_exceeded_by(sample.summary.max);
     let relation = match (is_in_use, is_over) {
         (true, _) => "",
-        (false, true) => ", maximum over its limit",
-        (false, false) => ", maximum not over its limit",
+        (false, true) => " would warn",
+        (false, false) => " would not warn",
     };
     let name = match rule {
         Rule::Auto { .. } => "auto",
@@ -558,7 +557,8 @@ fn explain_rule(report: &Report, view: &View, rule: Rule) -> Vec<String> {
             };
             let excluded = match excluded_outliers {
                 0 => String::new(),
-                _ => format!(", {excluded_outliers} more excluded as outliers"),
+                1 => ", 1 outlier excluded".to_owned(),
+                n => format!(", {n} outliers excluded"),
             };
             format!(
                 "{others}, center {}, scale {}{excluded}; false alarm rate {false_alarm_rate}",
@@ -605,7 +605,7 @@ fn unreachable_limit(sample: &Sample, multiplier: f64) -> Option<String> {
     }
     Some(format!(
         "With {}, a single offender cannot exceed {} standard deviations: the rule stddev needs \
-         {min_addresses}.",
+         at least {min_addresses}.",
         pluralize_peers(n_peers, sample.aggregation),
         decimal(multiplier),
     ))

@@ -31,11 +31,19 @@ impl UnreadableRow {
     /// Maximum number of bytes of a row that are quoted.
     pub const MAX_QUOTED_BYTES: usize = 60;
 
-    pub(super) fn new(line: u64, (kind, text): (RowErrorKind, &[u8])) -> Self {
-        let quoted = &text[..text.len().min(Self::MAX_QUOTED_BYTES)];
-        let text = String::from_utf8_lossy(quoted).into_owned();
-        Self { origin: None, line, text, kind }
+    pub(super) fn new(line: u64, (kind, bytes): (RowErrorKind, &[u8])) -> Self {
+        Self { origin: None, line, text: quote(bytes), kind }
     }
+}
+
+/// Returns the start of a line as text, for messages, with three dots if the rest is omitted.
+pub(super) fn quote(line: &[u8]) -> String {
+    let quoted = &line[..line.len().min(UnreadableRow::MAX_QUOTED_BYTES)];
+    let mut text = String::from_utf8_lossy(quoted).into_owned();
+    if quoted.len() < line.len() {
+        text += "...";
+    }
+    text
 }
 
 /// Reason why a row could not be parsed.
@@ -267,7 +275,8 @@ impl ParseError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Empty { .. } => {
-                "Omit -H of ss: without headings, the listing of an idle host is empty."
+                "The command that wrote it may have failed. Omit -H of ss: without headings, the listing of an \
+                 idle host is empty."
             }
             Self::ToolFailed { .. } => {
                 "List the sockets again, as a user with permission to see them: ss -tan, or \

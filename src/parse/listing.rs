@@ -18,7 +18,7 @@ use super::{
     conntrack, counts,
     detect::{self, Table},
     dialect::Dialect,
-    error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat},
+    error::{ParseError, RowErrorKind, UnreadableRow, UnsupportedFormat, quote},
     netstat::NetstatColumns,
     proc_net,
     row::{RowError, RowKind, fields},
@@ -346,7 +346,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
     /// Records a line before a table if it may be a message of a tool.
     fn record_message(&mut self, number: u64, line: &[u8]) {
         if self.table.is_none() && self.message.is_none() && shell_text::may_be_message(line) {
-            self.message = Some((number, quote(line)));
+            self.message = Some((number, quote(line.trim_ascii())));
         }
     }
 
@@ -576,7 +576,7 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
 
     fn record_first_line(&mut self, line: &[u8]) {
         if self.first_line.is_none() {
-            self.first_line = Some(quote(line));
+            self.first_line = Some(quote(line.trim_ascii()));
         }
     }
 
@@ -635,11 +635,4 @@ impl<C: FnMut(&Connection) -> bool> ListingParser<'_, C> {
         self.stats.n_truncated += truncated.count;
         self.stats.first_truncated_line = self.stats.first_truncated_line.or(truncated.first_line);
     }
-}
-
-/// Returns the start of a line as text, for messages.
-fn quote(line: &[u8]) -> String {
-    let line = line.trim_ascii();
-    let quoted = &line[..line.len().min(UnreadableRow::MAX_QUOTED_BYTES)];
-    String::from_utf8_lossy(quoted).into_owned()
 }

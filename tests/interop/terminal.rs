@@ -236,10 +236,10 @@ fn watch_in_pipe_prints_a_line_per_sample() {
 fn malformed_watch_arguments_are_rejected() {
     let dir = TestDir::new();
     for (args, problem) in [
-        ("watch 0", "topip_log: cannot read [SECONDS] 0: not a duration from 1 second to 1 day"),
+        ("watch 0", "topip_log: cannot read SECONDS 0: not a duration from 1 second to 1 day"),
         (
             "watch soon",
-            "topip_log: cannot read [SECONDS] soon: not a duration; write 90, 90s, 10m, 2h or 7d",
+            "topip_log: cannot read SECONDS soon: not a duration; write 90, 90s, 10m, 2h or 7d",
         ),
         (
             "watch --prefix4 33",
