@@ -140,7 +140,9 @@ impl StateFileError {
                 }
                 io::ErrorKind::PermissionDenied => {
                     format!(
-                        "Check whether another user ran the check before: ls -l {}*",
+                        "Check that this user can write to the directory, and that no other user \
+                         ran the check before: ls -ld {} {}*",
+                        parent_directory(path).display(),
                         path.display()
                     )
                 }
