@@ -212,7 +212,8 @@ fn output_has_a_line_for_each_namespace() {
          false alarm rate 0.015; limit 43.8 (lognormal).\n\
          Rule stddev would not warn: 1 address with 1 connection to 1, median 1, \
          average 1, stddev 0; limit 10 (floor).\n\
-         With 1 address, a single offender cannot exceed 5 standard deviations: the rule stddev needs 24.\n\
+         With 1 address, a single offender cannot exceed 5 standard deviations: \
+         the rule stddev needs at least 24.\n\
          No previous sample exists.\n",
         fixture.net.green_pid()
     );
