@@ -14,17 +14,12 @@ use topip::{
 /// chunks of `capacity` bytes.
 fn read(dump: &[u8], byte_order: ByteOrder, capacity: usize) -> (String, Vec<Connection>) {
     let mut connections = Vec::new();
-    let capture = Capture {
-        format: CaptureFormat::InetDiag,
-        origin: "the dump".to_owned(),
-        byte_order: Some(byte_order),
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(dump.to_vec()))),
-    };
+    let capture = Capture::new(
+        CaptureFormat::InetDiag,
+        "the dump",
+        Some(byte_order),
+        Box::new(BufReader::with_capacity(capacity, Cursor::new(dump.to_vec()))),
+    );
     let outcome = parse::read(capture, &mut |connection: &Connection| {
         connections.push(*connection);
         true

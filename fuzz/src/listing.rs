@@ -16,17 +16,12 @@ fn read(
     capacity: usize,
 ) -> (Result<ParseStats, ParseError>, Vec<Connection>) {
     let mut connections = Vec::new();
-    let capture = Capture {
-        format: CaptureFormat::Listing,
-        origin: "the listing".to_owned(),
+    let capture = Capture::new(
+        CaptureFormat::Listing,
+        "the listing",
         byte_order,
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(BufReader::with_capacity(capacity, Cursor::new(text.to_vec()))),
-    };
+        Box::new(BufReader::with_capacity(capacity, Cursor::new(text.to_vec()))),
+    );
     let stats = parse::read_protocol(capture, Protocol::All, &mut |connection: &Connection| {
         connections.push(*connection);
         connection.is_connected()

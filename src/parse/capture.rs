@@ -37,6 +37,29 @@ pub struct Capture {
     pub bytes: Box<dyn BufRead + Send>,
 }
 
+impl Capture {
+    /// Creates a capture without a session connection, addresses, counters and notes.
+    #[must_use]
+    pub fn new(
+        format: CaptureFormat,
+        origin: impl Into<String>,
+        byte_order: Option<ByteOrder>,
+        bytes: Box<dyn BufRead + Send>,
+    ) -> Self {
+        Self {
+            format,
+            origin: origin.into(),
+            byte_order,
+            session_connection: None,
+            server_identity: None,
+            local_addresses: None,
+            kernel_counters: None,
+            notes: Vec::new(),
+            bytes,
+        }
+    }
+}
+
 impl fmt::Debug for Capture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Capture")

@@ -85,17 +85,12 @@ impl BpfWalk {
     }
 
     fn captures(self, bytes: impl Read + Send + 'static) -> Result<Vec<Capture>, SourceError> {
-        let mut captures = vec![Capture {
-            format: CaptureFormat::BpfWalk,
-            origin: ITERATOR_PATH.to_owned(),
-            byte_order: Some(ByteOrder::NATIVE),
-            session_connection: None,
-            local_addresses: None,
-            server_identity: None,
-            kernel_counters: None,
-            notes: Vec::new(),
-            bytes: Box::new(BufReader::with_capacity(BUFFER_BYTES, bytes)),
-        }];
+        let mut captures = vec![Capture::new(
+            CaptureFormat::BpfWalk,
+            ITERATOR_PATH,
+            Some(ByteOrder::NATIVE),
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, bytes)),
+        )];
         if self.with_listeners {
             captures.extend(netlink::open(TcpStates::new(&[TcpState::Listen]), &[])?);
         }

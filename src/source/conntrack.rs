@@ -104,15 +104,8 @@ fn is_filter_rejected(error: &io::Error) -> bool {
 
 fn capture(dump: DumpSocket, local_addresses: Vec<IpAddr>) -> Capture {
     Capture {
-        format: CaptureFormat::Ctnetlink,
-        origin: "netlink".to_owned(),
-        byte_order: Some(ByteOrder::NATIVE),
-        session_connection: None,
         local_addresses: Some(local_addresses),
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(dump),
+        ..Capture::new(CaptureFormat::Ctnetlink, "netlink", Some(ByteOrder::NATIVE), Box::new(dump))
     }
 }
 

@@ -34,16 +34,6 @@ pub(super) fn stdin() -> Capture {
 }
 
 fn capture(origin: String, reader: impl io::Read + Send + 'static) -> Capture {
-    Capture {
-        format: CaptureFormat::Listing,
-        origin,
-        // The listing may come from another host.
-        byte_order: None,
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(BufReader::new(reader)),
-    }
+    // The listing may come from another host, with another byte order.
+    Capture::new(CaptureFormat::Listing, origin, None, Box::new(BufReader::new(reader)))
 }

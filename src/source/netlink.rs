@@ -60,17 +60,7 @@ fn dump(message_type: u16, payload: &[u8]) -> Result<DumpSocket, SourceError> {
 }
 
 fn capture(dump: DumpSocket) -> Capture {
-    Capture {
-        format: CaptureFormat::InetDiag,
-        origin: "netlink".to_owned(),
-        byte_order: Some(ByteOrder::NATIVE),
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(dump),
-    }
+    Capture::new(CaptureFormat::InetDiag, "netlink", Some(ByteOrder::NATIVE), Box::new(dump))
 }
 
 /// A request for a dump of TCP sockets.

@@ -40,15 +40,10 @@ fn open_tables(tcp: &str, tcp6: &str) -> Result<Vec<Capture>, SourceError> {
 fn open_table(path: &str) -> Result<Capture, SourceError> {
     let file =
         File::open(path).map_err(|source| SourceError::Open { path: path.into(), source })?;
-    Ok(Capture {
-        format: CaptureFormat::Listing,
-        origin: path.to_owned(),
-        byte_order: Some(ByteOrder::NATIVE),
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(BufReader::new(file)),
-    })
+    Ok(Capture::new(
+        CaptureFormat::Listing,
+        path,
+        Some(ByteOrder::NATIVE),
+        Box::new(BufReader::new(file)),
+    ))
 }

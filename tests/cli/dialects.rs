@@ -331,17 +331,7 @@ fn message(message_type: u16, payload: &[u8]) -> Vec<u8> {
 
 #[track_caller]
 fn dump_error(format: CaptureFormat, bytes: Vec<u8>) -> ParseError {
-    let capture = Capture {
-        format,
-        origin: "a dump".to_owned(),
-        byte_order: None,
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(Cursor::new(bytes)),
-    };
+    let capture = Capture::new(format, "a dump", None, Box::new(Cursor::new(bytes)));
     topip::parse::read(capture, &mut |_| true).expect_err("a dump without an end is an error")
 }
 

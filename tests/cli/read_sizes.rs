@@ -43,18 +43,8 @@ impl BufRead for SmallReads {
 
 /// Parses a listing and returns its connections in order, and the formatted result.
 fn parse_all(bytes: Box<dyn BufRead + Send>, byte_order: ByteOrder) -> (Vec<Connection>, String) {
-    let capture = Capture {
-        format: CaptureFormat::Listing,
-        origin: "a listing".to_owned(),
-        // Set it explicitly, so that the reader does not look ahead for it.
-        byte_order: Some(byte_order),
-        session_connection: None,
-        local_addresses: None,
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes,
-    };
+    // An explicit byte order keeps the reader from looking ahead for it.
+    let capture = Capture::new(CaptureFormat::Listing, "a listing", Some(byte_order), bytes);
     let mut connections = Vec::new();
     let reading = parse::read(capture, &mut |connection: &Connection| {
         connections.push(*connection);

@@ -22,15 +22,13 @@ pub(in crate::source) fn open() -> Result<Vec<Capture>, SourceError> {
         return Err(SourceError::NothingTracked);
     }
     Ok(vec![Capture {
-        format: CaptureFormat::Listing,
-        origin: NF_CONNTRACK_PATH.to_owned(),
-        byte_order: Some(ByteOrder::NATIVE),
-        session_connection: None,
         local_addresses: Some(super::local_addresses()?),
-        server_identity: None,
-        kernel_counters: None,
-        notes: Vec::new(),
-        bytes: Box::new(bytes),
+        ..Capture::new(
+            CaptureFormat::Listing,
+            NF_CONNTRACK_PATH,
+            Some(ByteOrder::NATIVE),
+            Box::new(bytes),
+        )
     }])
 }
 
