@@ -18,11 +18,14 @@ pub fn load() -> Result<(), String> {
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).unwrap();
     fs::create_dir(DIRECTORY).unwrap();
     mount("bpffs", DIRECTORY, "bpf", MountFlags::empty(), Some(c"mode=0755")).unwrap();
+    let service = include_str!("../../packaging/systemd/topip-bpf.service");
+    let commands = service.lines().filter_map(|line| line.strip_prefix("ExecStart="));
+    let commands: Vec<_> = commands.filter(|command| command.contains("bpftool")).collect();
+    let commands = commands.join("\n").replace("/usr/lib/topip/topip.bpf.o", "topip.bpf.o");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/bpf");
     let script = format!(
         "{source}/build {source}/topip.bpf.c topip.bpf.o
-        bpftool map create {DIRECTORY}/slices type array key 4 value 4 entries 4096 name slices
-        bpftool iter pin topip.bpf.o {DIRECTORY}/sockets map pinned {DIRECTORY}/slices
+        {commands}
         chmod 0644 {DIRECTORY}/sockets"
     );
     let output = Command::new("sh").args(["-e", "-c", &script]).output().unwrap();
