@@ -40,7 +40,7 @@ impl Xorshift {
 /// Sockets that stay open as long as the value.
 #[derive(Default)]
 pub struct SocketSet {
-    pub listeners: Vec<(TcpListener, SocketAddr)>,
+    listeners: Vec<(TcpListener, SocketAddr)>,
     streams: Vec<TcpStream>,
     half_open: Option<Child>,
 }
@@ -157,12 +157,7 @@ fn answer(dir: &TestDir, source: &str, more: &[&str]) -> Value {
 /// Asserts that both sources give the same output, once the sockets are stable: timers
 /// change and end some states.
 #[track_caller]
-pub fn assert_sources_agree(
-    dir: &TestDir,
-    [one, other]: [&str; 2],
-    more: &[&str],
-    seed: u64,
-) -> Value {
+fn assert_sources_agree(dir: &TestDir, [one, other]: [&str; 2], more: &[&str], seed: u64) -> Value {
     let started = Instant::now();
     loop {
         let by_one = answer(dir, one, more);
@@ -180,6 +175,30 @@ pub fn assert_sources_agree(
         );
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Asserts that both sources give the same output for all connections of the set, which it
+/// returns, and for several selections of them.
+#[track_caller]
+pub fn assert_sources_agree_on_selections(
+    dir: &TestDir,
+    sources: [&str; 2],
+    set: &SocketSet,
+    seed: u64,
+) -> Value {
+    let all = assert_sources_agree(dir, sources, &[], seed);
+    assert!(all["views"][0]["connections"].as_u64() >= Some(50), "{all}");
+    let port = set.listeners[0].1.port().to_string();
+    for more in [
+        &["--prefix4", "32,24", "--prefix6", "128,64", "--prefix-members", "3"][..],
+        &["--port", &port],
+        &["--inbound", "-4"],
+        &["-6", "--exclude-state", "TIME_WAIT"],
+        &["--state", "SYN_RECV,CLOSE_WAIT,FIN_WAIT2", "-x", "203.0.113.0/25"],
+    ] {
+        assert_sources_agree(dir, sources, more, seed);
+    }
+    all
 }
 
 /// Returns a random seed, never zero. Neighboring seeds would give sets that resemble each
@@ -204,20 +223,9 @@ fn netlink_and_proc_agree_on_random_sockets() {
             let random = &mut Xorshift(seed);
             let set = SocketSet::random(random);
             let dir = TestDir::new();
-            let all = assert_sources_agree(&dir, ["netlink", "proc"], &[], seed);
-            assert!(all["views"][0]["connections"].as_u64() >= Some(50), "{all}");
+            let all = assert_sources_agree_on_selections(&dir, ["netlink", "proc"], &set, seed);
             assert_eq!(all["problems"].as_array().map(Vec::len), Some(0), "{all}");
             states_seen.lock().unwrap().extend(states(&all));
-            let port = set.listeners[0].1.port().to_string();
-            for more in [
-                &["--prefix4", "32,24", "--prefix6", "128,64", "--prefix-members", "3"][..],
-                &["--port", &port],
-                &["--inbound", "-4"],
-                &["-6", "--exclude-state", "TIME_WAIT"],
-                &["--state", "SYN_RECV,CLOSE_WAIT,FIN_WAIT2", "-x", "203.0.113.0/25"],
-            ] {
-                assert_sources_agree(&dir, ["netlink", "proc"], more, seed);
-            }
         });
     }
     let states_seen = states_seen.lock().unwrap();
